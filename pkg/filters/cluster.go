@@ -1,0 +1,132 @@
+package filters
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+	"time"
+)
+
+// Cluster is a named set of endpoints that somebody else discovers, checks and
+// balances. Its methods may be called from any goroutine and do not block.
+type Cluster interface {
+	Name() string
+	// Table is the current routing table, never nil, possibly empty.
+	Table() *Table
+	// Report tells how an endpoint behaved, for passive ejection.
+	Report(e *Endpoint, o Outcome)
+	// Refresh asks for another look at the topology soon, e.g. after a MOVED
+	// redirection or a READONLY error. It is rate limited.
+	Refresh(reason string)
+}
+
+// Outcome is what a filter saw an endpoint do.
+type Outcome uint8
+
+// Outcomes of a request or a connect.
+const (
+	Success        Outcome = iota // after a failure, once; not on every request
+	ConnectFailure                // refused, unreachable, connect or handshake timeout
+	RequestTimeout                // no answer in time
+	Disconnect                    // closed with requests outstanding
+	ServerError                   // answered, but cannot serve (LOADING, MASTERDOWN)
+)
+
+// Role of an endpoint within its shard.
+type Role uint8
+
+// Roles. Unknown means neither configured nor probed yet.
+const (
+	RoleUnknown Role = iota
+	RolePrimary
+	RoleReplica
+)
+
+// String returns the role's name as configuration and metrics spell it.
+func (r Role) String() string {
+	switch r {
+	case RolePrimary:
+		return "primary"
+	case RoleReplica:
+		return "replica"
+	default:
+		return "unknown"
+	}
+}
+
+// Endpoint is one server address. The pointer is its identity: it stays the
+// same from table to table while the address and how to reach it do.
+type Endpoint struct {
+	// read-only after construction
+	Network  string // tcp or unix
+	Address  string // literal "IP:port" or a path, ready to dial
+	Hostname string // as configured, for messages and SNI
+	Shard    string
+	Zone     string
+	Weight   uint32
+	TLS      *tls.Config // nil: plain
+
+	healthy atomic.Bool
+}
+
+// Healthy says whether health checks and passive ejection let it be used.
+func (e *Endpoint) Healthy() bool { return e.healthy.Load() }
+
+// SetHealthy is for the cluster that owns the endpoint.
+func (e *Endpoint) SetHealthy(ok bool) { e.healthy.Store(ok) }
+
+// Shard is a set of endpoints that hold the same keys.
+type Shard struct {
+	Name     string
+	Primary  *Endpoint // nil while none is known
+	Replicas []*Endpoint
+}
+
+// Picker maps a key, already reduced to its hash tag, to an index into
+// Table.Shards; negative when nothing can be picked.
+type Picker interface {
+	Pick(key []byte) int
+}
+
+// Table is an immutable view of a cluster.
+type Table struct {
+	Version uint64 // rises with every table of one cluster
+	Shards  []Shard
+	Picker  Picker // nil when there is at most one shard
+	// Slots maps a hash slot to an index into Shards, negative when nobody
+	// serves it; nil unless the cluster is a Redis Cluster.
+	Slots   *[16384]int32
+	Options *UpstreamOptions
+}
+
+// ByAddress finds an endpoint by its dial address or by the host name and port
+// it is configured with, as redirections name it; nil when it is not there.
+func (t *Table) ByAddress(addr string) *Endpoint {
+	for i := range t.Shards {
+		s := &t.Shards[i]
+		if p := s.Primary; p != nil && (p.Address == addr || p.Hostname == addr) {
+			return p
+		}
+		for _, r := range s.Replicas {
+			if r.Address == addr || r.Hostname == addr {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// UpstreamOptions says how to talk to a cluster's endpoints.
+type UpstreamOptions struct {
+	ConnectTimeout         time.Duration
+	ConnectionsPerEndpoint int // per loop; at least 1
+	MaxPendingRequests     int // outstanding on one endpoint's connections; 0: no limit
+	MaxConnections         int // to one endpoint, pinned ones included; 0: no limit
+	Redis                  RedisUpstream
+}
+
+// RedisUpstream is the part of UpstreamOptions for Redis.
+type RedisUpstream struct {
+	Database    int                                       // database that SELECT 0 of a client means
+	Credentials func() (user, password string, err error) // read at every connect; nil: no AUTH
+	Preconnect  bool
+}

@@ -1,0 +1,80 @@
+// Package filters holds the contracts between listeners, filters and clusters.
+//
+// A filter is one folder under pkg/filters and one line in
+// pkg/filters/standard. It is a state machine without I/O: its connections are
+// [netloop.Driver]s, and what it may know of clusters is [Cluster].
+package filters
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+// Network is a terminal network filter, configured for one listener. It is
+// read-only after Build and shared by all loops.
+//
+// Who does what: the listener accepts and closes refused connections; the
+// filter answers, closes its own connections and logs what it refuses.
+type Network interface {
+	// Accept returns the driver of a new downstream connection. It runs on the
+	// connection's loop.
+	Accept(c *netloop.Conn) netloop.Driver
+
+	// Retire says that this filter's time is over. Its connections move to
+	// r.Next, or end, as r says. It returns at once; r.Done is called, on any
+	// goroutine, when the last connection has left.
+	Retire(r Retirement)
+}
+
+// Retirement tells a filter how its connections are to leave.
+type Retirement struct {
+	// Next took this filter's place on the same listener; nil when the
+	// listener is gone.
+	Next Network
+	// Cut ends connections that cannot move at once; otherwise they may go on
+	// until a boundary of their protocol, for Deadline at most.
+	Cut      bool
+	Deadline time.Duration
+	Done     func()
+}
+
+// Context is what a filter may use while it is built and afterwards.
+type Context struct {
+	Listener    string // name of the listener resource
+	Environment string // the environment that was chosen, if any
+	Clusters    ClusterSource
+	Secrets     SecretSource
+	Loops       func() []*netloop.Loop // all loops of the process
+	Log         *slog.Logger
+}
+
+// Builder makes network filters of one kind. It outlives the filters and so
+// keeps what must survive a change of configuration: counters and pools.
+// It exports them as Prometheus metrics.
+type Builder interface {
+	prometheus.Collector
+	// Build makes a filter from its validated configuration, one of the filter
+	// structs of pkg/xds/resource. An error refuses the whole snapshot.
+	Build(cfg any, ctx Context) (Network, error)
+}
+
+// ClusterSource finds running clusters by resource name.
+type ClusterSource interface {
+	Cluster(name string) (Cluster, bool)
+}
+
+// SecretSource reads secrets by SDS resource name. The value may change while
+// the process runs: read it each time it is used.
+type SecretSource interface {
+	Secret(name string) (string, error)
+}
+
+// Drainer is a Builder whose connections can be asked to finish, at shutdown.
+type Drainer interface {
+	Drain(ctx context.Context) error
+}
