@@ -1,0 +1,178 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DownAfter is how long a server must be silent until one sentinel thinks it down.
+const DownAfter = 500 * time.Millisecond
+
+// Sentinels is a group of redis-sentinel processes and the Redis servers that they watch. A dead primary is noticed after 500 ms and
+// replaced after 1 to 4 s.
+type Sentinels struct {
+	tb TB
+	// Read-only after construction.
+	nodes  []*Node
+	groups map[string][]*Node
+	quorum int
+}
+
+// Sentinel starts, for each name, a primary with one replica, and n sentinels that watch them all, and returns when every sentinel knows
+// every server and every other sentinel. The options hold for the servers that are watched, not for the sentinels.
+func Sentinel(tb TB, names []string, n int, opts ...Option) *Sentinels {
+	tb.Helper()
+	s := &Sentinels{tb: tb, groups: make(map[string][]*Node), quorum: n/2 + 1}
+	for _, name := range names {
+		primary := Server(tb, opts...)
+		replica := Server(tb, append([]Option{WithReplicaOf(primary)}, opts...)...)
+		s.groups[name] = []*Node{primary, replica}
+	}
+	for range n {
+		s.nodes = append(s.nodes, s.startSentinel(names))
+	}
+	for _, node := range s.nodes {
+		node.awaitReady()
+		for _, name := range names {
+			Eventually(tb, clusterLimit, "sentinels to know each other", func() error { return s.knowsAll(node, name) })
+		}
+	}
+	return s
+}
+
+// Nodes returns the sentinels.
+func (s *Sentinels) Nodes() []*Node { return s.nodes }
+
+// Addrs returns the sentinels' addresses.
+func (s *Sentinels) Addrs() []string {
+	var addrs []string
+	for _, n := range s.nodes {
+		addrs = append(addrs, n.Addr())
+	}
+	return addrs
+}
+
+// Servers returns the servers of one name, first the one that began as primary.
+func (s *Sentinels) Servers(name string) []*Node { return s.groups[name] }
+
+// Primary returns the primary of a name in the eyes of the first sentinel that answers, nil if it is none of Servers.
+func (s *Sentinels) Primary(name string) *Node {
+	s.tb.Helper()
+	for _, sentinel := range s.nodes {
+		raw, err := sentinel.TryDo("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+		if err != nil {
+			continue
+		}
+		hostPort := strings.Join(bulks(raw), ":")
+		for _, n := range s.groups[name] {
+			if n.Addr() == hostPort {
+				return n
+			}
+		}
+		return nil
+	}
+	s.tb.Fatalf("no sentinel answers")
+	return nil
+}
+
+// WaitFailover waits until the sentinels have replaced the primary old, and the new one says itself that it is one.
+func (s *Sentinels) WaitFailover(name string, old *Node) *Node {
+	s.tb.Helper()
+	var now *Node
+	Eventually(s.tb, clusterLimit, "a failover of "+name, func() error {
+		now = s.Primary(name)
+		if now == nil || now == old {
+			return fmt.Errorf("%s is still the primary", old.Addr())
+		}
+		raw, err := now.TryDo("INFO", "replication")
+		if err == nil && infoField(raw, "role") != "master" {
+			err = fmt.Errorf("%s is not a primary yet", now.Addr())
+		}
+		return err
+	})
+	return now
+}
+
+// Failover asks the sentinels to replace a sound primary, as an operator would, waits for it and returns the new primary.
+func (s *Sentinels) Failover(name string) *Node {
+	s.tb.Helper()
+	old := s.Primary(name)
+	// Refused with -INPROG right after another failover, and with -NOGOODSLAVE until the replica has been seen.
+	Eventually(s.tb, clusterLimit, "the failover to be accepted", func() error {
+		got, err := s.nodes[0].TryDo("SENTINEL", "FAILOVER", name)
+		if err == nil && got != "+OK\r\n" {
+			err = fmt.Errorf("SENTINEL FAILOVER: %q", got)
+		}
+		return err
+	})
+	return s.WaitFailover(name, old)
+}
+
+// startSentinel starts one sentinel, which rewrites its own file.
+func (s *Sentinels) startSentinel(names []string) *Node {
+	s.tb.Helper()
+	// Sentinels use TLS among themselves as soon as they use it towards the servers.
+	n := &Node{port: Port(s.tb), config: nodeConfig{pki: s.groups[names[0]][0].config.pki}}
+	lines := append([]string{"bind 127.0.0.1", "protected-mode no", "daemonize no"}, n.config.renderPorts(n.port, "")...)
+	for _, name := range names {
+		lines = append(lines, s.renderWatch(name)...)
+	}
+	n.Process = newProcess(s.tb, "redis-sentinel", "sentinel.conf")
+	conf := strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(filepath.Join(n.dir, "sentinel.conf"), []byte(conf), 0o600); err != nil {
+		s.tb.Fatalf("writing sentinel.conf: %v", err)
+	}
+	if err := n.start(); err != nil {
+		s.tb.Fatalf("%v", err)
+	}
+	return n
+}
+
+// renderWatch returns the lines of sentinel.conf that watch one name.
+func (s *Sentinels) renderWatch(name string) []string {
+	primary := s.groups[name][0]
+	lines := []string{
+		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", name, primary.port, s.quorum),
+		fmt.Sprintf("sentinel down-after-milliseconds %s %d", name, DownAfter.Milliseconds()),
+		fmt.Sprintf("sentinel failover-timeout %s 3000", name),
+	}
+	auth := primary.config.credentials()
+	if len(auth) > 0 {
+		lines = append(lines, fmt.Sprintf("sentinel auth-pass %s %s", name, auth[len(auth)-1]))
+	}
+	if len(auth) == 2 {
+		lines = append(lines, fmt.Sprintf("sentinel auth-user %s %s", name, auth[0]))
+	}
+	return lines
+}
+
+// knowsAll tells whether a sentinel has found the replicas and the other sentinels, and enough of them for a failover.
+func (s *Sentinels) knowsAll(sentinel *Node, name string) error {
+	raw, err := sentinel.TryDo("SENTINEL", "MASTER", name)
+	if err != nil {
+		return err
+	}
+	fields := bulks(raw)
+	state := make(map[string]string)
+	for i := 0; i+1 < len(fields); i += 2 {
+		state[fields[i]] = fields[i+1]
+	}
+	if got, want := state["num-slaves"], strconv.Itoa(len(s.groups[name])-1); got != want {
+		return fmt.Errorf("%s knows %s of %s replicas", sentinel.Addr(), got, want)
+	}
+	if got, want := state["num-other-sentinels"], strconv.Itoa(len(s.nodes)-1); got != want {
+		return fmt.Errorf("%s knows %s of %s other sentinels", sentinel.Addr(), got, want)
+	}
+	if state["flags"] != "master" {
+		return fmt.Errorf("%s sees the primary as %s", sentinel.Addr(), state["flags"])
+	}
+	quorum, err := sentinel.TryDo("SENTINEL", "CKQUORUM", name)
+	if err == nil && !strings.HasPrefix(quorum, "+OK") {
+		err = fmt.Errorf("%s: %q", sentinel.Addr(), quorum)
+	}
+	return err
+}
