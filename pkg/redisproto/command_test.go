@@ -41,3 +41,12 @@ func BenchmarkFrameLen(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkLookup(b *testing.B) {
+	name := []byte("GET")
+	for b.Loop() {
+		if s := Lookup(name); s == nil || s.FirstKeyIndex() != 1 {
+			b.Fatal(s)
+		}
+	}
+}

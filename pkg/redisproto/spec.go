@@ -1,7 +1,5 @@
 package redisproto
 
-import "iter"
-
 // Flags are what COMMAND prints about a command.
 type Flags uint64
 
@@ -28,6 +26,7 @@ const (
 	NoMulti                           // no_multi
 	MovableKeys                       // movablekeys
 	AllowBusy                         // allow_busy
+	ScriptRunner                      // script_runner
 )
 
 // KeyFlags say what a command does with the keys of one KeySpec.
@@ -111,26 +110,3 @@ type Spec struct {
 	// Sub are the subcommands of a container command.
 	Sub []*Spec
 }
-
-// Lookup returns the command of that name in any case, or nil.
-func Lookup(name []byte) *Spec { return nil }
-
-// Subcommand returns the subcommand of that name in any case, or nil.
-func (s *Spec) Subcommand(name []byte) *Spec { return nil }
-
-// Commands iterates over all commands in the order of their names, without
-// their subcommands.
-func Commands() iter.Seq[*Spec] { return func(func(*Spec) bool) {} }
-
-// ArityOK reports whether a request of n arguments, the name included, has as
-// many as the command wants.
-func (s *Spec) ArityOK(n int) bool {
-	return n == s.Arity || (s.Arity < 0 && n >= -s.Arity)
-}
-
-// FirstKeyIndex returns the argument that is the command's only key, or 0 if
-// its keys are several, none, or not at a constant place.
-func (s *Spec) FirstKeyIndex() int { return 0 }
-
-// AppendKeys appends the indexes of the arguments of c that are keys.
-func (s *Spec) AppendKeys(c *Command, b []byte, dst []int) ([]int, error) { return dst, nil }
