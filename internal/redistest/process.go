@@ -174,7 +174,6 @@ func (p *Process) start() error {
 	if err != nil {
 		return fmt.Errorf("opening the output of %s: %w", p.bin, err)
 	}
-	//nolint:gosec // which program a test starts is the test's choice
 	cmd := exec.Command(p.bin, p.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,0 +1,81 @@
+# The two commands to begin with: make demo, make test. CONTRIBUTING.md explains the rest.
+
+GO        ?= go
+FUZZTIME  ?= 20s
+TESTFLAGS ?=
+PKG       ?= ./...
+
+BIN   := $(CURDIR)/bin
+TOOLS := $(BIN)/.tools-$(shell cksum tools.mod | cut -d ' ' -f 1)
+
+.PHONY: help
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the proxy with four Redis shards inside it; needs nothing but Go
+	@$(GO) run ./cmd/proxy demo
+
+.PHONY: build
+build: ## Build bin/proxy
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+
+.PHONY: test
+test: test-servers ## Run every test under the race detector against real servers
+	$(GO) test -race $(TESTFLAGS) $(PKG)
+
+.PHONY: test-servers
+test-servers: ## Install the servers and clients that the tests need (Debian)
+	@hack/install-test-servers.sh
+
+.PHONY: check
+check: lint floors generated tidy ## Everything that a change must pass besides the tests
+
+.PHONY: lint
+lint: $(TOOLS) ## Format, vet and lint
+	@unformatted=$$($(BIN)/gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(BIN)/golangci-lint run
+
+.PHONY: fmt
+fmt: $(TOOLS) ## Format the code
+	$(BIN)/gofumpt -w $$(git ls-files '*.go' | grep -v '\.pb\.go$$')
+
+.PHONY: floors
+floors: ## Check who imports whom
+	$(GO) test ./internal/floors
+
+.PHONY: generate
+generate: ## Write generated files anew
+	$(GO) generate ./...
+
+.PHONY: generated
+generated: ## Check that generated files are fresh
+	@hack/install-test-servers.sh --with-protoc
+	@hack/check-generated.sh
+
+.PHONY: tidy
+tidy: ## Check that go.mod is tidy
+	$(GO) mod tidy -diff
+
+.PHONY: golden
+golden: ## Rewrite the golden files; read the diff before you commit it
+	$(GO) test $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|') -update
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s)
+	@hack/fuzz.sh $(FUZZTIME) $(PKG)
+
+.PHONY: bench
+bench: test-servers ## Measure against twemproxy and HAProxy
+	$(GO) run ./bench $(BENCHFLAGS)
+
+.PHONY: tools
+tools: $(TOOLS) ## Build the pinned tools into bin/
+
+$(TOOLS): tools.mod tools.sum
+	@mkdir -p $(BIN)
+	GOBIN=$(BIN) $(GO) install -modfile=tools.mod tool
+	@rm -f $(BIN)/.tools-*
+	@touch $@

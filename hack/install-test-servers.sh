@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy and Node.js. With
+# --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+set -euo pipefail
+
+# program:package
+wanted=(
+	redis-server:redis-server
+	redis-sentinel:redis-sentinel
+	redis-cli:redis-tools
+	redis-benchmark:redis-tools
+	nutcracker:nutcracker
+	haproxy:haproxy
+	node:nodejs
+	npm:npm
+)
+[[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+missing_packages() {
+	local entry
+	for entry in "${wanted[@]}"; do
+		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
+	done | sort -u
+}
+
+mapfile -t packages < <(missing_packages)
+[[ ${#packages[@]} -eq 0 ]] && exit 0
+
+as_root=()
+[[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
+if ! command -v apt-get >/dev/null || { [[ ${#as_root[@]} -gt 0 ]] && ! "${as_root[@]}" true 2>/dev/null; }; then
+	cat >&2 <<-EOF
+		The tests run against real servers, and these are missing here (names of Debian's packages):
+		    ${packages[*]}
+		Please install them, redis-server 7.0 or newer, and run this again. twemproxy's program is called nutcracker.
+	EOF
+	exit 1
+fi
+
+# Debian starts what it installs. The tests start their own servers on their own ports: whoever installs a server for them should not end
+# up with one on 6379. invoke-rc.d asks policy-rc.d; 101 means "not allowed". A policy that is already there is the machine's, and stays.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap '"${as_root[@]}" rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+	"${as_root[@]}" chmod 755 "$policy"
+fi
+
+echo "installing ${packages[*]}"
+log=$(mktemp)
+if ! { "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+	tail -n 40 "$log" >&2
+	exit 1
+fi
+rm -f "$log"
+
+mapfile -t packages < <(missing_packages)
+if [[ ${#packages[@]} -gt 0 ]]; then
+	echo "installed, yet still missing: ${packages[*]}" >&2
+	exit 1
+fi
