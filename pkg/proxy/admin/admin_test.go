@@ -1,0 +1,176 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/admin"
+)
+
+type fixture struct {
+	options       admin.Options
+	notReady      atomic.Bool
+	drained, quit atomic.Int32
+}
+
+func newFixture() *fixture {
+	f := &fixture{}
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dragoman_things_total", Help: "h"}, []string{"kind"})
+	c.WithLabelValues("x").Add(3)
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "dragoman_time_seconds", Help: "h"})
+	h.Observe(2)
+	reg.MustRegister(c, h)
+	f.options = admin.Options{
+		Ready: func() (bool, string) { return !f.notReady.Load(), "starting" },
+		ConfigDump: func() any {
+			return map[string]string{"version": "v1"}
+		},
+		Clusters:       func() admin.View { return admin.View{JSON: []string{"c"}, Text: "c::up\n"} },
+		Listeners:      func() admin.View { return admin.View{JSON: []string{"l"}, Text: "l::127.0.0.1:1\n"} },
+		SlowLog:        func() any { return []string{"GET k"} },
+		HotKeys:        func() any { return []string{"k"} },
+		DrainListeners: func() { f.drained.Add(1) },
+		Quit:           func() { f.quit.Add(1) },
+		Level:          &slog.LevelVar{},
+		Gatherer:       reg,
+		Log:            slog.New(slog.DiscardHandler),
+	}
+	return f
+}
+
+func (f *fixture) do(t *testing.T, method, target string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	admin.Handler(f.options).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, target, http.NoBody))
+	return w.Code, w.Body.String()
+}
+
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	cases := []struct {
+		method, target string
+		code           int
+		want           string
+	}{
+		{"GET", "/", 200, "/quitquitquit (POST): end the process"},
+		{"GET", "/help", 200, "/config_dump"},
+		{"GET", "/nothing", 404, "not found"},
+		{"GET", "/ready", 200, "LIVE\n"},
+		{"HEAD", "/ready", 200, ""},
+		{"POST", "/ready", 405, "use GET"},
+		{"GET", "/config_dump", 200, `"version": "v1"`},
+		{"GET", "/clusters", 200, "c::up\n"},
+		{"GET", "/clusters?format=json", 200, `"c"`},
+		{"GET", "/listeners", 200, "l::127.0.0.1:1\n"},
+		{"GET", "/slowlog", 200, "GET k"},
+		{"GET", "/hotkeys", 200, `"k"`},
+		{"GET", "/metrics", 200, `dragoman_things_total{kind="x"} 3`},
+		{"GET", "/stats/prometheus", 200, `dragoman_things_total{kind="x"} 3`},
+		{"GET", "/stats", 200, "dragoman_things_total{kind=\"x\"}: 3\ndragoman_time_seconds_count: 1\ndragoman_time_seconds_sum: 2\n"},
+		{"GET", "/stats?filter=nothing", 200, ""},
+		{"GET", "/stats?filter=(", 400, "regular expression"},
+		{"GET", "/stats?format=prometheus", 200, "# TYPE dragoman_things_total counter"},
+		{"GET", "/debug/pprof/", 200, "goroutine"},
+		{"GET", "/logging?level=debug", 405, "use POST"},
+		{"POST", "/logging?level=loud", 400, "level must be"},
+		{"GET", "/drain_listeners", 405, "use POST"},
+		{"GET", "/quitquitquit", 405, "use POST"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.method+" "+tc.target, func(t *testing.T) {
+			t.Parallel()
+			code, body := f.do(t, tc.method, tc.target)
+			if code != tc.code || !strings.Contains(body, tc.want) {
+				t.Errorf("got %d %q, want %d with %q", code, body, tc.code, tc.want)
+			}
+		})
+	}
+}
+
+func TestStatsJSON(t *testing.T) {
+	t.Parallel()
+	_, body := newFixture().do(t, "GET", "/stats?format=json&filter=things")
+	var got struct {
+		Stats []struct {
+			Name  string
+			Value float64
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Stats) != 1 || got.Stats[0].Value != 3 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	f.notReady.Store(true)
+	if code, body := f.do(t, "GET", "/ready"); code != http.StatusServiceUnavailable || body != "starting\n" {
+		t.Errorf("ready: %d %q", code, body)
+	}
+	if code, body := f.do(t, "POST", "/logging?level=debug"); code != 200 || body != "level: debug\n" {
+		t.Errorf("logging: %d %q", code, body)
+	}
+	if f.options.Level.Level() != slog.LevelDebug {
+		t.Error("level not set")
+	}
+	f.do(t, "POST", "/drain_listeners")
+	f.do(t, "POST", "/quitquitquit")
+	if f.drained.Load() != 1 || f.quit.Load() != 1 {
+		t.Errorf("drained %d, quit %d", f.drained.Load(), f.quit.Load())
+	}
+}
+
+func TestAbsentPaths(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	f.options.SlowLog, f.options.HotKeys, f.options.Quit = nil, nil, nil
+	for _, path := range []string{"/slowlog", "/hotkeys", "/quitquitquit"} {
+		if code, _ := f.do(t, "GET", path); code != http.StatusNotFound {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
+}
+
+func TestServer(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	s, err := admin.Listen(t.Context(), "127.0.0.1:0", f.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr()+"/ready", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if string(body) != "LIVE\n" {
+		t.Errorf("got %q", body)
+	}
+	if _, err := admin.Listen(t.Context(), s.Addr(), f.options); err == nil {
+		t.Error("the port is taken, yet Listen succeeds")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	s.Close(ctx)
+}
