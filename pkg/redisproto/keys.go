@@ -17,7 +17,7 @@ func (s *Spec) FirstKeyIndex() int {
 	if k.Begin != BeginIndex || k.Find != FindRange || k.Last != 0 || k.Flags&(KeyNotKey|KeyIncomplete) != 0 {
 		return 0
 	}
-	if keyOverride(s.Name) != nil {
+	if s.override() != nil {
 		return 0
 	}
 	return int(k.Pos)
@@ -34,7 +34,7 @@ func (s *Spec) AppendKeys(c *Command, b []byte, dst []int) ([]int, error) {
 			s = sub
 		}
 	}
-	if find := keyOverride(s.Name); find != nil {
+	if find := s.override(); find != nil {
 		return find(c, b, dst)
 	}
 	keys := dst

@@ -3,20 +3,20 @@ package redisproto
 // keyFinder is AppendKeys for one command.
 type keyFinder func(c *Command, b []byte, dst []int) ([]int, error)
 
-// keyOverride returns the rule for a command whose key specifications are not
+// override returns the rule for a command whose key specifications are not
 // enough; a server has a function of its own for most of them:
 //
 //   - sort, sort_ro: STORE may stand anywhere behind the key. Keys that BY and
 //     GET make from patterns depend on data and are not seen.
 //   - georadius, georadiusbymember: the last of STORE and STOREDIST counts.
-//   - migrate: the keys after KEYS, if the third argument is empty.
+//   - migrate: the keys after KEYS count if the third argument is empty.
 //   - xread, xreadgroup: STREAMS may also be a value before the real keyword.
 //   - json.mget, cms.merge: the published specifications have the first key only.
-func keyOverride(name string) keyFinder {
-	if len(name) < 4 {
+func (s *Spec) override() keyFinder {
+	if !s.Has(MovableKeys | Module) {
 		return nil
 	}
-	switch name {
+	switch s.Name {
 	case "sort", "sort_ro":
 		return sortKeys
 	case "georadius":
@@ -110,7 +110,7 @@ func migrateKeys(c *Command, b []byte, dst []int) ([]int, error) {
 			return appendRange(dst, i+1, argc-1), nil
 		}
 	}
-	return dst, nil
+	return append(dst, 3), nil
 }
 
 // XREAD [COUNT n] [BLOCK ms] STREAMS key ... id ...
