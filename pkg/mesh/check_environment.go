@@ -1,0 +1,298 @@
+package mesh
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+func (c *checker) environments(s *AmbassadorSpec) {
+	const at = "spec.environments"
+	c.require(len(s.Environments) > 0, at, "at least one is needed", `as in environments: {dev: {address: "127.0.0.1:6379"}}`)
+	for _, name := range slices.Sorted(maps.Keys(s.Environments)) {
+		env := s.Environments[name]
+		here := join(at, name)
+		c.require(isLabelValue(name), here, fmt.Sprintf("%q is not a name for an environment", clip(name)),
+			"letters, digits, and - _ . between them; at most 63")
+		c.upstream(&env.Upstream, s, here)
+		c.pools(&env, s, here)
+	}
+}
+
+func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
+	if s.Protocol != ProtocolRedis {
+		c.require(len(env.Pools) == 0, at+".pools", "go with protocol redis only", "remove them")
+		return
+	}
+	used := poolNames(s.Redis)
+	for _, name := range slices.Sorted(maps.Keys(env.Pools)) {
+		pool := env.Pools[name]
+		here := join(at+".pools", name)
+		c.require(isDNSLabel(name), here, fmt.Sprintf("%q is not a name for a pool", clip(name)),
+			"use lower-case letters, digits and -")
+		c.require(used[name] != "", here, "no prefix route or mirror names this pool", "remove it, or name it")
+		c.upstream(&pool, s, here)
+	}
+	for _, name := range slices.Sorted(maps.Keys(used)) {
+		if _, ok := env.Pools[name]; !ok {
+			c.fail(at+".pools", fmt.Sprintf("there is no pool %q, which %s names", clip(name), used[name]),
+				didYouMean(name, slices.Sorted(maps.Keys(env.Pools))))
+		}
+	}
+}
+
+// poolNames gives the pools that the routes need, and who says so first.
+func poolNames(r *RedisSpec) map[string]string {
+	names := make(map[string]string)
+	if r == nil {
+		return names
+	}
+	add := func(name, path string) {
+		if name != "" && names[name] == "" {
+			names[name] = path
+		}
+	}
+	mirrors := func(ms []Mirror, at string) {
+		for i, m := range ms {
+			add(m.Pool, fmt.Sprintf("%s[%d].pool", at, i))
+		}
+	}
+	for i, route := range r.PrefixRoutes {
+		at := fmt.Sprintf("spec.redis.prefixRoutes[%d]", i)
+		add(route.Pool, at+".pool")
+		add(route.ReadPool, at+".readPool")
+		mirrors(route.Mirrors, at+".mirrors")
+	}
+	mirrors(r.Mirrors, "spec.redis.mirrors")
+	return names
+}
+
+// upstream checks one group of servers.
+func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
+	kinds := count(u.Address != "", u.Service != nil, u.Endpoints != nil, u.Shards != nil, u.Cluster != nil, u.Sentinel != nil)
+	redis := s.Protocol == ProtocolRedis
+	forms := []string{"address", "endpoints"}
+	if redis {
+		forms = []string{"address", "shards", "cluster", "sentinel"}
+	}
+	c.require(kinds == 1, at, "must say in exactly one way where the servers are", oneOf(forms))
+	if redis {
+		c.require(u.Endpoints == nil, at+".endpoints", "does not go with protocol redis", "use shards")
+		c.require(!onlySlots(s.Redis) || u.Cluster != nil || kinds != 1, at,
+			"the distribution slots needs a Redis Cluster", `use cluster: {seeds: ["host:port"]}`)
+	} else {
+		const why = "does not go with protocol tcp"
+		c.require(u.Shards == nil, at+".shards", why, "use endpoints")
+		c.require(u.Cluster == nil, at+".cluster", why, "use endpoints")
+		c.require(u.Sentinel == nil, at+".sentinel", why, "use endpoints")
+		c.require(u.Credentials == nil, at+".credentials", why, "remove it")
+		c.require(u.Database == nil, at+".database", why, "remove it")
+	}
+	if u.Address != "" || u.Service != nil {
+		c.server(&Server{Address: u.Address, Service: u.Service}, at)
+	}
+	c.endpoints(u.Endpoints, at+".endpoints")
+	c.shards(u.Shards, at+".shards")
+	c.cluster(u.Cluster, at+".cluster")
+	c.sentinel(u.Sentinel, at+".sentinel")
+	c.database(u.Database, at+".database")
+	c.credentials(u.Credentials, at+".credentials")
+	c.upstreamTLS(u.TLS, at+".tls")
+	c.oneKind(u, at)
+}
+
+func onlySlots(r *RedisSpec) bool { return r != nil && r.Distribution == DistributionSlots }
+
+func (c *checker) server(s *Server, at string) {
+	switch {
+	case s.Address != "" && s.Service != nil:
+		c.fail(at, "has an address and a service", "remove one")
+	case s.Address != "":
+		c.address(s.Address, at+".address")
+	case s.Service == nil:
+		c.fail(at, "needs an address", `as in address: "redis:6379"`)
+	default:
+		c.needsControlPlane(at+".service", "a Service", `write its address: "name.namespace.svc:port"`)
+		c.require(isDNSLabel(s.Service.Name), at+".service.name", "must be the name of a Service", "")
+		c.require(s.Service.Port >= 1 && s.Service.Port <= 65535, at+".service.port", "must be from 1 to 65535", "")
+	}
+}
+
+func (c *checker) address(address, at string) {
+	if _, _, _, err := SplitAddress(address); err != nil {
+		c.fail(at, err.Error(), `"host:port", "[v6]:port" or "/path/of.sock"`)
+	}
+}
+
+func (c *checker) endpoints(servers []Server, at string) {
+	c.require(servers == nil || len(servers) > 0, at, "must not be empty", "")
+	seen := make(map[string]bool, len(servers))
+	for i := range servers {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.server(&servers[i], here)
+		c.atLeastOne(servers[i].Weight, here+".weight")
+		c.once(seen, servers[i].Address, here+".address")
+	}
+}
+
+func (c *checker) shards(shards []Shard, at string) {
+	c.require(shards == nil || len(shards) > 0, at, "must not be empty", "")
+	names := make(map[string]int, len(shards))
+	addresses := make(map[string]bool)
+	for i := range shards {
+		s := &shards[i]
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.member(&s.Primary, addresses, here+".primary")
+		for j := range s.Replicas {
+			c.member(&s.Replicas[j], addresses, fmt.Sprintf("%s.replicas[%d]", here, j))
+		}
+		c.atLeastOne(s.Weight, here+".weight")
+		c.require(!strings.ContainsAny(s.Name, " \t\r\n\x00"), here+".name", "must not hold spaces", "")
+		name := s.HashName()
+		if first, double := names[name]; double && name != "" {
+			c.fail(here, fmt.Sprintf("%s[%d] has the same name %q", at, first, clip(name)), "give one of them another name")
+		}
+		names[name] = i
+	}
+}
+
+// member checks a primary or a replica.
+func (c *checker) member(s *Server, seen map[string]bool, at string) {
+	c.server(s, at)
+	c.require(s.Weight == nil, at+".weight", "belongs to the shard", "move it there")
+	c.once(seen, s.Address, at+".address")
+}
+
+func (c *checker) once(seen map[string]bool, address, at string) {
+	c.require(address == "" || !seen[address], at, fmt.Sprintf("%s is there twice", clip(address)), "remove one")
+	seen[address] = true
+}
+
+func (c *checker) cluster(r *RedisCluster, at string) {
+	if r == nil {
+		return
+	}
+	c.addresses(r.Seeds, at+".seeds")
+	c.positive(r.RefreshInterval, at+".refreshInterval")
+}
+
+func (c *checker) addresses(list []string, at string) {
+	c.require(len(list) > 0, at, "at least one is needed", "")
+	seen := make(map[string]bool, len(list))
+	for i, address := range list {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.address(address, here)
+		c.once(seen, address, here)
+	}
+}
+
+func (c *checker) sentinel(s *Sentinel, at string) {
+	if s == nil {
+		return
+	}
+	c.addresses(s.Addresses, at+".addresses")
+	c.require(len(s.Masters) > 0, at+".masters", "at least one is needed", "mymaster is what most are called")
+	seen := make(map[string]bool, len(s.Masters))
+	for i, name := range s.Masters {
+		here := fmt.Sprintf("%s.masters[%d]", at, i)
+		c.require(name != "" && !strings.ContainsAny(name, " \t\r\n\x00"), here, "is not a name", "")
+		c.once(seen, name, here)
+	}
+	c.credentials(s.Credentials, at+".credentials")
+}
+
+func (c *checker) credentials(k *Credentials, at string) {
+	if k == nil {
+		return
+	}
+	names := count(k.Username != "", k.UsernameFile != "", k.UsernameEnv != "")
+	passwords := count(k.PasswordFile != "", k.PasswordEnv != "")
+	if k.Secret != nil {
+		c.require(names+passwords == 0, at, "has a secret and something else", "remove the others")
+		c.require(k.Secret.Name != "", at+".secret.name", "is missing", "")
+		c.needsControlPlane(at+".secret", "a Secret", "use passwordFile or passwordEnv")
+		return
+	}
+	c.require(names <= 1, at, "has several user names", "keep one of username, usernameFile, usernameEnv")
+	c.require(passwords == 1, at, "needs exactly one password", oneOf([]string{"passwordFile", "passwordEnv"}))
+}
+
+func (c *checker) upstreamTLS(t *UpstreamTLS, at string) {
+	if t == nil {
+		return
+	}
+	c.keyPair(at, t.CertFile, t.KeyFile, t.Cert, false)
+	c.source(at+".ca", t.CAFile, t.CA)
+	authorities := t.CAFile != "" || t.CA != nil
+	switch t.Mode {
+	case TLSDisable:
+		c.require(*t == UpstreamTLS{Mode: TLSDisable}, at, "has settings, but mode is disable", "remove them")
+	case TLSRequire:
+		c.require(!authorities, at+".mode", "require verifies nothing, but authorities are given",
+			"use verify-ca or verify-full")
+	case TLSVerifyCA, TLSVerifyFull, "":
+	}
+	_, ipErr := netip.ParseAddr(t.ServerName)
+	c.require(t.ServerName == "" || isHost(t.ServerName) || ipErr == nil, at+".serverName",
+		fmt.Sprintf("%q is not a host name", clip(t.ServerName)), "")
+}
+
+// oneKind refuses unix sockets beside host names: no discovery type has both.
+func (c *checker) oneKind(u *Upstream, at string) {
+	var sockets, names int
+	for _, address := range u.Addresses() {
+		host, _, path, err := SplitAddress(address)
+		if err != nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(host); path == "" && err != nil {
+			names++
+		}
+		if path != "" {
+			sockets++
+		}
+	}
+	c.require(sockets == 0 || names == 0, at, "has unix sockets beside host names", "write IP addresses beside sockets")
+}
+
+// Addresses lists all that an upstream names, in order.
+func (u *Upstream) Addresses() []string {
+	var out []string
+	add := func(s *Server) {
+		if s.Address != "" {
+			out = append(out, s.Address)
+		}
+	}
+	add(&Server{Address: u.Address})
+	for i := range u.Endpoints {
+		add(&u.Endpoints[i])
+	}
+	for i := range u.Shards {
+		add(&u.Shards[i].Primary)
+		for j := range u.Shards[i].Replicas {
+			add(&u.Shards[i].Replicas[j])
+		}
+	}
+	if u.Cluster != nil {
+		out = append(out, u.Cluster.Seeds...)
+	}
+	if u.Sentinel != nil {
+		out = append(out, u.Sentinel.Addresses...)
+	}
+	return out
+}
+
+// HashName is what twemproxy hashes for a shard: its name, else the address of
+// its primary, without the port if that is memcached's, which was the default
+// there.
+func (s *Shard) HashName() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	if v := s.Primary.Service; v != nil {
+		return fmt.Sprintf("%s:%d", v.Name, v.Port)
+	}
+	return strings.TrimSuffix(s.Primary.Address, ":11211")
+}

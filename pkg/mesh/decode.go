@@ -1,0 +1,129 @@
+package mesh
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Option changes what is allowed.
+type Option func(*options)
+
+type options struct{ services bool }
+
+// InCluster allows references to Services and Secrets, which only a control
+// plane can follow.
+func InCluster() Option { return func(o *options) { o.services = true } }
+
+func collect(opts []Option) options {
+	var o options
+	for _, set := range opts {
+		set(&o)
+	}
+	return o
+}
+
+// Decode reads all documents of one file and checks each by itself. Objects
+// with errors are among the result as far as they could be read, so that
+// Validate can look at all: only where both return no error may the objects be
+// used.
+func Decode(file string, data []byte, opts ...Option) ([]Object, Errors) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var objs []Object
+	var errs Errors
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return objs, errs.sorted()
+		}
+		if err != nil {
+			return objs, append(errs, syntaxError(file, err)).sorted()
+		}
+		if empty(&doc) {
+			continue
+		}
+		obj, found := decodeDocument(file, doc.Content[0], collect(opts))
+		errs = append(errs, found...)
+		if obj != nil {
+			objs = append(objs, obj)
+		}
+	}
+}
+
+// empty reports whether a document holds nothing, or comments alone.
+func empty(doc *yaml.Node) bool {
+	return len(doc.Content) == 0 ||
+		doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].ShortTag() == "!!null"
+}
+
+// syntaxError turns yaml's message, which names its line, into an Error.
+func syntaxError(file string, err error) *Error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	e := &Error{File: file, Reason: "not valid YAML: " + text}
+	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
+		e.Line, _ = strconv.Atoi(m[1]) // digits; an absurd number of them leaves the line unknown
+		e.Column = 1
+		e.Reason = "not valid YAML: " + m[2]
+	}
+	return e
+}
+
+func decodeDocument(file string, root *yaml.Node, o options) (Object, Errors) {
+	w := newWalker(file)
+	switch kind := w.kind(root); kind {
+	case KindAmbassador:
+		a := &Ambassador{}
+		w.decode(root, a)
+		if a.Metadata.Namespace == "" {
+			a.Metadata.Namespace = DefaultNamespace
+		}
+		a.src = source{file: file, pos: w.pos, checked: true, broken: len(w.errs) > 0}
+		errs := w.finish(a.Key(), checkAmbassador(a, o))
+		a.src.broken = len(errs) > 0
+		return a, errs
+	case KindAdapter:
+		w.fail(root, "kind", "kind Adapter is not supported by this version", "only Ambassador is")
+	case "":
+		w.fail(root, "kind", "is missing", oneOf([]string{KindAmbassador, KindAdapter}))
+	default:
+		known := []string{KindAmbassador, KindAdapter}
+		hint := didYouMean(kind, known)
+		if hint == "" {
+			hint = oneOf(known)
+		}
+		w.fail(root, "kind", fmt.Sprintf("unknown kind %q", kind), hint)
+	}
+	return nil, w.errs
+}
+
+// finish adds the errors of the second look at an object, but for those that
+// only follow from what could not be read in the first.
+func (w *walker) finish(object string, second Errors) Errors {
+	first := w.errs
+	for _, e := range second {
+		follows := slices.ContainsFunc(first, func(f *Error) bool {
+			return f.Path == e.Path || isWithin(f.Path, e.Path) || isWithin(e.Path, f.Path)
+		})
+		if !follows {
+			w.errs = append(w.errs, e)
+		}
+	}
+	for _, e := range w.errs {
+		e.Object = object
+	}
+	return w.errs
+}
+
+// isWithin reports whether a field lies inside another.
+func isWithin(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
+}

@@ -1,0 +1,55 @@
+package mesh
+
+import "strings"
+
+// didYouMean gives a hint with the known word nearest to a wrong one, or "".
+func didYouMean(wrong string, known []string) string {
+	best, bestDistance := "", len(wrong)/3+2
+	for _, k := range known {
+		if strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(wrong), k) {
+			best = k
+			break
+		}
+		if d := editDistance(strings.ToLower(wrong), strings.ToLower(k)); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return `did you mean "` + best + `"?`
+}
+
+// oneOf gives a hint with the words that may stand there.
+func oneOf(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return "one of " + strings.Join(words, ", ")
+}
+
+// editDistance counts the insertions, deletions and replacements of bytes that
+// make a into b. Long words are all equally far.
+func editDistance(a, b string) int {
+	const long = 64
+	if len(a) > long || len(b) > long {
+		return long
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, above, row[j])
+			}
+			diagonal, row[j+1] = above, cost
+		}
+	}
+	return row[len(b)]
+}
