@@ -8,7 +8,7 @@ type keyFinder func(c *Command, b []byte, dst []int) ([]int, error)
 //
 //   - sort, sort_ro: STORE may stand anywhere behind the key. Keys that BY and
 //     GET make from patterns depend on data and are not seen.
-//   - georadius, georadiusbymember: the last of STORE and STOREDIST counts.
+//   - georadius, georadiusbymember: STORE and STOREDIST may be repeated.
 //   - migrate: the keys after KEYS count if the third argument is empty.
 //   - xread, xreadgroup: STREAMS may also be a value before the real keyword.
 //   - json.mget, cms.merge: the published specifications have the first key only.
@@ -76,16 +76,12 @@ func geoStoreKeys(c *Command, b []byte, dst []int, options int) ([]int, error) {
 	if argc < 2 {
 		return dst, ErrKeys
 	}
-	store := 0
+	dst = append(dst, 1)
 	for i := options; i+1 < argc; i++ {
 		if arg := c.Arg(b, i); equalFold("store", arg) || equalFold("storedist", arg) {
 			i++
-			store = i
+			dst = append(dst, i)
 		}
-	}
-	dst = append(dst, 1)
-	if store > 0 {
-		dst = append(dst, store)
 	}
 	return dst, nil
 }
