@@ -1,10 +1,7 @@
-// Package environment finds out which environment (dev, prod, ...) the process
-// runs in, without a control plane.
-//
-// The first source that answers wins: the flag or variable, the pod's label
-// from a downward-API file, the namespace's label from a file, a rule over the
-// namespace's name. Where none answers, a document's defaultEnvironment does,
-// which is not this package's business.
+// Package environment gathers what tells a process which environment (dev,
+// prod, ...) it runs in, without a control plane: what was given outright, the
+// labels of a downward-API file, the name of the namespace, the host's name.
+// Which of them decides is the business of mesh.SelectEnvironment.
 package environment
 
 import (
@@ -14,44 +11,33 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
-// Label is the key that names the environment on pods and namespaces.
-const Label = "mesh.dragoman.io/environment"
-
-// ServiceAccountNamespace is where Kubernetes puts the namespace's name.
-const ServiceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
-// DefaultLabelsFile is where examples of the downward API put a pod's labels.
-const DefaultLabelsFile = "/etc/podinfo/labels"
+// Files that Kubernetes and the examples of its documentation use.
+const (
+	ServiceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	DefaultLabelsFile       = "/etc/podinfo/labels"
+)
 
 // maxFile bounds what is read of a file, in bytes.
 const maxFile = 1 << 20
 
 // Detector knows where to look. Empty fields are not asked.
 type Detector struct {
-	Name       string // given outright
-	NameSource string // what gave it: --environment or DRAGOMAN_ENVIRONMENT
+	Flag   string // given outright by --environment
+	EnvVar string // given outright by DRAGOMAN_ENVIRONMENT
 
 	LabelsFile          string // downward API, of the pod
 	NamespaceLabelsFile string // the same format
-	NamespaceFile       string
+	NamespaceFile       string // holds the name
 	Namespace           string // instead of the file
-	Rules               []Rule
+	Hostname            string
 }
 
-// Answer is an environment and where it came from. The zero value: nobody
-// answered.
-type Answer struct {
-	Name   string
-	Source string // for people: --environment, "label of the pod (/etc/podinfo/labels)", ...
-}
-
-// Files lists the files the answer depends on.
+// Files lists the files that the facts depend on.
 func (d *Detector) Files() []string {
-	if d.Name != "" {
-		return nil
-	}
 	var files []string
 	for _, f := range []string{d.LabelsFile, d.NamespaceLabelsFile, d.NamespaceFile} {
 		if f != "" {
@@ -61,50 +47,19 @@ func (d *Detector) Files() []string {
 	return files
 }
 
-// Detect asks the sources in their order. A missing file does not answer; one
-// that cannot be read or parsed is an error.
-func (d *Detector) Detect() (Answer, error) {
-	if d.Name != "" {
-		return Answer{d.Name, d.NameSource}, nil
+// Facts reads the files. One that is missing tells nothing; one that cannot be
+// read or parsed is an error, reported beside the facts of the others.
+func (d *Detector) Facts() (mesh.NodeFacts, error) {
+	facts := mesh.NodeFacts{Flag: d.Flag, EnvVar: d.EnvVar, Namespace: d.Namespace, Hostname: d.Hostname}
+	var errs [3]error
+	facts.PodLabel, errs[0] = fromLabels(d.LabelsFile)
+	facts.NamespaceLabel, errs[1] = fromLabels(d.NamespaceLabelsFile)
+	if d.Namespace == "" && d.NamespaceFile != "" {
+		var b []byte
+		b, errs[2] = readFile(d.NamespaceFile)
+		facts.Namespace = strings.TrimSpace(string(b))
 	}
-	for _, f := range []struct{ file, whose string }{
-		{d.LabelsFile, "pod"},
-		{d.NamespaceLabelsFile, "namespace"},
-	} {
-		name, err := fromLabels(f.file)
-		if err != nil {
-			return Answer{}, fmt.Errorf("reading the labels of the %s: %w", f.whose, err)
-		}
-		if name != "" {
-			return Answer{name, "label of the " + f.whose + " (" + f.file + ")"}, nil
-		}
-	}
-	return d.byName()
-}
-
-func (d *Detector) byName() (Answer, error) {
-	namespace, err := d.CurrentNamespace()
-	if err != nil || namespace == "" {
-		return Answer{}, err
-	}
-	for _, r := range d.Rules {
-		if name, ok := r.Match(namespace); ok {
-			return Answer{name, "rule " + r.String() + " on namespace " + namespace}, nil
-		}
-	}
-	return Answer{}, nil
-}
-
-// CurrentNamespace is the namespace, as far as it is known.
-func (d *Detector) CurrentNamespace() (string, error) {
-	if d.Namespace != "" || d.NamespaceFile == "" {
-		return d.Namespace, nil
-	}
-	b, err := readFile(d.NamespaceFile)
-	if err != nil {
-		return "", fmt.Errorf("reading the name of the namespace: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
+	return facts, errors.Join(errs[:]...)
 }
 
 func fromLabels(file string) (string, error) {
@@ -119,7 +74,7 @@ func fromLabels(file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
-	return labels[Label], nil
+	return labels[mesh.EnvironmentLabel], nil
 }
 
 // readFile returns nothing for a file that is not there.
