@@ -26,6 +26,16 @@
 // buffer may be moved between two calls. Slices that Arg, ParseValue and
 // Elements return alias their input and live as long as it is not overwritten.
 //
+// # The command table
+//
+// table_gen.go is written by internal/gen/rediscommands from what running
+// servers answer to COMMAND, and from Redis's published command reference for
+// the commands that those servers lack (later versions, bundled modules). Its
+// header names the versions; 255.255.255 is a development version, from between
+// 7.4 and 8.0. To write it anew, start the servers that the go:generate line in
+// lookup.go names, and put commands_core.json beside it. A key specification
+// that is not enough to find the keys has an override in override.go.
+//
 // # Strictness
 //
 // Requests are held to what a Redis server accepts, and in two points to more,
