@@ -47,7 +47,7 @@ type Distribution interface {
 // Errors of the constructors.
 var (
 	ErrRingSize  = errors.New("ring size: want 1 <= minimum <= maximum <= 8388608")
-	ErrTableSize = errors.New("Maglev table size: want a prime number of at most 5000011")
+	ErrTableSize = errors.New("table size of Maglev: want a prime number of at most 5000011")
 	ErrWeights   = errors.New("weights add up to more than 4294967295")
 )
 

@@ -23,13 +23,11 @@ import (
 
 // pool is one of nutcracker's, with servers that say their number.
 type pool struct {
-	port                 int
-	distribution, hash   string
-	names                []string // given names, empty for none
-	ports                []int
-	weights              []uint32
-	members              []distribution.Member
-	configuredAsFragment string
+	port               int
+	distribution, hash string
+	servers            []int // their numbers
+	members            []distribution.Member
+	config             string
 }
 
 // TestAgainstNutcracker puts random keys through pools of a real nutcracker and
@@ -67,13 +65,13 @@ func newPool(t *testing.T, r *rand.Rand, dist, hash string, servers []int) *pool
 		if r.IntN(2) == 0 {
 			name = strings.Repeat("x", r.IntN(12)) + strconv.Itoa(i)
 		}
-		p.ports = append(p.ports, n)
+		p.servers = append(p.servers, n)
 		p.members = append(p.members, distribution.Member{
 			Name: distribution.MemberName(name, "127.0.0.1", uint16(servers[n])), Weight: weight,
 		})
 		fmt.Fprintf(&b, "   - 127.0.0.1:%d:%d %s\n", servers[n], weight, name)
 	}
-	p.configuredAsFragment = b.String()
+	p.config = b.String()
 	return p
 }
 
@@ -93,9 +91,9 @@ func comparePool(t *testing.T, r *rand.Rand, p *pool) {
 	}
 	got := askAll(t, p.port, keys)
 	for i, key := range keys {
-		if want := p.ports[pick.Pick(key)]; got[i] != want {
+		if want := p.servers[pick.Pick(key)]; got[i] != want {
 			t.Fatalf("%s, %s: nutcracker sends %x to server %d, we to %d; pool:\n%s",
-				p.distribution, p.hash, key, got[i], want, p.configuredAsFragment)
+				p.distribution, p.hash, key, got[i], want, p.config)
 		}
 	}
 }
@@ -127,7 +125,7 @@ func startNutcracker(t *testing.T, pools []*pool) {
 	dir := t.TempDir()
 	var conf strings.Builder
 	for _, p := range pools {
-		conf.WriteString(p.configuredAsFragment)
+		conf.WriteString(p.config)
 	}
 	file := filepath.Join(dir, "nutcracker.yml")
 	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {

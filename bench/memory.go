@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// footprint is a contender's resident memory in bytes.
+type footprint struct {
+	Contender   string `json:"contender"`
+	Idle        int64  `json:"idle"`
+	IdleClients int    `json:"idleClients"`
+	WithClients int64  `json:"withClients"`
+	AfterLoad   int64  `json:"afterLoad"`
+}
+
+// perClient is what an idle client costs, bytes.
+func (f footprint) perClient() float64 {
+	return float64(f.WithClients-f.Idle) / float64(max(1, f.IdleClients))
+}
+
+// measureMemory looks at one fresh instance for idle clients and at another
+// for the load, so that neither sees what the other left behind.
+func measureMemory(ctx context.Context, tb *testbed, name string, clients int, d time.Duration) (footprint, error) {
+	f := footprint{Contender: name, IdleClients: clients}
+	c, err := launch(ctx, tb, name)
+	if err != nil {
+		return f, err
+	}
+	if !c.sharded {
+		// One connection upstream for each client: Redis has room for fewer.
+		f.IdleClients = min(clients, 4000)
+	}
+	if err := f.measureIdle(ctx, c); err != nil {
+		return f, fmt.Errorf("idle clients of %s: %w", name, err)
+	}
+	c.proc.stop()
+
+	if c, err = launch(ctx, tb, name); err != nil {
+		return f, err
+	}
+	defer c.proc.stop()
+	load := shape{command: "GET", clients: 500, pipeline: 16, size: small}
+	if err := fill(ctx, c, tb.shards, load.keys(), load.size); err != nil {
+		return f, err
+	}
+	requests, err := calibrate(ctx, c, load, 4*d)
+	if err != nil {
+		return f, err
+	}
+	if _, err := measure(ctx, c, load, requests); err != nil {
+		return f, err
+	}
+	f.AfterLoad, err = settled(ctx, c.proc.pid())
+	return f, err
+}
+
+// measureIdle connects clients that each ask once and then keep still.
+func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
+	var err error
+	if f.Idle, err = settled(ctx, c.proc.pid()); err != nil {
+		return err
+	}
+	var idle []*client
+	defer func() {
+		for _, cl := range idle {
+			cl.close()
+		}
+	}()
+	for i := range f.IdleClients {
+		cl, err := dial(ctx, c.port)
+		if err != nil {
+			return fmt.Errorf("client %d: %w", i, err)
+		}
+		idle = append(idle, cl)
+		if _, err := cl.do("EXISTS", keyName(i)); err != nil {
+			return fmt.Errorf("client %d: %w", i, err)
+		}
+	}
+	f.WithClients, err = settled(ctx, c.proc.pid())
+	return err
+}
+
+// settled waits until a process's resident memory has not changed for half a
+// second, at most five seconds, and returns it.
+func settled(ctx context.Context, pid int) (int64, error) {
+	const step = 100 * time.Millisecond
+	last, err := rss(pid)
+	if err != nil {
+		return 0, err
+	}
+	for same, tries := 0, 0; same < 5 && tries < 50; tries++ {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(step):
+		}
+		now, err := rss(pid)
+		if err != nil {
+			return 0, err
+		}
+		same++
+		if now != last {
+			same, last = 0, now
+		}
+	}
+	return last, nil
+}
