@@ -29,15 +29,8 @@ func FrameLen(b []byte, lim *Limits) (n int, err error) {
 			if err != nil {
 				return 0, err
 			}
-			n = h.next
-			if h.payload > int64(len(b)-n) {
-				return 0, ErrIncomplete
-			}
-			if h.payload > 0 {
-				n += int(h.payload)
-				if b[n-2] != '\r' || b[n-1] != '\n' {
-					return 0, errBulkEnd()
-				}
+			if n, err = bulkEnd(b, h); err != nil {
+				return 0, err
 			}
 			pending += h.values
 			if pending > maxPending {
@@ -112,6 +105,21 @@ func announced(kind byte, v int64) int64 {
 		return 2 * v
 	}
 	return v - 1
+}
+
+// bulkEnd returns the offset after the header and its payload.
+func bulkEnd(b []byte, h header) (int, error) {
+	if h.payload == 0 {
+		return h.next, nil
+	}
+	if h.payload > int64(len(b)-h.next) {
+		return 0, ErrIncomplete
+	}
+	end := h.next + int(h.payload)
+	if b[end-2] != '\r' || b[end-1] != '\n' {
+		return 0, errBulkEnd()
+	}
+	return end, nil
 }
 
 func isHeaderKind(kind byte) bool {

@@ -113,17 +113,6 @@ func (v *Value) parseText() error {
 	return nil
 }
 
-func bulkEnd(b []byte, h header) (int, error) {
-	if h.payload > int64(len(b)-h.next) {
-		return 0, ErrIncomplete
-	}
-	end := h.next + int(h.payload)
-	if b[end-2] != '\r' || b[end-1] != '\n' {
-		return 0, errBulkEnd()
-	}
-	return end, nil
-}
-
 // skipAttributes returns the offset of the value at or after b[i], of which at
 // least the first byte is there.
 func skipAttributes(b []byte, i int, lim *Limits) (int, error) {
