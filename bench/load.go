@@ -60,7 +60,7 @@ func (c *contender) cpu() (time.Duration, error) {
 func benchmark(ctx context.Context, port int, s shape, requests int) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-benchmark", loadArgs(port, s, requests)...).Output() //nolint:gosec // numbers
+	out, err := exec.CommandContext(ctx, "redis-benchmark", loadArgs(port, s, requests)...).Output()
 	if ctx.Err() != nil {
 		return sample{}, context.Cause(ctx)
 	}

@@ -145,7 +145,7 @@ func publish(r *results, o *options) error {
 		if err := r.write(&b); err != nil {
 			return err
 		}
-		if err := os.WriteFile(o.reportFile, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a report to be read
+		if err := os.WriteFile(o.reportFile, []byte(b.String()), 0o644); err != nil {
 			return err
 		}
 	}
@@ -156,7 +156,7 @@ func publish(r *results, o *options) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.jsonFile, append(text, '\n'), 0o644) //nolint:gosec // a report to be read
+	return os.WriteFile(o.jsonFile, append(text, '\n'), 0o644)
 }
 
 // runTime is how long one contender is kept busy in one round.

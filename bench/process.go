@@ -22,12 +22,12 @@ type process struct {
 }
 
 func startProcess(name, logFile, program string, args ...string) (*process, error) {
-	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in our own folder
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(program, args...) //nolint:gosec // programs named by this benchmark
+	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own: Ctrl-C is for the benchmark, which then stops the
 	// servers in order.

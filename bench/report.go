@@ -36,7 +36,7 @@ func (r *results) write(w io.Writer) error {
 	}{
 		{"Goals: dragoman as ratios to nutcracker", r.goalTable()},
 		{"Memory", r.memoryTable()},
-		{fmt.Sprintf("Measurements, medians of %d rounds", r.Rounds), r.sampleTable()},
+		{fmt.Sprintf("Measurements (rounds: %d)", r.Rounds), r.sampleTable()},
 	}
 	for _, s := range sections {
 		if len(s.table.rows) == 0 {
@@ -149,7 +149,7 @@ func environment() string {
 // version is the first line that a program says of itself, as far as its
 // number.
 func version(program, flag string) string {
-	out, err := exec.Command(program, flag).CombinedOutput() //nolint:gosec // fixed names
+	out, err := exec.Command(program, flag).CombinedOutput()
 	if err != nil && len(out) == 0 {
 		return "no " + program
 	}

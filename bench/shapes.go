@@ -50,7 +50,11 @@ func shapes() []shape {
 }
 
 func (s shape) String() string {
-	return fmt.Sprintf("%s %s, %d clients, pipeline %d", s.command, sizeName(s.size), s.clients, s.pipeline)
+	clients := "1 client"
+	if s.clients != 1 {
+		clients = fmt.Sprintf("%d clients", s.clients)
+	}
+	return fmt.Sprintf("%s %s, %s, pipeline %d", s.command, sizeName(s.size), clients, s.pipeline)
 }
 
 func sizeName(size int) string {

@@ -37,7 +37,7 @@ func TestAgainstNutcracker(t *testing.T) {
 	if _, err := exec.LookPath("nutcracker"); err != nil {
 		t.Skip("nutcracker is not installed")
 	}
-	r := rand.New(rand.NewPCG(7, 11)) //nolint:gosec // reproducible on purpose
+	r := rand.New(rand.NewPCG(7, 11))
 	var servers []int
 	for i := range 6 {
 		servers = append(servers, numberServer(t, i))
@@ -131,7 +131,7 @@ func startNutcracker(t *testing.T, pools []*pool) {
 	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "nutcracker", "-c", file, "-a", "127.0.0.1", //nolint:gosec // a fixed program
+	cmd := exec.CommandContext(t.Context(), "nutcracker", "-c", file, "-a", "127.0.0.1",
 		"-s", strconv.Itoa(freePort(t)), "-o", filepath.Join(dir, "log"), "-p", filepath.Join(dir, "pid"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
