@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
 func TestParseLoad(t *testing.T) {
@@ -328,5 +330,17 @@ func TestEndToEnd(t *testing.T) {
 		if _, err := rss(p.pid()); err == nil {
 			t.Errorf("%s still runs", p.name)
 		}
+	}
+}
+
+// The proxy must accept what the benchmark gives it.
+func TestMeshConfig(t *testing.T) {
+	t.Parallel()
+	objects, errs := mesh.Decode("mesh.yaml", []byte(meshConfig(6380, []int{7001, 7002, 7003, 7004})))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if errs := mesh.Validate(objects); len(errs) > 0 {
+		t.Fatal(errs)
 	}
 }
