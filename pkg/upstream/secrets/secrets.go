@@ -1,0 +1,141 @@
+// Package secrets gives out the values of SDS secrets: passwords, certificates
+// and trusted roots. Files and environment variables are read when a value is
+// asked for, so that a file that was replaced takes effect with the next
+// connection. No value is ever logged, nor part of an error.
+package secrets
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Errors of a Store.
+var (
+	ErrUnknown = errors.New("no such secret")
+	ErrKind    = errors.New("secret is of another kind")
+)
+
+// Validation is whom to trust.
+type Validation struct {
+	Roots *x509.CertPool
+	// Names, of which a certificate must carry one; empty: any name.
+	Names []string
+}
+
+// Store holds the secrets of one snapshot. It is safe for concurrent use and
+// implements filters.SecretSource.
+type Store struct {
+	secrets map[string]*resource.Secret // read-only after construction
+
+	mu           sync.Mutex // guards below
+	files        map[string]*file
+	certificates map[string]*certificate
+	pools        map[string]*pool
+}
+
+// NewStore makes a store of the secrets. Nothing is read yet.
+func NewStore(list []*resource.Secret) *Store {
+	s := &Store{
+		secrets:      make(map[string]*resource.Secret, len(list)),
+		files:        make(map[string]*file),
+		certificates: make(map[string]*certificate),
+		pools:        make(map[string]*pool),
+	}
+	for _, secret := range list {
+		s.secrets[secret.Name] = secret
+	}
+	return s
+}
+
+// Has reports whether there is a secret of that name.
+func (s *Store) Has(name string) bool {
+	_, ok := s.secrets[name]
+	return ok
+}
+
+// Secret returns a generic secret by name, or one of its values by "name/key".
+func (s *Store) Secret(name string) (string, error) {
+	if s.Has(name) {
+		return s.Value(resource.SecretKey{Name: name})
+	}
+	if cut := strings.LastIndexByte(name, '/'); cut > 0 {
+		return s.Value(resource.SecretKey{Name: name[:cut], Key: name[cut+1:]})
+	}
+	return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
+}
+
+// Value returns one value of a generic secret. Without a key it is the only
+// value there is.
+func (s *Store) Value(key resource.SecretKey) (string, error) {
+	secret, ok := s.secrets[key.Name]
+	if !ok {
+		return "", fmt.Errorf("secret %q: %w", key.Name, ErrUnknown)
+	}
+	if secret.Generic == nil {
+		return "", fmt.Errorf("secret %q: %w: want a generic one", key.Name, ErrKind)
+	}
+	source, ok := secret.Generic[key.Key]
+	if !ok && key.Key == "" && len(secret.Generic) == 1 {
+		for _, only := range secret.Generic {
+			source, ok = only, true
+		}
+	}
+	if !ok {
+		return "", fmt.Errorf("secret %q: key %q: %w", key.Name, key.Key, ErrUnknown)
+	}
+	b, err := s.read(source)
+	if err != nil {
+		return "", fmt.Errorf("secret %q: %w", key.Name, err)
+	}
+	return trim(source, b), nil
+}
+
+// Certificate returns a certificate with its private key. While the files of
+// one that was good do not fit each other, because one of them was replaced
+// before the other, it is still the old one.
+func (s *Store) Certificate(name string) (*tls.Certificate, error) {
+	secret, ok := s.secrets[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("secret %q: %w", name, ErrUnknown)
+	case secret.Certificate == nil:
+		return nil, fmt.Errorf("secret %q: %w: want a certificate", name, ErrKind)
+	}
+	cert, err := s.certificate(name, secret.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("secret %q: %w", name, err)
+	}
+	return cert, nil
+}
+
+// Validation returns whom to trust.
+func (s *Store) Validation(name string) (Validation, error) {
+	secret, ok := s.secrets[name]
+	switch {
+	case !ok:
+		return Validation{}, fmt.Errorf("secret %q: %w", name, ErrUnknown)
+	case secret.Validation == nil:
+		return Validation{}, fmt.Errorf("secret %q: %w: want a validation context", name, ErrKind)
+	}
+	roots, err := s.roots(name, secret.Validation)
+	if err != nil {
+		return Validation{}, fmt.Errorf("secret %q: %w", name, err)
+	}
+	return Validation{Roots: roots, Names: secret.Validation.Names}, nil
+}
+
+// trim drops the end of line that editors and echo leave in a file.
+func trim(source resource.DataSource, b []byte) string {
+	text := string(b)
+	if source.Filename == "" {
+		return text
+	}
+	text = strings.TrimSuffix(text, "\n")
+	return strings.TrimSuffix(text, "\r")
+}
