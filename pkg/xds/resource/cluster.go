@@ -196,6 +196,9 @@ type UpstreamTLS struct {
 	// VerifyName demands that the certificate be for the name that was sent
 	// (or the endpoint's address where none was).
 	VerifyName bool
+	// Names are those of which the certificate must carry one, beside VerifyName;
+	// empty: any name.
+	Names      []string
 	MinVersion uint16 // as crypto/tls; 0: its default
 	MaxVersion uint16
 	ALPN       []string

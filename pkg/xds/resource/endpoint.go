@@ -11,11 +11,13 @@ type Endpoint struct {
 	Path string // of a unix socket
 	// Hostname is what the address stands for where it is an IP address (SNI).
 	Hostname string
-	// Name is what is hashed in place of the address, and what metrics call
-	// the endpoint; "": "host:port".
+	// Name is what is hashed to place the endpoint's shard: the metadata's
+	// hash_key, else the shard, else the address. Never ""; the endpoints of one
+	// shard have the same.
 	Name   string
-	Weight uint32 // never 0
-	// Shard groups a primary with its replicas; "" means a shard of its own.
+	Weight uint32 // never 0; that of the shard is its primary's
+	// Shard groups a primary with its replicas; the Name where nothing says
+	// which, so that such an endpoint is a shard of its own. Never "".
 	Shard    string
 	Role     Role
 	Region   string

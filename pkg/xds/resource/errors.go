@@ -22,3 +22,24 @@ func (e *Error) Error() string {
 	}
 	return fmt.Sprintf("%s %q: %s: %s", kind, e.Name, e.Path, e.Reason)
 }
+
+// Errors are all errors of one or several resources.
+type Errors []*Error
+
+// Error gives one line for each.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.As find each.
+func (es Errors) Unwrap() []error {
+	out := make([]error, len(es))
+	for i, e := range es {
+		out[i] = e
+	}
+	return out
+}

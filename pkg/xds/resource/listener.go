@@ -15,7 +15,12 @@ type Listener struct {
 	// MaxConnections bounds the accepted connections; further ones are closed
 	// at once. 0 means no bound.
 	MaxConnections uint32
-	Drain          DrainPolicy
+	// Backlog is the accept queue that is asked of the system; 0: its default.
+	Backlog uint32
+	// TLSHandshakeTimeout bounds the time until the first byte of a client can
+	// be read; never 0.
+	TLSHandshakeTimeout time.Duration
+	Drain               DrainPolicy
 	// Environment is the name that was chosen for this node, EnvironmentSource
 	// says by what ("--environment", "namespace label", ...). Both are for the
 	// reader of /config_dump only.
@@ -82,8 +87,11 @@ type FilterConfig interface {
 
 // DownstreamTLS is how the listener speaks TLS to the app.
 type DownstreamTLS struct {
-	Certificates      []string // names of TLS certificate secrets, at least one
-	ClientCA          string   // name of a validation context secret; "": clients are not verified
+	Certificates []string // names of TLS certificate secrets, at least one
+	ClientCA     string   // name of a validation context secret; "": clients are not verified
+	// ClientNames are those of which a client's certificate must carry one;
+	// empty: any name.
+	ClientNames       []string
 	RequireClientCert bool
 	MinVersion        uint16 // as crypto/tls; 0: its default
 	MaxVersion        uint16

@@ -260,7 +260,7 @@ type RedisLimits struct {
 	MaxPipeline *wrapperspb.UInt32Value `protobuf:"bytes,2,opt,name=max_pipeline,json=maxPipeline,proto3" json:"max_pipeline,omitempty"`
 	// Absent: never.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
-	// Absent: 30 s. Zero: never.
+	// Absent: 60 s. Zero: never.
 	SlowClientTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=slow_client_timeout,json=slowClientTimeout,proto3" json:"slow_client_timeout,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
