@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -59,39 +61,28 @@ func (s *Store) Has(name string) bool {
 	return ok
 }
 
-// Secret returns a generic secret by name, or one of its values by "name/key".
-func (s *Store) Secret(name string) (string, error) {
-	if s.Has(name) {
-		return s.Value(resource.SecretKey{Name: name})
-	}
-	if cut := strings.LastIndexByte(name, '/'); cut > 0 {
-		return s.Value(resource.SecretKey{Name: name[:cut], Key: name[cut+1:]})
-	}
-	return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
-}
-
-// Value returns one value of a generic secret. Without a key it is the only
+// Secret returns one value of a generic secret. Without a key it is the only
 // value there is.
-func (s *Store) Value(key resource.SecretKey) (string, error) {
-	secret, ok := s.secrets[key.Name]
+func (s *Store) Secret(name, key string) (string, error) {
+	secret, ok := s.secrets[name]
 	if !ok {
-		return "", fmt.Errorf("secret %q: %w", key.Name, ErrUnknown)
+		return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
 	}
 	if secret.Generic == nil {
-		return "", fmt.Errorf("secret %q: %w: want a generic one", key.Name, ErrKind)
+		return "", fmt.Errorf("secret %q: %w: want a generic one", name, ErrKind)
 	}
-	source, ok := secret.Generic[key.Key]
-	if !ok && key.Key == "" && len(secret.Generic) == 1 {
+	source, ok := secret.Generic[key]
+	if !ok && key == "" && len(secret.Generic) == 1 {
 		for _, only := range secret.Generic {
 			source, ok = only, true
 		}
 	}
 	if !ok {
-		return "", fmt.Errorf("secret %q: key %q: %w", key.Name, key.Key, ErrUnknown)
+		return "", fmt.Errorf("secret %q: key %q: %w", name, key, ErrUnknown)
 	}
 	b, err := s.read(source)
 	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", key.Name, err)
+		return "", fmt.Errorf("secret %q: %w", name, err)
 	}
 	return trim(source, b), nil
 }
@@ -138,4 +129,29 @@ func trim(source resource.DataSource, b []byte) string {
 	}
 	text = strings.TrimSuffix(text, "\n")
 	return strings.TrimSuffix(text, "\r")
+}
+
+// Check reads every secret once and says what is wrong with all of them.
+func (s *Store) Check() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(s.secrets)) {
+		errs = append(errs, s.check(s.secrets[name]))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) check(secret *resource.Secret) error {
+	var err error
+	switch {
+	case secret.Certificate != nil:
+		_, err = s.Certificate(secret.Name)
+	case secret.Validation != nil:
+		_, err = s.Validation(secret.Name)
+	default:
+		for _, key := range slices.Sorted(maps.Keys(secret.Generic)) {
+			_, one := s.Secret(secret.Name, key)
+			err = errors.Join(err, one)
+		}
+	}
+	return err
 }

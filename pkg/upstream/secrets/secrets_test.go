@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -53,8 +54,8 @@ func TestValues(t *testing.T) {
 		{Name: "ca", Validation: &resource.ValidationSecret{SystemRoots: true}},
 	})
 	tests := []struct {
-		name, want string
-		err        error
+		name, key, want string
+		err             error
 	}{
 		{name: "inline", want: "x\n"},
 		{name: "empty"},
@@ -63,21 +64,21 @@ func TestValues(t *testing.T) {
 		{name: "file", want: "from file"},
 		{name: "nofile", err: os.ErrNotExist},
 		{name: "ns/one", want: "p"},
-		{name: "ns/one/password", want: "p"},
-		{name: "ns/two/username", want: "u"},
+		{name: "ns/one", key: "password", want: "p"},
+		{name: "ns/two", key: "username", want: "u"},
 		{name: "ns/two", err: secrets.ErrUnknown},
-		{name: "ns/two/other", err: secrets.ErrUnknown},
+		{name: "ns/two", key: "other", err: secrets.ErrUnknown},
 		{name: "other", err: secrets.ErrUnknown},
 		{name: "ca", err: secrets.ErrKind},
 	}
 	for _, tc := range tests {
-		got, err := s.Secret(tc.name)
+		got, err := s.Secret(tc.name, tc.key)
 		if got != tc.want || !errors.Is(err, tc.err) {
-			t.Errorf("Secret(%q) = %q, %v, want %q, %v", tc.name, got, err, tc.want, tc.err)
+			t.Errorf("Secret(%q, %q) = %q, %v, want %q, %v", tc.name, tc.key, got, err, tc.want, tc.err)
 		}
 	}
 	write(t, path, "changed")
-	if got, err := s.Secret("file"); got != "changed" || err != nil {
+	if got, err := s.Secret("file", ""); got != "changed" || err != nil {
 		t.Errorf("after the file changed: %q, %v", got, err)
 	}
 }
@@ -141,5 +142,25 @@ func TestValidationFollowsItsFile(t *testing.T) {
 	}
 	if _, err := s.Validation("system"); err != nil {
 		t.Errorf("the system's roots: %v", err)
+	}
+}
+
+func TestCheckNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	good := []*resource.Secret{
+		{Name: "ca", Validation: &resource.ValidationSecret{CA: resource.DataSource{Filename: pki.CAFile}}},
+		{Name: "password", Generic: map[string]resource.DataSource{"": {Inline: []byte("x")}}},
+	}
+	if err := secrets.NewStore(good).Check(); err != nil {
+		t.Errorf("good secrets: %v", err)
+	}
+	missing := resource.DataSource{Filename: filepath.Join(t.TempDir(), "missing")}
+	err := secrets.NewStore(append(good,
+		&resource.Secret{Name: "gone", Generic: map[string]resource.DataSource{"": missing}},
+		&resource.Secret{Name: "cert", Certificate: &resource.CertificateSecret{Chain: missing, Key: missing}},
+	)).Check()
+	if err == nil || !strings.Contains(err.Error(), `"gone"`) || !strings.Contains(err.Error(), `"cert"`) {
+		t.Errorf("Check() = %v, want both secrets named", err)
 	}
 }
