@@ -47,6 +47,7 @@ type Retirement struct {
 type Context struct {
 	Listener    string // name of the listener resource
 	Environment string // the environment that was chosen, if any
+	Zone        string // where this proxy runs, for zone affinity
 	Clusters    ClusterSource
 	Secrets     SecretSource
 	Loops       func() []*netloop.Loop // all loops of the process
@@ -68,8 +69,9 @@ type ClusterSource interface {
 	Cluster(name string) (Cluster, bool)
 }
 
-// SecretSource reads secrets by SDS resource name. The value may change while
-// the process runs: read it each time it is used.
+// SecretSource reads generic secrets by SDS resource name, "name/key" where one
+// has several values. The value may change while the process runs: read it each
+// time it is used.
 type SecretSource interface {
 	Secret(name string) (string, error)
 }

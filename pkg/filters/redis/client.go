@@ -1,0 +1,364 @@
+package redis
+
+import (
+	"errors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// client is the driver of one downstream connection. An idle one must cost
+// next to nothing, so whatever is rare lives behind x.
+type client struct {
+	conn  *netloop.Conn
+	w     *worker
+	f     *localFilter
+	ring  ring
+	x     *extra // nil until needed
+	user  *user  // nil: not logged in
+	db    int32
+	resp  uint8
+	state clientState
+	// prev and next link the clients of f.
+	prev, next *client
+}
+
+// clientState is a set of flags.
+type clientState uint16
+
+const (
+	stateClosed    clientState = 1 << iota // no more calls; replies are dropped
+	stateClosing                           // closes when the ring is empty
+	stateStalled                           // nothing is parsed until resume
+	stateBarrier                           // stalled until the ring is empty
+	stateReplyOff                          // CLIENT REPLY OFF
+	stateReplySkip                         // the next reply is dropped
+	stateParsing                           // inside Data
+	stateCrowded                           // stalled because too much is in flight
+	stateUploading                         // a request is being passed on as it arrives
+	stateLeaving                           // closes when its transaction or upload is over
+)
+
+// extra is the state of a client that does more than plain requests.
+type extra struct {
+	name, libName, libVersion string
+	mode                      mode // takes the requests over, e.g. a transaction
+	partial                   *redisproto.Command
+	upload                    *upload
+	pushes                    netloop.Chain // out-of-band data that waits for the end of a reply
+	paused                    []*upstream   // paused until this client has read more
+	subs                      *subscriptions
+	exclusive                 *upstream // a connection that is this client's for a while
+	averageReply              int32
+	stuckSince                int64 // when output first stood above the high-water mark
+	created                   int64
+	noTouch                   bool
+}
+
+// mode is a client's state in which requests take another way than usual.
+type mode interface {
+	// dispatch handles one request, like a handler.
+	dispatch(c *client, r *request) bool
+	// end is called when the client goes away or is reset.
+	end(c *client)
+}
+
+func (c *client) extra() *extra {
+	if c.x == nil {
+		c.x = &extra{}
+	}
+	return c.x
+}
+
+func (c *client) has(s clientState) bool { return c.state&s != 0 }
+
+// Data takes the client's requests.
+func (c *client) Data(conn *netloop.Conn, b []byte) int {
+	c.state |= stateParsing
+	n := c.parse(b)
+	c.state &^= stateParsing
+	if c.has(stateClosing) {
+		c.closeIfDone()
+		return len(b)
+	}
+	if c.has(stateStalled|stateBarrier) && !conn.Paused() {
+		conn.Pause()
+	}
+	return n
+}
+
+const notYet = stateStalled | stateBarrier | stateClosing | stateClosed
+
+func (c *client) parse(b []byte) int {
+	pos := 0
+	for pos < len(b) && c.state&notYet == 0 {
+		if c.x != nil && (c.x.upload != nil || c.x.mode != nil) {
+			n, taken := c.takeover(b[pos:])
+			pos += n
+			if taken {
+				return pos
+			}
+			if pos == len(b) {
+				break
+			}
+		}
+		cmd := &c.w.cmd
+		if c.x != nil && c.x.partial != nil {
+			cmd = c.x.partial
+		} else {
+			cmd.Reset()
+		}
+		n, err := cmd.Parse(b[pos:], &c.f.limits)
+		if err != nil {
+			return pos + c.incomplete(b[pos:], cmd, err)
+		}
+		if !c.dispatch(b[pos:pos+n], cmd) {
+			return pos
+		}
+		pos += n
+		if cmd != &c.w.cmd && c.x != nil {
+			c.x.partial = nil
+		}
+	}
+	return pos
+}
+
+// takeover lets an upload or a raw pipe have the bytes. taken is false if the
+// ordinary parser is to go on at n.
+func (c *client) takeover(b []byte) (n int, taken bool) {
+	if up := c.x.upload; up != nil {
+		n = up.data(c, b)
+		return n, c.x.upload != nil
+	}
+	if p, ok := c.x.mode.(*pipe); ok {
+		return p.send(b), true
+	}
+	return 0, false
+}
+
+// rescan is the size below which a partial request is simply parsed again.
+const rescan = 4 << 10
+
+func (c *client) incomplete(b []byte, cmd *redisproto.Command, err error) int {
+	if !errors.Is(err, redisproto.ErrIncomplete) {
+		c.protocolError(err)
+		return len(b)
+	}
+	if cmd.InBulk() && cmd.Need() >= bulkAt {
+		if n, ok := c.startUpload(b, cmd); ok {
+			return n
+		}
+	}
+	if c.has(stateBarrier) {
+		return 0
+	}
+	if cmd.Total() > c.f.maxGather || int64(len(b)) > c.f.maxGather {
+		return c.discardRequest(b, cmd)
+	}
+	if len(b) >= rescan && cmd == &c.w.cmd {
+		partial := *cmd
+		c.extra().partial = &partial
+		c.w.cmd = redisproto.Command{}
+	}
+	return 0
+}
+
+// protocolError answers as Redis does and closes: after malformed input there
+// is no way to find the next request.
+func (c *client) protocolError(err error) {
+	c.f.stats.protocolErrors++
+	c.w.b.log.Debug("client sent malformed input", "listener", c.f.name, "client", c.conn.RemoteAddr(), "reason", err)
+	c.localError(nil, "ERR "+err.Error())
+	c.state |= stateClosing
+}
+
+// dispatch routes one complete request. It returns false if the request has to
+// be shown again later.
+func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
+	if len(cmd.Args) == 0 {
+		return true
+	}
+	if c.f.successor != nil {
+		c.moveOn()
+	}
+	r := &c.w.req
+	r.cmd, r.frame = cmd, frame
+	r.command = c.w.b.commands.lookup(cmd.Arg(frame, 0))
+	if r.command == nil {
+		r.command = c.w.b.commands.other
+	}
+	if c.ring.len() >= c.window() {
+		c.state |= stateStalled | stateCrowded
+		return false
+	}
+	if c.user == nil && !r.noAuth {
+		c.localError(r, "NOAUTH Authentication required.")
+		return true
+	}
+	if c.user != nil && !c.user.unrestricted && !c.user.allows(r) {
+		c.refuseByACL(r)
+		return true
+	}
+	if r.spec != nil && !r.spec.ArityOK(r.argc()) {
+		c.arityError(r)
+		return true
+	}
+	if c.x != nil && c.x.mode != nil {
+		return c.x.mode.dispatch(c, r)
+	}
+	if c.x != nil && c.x.subs != nil && !c.subscribedMayRun(r) {
+		return true
+	}
+	return r.handle(c, r)
+}
+
+// window is how many requests the client may have in flight: fewer when its
+// replies are large, so that what they take stays bounded.
+func (c *client) window() int {
+	n := c.f.maxPipeline
+	if c.x != nil && c.x.averageReply > 4<<10 {
+		n = min(n, max(4, inFlightBytes/int(c.x.averageReply)))
+	}
+	if c.conn.Buffered() > highWater {
+		n = 0
+	}
+	return max(n, 0)
+}
+
+const (
+	highWater     = 1 << 20
+	inFlightBytes = 4 << 20
+)
+
+// Barrier: the request may be sent only when all earlier ones are answered,
+// since it goes over another connection than they did. It reports whether the
+// request may go now.
+func (c *client) barrier() bool {
+	if c.ring.len() == 0 {
+		return true
+	}
+	c.state |= stateBarrier
+	return false
+}
+
+// resume goes on with the client's input.
+func (c *client) resume() {
+	c.state &^= stateStalled | stateBarrier | stateCrowded
+	if c.state&(stateParsing|stateClosed|stateClosing) != 0 {
+		return
+	}
+	c.conn.Resume()
+}
+
+// settle is called whenever slots have left the ring.
+func (c *client) settle() {
+	if c.has(stateLeaving) && (c.x.mode == nil && c.x.upload == nil) {
+		c.state |= stateClosing
+		c.state &^= stateStalled | stateBarrier
+	}
+	if c.state&(stateBarrier|stateCrowded|stateClosing) == 0 {
+		return
+	}
+	switch {
+	case c.has(stateClosing):
+		c.closeIfDone()
+	case c.has(stateBarrier):
+		if c.ring.len() == 0 {
+			c.resume()
+		}
+	case c.ring.len() <= c.window()/2:
+		c.resume()
+	}
+}
+
+func (c *client) closeIfDone() {
+	if c.ring.len() == 0 && !c.has(stateClosed) && !c.has(stateParsing) {
+		c.release()
+		c.conn.CloseAfterFlush()
+	}
+}
+
+// Drained goes on with what waited for the client to read.
+func (c *client) Drained(*netloop.Conn) {
+	if c.has(stateClosed) {
+		return
+	}
+	if x := c.x; x != nil {
+		x.stuckSince = 0
+		c.resumeUpstreams()
+		if p, ok := x.mode.(*pipe); ok {
+			p.clientDrained()
+		}
+		if x.subs != nil {
+			x.subs.resume()
+		}
+	}
+	c.settle()
+}
+
+// EOF: the client sends nothing more. What it asked for is still answered.
+func (c *client) EOF(conn *netloop.Conn) {
+	if c.has(stateClosed) {
+		return
+	}
+	if c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil) {
+		c.drop()
+		return
+	}
+	c.state |= stateClosing
+	c.state &^= stateStalled | stateBarrier
+	c.closeIfDone()
+}
+
+// Closed ends the client.
+func (c *client) Closed(_ *netloop.Conn, err error) {
+	if err != nil {
+		c.f.stats.clientErrors++
+	}
+	c.release()
+}
+
+// drop closes the connection now.
+func (c *client) drop() {
+	if c.has(stateClosed) {
+		return
+	}
+	c.release()
+	c.conn.Close()
+}
+
+// release gives back everything the client holds, once.
+func (c *client) release() {
+	if c.has(stateClosed) {
+		return
+	}
+	c.state |= stateClosed
+	if x := c.x; x != nil {
+		if x.mode != nil {
+			x.mode.end(c)
+			x.mode = nil
+		}
+		if x.subs != nil {
+			x.subs.end()
+			x.subs = nil
+		}
+		if x.upload != nil {
+			x.upload.abort(c)
+		}
+		if x.exclusive != nil {
+			x.exclusive.close()
+			x.exclusive = nil
+		}
+		x.pushes.Free(c.w.loop)
+		c.resumeUpstreams()
+	}
+	for seq := c.ring.head; seq != c.ring.tail; seq++ {
+		s := c.ring.at(seq)
+		s.reply.Free(c.w.loop)
+		if s.merge != nil {
+			s.merge.orphan(c.w)
+		}
+	}
+	c.ring = ring{}
+	c.f.remove(c)
+}

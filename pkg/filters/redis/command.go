@@ -1,0 +1,177 @@
+package redis
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// command is what the filter knows of one Redis command: its entry in the
+// generated table and the handler that routes it.
+type command struct {
+	spec     *redisproto.Spec // nil for commands that the table does not know
+	name     string
+	id       int // index into the statistics
+	key      int // argument index of the key of a single-key command, else 0
+	readOnly bool
+	write    bool
+	noAuth   bool
+	blocking bool
+	handle   handler
+}
+
+// handler routes one request. It returns false if the request cannot be taken
+// yet: the same bytes are shown again when the client is resumed.
+type handler func(c *client, r *request) bool
+
+// request is one command while it is being routed. It is the worker's scratch
+// memory: nothing of it may be kept.
+type request struct {
+	*command
+	cmd   *redisproto.Command
+	frame []byte // as it came; see raw
+}
+
+func (r *request) argc() int        { return len(r.cmd.Args) }
+func (r *request) arg(i int) []byte { return r.cmd.Arg(r.frame, i) }
+
+// is reports whether argument i is word, which must be in lower case.
+func (r *request) is(i int, word string) bool {
+	return i < r.argc() && equalFold(r.arg(i), word)
+}
+
+// raw is the request in the form that is sent upstream.
+func (r *request) raw(w *worker) []byte {
+	if !r.cmd.Inline() {
+		return r.frame
+	}
+	w.inline = r.cmd.AppendTo(w.inline[:0], r.frame)
+	return w.inline
+}
+
+// commandTable maps lower-case names to commands. It is built once and read-only.
+type commandTable struct {
+	byName map[string]*command
+	all    []*command // by id
+	other  *command   // stands in the statistics for names that are not in the table
+}
+
+func newCommandTable() *commandTable {
+	t := &commandTable{byName: map[string]*command{}}
+	special := specialHandlers()
+	for spec := range redisproto.Commands() {
+		if strings.Contains(spec.Name, "|") {
+			continue
+		}
+		t.add(newCommand(spec, special))
+	}
+	t.other = &command{name: "unknown", write: true, handle: handleUnknown}
+	t.add(t.other)
+	return t
+}
+
+func (t *commandTable) add(c *command) {
+	c.id = len(t.all)
+	t.all = append(t.all, c)
+	t.byName[c.name] = c
+}
+
+func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
+	c := &command{
+		spec:     spec,
+		name:     spec.Name,
+		key:      spec.FirstKeyIndex(),
+		readOnly: spec.Flags&redisproto.ReadOnly != 0,
+		write:    spec.Flags&redisproto.Write != 0,
+		noAuth:   spec.Flags&redisproto.NoAuth != 0,
+		blocking: spec.Flags&redisproto.Blocking != 0,
+	}
+	switch h := special[spec.Name]; {
+	case h != nil:
+		c.handle = h
+	case c.blocking:
+		c.handle = handleBlocking
+	case c.key > 0:
+		c.handle = handleSingleKey
+	case len(spec.KeySpecs) > 0:
+		c.handle = handleKeys
+	case spec.RequestPolicy != "":
+		c.handle = handleFanOut
+	default:
+		c.handle = handleKeyless
+	}
+	return c
+}
+
+// specialHandlers are the commands whose class the table cannot tell.
+func specialHandlers() map[string]handler {
+	local := map[string]handler{
+		"ping": handlePing, "echo": handleEcho, "time": handleTime,
+		"auth": handleAuth, "hello": handleHello, "select": handleSelect,
+		"quit": handleQuit, "reset": handleReset, "client": handleClient,
+		"asking": handleClusterMode, "readonly": handleClusterMode, "readwrite": handleClusterMode,
+		"multi": handleMulti, "exec": handleExecWithoutMulti, "discard": handleDiscardWithoutMulti,
+		"watch": handleWatch, "unwatch": handleUnwatch,
+		"subscribe": handleSubscribe, "psubscribe": handleSubscribe, "ssubscribe": handleSubscribe,
+		"unsubscribe": handleSubscribe, "punsubscribe": handleSubscribe, "sunsubscribe": handleSubscribe,
+		"publish": handlePublish, "pubsub": handlePubSub,
+		"scan": handleScan, "wait": handleWait, "waitaof": handleWait,
+		"randomkey": handleRandomKey, "keys": handleFanOut,
+		"xread": handleStreamRead, "xreadgroup": handleStreamRead,
+		"eval": handleScript, "evalsha": handleScript, "eval_ro": handleScript, "evalsha_ro": handleScript,
+		"fcall": handleScript, "fcall_ro": handleScript,
+		"monitor": handlePipe, "sync": handlePipe, "psync": handlePipe,
+		"acl": handleACL, "config": handleContainer, "script": handleContainer,
+		"function": handleContainer, "latency": handleContainer, "memory": handleContainer,
+		"slowlog": handleContainer, "object": handleContainer, "xgroup": handleContainer,
+		"xinfo": handleContainer, "module": handleContainer,
+	}
+	for _, name := range []string{"bgsave", "bgrewriteaof", "save", "swapdb"} {
+		local[name] = handleFanOut
+	}
+	for _, name := range []string{"mget", "mset", "del", "unlink", "touch", "exists", "msetnx"} {
+		local[name] = handleSplit
+	}
+	return local
+}
+
+// lookup finds a command by its name as the client wrote it; nil if unknown.
+func (t *commandTable) lookup(name []byte) *command {
+	var buf [24]byte
+	if len(name) > len(buf) {
+		return nil
+	}
+	for i, ch := range name {
+		if ch >= 'A' && ch <= 'Z' {
+			ch += 'a' - 'A'
+		}
+		buf[i] = ch
+	}
+	return t.byName[string(buf[:len(name)])]
+}
+
+// equalFold compares without regard to ASCII case; word is in lower case.
+func equalFold(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, ch := range b {
+		if ch >= 'A' && ch <= 'Z' {
+			ch += 'a' - 'A'
+		}
+		if ch != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// allowedWhileSubscribed are the commands that a RESP2 client may send while
+// it is subscribed (Redis: processCommand).
+func allowedWhileSubscribed(name string) bool {
+	return slices.Contains([]string{
+		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe",
+		"sunsubscribe", "ping", "quit", "reset",
+	}, name)
+}

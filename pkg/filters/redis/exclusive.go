@@ -1,0 +1,250 @@
+package redis
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// giveBack returns the client's exclusive connection as soon as its last reply
+// has come; dirty ones are closed then.
+func (c *client) giveBack(u *upstream, dirty bool) {
+	u.returning, u.dirty = true, dirty
+	u.afterReply()
+}
+
+// afterReply lets go of a connection that was only waiting for its last reply.
+func (u *upstream) afterReply() {
+	if u.closed || u.queue.len() > 0 {
+		return
+	}
+	switch {
+	case u.shared:
+		if u.gone {
+			u.close()
+		}
+	case u.returning:
+		if c := u.owner; c != nil && c.x != nil && c.x.exclusive == u {
+			c.x.exclusive = nil
+		}
+		u.returning = false
+		if u.dirty {
+			u.close()
+			return
+		}
+		u.pool.giveBack(u)
+	}
+}
+
+// lostExclusive is called when the client's exclusive connection has failed.
+// What waited on it has been answered.
+func (c *client) lostExclusive(u *upstream) {
+	if c.has(stateClosed) || c.x == nil {
+		return
+	}
+	if c.x.exclusive == u {
+		c.x.exclusive = nil
+	}
+	if t, ok := c.x.mode.(*tx); ok && t.u == u {
+		t.lost()
+	}
+	if c.x.upload != nil {
+		c.x.upload.lost(u)
+	}
+}
+
+// handleBlocking sends a command that may block over a connection of its own,
+// and takes no further request until it is answered.
+func handleBlocking(c *client, r *request) bool {
+	keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
+	c.w.keys = keys
+	if err != nil || len(keys) == 0 {
+		return handleKeyless(c, r)
+	}
+	if !c.barrier() {
+		return false
+	}
+	t, frame, reason := c.resolve(r, keys)
+	if reason != "" {
+		c.localError(r, reason)
+		return true
+	}
+	p, reason := c.poolFor(t, false)
+	if p == nil {
+		c.localError(r, reason)
+		return true
+	}
+	u, reason := p.take(c)
+	if u == nil {
+		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		return true
+	}
+	seq, s := c.open(r)
+	c.extra().exclusive = u
+	u.send(frame, pending{c: c, seq: seq, start: s.start, shard: p.stats})
+	c.giveBack(u, false)
+	c.state |= stateBarrier
+	return true
+}
+
+// unblock is CLIENT UNBLOCK for a client of this proxy: it gets the reply of a
+// time-out, or an error, and its upstream connection is closed.
+func (c *client) unblock(withError bool) bool {
+	if c.x == nil || c.x.exclusive == nil || c.x.mode != nil || c.ring.len() != 1 {
+		return false
+	}
+	u := c.x.exclusive
+	c.x.exclusive = nil
+	u.owner = nil
+	for i := range u.queue.len() {
+		u.queue.at(i).c = nil
+	}
+	u.close()
+	if withError {
+		c.fail(c.ring.head, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
+		return true
+	}
+	c.reply(c.ring.head, redisproto.AppendNullArray(nil, int(c.resp)))
+	return true
+}
+
+// handleStreamRead is XREAD and XREADGROUP, which block only if told so.
+func handleStreamRead(c *client, r *request) bool {
+	for i := 1; i < r.argc() && !r.is(i, "streams"); i++ {
+		if r.is(i, "block") {
+			return handleBlocking(c, r)
+		}
+	}
+	return handleKeys(c, r)
+}
+
+// handleWait asks every shard how many replicas have the client's writes. It
+// needs connections of its own, since it blocks; the PING before it makes the
+// server take everything up to now for this connection's last write.
+func handleWait(c *client, r *request) bool {
+	if !c.barrier() {
+		return false
+	}
+	var targets []target
+	c.f.shards(func(t target) { targets = append(targets, t) })
+	if len(targets) == 0 {
+		return handleKeyless(c, r)
+	}
+	how := combineMin
+	if r.name == "waitaof" {
+		how = combineMinEach
+	}
+	m := c.w.takeMerge(how, len(targets))
+	seq, s := c.open(r)
+	s.merge = m
+	start := s.start
+	frame := slices.Clone(r.raw(c.w))
+	for i, t := range targets {
+		part := int32(i) //nolint:gosec // few
+		p, reason := c.poolFor(t, false)
+		if p == nil {
+			c.failPart(seq, part, reason)
+			continue
+		}
+		u, reason := p.take(nil)
+		if u == nil {
+			c.failPart(seq, part, "ERR dragoman: "+p.describe()+" "+reason)
+			continue
+		}
+		u.send(requestPing, pending{what: expectIgnore, start: start})
+		u.send(frame, pending{c: c, seq: seq, part: part, start: start, shard: p.stats})
+		u.returning = true
+	}
+	if c.ring.len() > 0 {
+		c.state |= stateBarrier
+	}
+	return true
+}
+
+var requestPing = redisproto.AppendCommand(nil, "PING")
+
+// combineMinEach takes the minimum at each position of integer arrays (WAITAOF).
+func combineMinEach(m *merge, dst []byte, _ uint8) []byte {
+	var least []int64
+	for _, p := range m.parts {
+		v, _, err := redisproto.ParseValue(p, &replyLimits)
+		if err != nil {
+			return append(dst, p...)
+		}
+		for i := range v.Elems {
+			if i == len(least) {
+				least = append(least, v.Elems[i].Int)
+			}
+			least[i] = min(least[i], v.Elems[i].Int)
+		}
+	}
+	dst = redisproto.AppendArray(dst, len(least))
+	for _, n := range least {
+		dst = redisproto.AppendInt(dst, n)
+	}
+	return dst
+}
+
+// handleSelect changes the client's database, which costs nothing until a
+// request is sent there. A number beyond Redis' default is tried on the server
+// first, since only it knows how many there are.
+func handleSelect(c *client, r *request) bool {
+	db, err := strconv.ParseInt(strings.TrimSpace(string(r.arg(1))), 10, 32)
+	switch {
+	case err != nil:
+		c.localError(r, "ERR value is not an integer or out of range")
+	case db < 0:
+		c.localError(r, "ERR DB index is out of range")
+	case c.f.slots() && db != 0:
+		c.localError(r, "ERR SELECT is not allowed in cluster mode")
+	case db < defaultDatabases:
+		c.db = int32(db)
+		c.localOK(r)
+	default:
+		return c.trySelect(r, int32(db))
+	}
+	return true
+}
+
+const defaultDatabases = 16
+
+func (c *client) trySelect(r *request, db int32) bool {
+	if !c.barrier() {
+		return false
+	}
+	var first target
+	found := false
+	c.f.shards(func(t target) {
+		if !found {
+			first, found = t, true
+		}
+	})
+	if !found {
+		c.localError(r, "ERR DB index is out of range")
+		return true
+	}
+	p, reason := c.poolFor(first, false)
+	if p == nil {
+		c.localError(r, reason)
+		return true
+	}
+	u, reason := p.take(c)
+	if u == nil {
+		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		return true
+	}
+	seq, s := c.open(r)
+	s.finish = func(c *client, frame []byte) []byte {
+		if !isError(frame) {
+			c.db = db
+		}
+		return frame
+	}
+	c.extra().exclusive = u
+	u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats})
+	c.giveBack(u, true)
+	c.state |= stateBarrier
+	return true
+}

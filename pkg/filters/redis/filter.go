@@ -1,0 +1,383 @@
+package redis
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Filter is the Redis filter of one listener in one configuration. It is
+// read-only after construction.
+type Filter struct {
+	b        *Builder
+	cfg      *resource.RedisFilter
+	ctx      filters.Context
+	routes   []*route // longest prefix first
+	catchAll *route   // nil: keys without a matching prefix are refused
+	users    map[string]*user
+	limits   redisproto.Limits
+}
+
+// route says where keys of one prefix live.
+type route struct {
+	prefix       string
+	removePrefix bool
+	cluster      filters.Cluster
+	readCluster  filters.Cluster // nil: cluster does the reads, too
+	mirrors      []mirror
+}
+
+type mirror struct {
+	cluster      filters.Cluster
+	fraction     uint32
+	excludeReads bool
+}
+
+func newFilter(b *Builder, cfg *resource.RedisFilter, ctx filters.Context) (*Filter, error) {
+	f := &Filter{b: b, cfg: cfg, ctx: ctx, limits: redisproto.DefaultLimits()}
+	if n := cfg.Limits.MaxRequestBytes; n != 0 {
+		f.limits.MaxBulk = min(f.limits.MaxBulk, int64(n)) //nolint:gosec // bounded by the other operand
+	}
+	for i := range cfg.Routes {
+		r, err := f.newRoute(&cfg.Routes[i])
+		if err != nil {
+			return nil, err
+		}
+		f.routes = append(f.routes, r)
+	}
+	if cfg.CatchAll != nil {
+		r, err := f.newRoute(cfg.CatchAll)
+		if err != nil {
+			return nil, err
+		}
+		f.catchAll = r
+	}
+	f.users = newUsers(b, cfg.Users, ctx)
+	return f, nil
+}
+
+func (f *Filter) newRoute(cfg *resource.RedisRoute) (*route, error) {
+	find := func(name string) (filters.Cluster, error) {
+		if c, ok := f.ctx.Clusters.Cluster(name); ok {
+			return c, nil
+		}
+		return nil, fmt.Errorf("redis filter of listener %q: route %q names the cluster %q, which does not exist", f.ctx.Listener, cfg.Prefix, name)
+	}
+	r := &route{prefix: cfg.Prefix, removePrefix: cfg.RemovePrefix}
+	var err error
+	if r.cluster, err = find(cfg.Cluster); err != nil {
+		return nil, err
+	}
+	if cfg.ReadCluster != "" {
+		if r.readCluster, err = find(cfg.ReadCluster); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range cfg.Mirrors {
+		c, err := find(m.Cluster)
+		if err != nil {
+			return nil, err
+		}
+		r.mirrors = append(r.mirrors, mirror{c, m.Fraction, m.ExcludeReads})
+	}
+	return r, nil
+}
+
+// clusters returns each cluster once, in a stable order.
+func (f *Filter) clusters() []filters.Cluster {
+	var all []filters.Cluster
+	add := func(c filters.Cluster) {
+		if c != nil && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	routes := f.routes
+	if f.catchAll != nil {
+		routes = append(slices.Clone(routes), f.catchAll)
+	}
+	for _, r := range routes {
+		add(r.cluster)
+		add(r.readCluster)
+		for _, m := range r.mirrors {
+			add(m.cluster)
+		}
+	}
+	return all
+}
+
+// Accept takes a new client.
+func (f *Filter) Accept(conn *netloop.Conn) netloop.Driver {
+	w := f.b.worker(conn.Loop())
+	lf := w.local(f)
+	c := &client{conn: conn, w: w, resp: 2, db: int32(f.cfg.Database)} //nolint:gosec // a database number
+	lf.add(c)
+	c.user = f.initialUser()
+	conn.SetHangupNotice(true)
+	lf.stats.connections++
+	return c
+}
+
+// Retire moves the clients to the next filter, each at a boundary between two
+// requests, or sees them off.
+func (f *Filter) Retire(r filters.Retirement) {
+	next, _ := r.Next.(*Filter)
+	loops := f.ctx.Loops()
+	var left atomic.Int32
+	var once sync.Once
+	left.Store(int32(len(loops))) //nolint:gosec // few
+	done := func() {
+		if left.Add(-1) == 0 && r.Done != nil {
+			once.Do(r.Done)
+		}
+	}
+	if len(loops) == 0 && r.Done != nil {
+		r.Done()
+	}
+	for _, l := range loops {
+		if !l.Post(func() { f.b.worker(l).retire(f, next, r, done) }) {
+			done()
+		}
+	}
+}
+
+func (w *worker) retire(f, next *Filter, r filters.Retirement, done func()) {
+	lf, ok := w.filters[f]
+	if !ok {
+		done()
+		return
+	}
+	lf.retired = func() {
+		delete(w.filters, f)
+		done()
+	}
+	if next != nil && !r.Cut {
+		lf.successor = w.local(next)
+	}
+	lf.leave(r.Cut, time.Duration(r.Deadline))
+}
+
+// localFilter is a Filter on one loop, with its clients there.
+type localFilter struct {
+	*Filter
+	w     *worker
+	name  string
+	stats *listenerStats
+
+	maxPipeline int
+	maxGather   int64
+	slowNanos   int64
+
+	untilSample uint32 // keys until the next one is sampled
+
+	clients   *client // list
+	n         int
+	successor *localFilter // where the clients go at their next request
+	retired   func()       // set when the filter has to go; called when the last client has
+}
+
+// local returns the part of f on this loop.
+func (w *worker) local(f *Filter) *localFilter {
+	lf := w.filters[f]
+	if lf != nil {
+		return lf
+	}
+	lf = &localFilter{
+		Filter: f, w: w, name: f.ctx.Listener,
+		stats:       w.listener(f.ctx.Listener),
+		maxPipeline: max(1, int(f.cfg.Limits.MaxPipeline)),
+		maxGather:   maxGather,
+		slowNanos:   1<<63 - 1,
+	}
+	if f.cfg.SlowLog.Enabled() {
+		lf.slowNanos = int64(f.cfg.SlowLog.Threshold)
+	}
+	w.filters[f] = lf
+	w.sweepLater()
+	return lf
+}
+
+// maxGather is how much of a request is kept in memory when it has to be seen
+// whole before it can be routed, e.g. an MSET over several shards.
+const maxGather = 64 << 20
+
+func (f *localFilter) add(c *client) {
+	c.f = f
+	c.prev, c.next = nil, f.clients
+	if f.clients != nil {
+		f.clients.prev = c
+	}
+	f.clients = c
+	f.n++
+	f.stats.active++
+}
+
+func (f *localFilter) remove(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		f.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	f.n--
+	f.stats.active--
+	if f.n == 0 && f.retired != nil {
+		f.retired()
+		f.retired = nil
+	}
+}
+
+// leave makes the clients of a retired filter go.
+func (f *localFilter) leave(cut bool, deadline time.Duration) {
+	if f.n == 0 {
+		f.retired()
+		f.retired = nil
+		return
+	}
+	for c := f.clients; c != nil; {
+		next := c.next
+		switch {
+		case cut:
+			c.drop()
+		case f.successor != nil:
+			c.moveOn()
+		default:
+			c.finishUp()
+		}
+		c = next
+	}
+	f.dropAfter(deadline)
+}
+
+// closeAll lets every client have its replies and then closes it.
+func (f *localFilter) closeAll(deadline time.Duration) {
+	for c := f.clients; c != nil; {
+		next := c.next
+		c.finishUp()
+		c = next
+	}
+	f.dropAfter(deadline)
+}
+
+// dropAfter closes the clients that are still there when the deadline is over.
+func (f *localFilter) dropAfter(deadline time.Duration) {
+	if f.n == 0 {
+		return
+	}
+	f.w.loop.After(deadline, func() {
+		for c := f.clients; c != nil; c = f.clients {
+			c.drop()
+		}
+	})
+}
+
+// finishUp closes the client as soon as it has its replies, and its
+// transaction, if it is in one, is over.
+func (c *client) finishUp() {
+	if c.x != nil && c.x.subs != nil {
+		c.drop()
+		return
+	}
+	if c.x != nil && (c.x.mode != nil || c.x.upload != nil) {
+		c.state |= stateLeaving
+		return
+	}
+	c.state |= stateClosing
+	c.state &^= stateStalled | stateBarrier
+	c.closeIfDone()
+}
+
+// moveOn takes the client to the configuration that replaced its own, unless
+// it holds connections of the old one's clusters.
+func (c *client) moveOn() {
+	to := c.f.successor
+	if c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil) && !to.sameClusters(c.f) {
+		return
+	}
+	for to.successor != nil {
+		to = to.successor
+	}
+	c.f.remove(c)
+	to.add(c)
+	switch {
+	case len(to.users) == 0:
+		c.user = everyone
+	case c.user != nil:
+		c.user = to.users[c.user.name]
+	}
+}
+
+func (f *localFilter) sameClusters(other *localFilter) bool {
+	return slices.Equal(f.clusters(), other.clusters())
+}
+
+// slowClient is how long a client may leave its replies unread, in ns: less
+// if others wait behind them.
+func (f *localFilter) slowClient(paused []*upstream) int64 {
+	limit := f.cfg.Limits.SlowClientTimeout
+	if limit <= 0 {
+		limit = defaultSlowClient
+	}
+	for _, u := range paused {
+		if u.shared && u.queue.len() > 1 {
+			limit = min(limit, crowdedSlowClient)
+		}
+	}
+	return int64(limit)
+}
+
+const (
+	defaultSlowClient = 30 * time.Second
+	crowdedSlowClient = time.Second
+)
+
+// markEndpoints adds the endpoints that the filter's clusters have now.
+func (f *localFilter) markEndpoints(current map[*filters.Endpoint]bool) {
+	for _, cl := range f.clusters() {
+		for _, s := range cl.Table().Shards {
+			current[s.Primary] = true
+			for _, r := range s.Replicas {
+				current[r] = true
+			}
+		}
+	}
+}
+
+// deadline is when a request that is sent now is overdue; 0 if never.
+func (f *localFilter) deadline() int64 {
+	if f.cfg.OpTimeout <= 0 {
+		return 0
+	}
+	return f.w.loop.Now() + int64(f.cfg.OpTimeout)
+}
+
+// route finds the route of a key; nil if no prefix matches and there is no
+// catch-all.
+func (f *localFilter) route(key []byte) *route {
+	for _, r := range f.routes {
+		if len(key) < len(r.prefix) {
+			continue
+		}
+		if string(key[:len(r.prefix)]) == r.prefix ||
+			(f.cfg.CaseInsensitive && strings.EqualFold(string(key[:len(r.prefix)]), r.prefix)) {
+			return r
+		}
+	}
+	return f.catchAll
+}
+
+// chance reports true in fraction of a million cases.
+func chance(fraction uint32) bool {
+	return fraction >= resource.MirrorScale || rand.Uint32N(resource.MirrorScale) < fraction
+}

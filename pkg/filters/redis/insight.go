@@ -1,0 +1,152 @@
+package redis
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// slowLog keeps the latest slow commands of each listener. Values never enter
+// it: an entry has the command's name, and who sent it.
+type slowLog struct {
+	mu      sync.Mutex // guards below
+	entries map[string][]SlowEntry
+}
+
+// SlowEntry is one slow command.
+type SlowEntry struct {
+	Time     time.Time     `json:"time"`
+	Listener string        `json:"listener"`
+	Command  string        `json:"command"`
+	Client   string        `json:"client"`
+	Name     string        `json:"name,omitempty"` // of the client, as CLIENT SETNAME
+	Duration time.Duration `json:"duration_ns"`
+	Failed   bool          `json:"failed,omitempty"`
+}
+
+// slow records a command that took ns.
+func (f *localFilter) slow(c *client, s *slot, took int64) {
+	e := SlowEntry{
+		Time: f.w.loop.WallTime(), Listener: f.name, Command: s.cmd.name,
+		Client: c.conn.RemoteAddr(), Duration: time.Duration(took), Failed: s.failed,
+	}
+	if c.x != nil {
+		e.Name = c.x.name
+	}
+	l := &f.b.slow
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.entries == nil {
+		l.entries = map[string][]SlowEntry{}
+	}
+	list := append(l.entries[f.name], e)
+	if extra := len(list) - int(f.cfg.SlowLog.MaxLen); extra > 0 {
+		list = slices.Delete(list, 0, extra)
+	}
+	l.entries[f.name] = list
+}
+
+// SlowLog returns the slow commands of all listeners, the latest first.
+func (b *Builder) SlowLog() any {
+	b.slow.mu.Lock()
+	defer b.slow.mu.Unlock()
+	all := []SlowEntry{}
+	for _, list := range b.slow.entries {
+		all = append(all, list...)
+	}
+	slices.SortFunc(all, func(x, y SlowEntry) int { return y.Time.Compare(x.Time) })
+	return all
+}
+
+// hotKeys counts a sample of the keys of each listener, with the Space-Saving
+// algorithm (Metwally, Agrawal, El Abbadi 2005): a fixed number of counters, of
+// which the smallest is taken over by a key that has none.
+type hotKeys struct {
+	mu     sync.Mutex // guards below
+	counts map[string]map[string]uint64
+}
+
+// HotKey is one entry of the report.
+type HotKey struct {
+	Listener string `json:"listener"`
+	Key      string `json:"key"`
+	// Requests is an estimate: the samples, scaled up. It may be too high by
+	// what a counter held when the key took it over.
+	Requests uint64 `json:"requests_estimate"`
+}
+
+const (
+	hotKeyCounters = 8 // per reported key
+	hotKeyMaxLen   = 256
+)
+
+// sampleKey counts one key of so many.
+func (f *localFilter) sampleKey(key []byte) {
+	rate := f.cfg.HotKeys.SampleRate
+	if rate == 0 {
+		return
+	}
+	if f.untilSample > 0 {
+		f.untilSample--
+		return
+	}
+	f.untilSample = rate - 1
+	f.b.hot.count(f.name, string(key[:min(len(key), hotKeyMaxLen)]), int(f.cfg.HotKeys.Top)*hotKeyCounters, uint64(rate))
+}
+
+func (h *hotKeys) count(listener, key string, size int, weight uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.counts == nil {
+		h.counts = map[string]map[string]uint64{}
+	}
+	m := h.counts[listener]
+	if m == nil {
+		m = map[string]uint64{}
+		h.counts[listener] = m
+	}
+	if _, ok := m[key]; ok || len(m) < size {
+		m[key] += weight
+		return
+	}
+	least, n := "", uint64(0)
+	for k, v := range m {
+		if n == 0 || v < n {
+			least, n = k, v
+		}
+	}
+	delete(m, least)
+	m[key] = n + weight
+}
+
+// HotKeys returns the most used keys of all listeners, the hottest first.
+func (b *Builder) HotKeys() any {
+	b.hot.mu.Lock()
+	defer b.hot.mu.Unlock()
+	all := []HotKey{}
+	for listener, m := range b.hot.counts {
+		var list []HotKey
+		for key, n := range m {
+			list = append(list, HotKey{Listener: listener, Key: printable(key), Requests: n})
+		}
+		slices.SortFunc(list, hotter)
+		all = append(all, list[:(len(list)+hotKeyCounters-1)/hotKeyCounters]...)
+	}
+	slices.SortFunc(all, hotter)
+	return all
+}
+
+func hotter(a, b HotKey) int {
+	return cmp.Or(cmp.Compare(b.Requests, a.Requests), strings.Compare(a.Key, b.Key))
+}
+
+// printable makes a key fit for JSON.
+func printable(key string) string {
+	if utf8.ValidString(key) {
+		return key
+	}
+	return strings.ToValidUTF8(key, "\ufffd")
+}

@@ -1,0 +1,245 @@
+package redis
+
+import (
+	"bytes"
+	"math/rand/v2"
+
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// merge gathers the replies of several upstream requests into one.
+type merge struct {
+	how      combine
+	left     int
+	parts    [][]byte // whole reply frames
+	order    []int32  // for each key of the request, the part that has its value
+	size     int
+	tooLarge bool
+	tolerant bool // one part without an error is enough (SCRIPT KILL)
+}
+
+// combine makes one reply of the parts, none of which is an error.
+type combine func(m *merge, dst []byte, resp uint8) []byte
+
+func (w *worker) takeMerge(how combine, parts int) *merge {
+	var m *merge
+	if n := len(w.merges); n > 0 {
+		m = w.merges[n-1]
+		w.merges = w.merges[:n-1]
+	} else {
+		m = &merge{}
+	}
+	m.how = how
+	m.setParts(parts)
+	return m
+}
+
+func (m *merge) setParts(n int) {
+	m.left = n
+	for len(m.parts) < n {
+		if len(m.parts) < cap(m.parts) {
+			m.parts = m.parts[:len(m.parts)+1]
+		} else {
+			m.parts = append(m.parts, nil)
+		}
+	}
+	m.parts = m.parts[:n]
+}
+
+const (
+	keepMerges   = 64
+	keepMergeCap = 64 << 10
+)
+
+// putMerge keeps m for the next request, unless it has grown large.
+func (w *worker) putMerge(m *merge) {
+	if len(w.merges) >= keepMerges || m.size > keepMergeCap {
+		return
+	}
+	for i := range m.parts {
+		m.parts[i] = m.parts[i][:0]
+	}
+	m.order, m.size, m.how = m.order[:0], 0, nil
+	m.tooLarge, m.tolerant = false, false
+	w.merges = append(w.merges, m)
+}
+
+// orphan is called when the client has gone. Replies still to come see that,
+// so m is only left to the garbage collector.
+func (m *merge) orphan(*worker) {}
+
+// add appends to one part's reply.
+func (m *merge) add(part int32, b []byte) {
+	m.size += len(b)
+	if m.size > maxGather {
+		m.tooLarge = true
+		m.parts[part] = nil
+		return
+	}
+	m.parts[part] = append(m.parts[part], b...)
+}
+
+// done says that one part is complete; the last one answers the slot.
+func (m *merge) done(c *client, seq uint32, _ int32) {
+	m.left--
+	if m.left > 0 {
+		return
+	}
+	s := c.ring.at(seq)
+	s.merge = nil
+	c.w.merged = m.result(c.w.merged[:0], c.resp)
+	c.reply(seq, c.w.merged)
+	c.w.putMerge(m)
+	if cap(c.w.merged) > keepMergeCap {
+		c.w.merged = nil
+	}
+}
+
+// result is the merged reply: the first error if there is one and the way of
+// combining does not look at errors itself.
+func (m *merge) result(dst []byte, resp uint8) []byte {
+	if m.tooLarge {
+		return redisproto.AppendError(dst, "ERR dragoman: the shards' replies together are too large to be merged")
+	}
+	for _, p := range m.parts {
+		if isError(p) != m.tolerant {
+			return append(dst, p...)
+		}
+	}
+	if m.tolerant {
+		return append(dst, m.parts[0]...)
+	}
+	return m.how(m, dst, resp)
+}
+
+func isError(frame []byte) bool {
+	return len(frame) > 0 && (frame[0] == '-' || frame[0] == '!')
+}
+
+// errorText is the message of an error frame.
+func errorText(frame []byte) string {
+	frame = bytes.TrimRight(frame, "\r\n")
+	if len(frame) > 0 && frame[0] == '!' {
+		if i := bytes.IndexByte(frame, '\n'); i >= 0 {
+			return string(frame[i+1:])
+		}
+	}
+	return string(bytes.TrimPrefix(frame, []byte("-")))
+}
+
+// combineOrder puts the elements of the parts' arrays into the order of the
+// request's keys (MGET).
+func combineOrder(m *merge, dst []byte, _ uint8) []byte {
+	dst = redisproto.AppendArray(dst, len(m.order))
+	for i, p := range m.parts {
+		m.parts[i] = p[headerLen(p):]
+	}
+	for _, part := range m.order {
+		rest := m.parts[part]
+		n, err := redisproto.FrameLen(rest, &replyLimits)
+		if err != nil {
+			return redisproto.AppendError(dst[:0], "ERR dragoman: a shard answered with too few values")
+		}
+		dst = append(dst, rest[:n]...)
+		m.parts[part] = rest[n:]
+	}
+	return dst
+}
+
+// headerLen is the length of an aggregate's first line.
+func headerLen(frame []byte) int { return bytes.IndexByte(frame, '\n') + 1 }
+
+// combineFirst takes the first reply (all have succeeded).
+func combineFirst(m *merge, dst []byte, _ uint8) []byte { return append(dst, m.parts[0]...) }
+
+// combineSum adds integers.
+func combineSum(m *merge, dst []byte, _ uint8) []byte {
+	var sum int64
+	for _, p := range m.parts {
+		sum += intOf(p)
+	}
+	return redisproto.AppendInt(dst, sum)
+}
+
+// combineMin takes the smallest integer.
+func combineMin(m *merge, dst []byte, _ uint8) []byte {
+	least := intOf(m.parts[0])
+	for _, p := range m.parts[1:] {
+		least = min(least, intOf(p))
+	}
+	return redisproto.AppendInt(dst, least)
+}
+
+// combineMax takes the largest integer.
+func combineMax(m *merge, dst []byte, _ uint8) []byte {
+	most := intOf(m.parts[0])
+	for _, p := range m.parts[1:] {
+		most = max(most, intOf(p))
+	}
+	return redisproto.AppendInt(dst, most)
+}
+
+func intOf(frame []byte) int64 {
+	v, _, err := redisproto.ParseValue(frame, &replyLimits)
+	if err != nil {
+		return 0
+	}
+	return v.Int
+}
+
+// combineConcat joins arrays, or sets, of any length.
+func combineConcat(m *merge, dst []byte, _ uint8) []byte {
+	total := 0
+	for _, p := range m.parts {
+		n, _, err := redisproto.Elements(p)
+		if err != nil {
+			return append(dst, p...)
+		}
+		total += n
+	}
+	start := len(dst)
+	dst = redisproto.AppendArray(dst, total)
+	dst[start] = m.parts[0][0]
+	for _, p := range m.parts {
+		dst = append(dst, p[headerLen(p):]...)
+	}
+	return dst
+}
+
+// combineAnd is 1 where all arrays have 1 (SCRIPT EXISTS).
+func combineAnd(m *merge, dst []byte, _ uint8) []byte {
+	var all []bool
+	for _, p := range m.parts {
+		v, _, err := redisproto.ParseValue(p, &replyLimits)
+		if err != nil {
+			return append(dst, p...)
+		}
+		for i := range v.Elems {
+			if i == len(all) {
+				all = append(all, true)
+			}
+			all[i] = all[i] && v.Elems[i].Int != 0
+		}
+	}
+	dst = redisproto.AppendArray(dst, len(all))
+	for _, ok := range all {
+		n := int64(0)
+		if ok {
+			n = 1
+		}
+		dst = redisproto.AppendInt(dst, n)
+	}
+	return dst
+}
+
+// combineAny takes one of the replies that are not null, at random (RANDOMKEY).
+func combineAny(m *merge, dst []byte, _ uint8) []byte {
+	start := rand.IntN(len(m.parts))
+	for i := range m.parts {
+		p := m.parts[(start+i)%len(m.parts)]
+		if !bytes.Equal(p, []byte("$-1\r\n")) && !bytes.Equal(p, []byte("_\r\n")) {
+			return append(dst, p...)
+		}
+	}
+	return append(dst, m.parts[0]...)
+}

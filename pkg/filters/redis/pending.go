@@ -1,0 +1,61 @@
+package redis
+
+// pending is one request on an upstream connection whose reply has not
+// arrived. Replies come in the order of the requests.
+type pending struct {
+	c        *client // nil: nobody waits, the reply is dropped
+	seq      uint32  // the client's slot
+	part     int32   // which part of the slot's merge; 0 otherwise
+	start    int64   // ns
+	deadline int64   // ns; 0: none
+	hops     uint8   // redirections followed so far
+	what     expect
+	// request is kept where a redirection may ask for it again.
+	request []byte
+	shard   *shardStats
+	then    func(u *upstream, frame []byte) // expectCall
+}
+
+// expect says what to do with a reply.
+type expect uint8
+
+const (
+	expectReply  expect = iota // for the client
+	expectSetup                // of the connection's own AUTH, HELLO, SELECT: an error ends the connection
+	expectIgnore               // dropped: ASKING, MULTI and the like that the proxy sent by itself
+	expectCall                 // given to pending.then
+)
+
+// pendings is a growing FIFO.
+type pendings struct {
+	items      []pending // length 0 or a power of two
+	head, tail uint32
+}
+
+func (q *pendings) len() int { return int(q.tail - q.head) }
+
+func (q *pendings) push(p pending) {
+	if q.len() == len(q.items) {
+		old := q.items
+		q.items = make([]pending, max(16, 2*len(old)))
+		for i := q.head; i != q.tail; i++ {
+			q.items[i&uint32(len(q.items)-1)] = old[i&uint32(len(old)-1)]
+		}
+	}
+	q.items[q.tail&uint32(len(q.items)-1)] = p
+	q.tail++
+}
+
+func (q *pendings) front() *pending { return &q.items[q.head&uint32(len(q.items)-1)] }
+
+func (q *pendings) at(i int) *pending {
+	return &q.items[(q.head+uint32(i))&uint32(len(q.items)-1)]
+}
+
+func (q *pendings) pop() pending {
+	p := q.front()
+	v := *p
+	p.c, p.request, p.shard, p.then = nil, nil, nil, nil
+	q.head++
+	return v
+}

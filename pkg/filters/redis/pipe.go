@@ -1,0 +1,82 @@
+package redis
+
+import "github.com/dragoman-mesh/dragoman/pkg/netloop"
+
+// pipe is the mode of a client that talks to one server directly, byte for
+// byte: MONITOR, replication, client tracking. It is for listeners with one
+// shard, and lasts until the client disconnects.
+type pipe struct {
+	c *client
+	u *upstream
+}
+
+// handlePipe gives the client a connection of its own for the rest of its life.
+func handlePipe(c *client, r *request) bool {
+	t, ok := c.f.one()
+	if !ok {
+		return handleKeyless(c, r)
+	}
+	if !c.barrier() {
+		return false
+	}
+	p, reason := c.poolFor(t, false)
+	if p == nil {
+		c.localError(r, reason)
+		return true
+	}
+	u, reason := p.take(c)
+	if u == nil {
+		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		return true
+	}
+	pp := &pipe{c: c, u: u}
+	x := c.extra()
+	x.mode, x.exclusive = pp, u
+	if u.setup == 0 {
+		u.pipe = pp
+	} else {
+		u.pipeAfterSetup = pp
+	}
+	u.conn.Write(r.raw(c.w))
+	return true
+}
+
+// dispatch is not used: the client's bytes go through send unparsed.
+func (p *pipe) dispatch(*client, *request) bool { return true }
+
+// send passes on what the client sends.
+func (p *pipe) send(b []byte) int {
+	if p.u.closed {
+		return len(b)
+	}
+	p.u.conn.Write(b)
+	if p.u.conn.Buffered() > highWater {
+		p.c.conn.Pause()
+	}
+	return len(b)
+}
+
+// receive passes on what the server sends.
+func (p *pipe) receive(b []byte) int {
+	p.c.conn.Write(b)
+	if p.c.conn.Buffered() > highWater {
+		p.u.conn.Pause()
+	}
+	return len(b)
+}
+
+func (p *pipe) upstreamDrained() { p.c.conn.Resume() }
+func (p *pipe) clientDrained()   { p.u.conn.Resume() }
+
+// upstreamClosed ends the client with its server, after what it still has to get.
+func (p *pipe) upstreamClosed() {
+	c := p.c
+	if !c.has(stateClosed) {
+		c.release()
+		c.conn.CloseAfterFlush()
+	}
+}
+
+func (p *pipe) end(*client) { p.u.close() }
+
+var _ netloop.Driver = (*upstream)(nil)

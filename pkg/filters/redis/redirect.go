@@ -1,0 +1,121 @@
+package redis
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// maxHops bounds how often one request is sent on.
+const maxHops = 5
+
+// serverError looks at an error reply. It returns true if the request has been
+// sent elsewhere and the client's reply is still to come.
+func (u *upstream) serverError(p *pending, frame []byte) bool {
+	if p.shard != nil {
+		p.shard.errors++
+	}
+	code, rest, _ := strings.Cut(errorText(frame), " ")
+	switch code {
+	case "MOVED", "ASK":
+		u.pool.cluster.Refresh(code)
+		_, addr, ok := strings.Cut(rest, " ")
+		return ok && p.request != nil && p.hops < maxHops && u.redirect(p, addr, code == "ASK")
+	case "READONLY", "CLUSTERDOWN":
+		u.pool.cluster.Refresh(code)
+	case "LOADING", "MASTERDOWN":
+		u.pool.cluster.Report(u.pool.key.endpoint, filters.ServerError)
+	}
+	return false
+}
+
+// redirect sends the request to where the cluster says it belongs.
+func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
+	w := u.pool.w
+	if strings.HasPrefix(addr, ":") {
+		host, _, _ := cutPort(u.pool.key.endpoint.Address)
+		addr = host + addr // an empty host means the same one
+	}
+	e := u.pool.cluster.Table().ByAddress(addr)
+	if e == nil {
+		if e = w.adhocEndpoint(addr, u.pool.key.endpoint); e == nil {
+			return false
+		}
+	}
+	key := poolKey{endpoint: e, db: u.pool.key.db, resp: u.pool.key.resp}
+	to, reason := w.pool(key, u.pool.cluster, u.pool.opts).get(p.c)
+	if to == nil {
+		p.c.failPart(p.seq, p.part, "ERR dragoman: redirected to "+addr+", which "+reason)
+		return true
+	}
+	p.c.f.stats.redirections++
+	if ask {
+		to.send(askingRequest, pending{what: expectIgnore, start: p.start})
+	}
+	again := *p
+	again.hops++
+	again.shard = to.pool.stats
+	again.deadline = p.c.f.deadline()
+	to.send(p.request, again)
+	return true
+}
+
+var askingRequest = redisproto.AppendCommand(nil, "ASKING")
+
+// adhocEndpoint makes an endpoint of a redirection's target that the topology
+// does not have yet; nil if it is not a literal address.
+func (w *worker) adhocEndpoint(addr string, like *filters.Endpoint) *filters.Endpoint {
+	if e := w.adhoc[addr]; e != nil {
+		return e
+	}
+	host, port, ok := cutPort(addr)
+	if !ok {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return nil
+	}
+	dial := host + ":" + port
+	if strings.Contains(host, ":") {
+		dial = "[" + host + "]:" + port
+	}
+	e := &filters.Endpoint{Network: "tcp", Address: dial, Hostname: addr, TLS: like.TLS}
+	e.SetHealthy(true)
+	w.adhoc[addr] = e
+	return e
+}
+
+// cutPort splits at the last colon, since Redis writes IPv6 without brackets.
+func cutPort(addr string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	return strings.Trim(addr[:i], "[]"), addr[i+1:], true
+}
+
+// combineInfo makes one INFO of many: the first shard's text, in which what
+// can be added up is the sum over the shards.
+func combineInfo(m *merge, dst []byte, resp uint8) []byte {
+	texts := make([]string, len(m.parts))
+	for i, p := range m.parts {
+		v, _, err := redisproto.ParseValue(p, &replyLimits)
+		if err != nil {
+			return append(dst, p...)
+		}
+		texts[i] = string(v.Text())
+	}
+	text := mergeInfo(texts)
+	if resp == 3 {
+		return redisproto.AppendVerbatim(dst, "txt", text, 3)
+	}
+	return redisproto.AppendBulkString(dst, text)
+}
+
+// isText guards against binary data in messages.
+func isText(b []byte) bool {
+	return bytes.IndexFunc(b, func(r rune) bool { return r < ' ' || r == 0xfffd }) < 0
+}

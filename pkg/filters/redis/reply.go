@@ -1,0 +1,195 @@
+package redis
+
+import (
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// open takes a slot for r, whose reply will come later. r may be nil for
+// replies that answer no command.
+func (c *client) open(r *request) (uint32, *slot) {
+	seq, s := c.ring.push(c.w)
+	s.start = c.w.loop.Now()
+	if r != nil {
+		s.cmd = r.command
+	} else {
+		s.cmd = c.w.b.commands.other
+	}
+	if c.state&(stateReplyOff|stateReplySkip) != 0 {
+		s.mute = true
+		c.state &^= stateReplySkip
+	}
+	return seq, s
+}
+
+// reply answers slot seq with a whole frame.
+func (c *client) reply(seq uint32, frame []byte) {
+	s := c.ring.at(seq)
+	if s.finish != nil {
+		frame = s.finish(c, frame)
+	}
+	c.finishSlot(s, frame[0] == '-' || frame[0] == '!', len(frame))
+	if seq != c.ring.head {
+		s.done = true
+		if !s.mute {
+			s.reply.Append(c.w.loop, frame)
+		}
+		return
+	}
+	if !s.mute {
+		c.conn.Write(frame)
+	}
+	c.ring.pop(c.w)
+	c.advance()
+}
+
+// finishSlot does the accounting of an answered request.
+func (c *client) finishSlot(s *slot, failed bool, size int) {
+	s.failed = failed
+	took := c.w.loop.Now() - s.start
+	c.f.stats.observe(s.cmd, took, failed)
+	if took >= c.f.slowNanos {
+		c.f.slow(c, s, took)
+	}
+	if size > 4<<10 || (c.x != nil && c.x.averageReply > 0) {
+		x := c.extra()
+		x.averageReply += (int32(min(size, 1<<28)) - x.averageReply) / 8
+	}
+}
+
+// local answers r at once with frame, in its turn.
+func (c *client) local(r *request, frame []byte) {
+	seq, _ := c.open(r)
+	c.reply(seq, frame)
+}
+
+// localError answers r with an error message that begins with its code.
+func (c *client) localError(r *request, msg string) {
+	c.w.out = redisproto.AppendError(c.w.out[:0], msg)
+	c.local(r, c.w.out)
+}
+
+// localOK answers r with +OK.
+func (c *client) localOK(r *request) { c.local(r, replyOK) }
+
+var (
+	replyOK     = []byte("+OK\r\n")
+	replyQueued = []byte("+QUEUED\r\n")
+)
+
+// fail answers slot seq with an error message.
+func (c *client) fail(seq uint32, msg string) {
+	c.w.out = redisproto.AppendError(c.w.out[:0], msg)
+	c.reply(seq, c.w.out)
+}
+
+// advance writes the slots at the head of the ring that are done, and as much
+// of the first one that is not as has arrived.
+func (c *client) advance() {
+	for c.ring.len() > 0 {
+		s := c.ring.at(c.ring.head)
+		if s.reply.Len() > 0 && (s.done || s.streams()) {
+			s.open = !s.done
+			c.conn.WriteChain(&s.reply)
+		}
+		if !s.done {
+			break
+		}
+		c.ring.pop(c.w)
+	}
+	if c.x != nil {
+		c.flushPushes()
+		c.resumeUpstreams()
+	}
+	c.settle()
+}
+
+// streams reports whether the reply may be written piece by piece.
+func (s *slot) streams() bool { return s.finish == nil && s.merge == nil && !s.mute }
+
+// piece takes part of a reply that has not arrived whole. It owns p.
+func (c *client) piece(seq uint32, p *netloop.Chunk) {
+	s := c.ring.at(seq)
+	switch {
+	case s.mute:
+		c.w.loop.Free(p)
+	case seq == c.ring.head && s.streams():
+		s.open = true
+		c.conn.WriteChunk(p)
+	default:
+		s.reply.AppendChunk(p)
+	}
+}
+
+// pieceEnd says that the pieces of slot seq are complete.
+func (c *client) pieceEnd(seq uint32, size int64, failed bool) {
+	s := c.ring.at(seq)
+	if s.finish != nil {
+		var held netloop.Chain
+		s.reply.MoveTo(&held)
+		c.reply(seq, held.Contiguous(c.w.loop))
+		held.Free(c.w.loop)
+		return
+	}
+	c.finishSlot(s, failed, int(size))
+	s.done = true
+	if seq == c.ring.head {
+		c.advance()
+	}
+}
+
+// push writes out-of-band data, between two replies.
+func (c *client) push(b []byte) {
+	if c.midReply() || (c.x != nil && c.x.pushes.Len() > 0) {
+		c.extra().pushes.Append(c.w.loop, b)
+		return
+	}
+	c.conn.Write(b)
+}
+
+func (c *client) midReply() bool {
+	return c.ring.len() > 0 && c.ring.at(c.ring.head).open
+}
+
+func (c *client) flushPushes() {
+	if c.x.pushes.Len() > 0 && !c.midReply() {
+		c.conn.WriteChain(&c.x.pushes)
+	}
+}
+
+// held is how much of a reply may be kept for a client, be it that an earlier
+// reply is missing or that it does not read, before its upstream is paused.
+func (c *client) overfull(seq uint32) bool {
+	s := c.ring.at(seq)
+	return c.conn.Buffered() > highWater || s.reply.Len() > maxHeld
+}
+
+const maxHeld = 8 << 20
+
+// pauseUpstream stops reading from u until this client has taken what is there.
+func (c *client) pauseUpstream(u *upstream) {
+	x := c.extra()
+	if x.stuckSince == 0 {
+		x.stuckSince = c.w.loop.Now()
+		c.w.watchStuck(c)
+	}
+	x.paused = append(x.paused, u)
+	u.paused = true
+	u.conn.Pause()
+}
+
+func (c *client) resumeUpstreams() {
+	x := c.x
+	if len(x.paused) == 0 || (!c.has(stateClosed) && c.conn.Buffered() > highWater) {
+		return
+	}
+	paused := x.paused
+	x.paused = nil
+	x.stuckSince = 0
+	for _, u := range paused {
+		u.paused = false
+		if !u.closed {
+			u.conn.Resume()
+		}
+	}
+}

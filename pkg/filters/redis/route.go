@@ -1,0 +1,285 @@
+package redis
+
+import (
+	"strconv"
+
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+const errCrossSlot = "CROSSSLOT Keys in request don't hash to the same slot"
+
+// handleSingleKey forwards a command by its one key.
+func handleSingleKey(c *client, r *request) bool {
+	if r.key >= r.argc() {
+		return handleKeyless(c, r)
+	}
+	if len(c.f.routes) == 0 && c.f.catchAll != nil && !r.cmd.Inline() {
+		rt := c.f.catchAll
+		key := r.arg(r.key)
+		t, reason := c.f.locate(rt.clusterFor(r.command), key)
+		if reason != "" {
+			c.localError(r, reason)
+			return true
+		}
+		c.f.sampleKey(key)
+		if len(rt.mirrors) > 0 {
+			c.mirror(r, rt, key, r.frame)
+		}
+		c.forward(r, t, r.frame)
+		return true
+	}
+	c.w.keys = append(c.w.keys[:0], r.key)
+	return c.forwardKeys(r)
+}
+
+// handleKeys forwards a command all of whose keys must live on one shard.
+func handleKeys(c *client, r *request) bool {
+	keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
+	c.w.keys = keys
+	if err != nil || len(keys) == 0 {
+		return handleKeyless(c, r) // the server knows best what is wrong with it
+	}
+	return c.forwardKeys(r)
+}
+
+// forwardKeys forwards r by the keys in c.w.keys.
+func (c *client) forwardKeys(r *request) bool {
+	t, frame, reason := c.resolve(r, c.w.keys)
+	if reason != "" {
+		c.localError(r, reason)
+		return true
+	}
+	c.forward(r, t, frame)
+	return true
+}
+
+// resolve finds the one target of some keys, and the request as it is to be
+// sent there. A reason says why there is none.
+func (c *client) resolve(r *request, keys []int) (t target, frame []byte, reason string) {
+	rt := c.f.route(r.arg(keys[0]))
+	if rt == nil {
+		return t, nil, "ERR dragoman: no route takes this key, and there is no catch-all"
+	}
+	cl := rt.clusterFor(r.command)
+	for i, k := range keys {
+		key := r.arg(k)
+		if i > 0 && c.f.route(key) != rt {
+			return t, nil, errCrossSlot
+		}
+		to, reason := c.f.locate(cl, rt.strip(key))
+		if reason != "" {
+			return t, nil, reason
+		}
+		if i > 0 && to.shard != t.shard {
+			return t, nil, errCrossSlot
+		}
+		t = to
+		c.f.sampleKey(key)
+	}
+	frame = r.raw(c.w)
+	if rt.removePrefix && rt.prefix != "" {
+		frame = r.withoutPrefix(c.w, keys, len(rt.prefix))
+	}
+	if len(rt.mirrors) > 0 {
+		c.mirror(r, rt, rt.strip(r.arg(keys[0])), frame)
+	}
+	return t, frame, ""
+}
+
+// strip takes the route's prefix off a key, if it is to be removed.
+func (rt *route) strip(key []byte) []byte {
+	if rt.removePrefix && len(key) >= len(rt.prefix) {
+		return key[len(rt.prefix):]
+	}
+	return key
+}
+
+// withoutPrefix is the request with the first n bytes of each key left out.
+func (r *request) withoutPrefix(w *worker, keys []int, n int) []byte {
+	b := redisproto.AppendArray(w.inline[:0], r.argc())
+	next := 0
+	for i := range r.argc() {
+		arg := r.arg(i)
+		if next < len(keys) && keys[next] == i {
+			arg = arg[n:]
+			next++
+		}
+		b = redisproto.AppendBulk(b, arg)
+	}
+	w.inline = b
+	return b
+}
+
+// mirror sends a copy of a request to the route's mirrors. Nobody waits for
+// the answers.
+func (c *client) mirror(r *request, rt *route, key, frame []byte) {
+	for _, m := range rt.mirrors {
+		if (m.excludeReads && r.readOnly) || !chance(m.fraction) {
+			continue
+		}
+		t, reason := c.f.locate(m.cluster, key)
+		if reason != "" {
+			continue
+		}
+		p, reason := c.poolFor(t, false)
+		if reason != "" {
+			continue
+		}
+		if u, _ := p.get(c); u != nil {
+			u.send(frame, pending{start: c.w.loop.Now(), deadline: c.f.deadline()})
+		}
+	}
+}
+
+// handleKeyless forwards a command without keys: to the only shard, or, where
+// the answer does not depend on the shard, to any.
+func handleKeyless(c *client, r *request) bool {
+	if t, ok := c.f.one(); ok {
+		c.forward(r, t, r.raw(c.w))
+		return true
+	}
+	if refusedOverShards[r.name] {
+		if r.name == "cluster" && c.f.slots() {
+			return c.forwardAny(r)
+		}
+		if r.name == "cluster" {
+			c.localError(r, "ERR This instance has cluster support disabled")
+			return true
+		}
+		c.localError(r, "ERR dragoman: '"+r.name+"' is meant for one server, but this listener has "+
+			strconv.Itoa(c.f.shardCount())+" shards")
+		return true
+	}
+	return c.forwardAny(r)
+}
+
+// refusedOverShards are commands whose effect on an arbitrary shard would
+// surprise.
+var refusedOverShards = map[string]bool{
+	"cluster": true, "debug": true, "failover": true, "module": true, "monitor": true,
+	"psync": true, "replconf": true, "replicaof": true, "shutdown": true, "slaveof": true, "sync": true,
+}
+
+// forwardAny sends r to the first shard that can take it.
+func (c *client) forwardAny(r *request) bool {
+	var best target
+	found := false
+	c.f.shards(func(t target) {
+		if !found || (!usable(c.f.endpoint(best, r.readOnly)) && usable(c.f.endpoint(t, r.readOnly))) {
+			best, found = t, true
+		}
+	})
+	if !found {
+		c.localError(r, "ERR dragoman: listener "+c.f.name+" has no endpoint yet")
+		return true
+	}
+	c.forward(r, best, r.raw(c.w))
+	return true
+}
+
+func (f *localFilter) shardCount() int {
+	n := 0
+	f.shards(func(target) { n++ })
+	return n
+}
+
+// slots reports whether the keys live in a Redis Cluster.
+func (f *localFilter) slots() bool {
+	all := f.dataClusters()
+	return len(all) == 1 && all[0].Table().Slots != nil
+}
+
+// handleUnknown is for names that are not in the command table.
+func handleUnknown(c *client, r *request) bool {
+	if t, ok := c.f.one(); ok {
+		c.forward(r, t, r.raw(c.w))
+		return true
+	}
+	if c.f.forwardsUnknown(r) && r.argc() > 1 {
+		c.w.keys = append(c.w.keys[:0], 1)
+		return c.forwardKeys(r)
+	}
+	c.w.out = appendUnknown(c.w.out[:0], r)
+	c.local(r, c.w.out)
+	return true
+}
+
+// appendUnknown words the error as Redis does (commandCheckExistence).
+func appendUnknown(dst []byte, r *request) []byte {
+	msg := append([]byte("ERR unknown command '"), r.arg(0)[:min(128, len(r.arg(0)))]...)
+	msg = append(msg, "', with args beginning with: "...)
+	for i := 1; i < r.argc() && len(msg) < 256; i++ {
+		arg := r.arg(i)
+		msg = append(msg, '\'')
+		msg = append(msg, arg[:min(len(arg), 128)]...)
+		msg = append(msg, "' "...)
+	}
+	return redisproto.AppendError(dst, string(msg))
+}
+
+// arityError words the error as Redis does.
+func (c *client) arityError(r *request) {
+	c.localError(r, "ERR wrong number of arguments for '"+r.name+"' command")
+}
+
+// handleContainer routes a command by its subcommand.
+func handleContainer(c *client, r *request) bool {
+	if _, ok := c.f.one(); ok || r.argc() < 2 {
+		return handleKeyless(c, r)
+	}
+	sub := r.spec.Subcommand(r.arg(1))
+	switch {
+	case sub == nil:
+		return handleKeyless(c, r)
+	case len(sub.KeySpecs) > 0 && sub.ArityOK(r.argc()):
+		keys, err := sub.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
+		c.w.keys = keys
+		if err != nil || len(keys) == 0 {
+			return c.forwardAny(r)
+		}
+		return c.forwardKeys(r)
+	case sub.RequestPolicy != "" || sub.Name == "config|resetstat" || sub.Name == "config|rewrite":
+		return c.fanOut(r, sub)
+	default:
+		return handleKeyless(c, r)
+	}
+}
+
+// handleScript routes EVAL and FCALL by the keys they declare.
+func handleScript(c *client, r *request) bool {
+	keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
+	c.w.keys = keys
+	if err != nil || len(keys) == 0 {
+		if t, ok := c.f.one(); ok {
+			c.forward(r, t, r.raw(c.w))
+			return true
+		}
+		return c.forwardAny(r)
+	}
+	return c.forwardKeys(r)
+}
+
+// handlePublish sends a message to the shard that the channel's subscribers
+// are on.
+func handlePublish(c *client, r *request) bool {
+	t, reason := c.channelTarget(r.arg(1))
+	if reason != "" {
+		c.localError(r, reason)
+		return true
+	}
+	c.forward(r, t, r.raw(c.w))
+	return true
+}
+
+// channelTarget is the shard of a pub/sub channel.
+func (c *client) channelTarget(channel []byte) (target, string) {
+	all := c.f.dataClusters()
+	if len(all) == 0 {
+		return target{}, "ERR dragoman: listener " + c.f.name + " has no cluster"
+	}
+	rt := c.f.catchAll
+	if rt == nil {
+		return c.f.locate(all[0], channel)
+	}
+	return c.f.locate(rt.cluster, channel)
+}

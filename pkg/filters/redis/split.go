@@ -1,0 +1,125 @@
+package redis
+
+import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
+
+// splitter says how a command with many keys is split into one request per shard.
+type splitter struct {
+	step int // arguments per key
+	how  combine
+}
+
+func splitterOf(name string) splitter {
+	switch name {
+	case "mget":
+		return splitter{1, combineOrder}
+	case "mset":
+		return splitter{2, combineFirst}
+	default: // del, unlink, touch, exists
+		return splitter{1, combineSum}
+	}
+}
+
+// group is the part of a split request that goes to one shard.
+type group struct {
+	t    target
+	rt   *route
+	slot int32 // of a Redis Cluster, which takes one slot per request
+	keys []int // argument indexes
+}
+
+// handleSplit forwards a command with many keys: whole if they live together,
+// else as one request per shard, whose replies are merged.
+func handleSplit(c *client, r *request) bool {
+	if t, ok := c.f.one(); ok {
+		c.forward(r, t, r.raw(c.w))
+		return true
+	}
+	sp := splitterOf(r.name)
+	if (r.argc()-1)%sp.step != 0 {
+		c.arityError(r)
+		return true
+	}
+	m := c.w.takeMerge(sp.how, 0)
+	groups, reason := c.groups(r, sp.step, m)
+	if reason != "" {
+		c.w.putMerge(m)
+		c.localError(r, reason)
+		return true
+	}
+	if len(groups) == 1 && !groups[0].rt.removePrefix {
+		c.w.putMerge(m)
+		if g := &groups[0]; len(g.rt.mirrors) > 0 {
+			c.mirror(r, g.rt, r.arg(1), r.raw(c.w))
+		}
+		c.forward(r, groups[0].t, r.raw(c.w))
+		return true
+	}
+	m.setParts(len(groups))
+	seq, s := c.open(r)
+	s.merge = m
+	for i := range groups {
+		g := &groups[i]
+		frame := c.w.appendGroup(r, g, sp.step)
+		if len(g.rt.mirrors) > 0 {
+			c.mirror(r, g.rt, g.rt.strip(r.arg(g.keys[0])), frame)
+		}
+		c.sendPart(r, g.t, frame, seq, c.ring.at(seq), int32(i)) //nolint:gosec // few
+	}
+	return true
+}
+
+// groups sorts the keys of r by shard, in scratch memory.
+func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
+	groups := c.w.groups[:0]
+	for k := 1; k < r.argc(); k += step {
+		key := r.arg(k)
+		rt := c.f.route(key)
+		if rt == nil {
+			return nil, "ERR dragoman: no route takes this key, and there is no catch-all"
+		}
+		sent := rt.strip(key)
+		t, reason := c.f.locate(rt.clusterFor(r.command), sent)
+		if reason != "" {
+			return nil, reason
+		}
+		slot := int32(-1)
+		if t.table.Slots != nil {
+			slot = int32(redisproto.Slot(sent))
+		}
+		i := 0
+		for i < len(groups) && (groups[i].t.shard != t.shard || groups[i].rt != rt || groups[i].slot != slot) {
+			i++
+		}
+		if i == len(groups) {
+			groups = grown(groups)
+			groups[i] = group{t: t, rt: rt, slot: slot, keys: groups[i].keys[:0]}
+		}
+		groups[i].keys = append(groups[i].keys, k)
+		m.order = append(m.order, int32(i)) //nolint:gosec // few
+		c.f.sampleKey(key)
+	}
+	c.w.groups = groups
+	return groups, ""
+}
+
+// grown adds one element and keeps the memory that a former one left there.
+func grown(g []group) []group {
+	if len(g) < cap(g) {
+		return g[:len(g)+1]
+	}
+	return append(g, group{})
+}
+
+// appendGroup makes the request for one group.
+func (w *worker) appendGroup(r *request, g *group, step int) []byte {
+	b := redisproto.AppendArray(w.inline[:0], 1+len(g.keys)*step)
+	b = redisproto.AppendBulk(b, r.arg(0))
+	for _, k := range g.keys {
+		b = redisproto.AppendBulk(b, g.rt.strip(r.arg(k)))
+		for j := 1; j < step; j++ {
+			b = redisproto.AppendBulk(b, r.arg(k+j))
+		}
+	}
+	w.inline = b
+	return b
+}

@@ -1,0 +1,245 @@
+package redis
+
+import (
+	"math/rand/v2"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// target is where a request goes: a shard of a cluster.
+type target struct {
+	cluster filters.Cluster
+	table   *filters.Table
+	shard   int
+}
+
+// readers returns the cluster that answers r on this route.
+func (rt *route) clusterFor(r *command) filters.Cluster {
+	if r.readOnly && rt.readCluster != nil {
+		return rt.readCluster
+	}
+	return rt.cluster
+}
+
+// locate finds the shard of a key in a cluster. The key is as it will be sent.
+func (f *localFilter) locate(cl filters.Cluster, key []byte) (target, string) {
+	t := target{cluster: cl, table: cl.Table()}
+	switch n := len(t.table.Shards); {
+	case n == 0:
+		return t, "ERR dragoman: cluster " + cl.Name() + " has no endpoint yet"
+	case t.table.Slots != nil:
+		t.shard = int(t.table.Slots[redisproto.Slot(key)])
+		if t.shard < 0 {
+			return t, "CLUSTERDOWN Hash slot not served"
+		}
+	case n == 1:
+	default:
+		if tag := f.cfg.HashTag; tag.Set() {
+			key = redisproto.HashTag(key, tag.Open, tag.Close)
+		}
+		t.shard = t.table.Picker.Pick(key)
+		if t.shard < 0 {
+			return t, "ERR dragoman: cluster " + cl.Name() + " has no endpoint in service"
+		}
+	}
+	return t, ""
+}
+
+// one reports whether everything the listener serves lives on one shard, so
+// that requests can pass as if the proxy were not there.
+func (f *localFilter) one() (target, bool) {
+	if len(f.routes) > 0 || f.catchAll == nil || f.catchAll.readCluster != nil {
+		return target{}, false
+	}
+	t := target{cluster: f.catchAll.cluster}
+	t.table = t.cluster.Table()
+	return t, len(t.table.Shards) == 1 && t.table.Slots == nil
+}
+
+// shards calls each with every shard of every cluster that serves requests.
+func (f *localFilter) shards(each func(target)) {
+	for _, cl := range f.dataClusters() {
+		t := target{cluster: cl, table: cl.Table()}
+		for i := range t.table.Shards {
+			t.shard = i
+			each(t)
+		}
+	}
+}
+
+// dataClusters are the clusters of the routes, without mirrors and readers.
+func (f *localFilter) dataClusters() []filters.Cluster {
+	if len(f.routes) == 0 {
+		if f.catchAll == nil {
+			return nil
+		}
+		return []filters.Cluster{f.catchAll.cluster}
+	}
+	seen := map[filters.Cluster]bool{}
+	var all []filters.Cluster
+	for _, r := range append(f.routes[:len(f.routes):len(f.routes)], f.catchAll) {
+		if r != nil && !seen[r.cluster] {
+			seen[r.cluster] = true
+			all = append(all, r.cluster)
+		}
+	}
+	return all
+}
+
+// endpoint chooses a server of the shard by the read policy.
+func (f *localFilter) endpoint(t target, read bool) *filters.Endpoint {
+	s := &t.table.Shards[t.shard]
+	if !read || len(s.Replicas) == 0 {
+		if s.Primary == nil && read && f.cfg.ReadPolicy != resource.ReadPrimary {
+			return f.replica(s)
+		}
+		return s.Primary
+	}
+	switch f.cfg.ReadPolicy {
+	case resource.ReadPrimary:
+		return s.Primary
+	case resource.ReadPreferPrimary:
+		if usable(s.Primary) {
+			return s.Primary
+		}
+		return orElse(f.replica(s), s.Primary)
+	case resource.ReadReplica:
+		return f.replica(s)
+	case resource.ReadAny:
+		if n := len(s.Replicas) + 1; usable(s.Primary) && rand.IntN(n) == 0 {
+			return s.Primary
+		}
+	case resource.ReadZoneAffinityAndPrimary:
+		if e := f.zoned(s); e != nil {
+			return e
+		}
+		if usable(s.Primary) && s.Primary.Zone == f.ctx.Zone {
+			return s.Primary
+		}
+	case resource.ReadZoneAffinity:
+		if e := f.zoned(s); e != nil {
+			return e
+		}
+	case resource.ReadPreferReplica:
+	}
+	if e := f.replica(s); usable(e) {
+		return e
+	}
+	return orElse(s.Primary, f.replica(s))
+}
+
+func usable(e *filters.Endpoint) bool { return e != nil && e.Healthy() }
+
+func orElse(a, b *filters.Endpoint) *filters.Endpoint {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// replica picks a replica at random, a healthy one if there is any.
+func (f *localFilter) replica(s *filters.Shard) *filters.Endpoint {
+	return pickReplica(s, func(*filters.Endpoint) bool { return true })
+}
+
+// zoned picks a healthy replica in the proxy's own zone.
+func (f *localFilter) zoned(s *filters.Shard) *filters.Endpoint {
+	e := pickReplica(s, func(e *filters.Endpoint) bool { return e.Zone != "" && e.Zone == f.ctx.Zone })
+	if usable(e) {
+		return e
+	}
+	return nil
+}
+
+func pickReplica(s *filters.Shard, fits func(*filters.Endpoint) bool) *filters.Endpoint {
+	n := len(s.Replicas)
+	if n == 0 {
+		return nil
+	}
+	var fallback *filters.Endpoint
+	start := rand.IntN(n)
+	for i := range n {
+		e := s.Replicas[(start+i)%n]
+		if !fits(e) {
+			continue
+		}
+		if e.Healthy() {
+			return e
+		}
+		fallback = e
+	}
+	return fallback
+}
+
+// poolFor returns the connections to use for a target, or why there are none.
+func (c *client) poolFor(t target, read bool) (*pool, string) {
+	e := c.f.endpoint(t, read)
+	s := &t.table.Shards[t.shard]
+	if e == nil {
+		what := "primary"
+		if read {
+			what = "server for reading"
+		}
+		return nil, "ERR dragoman: shard \"" + s.Name + "\" of cluster " + t.cluster.Name() + " has no " + what
+	}
+	db := c.db
+	if db == 0 {
+		db = int32(t.table.Options.Redis.Database) //nolint:gosec // a database number
+	}
+	key := poolKey{endpoint: e, db: db, resp: c.resp, readonly: t.table.Slots != nil && e != s.Primary}
+	p := c.w.pool(key, t.cluster, t.table.Options)
+	if !e.Healthy() {
+		p.stats.refused++
+		return nil, "ERR dragoman: " + p.describe() + " is down" + p.why()
+	}
+	return p, ""
+}
+
+// why is the reason of the last failure, for an error message.
+func (p *pool) why() string {
+	if p.lastError == "" {
+		return ""
+	}
+	return ": " + p.lastError
+}
+
+// forward sends one request to a target and leaves its slot waiting.
+func (c *client) forward(r *request, t target, frame []byte) {
+	seq, s := c.open(r)
+	c.sendPart(r, t, frame, seq, s, 0)
+}
+
+// sendPart sends a request, or one part of a split one, for an open slot.
+func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slot, part int32) {
+	p, reason := c.poolFor(t, r.readOnly)
+	if p == nil {
+		c.failPart(seq, part, reason)
+		return
+	}
+	u, reason := p.get(c)
+	if u == nil {
+		c.failPart(seq, part, "ERR dragoman: "+p.describe()+" "+reason)
+		return
+	}
+	item := pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: p.stats}
+	if t.table.Slots != nil && c.f.cfg.Redirection && len(frame) <= maxReplay {
+		item.request = append([]byte(nil), frame...)
+	}
+	u.send(frame, item)
+}
+
+// maxReplay is the size up to which a request is kept for a redirection.
+const maxReplay = 64 << 10
+
+// failPart answers a slot, or one part of a merged one, with an error.
+func (c *client) failPart(seq uint32, part int32, msg string) {
+	s := c.ring.at(seq)
+	if s.merge == nil {
+		c.fail(seq, msg)
+		return
+	}
+	s.merge.add(part, redisproto.AppendError(nil, msg))
+	s.merge.done(c, seq, part)
+}

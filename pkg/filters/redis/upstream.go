@@ -1,0 +1,330 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
+
+// upstream is the driver of one connection to a Redis server. A shared one
+// carries the pipelined requests of all clients of its loop; an exclusive one
+// belongs to a client for a while: a transaction, a blocking command, an upload.
+type upstream struct {
+	conn           *netloop.Conn
+	pool           *pool
+	queue          pendings
+	scan           redisproto.Scanner
+	frame          int64 // bytes of the current frame that were passed on already
+	pieces         bool  // inside a frame that is passed on in pieces
+	failed         bool  // that frame is an error
+	pipe           *pipe // all bytes go to this client, unparsed
+	pipeAfterSetup *pipe
+	broken         string
+	owner          *client // who has the exclusive connection
+	up             bool    // connected and set up
+	setup          int     // replies of the connection's own set-up still missing
+	closed         bool
+	paused         bool
+	shared         bool
+	returning      bool  // exclusive, goes back to the pool when the queue is empty
+	dirty          bool  // and is then closed instead
+	gone           bool  // no further requests; closes when the queue is empty
+	timeout        bool  // in the worker's list of connections with deadlines
+	lastIn         int64 // when bytes arrived last
+}
+
+// Sizes at which replies and requests are no longer gathered.
+const (
+	bulkAt   = 32 << 10 // a bulk with so much missing is taken as owned chunks
+	piecesAt = 16 << 10 // a partial reply of so many bytes is passed on
+)
+
+// replyLimits bounds what a Redis server may send.
+var replyLimits = redisproto.Limits{MaxInline: 1 << 20, MaxArgs: 1 << 30, MaxBulk: 1 << 30, MaxDepth: 64}
+
+// send queues a request. The bytes are copied.
+func (u *upstream) send(frame []byte, p pending) {
+	u.conn.Write(frame)
+	u.expect(p)
+}
+
+func (u *upstream) expect(p pending) {
+	u.queue.push(p)
+	if p.deadline != 0 && !u.timeout {
+		u.timeout = true
+		u.pool.w.watchDeadlines(u)
+	}
+}
+
+// Data takes replies.
+func (u *upstream) Data(_ *netloop.Conn, b []byte) int {
+	u.lastIn = u.pool.w.loop.Now()
+	if u.pipe != nil {
+		return u.pipe.receive(b)
+	}
+	pos := 0
+	for pos < len(b) && !u.closed && !u.paused {
+		if u.pieces {
+			n, more := u.scanPiece(b[pos:])
+			pos += n
+			if !more {
+				return pos
+			}
+			continue
+		}
+		n, err := redisproto.FrameLen(b[pos:], &replyLimits)
+		switch {
+		case err == nil:
+			frame := b[pos : pos+n]
+			pos += n
+			u.deliver(frame)
+			if u.pipe != nil {
+				return pos + u.pipe.receive(b[pos:])
+			}
+		case errors.Is(err, redisproto.ErrIncomplete):
+			if !u.startPieces(b[pos:]) {
+				return pos
+			}
+		default:
+			u.fail(fmt.Sprintf("sent a malformed reply: %v", err))
+			return len(b)
+		}
+	}
+	return pos
+}
+
+// startPieces decides whether an incomplete frame is large enough to be passed
+// on before it is whole.
+func (u *upstream) startPieces(b []byte) bool {
+	if len(b) < piecesAt {
+		var probe redisproto.Scanner
+		if _, _, err := probe.Scan(b, &replyLimits); err != nil || probe.BulkLeft() < bulkAt {
+			return false
+		}
+	}
+	u.scan.Reset()
+	u.pieces, u.frame = true, 0
+	u.failed = b[0] == '-' || b[0] == '!'
+	return true
+}
+
+// scanPiece passes on what belongs to the current frame. more is false if the
+// rest must wait for input.
+func (u *upstream) scanPiece(b []byte) (n int, more bool) {
+	n, done, err := u.scan.Scan(b, &replyLimits)
+	if err != nil {
+		u.fail(fmt.Sprintf("sent a malformed reply: %v", err))
+		return len(b), false
+	}
+	if n > 0 {
+		u.passOn(u.conn.Own(b[:n]))
+	}
+	if done {
+		u.endPieces()
+		return n, true
+	}
+	if left := u.scan.BulkLeft(); left >= bulkAt && !u.closed {
+		u.conn.ReadBulk(left)
+	}
+	return n, false
+}
+
+// Bulk takes a piece of a large payload.
+func (u *upstream) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
+	u.lastIn = u.pool.w.loop.Now()
+	u.scan.Skip(int64(p.Len()))
+	u.passOn(p)
+	if left > 0 || u.closed {
+		return
+	}
+	if _, done, err := u.scan.Scan(nil, &replyLimits); err == nil && done {
+		u.endPieces()
+	}
+}
+
+// passOn gives a piece of the current reply to whom it belongs. It owns p.
+func (u *upstream) passOn(p *netloop.Chunk) {
+	u.frame += int64(p.Len())
+	w := u.pool.w
+	if u.queue.len() == 0 {
+		w.loop.Free(p)
+		return
+	}
+	f := u.queue.front()
+	f.deadline = 0 // it is coming
+	if f.c == nil || f.c.has(stateClosed) || f.what != expectReply {
+		w.loop.Free(p)
+		return
+	}
+	if m := f.c.ring.at(f.seq).merge; m != nil {
+		m.add(f.part, p.Bytes())
+		w.loop.Free(p)
+		return
+	}
+	f.c.piece(f.seq, p)
+	if f.c.overfull(f.seq) {
+		if u.shared {
+			u.pool.replace(u)
+		}
+		f.c.pauseUpstream(u)
+	}
+}
+
+func (u *upstream) endPieces() {
+	u.pieces = false
+	if u.queue.len() == 0 {
+		return
+	}
+	p := u.queue.pop()
+	c := p.c
+	if c != nil && !c.has(stateClosed) && p.what == expectReply {
+		if m := c.ring.at(p.seq).merge; m != nil {
+			m.done(c, p.seq, p.part)
+		} else {
+			c.pieceEnd(p.seq, u.frame, u.failed)
+		}
+	}
+	u.afterReply()
+}
+
+// deliver hands one complete frame to whoever waits for it.
+func (u *upstream) deliver(frame []byte) {
+	if frame[0] == '>' || u.queue.len() == 0 {
+		return // out-of-band data that nobody subscribed to
+	}
+	p := u.queue.pop()
+	switch p.what {
+	case expectReply:
+		u.deliverReply(&p, frame)
+	case expectSetup:
+		u.setupReply(frame)
+	case expectCall:
+		p.then(u, frame)
+	case expectIgnore:
+	}
+	if u.gone || !u.shared {
+		u.afterReply()
+	}
+}
+
+func (u *upstream) deliverReply(p *pending, frame []byte) {
+	c := p.c
+	if c == nil || c.has(stateClosed) {
+		return
+	}
+	if (frame[0] == '-' || frame[0] == '!') && u.serverError(p, frame) {
+		return
+	}
+	if p.shard != nil {
+		p.shard.observe(u.pool.w.loop.Now()-p.start, frame[0] == '-')
+	}
+	if m := c.ring.at(p.seq).merge; m != nil {
+		m.add(p.part, frame)
+		m.done(c, p.seq, p.part)
+		return
+	}
+	c.reply(p.seq, frame)
+}
+
+func (u *upstream) setupReply(frame []byte) {
+	u.setup--
+	if frame[0] == '-' || frame[0] == '!' {
+		u.pool.cluster.Report(u.pool.key.endpoint, filters.ServerError)
+		u.fail("refused the proxy's set-up: " + errorText(frame))
+		return
+	}
+	if u.setup == 0 {
+		u.pool.connected(u)
+		u.pipe = u.pipeAfterSetup
+	}
+}
+
+// fail closes the connection and answers everything that waits on it.
+func (u *upstream) fail(reason string) {
+	if u.broken == "" {
+		u.broken = reason
+	}
+	u.close()
+	u.lost(nil)
+}
+
+func (u *upstream) close() {
+	if !u.closed {
+		u.closed = true
+		u.conn.Close()
+		u.pool.forget(u)
+	}
+}
+
+// Drained lets a paused upload or pipe go on.
+func (u *upstream) Drained(*netloop.Conn) {
+	if u.pipe != nil {
+		u.pipe.upstreamDrained()
+		return
+	}
+	if u.owner != nil && u.owner.x != nil && u.owner.x.upload != nil {
+		u.owner.conn.Resume()
+	}
+}
+
+// EOF: a server that stops sending is of no more use.
+func (u *upstream) EOF(*netloop.Conn) {
+	u.fail("closed the connection")
+}
+
+// Closed answers what waited on the connection.
+func (u *upstream) Closed(_ *netloop.Conn, err error) {
+	if u.closed {
+		return
+	}
+	if err != nil && u.broken == "" {
+		u.broken = err.Error()
+	}
+	u.closed = true
+	u.pool.forget(u)
+	u.lost(err)
+}
+
+// lost fails all outstanding requests of a dead connection.
+func (u *upstream) lost(err error) {
+	p := u.pool
+	switch {
+	case !u.up:
+		p.connectFailed(u.broken)
+	case u.queue.len() > 0:
+		p.stats.disconnects++
+		p.cluster.Report(p.key.endpoint, filters.Disconnect)
+	}
+	if u.pipe != nil {
+		u.pipe.upstreamClosed()
+	}
+	msg := "ERR dragoman: " + p.describe() + ": " + u.broken
+	partial := u.pieces
+	for u.queue.len() > 0 {
+		f := u.queue.pop()
+		c := f.c
+		if c == nil || c.has(stateClosed) {
+			partial = false
+			if f.what == expectCall {
+				f.then(u, nil)
+			}
+			continue
+		}
+		if f.what == expectCall {
+			f.then(u, nil)
+			continue
+		}
+		if partial && c.ring.at(f.seq).open {
+			c.drop() // half of a reply is out: there is no way to take it back
+		} else {
+			c.failPart(f.seq, f.part, msg)
+		}
+		partial = false
+	}
+	if u.owner != nil {
+		u.owner.lostExclusive(u)
+	}
+}
