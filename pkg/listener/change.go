@@ -1,0 +1,324 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// barrierTime bounds the wait for a loop that hangs.
+const barrierTime = 10 * time.Second
+
+// Deps is what the filters of one snapshot may use.
+type Deps struct {
+	Zone     string
+	Clusters filters.ClusterSource
+	Secrets  SecretSource
+	// Specs are the snapshot's secrets by name, to see which have changed.
+	Specs map[string]*resource.Secret
+}
+
+// Change is a new set of listeners on its way.
+type Change struct {
+	set   *Set
+	deps  Deps
+	parts []*part
+	bound bool
+}
+
+// part is one listener of the change.
+type part struct {
+	spec  *resource.Listener
+	old   *socket // that has the address, or nil
+	next  *running
+	fresh bool // next was built for this change
+	ln    *netloop.Listener
+}
+
+// Build makes the filters of all listeners, keeping those that would be built
+// from the same things again. The error tells of every listener that fails;
+// then nothing is left behind.
+func (s *Set) Build(specs []*resource.Listener, deps Deps) (*Change, error) {
+	c := &Change{set: s, deps: deps}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return nil, ErrDraining
+	}
+	var errs []error
+	seen := map[string]string{}
+	for _, spec := range specs {
+		if other, dup := seen[key(spec)]; dup {
+			errs = append(errs, fmt.Errorf("listener %q: address %s is the one of listener %q", spec.Name, spec.Address.Addr, other))
+			continue
+		}
+		seen[key(spec)] = spec.Name
+		p := &part{spec: spec, old: s.sockets[key(spec)]}
+		if err := c.build(p); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.parts = append(c.parts, p)
+	}
+	if len(errs) > 0 {
+		c.discard()
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// ErrDraining refuses changes during shutdown.
+var ErrDraining = errors.New("listeners are draining")
+
+func (c *Change) build(p *part) error {
+	next := &running{}
+	for _, name := range p.spec.Filter.Config.ClusterNames() {
+		cluster, ok := c.deps.Clusters.Cluster(name)
+		if !ok {
+			return fmt.Errorf("listener %q: no cluster %q", p.spec.Name, name)
+		}
+		next.clusters = append(next.clusters, cluster)
+	}
+	for _, name := range p.spec.Filter.Config.SecretNames() {
+		next.secrets = append(next.secrets, c.deps.Specs[name])
+	}
+	if p.old != nil && same(p.old, p.spec, next) {
+		p.next = p.old.filter.Load()
+		return nil
+	}
+	f, err := c.set.builder.Build(p.spec.Filter.Config, filters.Context{
+		Listener:    p.spec.Name,
+		Environment: p.spec.Environment,
+		Zone:        c.deps.Zone,
+		Clusters:    c.deps.Clusters,
+		Secrets:     c.deps.Secrets,
+		Loops:       c.set.group.Loops,
+		Log:         c.set.log.With("listener", p.spec.Name),
+	})
+	if err != nil {
+		return fmt.Errorf("listener %q: %w", p.spec.Name, err)
+	}
+	next.Network = f
+	p.next, p.fresh = next, true
+	return nil
+}
+
+// same says that the filter on a socket would be built from the same things.
+func same(k *socket, spec *resource.Listener, next *running) bool {
+	f := k.filter.Load()
+	return k.spec.Name == spec.Name && k.spec.Environment == spec.Environment &&
+		slices.Equal(f.clusters, next.clusters) &&
+		slices.EqualFunc(f.secrets, next.secrets, sameSecret) &&
+		reflect.DeepEqual(k.spec.Filter.Config, spec.Filter.Config)
+}
+
+func sameSecret(a, b *resource.Secret) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Name == b.Name && reflect.DeepEqual(a.Generic, b.Generic) &&
+		reflect.DeepEqual(a.Certificate, b.Certificate) && reflect.DeepEqual(a.Validation, b.Validation)
+}
+
+// Bind binds the addresses that are new. Connections to them are served from
+// then on. On an error everything is as it was before the change.
+func (c *Change) Bind() error {
+	s := c.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		c.discard()
+		return ErrDraining
+	}
+	c.bound = true
+	var errs []error
+	var released []*socket
+	for _, p := range c.parts {
+		if p.old != nil {
+			continue
+		}
+		err := c.bind(p)
+		if k := c.inTheWay(p, err); k != nil {
+			k.ln.Close()
+			released = append(released, k)
+			err = c.bind(p)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	c.discard()
+	for _, k := range released {
+		if err := s.rebind(k); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Change) bind(p *part) error {
+	k := &socket{}
+	k.filter.Store(p.next)
+	ln, err := c.set.listen(k, p.spec, c.deps.Secrets)
+	if err != nil {
+		return err
+	}
+	p.ln, p.old = ln, k
+	k.ln, k.spec, k.secrets = ln, p.spec, c.deps.Secrets
+	return nil
+}
+
+func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (*netloop.Listener, error) {
+	o := netloop.ListenOptions{
+		Backlog:        int(spec.Backlog),
+		TLS:            serverTLS(spec.TLS, secrets),
+		UnixMode:       os.FileMode(spec.Address.Mode),
+		MaxConnections: int(spec.MaxConnections),
+	}
+	if r, ok := k.filter.Load().Network.(refuser); ok {
+		o.OnRefuse = r.Refusal()
+	}
+	ln, err := netloop.Listen(s.group, spec.Address.Network, spec.Address.Addr, o,
+		func(_ *netloop.Loop, c *netloop.Conn) netloop.Driver { return k.filter.Load().Accept(c) })
+	if err != nil {
+		return nil, &BindError{Listener: spec.Name, Address: spec.Address.Addr, Err: err}
+	}
+	return ln, nil
+}
+
+// refuser is a filter with a last word for connections above the limit.
+type refuser interface{ Refusal() []byte }
+
+// inTheWay finds a socket that this change gives up and whose port p wants, as
+// when a listener moves from one address to all.
+func (c *Change) inTheWay(p *part, err error) *socket {
+	var taken *BindError
+	if !errors.As(err, &taken) || !taken.Taken() || p.spec.Address.Network != resource.NetworkTCP {
+		return nil
+	}
+	port := p.spec.Address.Addr[strings.LastIndexByte(p.spec.Address.Addr, ':'):]
+	for _, k := range c.set.sockets {
+		kept := slices.ContainsFunc(c.parts, func(other *part) bool { return other.old == k })
+		if !kept && k.spec.Address.Network == resource.NetworkTCP && strings.HasSuffix(k.spec.Address.Addr, port) {
+			return k
+		}
+	}
+	return nil
+}
+
+func (s *Set) rebind(k *socket) error {
+	ln, err := s.listen(k, k.spec, k.secrets)
+	if err != nil {
+		return err
+	}
+	k.ln = ln
+	return nil
+}
+
+// discard gives up everything made for the change.
+func (c *Change) discard() {
+	for _, p := range c.parts {
+		if p.ln != nil {
+			p.ln.Close()
+			p.ln, p.old = nil, nil
+		}
+		if p.fresh {
+			p.next.Retire(filters.Retirement{Cut: true, Done: func() {}})
+			p.fresh = false
+		}
+	}
+}
+
+// Abort undoes a change that will not be committed.
+func (c *Change) Abort() {
+	c.set.mu.Lock()
+	defer c.set.mu.Unlock()
+	c.discard()
+}
+
+// Commit makes the change live. Retiring what it replaced goes on in the
+// background; retired is called when the last old connection has left.
+func (c *Change) Commit(retired func()) {
+	s := c.set
+	s.mu.Lock()
+	sockets := make(map[string]*socket, len(c.parts))
+	var old []retirement
+	for _, p := range c.parts {
+		sockets[key(p.spec)] = p.old
+		if p.ln == nil {
+			old = c.swap(p, old)
+		}
+	}
+	for k, gone := range s.sockets {
+		if _, kept := sockets[k]; !kept {
+			gone.ln.Close()
+			old = append(old, retirement{gone.filter.Load(), nil, gone.spec.Drain})
+		}
+	}
+	s.sockets = sockets
+	s.mu.Unlock()
+	go s.retire(old, retired)
+}
+
+// swap puts the new filter and options under a socket that stays.
+func (c *Change) swap(p *part, old []retirement) []retirement {
+	k := p.old
+	if p.fresh {
+		old = append(old, retirement{k.filter.Swap(p.next), p.next, p.spec.Drain})
+	}
+	if m := p.spec.Address.Mode; m != k.spec.Address.Mode && m != 0 {
+		if err := os.Chmod(p.spec.Address.Addr, os.FileMode(m)); err != nil {
+			c.set.log.Warn("the socket keeps its old permissions", "listener", p.spec.Name, "error", err)
+		}
+	}
+	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
+	k.ln.SetTLS(serverTLS(p.spec.TLS, c.deps.Secrets))
+	k.spec, k.secrets = p.spec, c.deps.Secrets
+	return old
+}
+
+type retirement struct {
+	filter *running
+	next   *running
+	drain  resource.DrainPolicy
+}
+
+// retire tells the old filters, once no loop can be giving them a connection.
+func (s *Set) retire(old []retirement, retired func()) {
+	if len(old) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), barrierTime)
+		defer cancel()
+		s.barrier(ctx)
+	}
+	left := make(chan struct{}, len(old))
+	for _, r := range old {
+		var next filters.Network
+		if r.next != nil {
+			next = r.next.Network
+		}
+		r.filter.Retire(filters.Retirement{
+			Next:     next,
+			Cut:      r.drain.Mode == resource.DrainCut,
+			Deadline: r.drain.Deadline,
+			Done:     func() { left <- struct{}{} },
+		})
+	}
+	for range old {
+		<-left
+	}
+	if retired != nil {
+		retired()
+	}
+}
