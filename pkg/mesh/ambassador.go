@@ -73,8 +73,11 @@ type Listen struct {
 	Path string `json:"path,omitempty"`
 	// Mode is the socket's permission bits, in octal ("0660"); absent: as the
 	// umask leaves them.
-	Mode FileMode       `json:"mode,omitempty"`
-	TLS  *DownstreamTLS `json:"tls,omitempty"`
+	Mode FileMode `json:"mode,omitempty"`
+	// Backlog is the system's queue of connections not yet accepted; default:
+	// as large as the system allows.
+	Backlog *uint32        `json:"backlog,omitempty"`
+	TLS     *DownstreamTLS `json:"tls,omitempty"`
 }
 
 // DownstreamTLS makes the listener speak TLS. All files are PEM, and read again

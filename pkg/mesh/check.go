@@ -108,6 +108,7 @@ func (c *checker) listen(l *Listen) {
 			c.fail(at+".address", fmt.Sprintf("%q is not an IP address", clip(l.Address)), "127.0.0.1 is the default")
 		}
 	}
+	c.atLeastOne(l.Backlog, at+".backlog")
 	if l.TLS == nil {
 		return
 	}

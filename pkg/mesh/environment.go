@@ -1,5 +1,11 @@
 package mesh
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Environment is where a port leads in one environment.
 type Environment struct {
 	Upstream
@@ -140,4 +146,55 @@ type SecretKeyRef struct {
 // SecretSource is a Secret where a file could be.
 type SecretSource struct {
 	Secret SecretRef `json:"secret"`
+}
+
+// servers lists those that an upstream names itself, in order.
+func (u *Upstream) servers() []Server {
+	out := []Server{{Address: u.Address, Service: u.Service}}
+	out = append(out, u.Endpoints...)
+	for i := range u.Shards {
+		out = append(out, u.Shards[i].Primary)
+		out = append(out, u.Shards[i].Replicas...)
+	}
+	return out
+}
+
+// Addresses lists all that an upstream names, seeds and Sentinels included, in
+// order.
+func (u *Upstream) Addresses() []string {
+	var out []string
+	for _, s := range u.servers() {
+		out = append(out, s.Address)
+	}
+	if u.Cluster != nil {
+		out = append(out, u.Cluster.Seeds...)
+	}
+	if u.Sentinel != nil {
+		out = append(out, u.Sentinel.Addresses...)
+	}
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
+}
+
+// Services lists the references to Services, in order.
+func (u *Upstream) Services() []*ServiceRef {
+	var out []*ServiceRef
+	for _, s := range u.servers() {
+		if s.Service != nil {
+			out = append(out, s.Service)
+		}
+	}
+	return out
+}
+
+// HashName is what twemproxy hashes for a shard: its name, else the address of
+// its primary, without the port if that is memcached's, which was the default
+// there.
+func (s *Shard) HashName() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	if v := s.Primary.Service; v != nil {
+		return fmt.Sprintf("%s:%d", v.Name, v.Port)
+	}
+	return strings.TrimSuffix(s.Primary.Address, ":11211")
 }

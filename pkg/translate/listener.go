@@ -1,0 +1,88 @@
+package translate
+
+import (
+	"cmp"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	optionsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/listener/v1"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+const (
+	defaultListenAddress = "127.0.0.1"
+	defaultDrainDeadline = 30 * time.Second
+)
+
+// listener makes the one of an object, which leads to the cluster main.
+func (t *translator) listener(a *mesh.Ambassador, env *mesh.Environment, main, environment, source string) {
+	s := &a.Spec
+	options := &optionsv1.ListenerOptions{
+		DrainDeadline:     duration(s.DrainDeadline, defaultDrainDeadline),
+		Environment:       environment,
+		EnvironmentSource: source,
+	}
+	if s.OnEnvironmentChange == mesh.ChangeCut {
+		options.DrainMode = optionsv1.ListenerOptions_CUT
+	}
+	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS(a)}
+	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
+	if limit := orEmpty(s.Limits).MaxConnections; limit != nil {
+		chain.Filters = append(chain.Filters, filter("envoy.filters.network.connection_limit", &limitv3.ConnectionLimit{
+			StatPrefix:     statPrefix,
+			MaxConnections: wrapperspb.UInt64(uint64(*limit)),
+		}))
+	}
+	if s.Protocol == mesh.ProtocolRedis {
+		chain.Filters = append(chain.Filters, filter("envoy.filters.network.redis_proxy", redisProxy(s, env, main, statPrefix)))
+		chain.Metadata = &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
+			resource.RedisMetadata: pack(t.redisOptions(a, env)),
+		}}
+	} else {
+		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))
+	}
+	l := &listenerv3.Listener{
+		Name:         a.Key(),
+		Address:      listenAddress(&s.Listen),
+		StatPrefix:   statPrefix,
+		FilterChains: []*listenerv3.FilterChain{chain},
+		Metadata: &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
+			resource.ListenerMetadata: pack(options),
+		}},
+		TcpBacklogSize:   optional(s.Listen.Backlog),
+		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+	}
+	t.set.Listeners = append(t.set.Listeners, l)
+}
+
+func filter(name string, config proto.Message) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(config)}}
+}
+
+func listenAddress(l *mesh.Listen) *corev3.Address {
+	if l.Path != "" {
+		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: l.Path, Mode: uint32(l.Mode)}}}
+	}
+	return socketAddress(cmp.Or(l.Address, defaultListenAddress), l.Port)
+}
+
+func tcpProxy(s *mesh.AmbassadorSpec, cluster, statPrefix string) *tcpv3.TcpProxy {
+	p := &tcpv3.TcpProxy{
+		StatPrefix:         statPrefix,
+		ClusterSpecifier:   &tcpv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:        duration(orEmpty(s.Limits).IdleTimeout, 0), // absent would mean Envoy's hour
+		MaxConnectAttempts: optional(orEmpty(s.TCP).MaxConnectAttempts),
+	}
+	if d := orEmpty(s.TCP).MaxConnectionDuration; d != nil && *d > 0 {
+		p.MaxDownstreamConnectionDuration = duration(d, 0)
+	}
+	return p
+}
