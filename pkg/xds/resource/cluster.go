@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"slices"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -27,6 +28,25 @@ type Cluster struct {
 	// them; their names are unique and begin with the cluster's name.
 	Secrets []*Secret
 	Raw     *clusterv3.Cluster
+}
+
+// SecretNames lists every secret the cluster needs, sorted, once each.
+func (c *Cluster) SecretNames() []string {
+	names := []string{
+		c.Redis.UsernameSecret.Name, c.Redis.PasswordSecret.Name,
+		c.Discovery.Sentinel.UsernameSecret.Name, c.Discovery.Sentinel.PasswordSecret.Name,
+	}
+	if c.TLS != nil {
+		names = append(names, c.TLS.Certificate, c.TLS.Validation)
+	}
+	return sortedNames(names)
+}
+
+// sortedNames sorts, and drops empty and doubled names.
+func sortedNames(names []string) []string {
+	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // DiscoveryType says where a cluster's endpoints come from.

@@ -32,6 +32,19 @@ type Listener struct {
 	Raw     *listenerv3.Listener
 }
 
+// SecretNames lists every secret the listener needs, sorted, once each.
+func (l *Listener) SecretNames() []string {
+	var names []string
+	if l.Filter.Config != nil {
+		names = l.Filter.Config.SecretNames()
+	}
+	if l.TLS != nil {
+		names = append(names, l.TLS.ClientCA)
+		names = append(names, l.TLS.Certificates...)
+	}
+	return sortedNames(names)
+}
+
 // Network names of a ListenAddress, as net.Listen takes them.
 const (
 	NetworkTCP  = "tcp"

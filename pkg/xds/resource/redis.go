@@ -1,9 +1,6 @@
 package resource
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // RedisFilter makes one logical Redis of the clusters it routes to.
 type RedisFilter struct {
@@ -157,10 +154,7 @@ func (h HotKeys) Enabled() bool { return h.SampleRate > 0 && h.Top > 0 }
 func (f *RedisFilter) ClusterNames() []string {
 	var names []string
 	add := func(r *RedisRoute) {
-		names = append(names, r.Cluster)
-		if r.ReadCluster != "" {
-			names = append(names, r.ReadCluster)
-		}
+		names = append(names, r.Cluster, r.ReadCluster)
 		for _, m := range r.Mirrors {
 			names = append(names, m.Cluster)
 		}
@@ -171,8 +165,7 @@ func (f *RedisFilter) ClusterNames() []string {
 	if f.CatchAll != nil {
 		add(f.CatchAll)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return sortedNames(names)
 }
 
 // SecretNames implements FilterConfig.
@@ -183,6 +176,5 @@ func (f *RedisFilter) SecretNames() []string {
 			names = append(names, p.Name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return sortedNames(names)
 }

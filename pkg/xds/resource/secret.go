@@ -1,6 +1,8 @@
 package resource
 
 import (
+	"reflect"
+
 	secretv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
@@ -44,4 +46,11 @@ type ValidationSecret struct {
 	// Names, of which the peer's certificate must carry one (exact DNS names or
 	// IP addresses); empty: any name.
 	Names []string
+}
+
+// Equal reports whether two secrets are the same but for Raw.
+func (s *Secret) Equal(other *Secret) bool {
+	a, b := *s, *other
+	a.Raw, b.Raw = nil, nil
+	return reflect.DeepEqual(a, b)
 }
