@@ -149,7 +149,7 @@ func (c *Conn) wrote() {
 	if c.is(isWritable) && !c.is(isConnecting|isHandshaking) {
 		c.loop.send(c)
 	}
-	if c.out.n > c.loop.o.HighWater {
+	if c.Buffered() > c.loop.o.HighWater {
 		c.flags |= isHigh
 	}
 }
@@ -244,7 +244,9 @@ func (c *Conn) CloseAfterFlush() {
 	c.extra().linger = c.loop.After(lingerTime, func() { c.loop.closeConn(c, ErrLinger) })
 }
 
-// CloseWrite sends FIN (with TLS, close_notify before it) when the output is out.
+// CloseWrite sends FIN (with TLS, close_notify before it) when the output is
+// out. Once both directions have ended the connection is closed, with a nil
+// error.
 func (c *Conn) CloseWrite() {
 	c.flags |= wantFIN
 	c.markDirty()

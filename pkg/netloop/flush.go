@@ -52,6 +52,10 @@ func (l *Loop) flushed(c *Conn) {
 			return
 		}
 	}
+	if c.is(sentFIN) && c.is(toldEOF) {
+		l.closeConn(c, nil)
+		return
+	}
 	if left == 0 && c.is(isClosing) {
 		c.discardInput()
 		l.closeConn(c, nil)

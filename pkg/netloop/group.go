@@ -78,7 +78,7 @@ func (g *Group) Start() {
 	raiseProcs(g.Active() + 1)
 	for _, l := range g.loops {
 		g.wg.Go(func() {
-			if err := l.Run(); err != nil {
+			if err := l.Run(); err != nil && !errors.Is(err, ErrStopped) {
 				g.mu.Lock()
 				g.fails = append(g.fails, fmt.Errorf("event loop %q: %w", l.Name(), err))
 				g.mu.Unlock()

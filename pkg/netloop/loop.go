@@ -146,7 +146,8 @@ func (l *Loop) WallTime() time.Time {
 func (l *Loop) clock() int64 { return int64(time.Since(l.base)) }
 
 // Run runs the loop on the calling goroutine until [Loop.Stop]; then it closes
-// all connections and returns.
+// all connections and returns. On a loop that runs already, or was stopped
+// before, it returns [ErrStopped].
 func (l *Loop) Run() error {
 	l.state.Lock()
 	if l.state.stopped || l.state.running {

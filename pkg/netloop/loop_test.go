@@ -219,9 +219,9 @@ func (u *tunnel) pass(c *Conn, p *Chunk) {
 	}
 }
 
-func (u *tunnel) Drained(*Conn)           { u.peer.Resume() }
-func (u *tunnel) EOF(*Conn)               { u.peer.CloseWrite() }
-func (u *tunnel) Closed(_ *Conn, _ error) { u.peer.Close() }
+func (u *tunnel) Drained(*Conn)       { u.peer.Resume() }
+func (u *tunnel) EOF(*Conn)           { u.peer.CloseWrite() }
+func (u *tunnel) Closed(*Conn, error) { u.peer.CloseAfterFlush() }
 
 // serveTunnel listens and relays to addr.
 func serveTunnel(t testing.TB, g *Group, o ListenOptions, network, addr string, do DialOptions, most *atomic.Int64) *Listener {

@@ -79,6 +79,9 @@ func (l *Loop) tellEOF(c *Conn) {
 	}
 	c.flags |= toldEOF
 	c.driver.EOF(c)
+	if c.is(sentFIN) {
+		l.closeConn(c, nil)
+	}
 }
 
 // watch looks after a connection that is not being read but whose peer hung up.
