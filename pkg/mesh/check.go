@@ -184,12 +184,8 @@ func (c *checker) tcp(t *TCPSpec, at string) {
 func (c *checker) choice(s *AmbassadorSpec) {
 	known := func(at, name string) {
 		if _, ok := s.Environments[name]; !ok {
-			names := slices.Sorted(maps.Keys(s.Environments))
-			hint := didYouMean(name, names)
-			if hint == "" {
-				hint = oneOf(names)
-			}
-			c.fail(at, fmt.Sprintf("there is no environment %q", clip(name)), hint)
+			c.fail(at, fmt.Sprintf("there is no environment %q", clip(name)),
+				hintOf(name, slices.Sorted(maps.Keys(s.Environments))))
 		}
 	}
 	if s.DefaultEnvironment != "" {

@@ -119,6 +119,7 @@ func (c *checker) checks(h *HealthCheck, o *OutlierDetection, l *RequestLimit, a
 }
 
 func (c *checker) routes(r *RedisSpec, at string) {
+	c.mirrors(r.Mirrors, at+".mirrors")
 	seen := make(map[string]int, len(r.PrefixRoutes))
 	for i, route := range r.PrefixRoutes {
 		here := fmt.Sprintf("%s.prefixRoutes[%d].prefix", at, i)
@@ -126,11 +127,18 @@ func (c *checker) routes(r *RedisSpec, at string) {
 		if r.CaseInsensitivePrefixes {
 			key = strings.ToLower(key)
 		}
+		c.mirrors(route.Mirrors, fmt.Sprintf("%s.prefixRoutes[%d].mirrors", at, i))
 		first, double := seen[key]
 		seen[key] = i
 		c.require(route.Prefix != "", here, "is missing",
 			"keys without a route go to the environment's own servers")
 		c.require(!double, here, fmt.Sprintf("prefixRoutes[%d] has the same prefix", first), "remove one")
+	}
+}
+
+func (c *checker) mirrors(ms []Mirror, at string) {
+	for i, m := range ms {
+		c.require(m.Pool != "", fmt.Sprintf("%s[%d].pool", at, i), "is missing", "name a pool of the environments")
 	}
 }
 
@@ -180,9 +188,9 @@ func (c *checker) rules(rules []string, at string) {
 	}
 }
 
-func isCommand(s string) bool {
-	return regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`).MatchString(s)
-}
+var commandName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+
+func isCommand(s string) bool { return commandName.MatchString(s) }
 
 func count(conditions ...bool) int {
 	n := 0

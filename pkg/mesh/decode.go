@@ -64,11 +64,13 @@ func empty(doc *yaml.Node) bool {
 		doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].ShortTag() == "!!null"
 }
 
+var yamlLine = regexp.MustCompile(`^line (\d+): (.*)$`)
+
 // syntaxError turns yaml's message, which names its line, into an Error.
 func syntaxError(file string, err error) *Error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	e := &Error{File: file, Reason: "not valid YAML: " + text}
-	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		e.Line, _ = strconv.Atoi(m[1]) // digits; an absurd number of them leaves the line unknown
 		e.Column = 1
 		e.Reason = "not valid YAML: " + m[2]
@@ -94,12 +96,7 @@ func decodeDocument(file string, root *yaml.Node, o options) (Object, Errors) {
 	case "":
 		w.fail(root, "kind", "is missing", oneOf([]string{KindAmbassador, KindAdapter}))
 	default:
-		known := []string{KindAmbassador, KindAdapter}
-		hint := didYouMean(kind, known)
-		if hint == "" {
-			hint = oneOf(known)
-		}
-		w.fail(root, "kind", fmt.Sprintf("unknown kind %q", kind), hint)
+		w.fail(root, "kind", fmt.Sprintf("unknown kind %q", clip(kind)), hintOf(kind, []string{KindAmbassador, KindAdapter}))
 	}
 	return nil, w.errs
 }

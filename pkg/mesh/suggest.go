@@ -20,6 +20,14 @@ func didYouMean(wrong string, known []string) string {
 	return `did you mean "` + best + `"?`
 }
 
+// hintOf names the nearest known word or, where none is near, all of them.
+func hintOf(wrong string, known []string) string {
+	if hint := didYouMean(wrong, known); hint != "" {
+		return hint
+	}
+	return oneOf(known)
+}
+
 // oneOf gives a hint with the words that may stand there.
 func oneOf(words []string) string {
 	if len(words) == 0 {

@@ -12,7 +12,7 @@ import (
 
 // maxNodes bounds the work for one document: aliases can make a small text
 // stand for an immense tree.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 18
 
 // maxErrors bounds what is said of one document.
 const maxErrors = 100
@@ -159,11 +159,7 @@ func (w *walker) enumeration(n *yaml.Node, v reflect.Value, path string) {
 	if !ok || slices.Contains(e.Values(), n.Value) {
 		return
 	}
-	hint := didYouMean(n.Value, e.Values())
-	if hint == "" {
-		hint = oneOf(e.Values())
-	}
-	w.fail(n, path, fmt.Sprintf("unknown value %q", clip(n.Value)), hint)
+	w.fail(n, path, fmt.Sprintf("unknown value %q", clip(n.Value)), hintOf(n.Value, e.Values()))
 	v.SetString("")
 }
 
@@ -181,34 +177,30 @@ func (w *walker) list(n *yaml.Node, v reflect.Value, path string) {
 
 func (w *walker) mapping(n *yaml.Node, v reflect.Value, path string) {
 	out := reflect.MakeMap(v.Type())
-	w.pairs(n, path, func(key string, value *yaml.Node) {
+	w.pairs(n, path, func(key, value *yaml.Node) {
 		elem := reflect.New(v.Type().Elem()).Elem()
-		w.value(value, elem, join(path, key))
-		out.SetMapIndex(reflect.ValueOf(key), elem)
+		w.value(value, elem, join(path, key.Value))
+		out.SetMapIndex(reflect.ValueOf(key.Value), elem)
 	})
 	v.Set(out)
 }
 
 func (w *walker) structure(n *yaml.Node, v reflect.Value, path string) {
 	fields, names := fieldsOf(v)
-	w.pairs(n, path, func(key string, value *yaml.Node) {
-		if f, ok := fields[key]; ok {
-			w.value(value, f, join(path, key))
+	w.pairs(n, path, func(key, value *yaml.Node) {
+		if f, ok := fields[key.Value]; ok {
+			w.value(value, f, join(path, key.Value))
 			return
 		}
-		if serverOwned(path, key) {
+		if serverOwned(path, key.Value) {
 			return
 		}
-		hint := didYouMean(key, names)
-		if hint == "" {
-			hint = oneOf(names)
-		}
-		w.fail(value, join(path, key), "unknown field", hint)
+		w.fail(key, join(path, key.Value), "unknown field", hintOf(key.Value, names))
 	})
 }
 
 // pairs calls visit for each key of a mapping, once.
-func (w *walker) pairs(n *yaml.Node, path string, visit func(key string, value *yaml.Node)) {
+func (w *walker) pairs(n *yaml.Node, path string, visit func(key, value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
 		w.fail(n, path, "must be a mapping, not "+describe(n), "")
 		return
@@ -227,7 +219,7 @@ func (w *walker) pairs(n *yaml.Node, path string, visit func(key string, value *
 			w.fail(n.Content[i], join(path, key.Value), "the field is there twice", fmt.Sprintf("first in line %d", line))
 		default:
 			seen[key.Value] = n.Content[i].Line
-			visit(key.Value, value)
+			visit(key, value)
 		}
 	}
 }

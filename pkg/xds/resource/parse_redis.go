@@ -72,7 +72,7 @@ func (r *reader) redisSettings(s *redisv3.RedisProxy_ConnPoolSettings, path stri
 	if s.GetEnableHashtagging() {
 		f.HashTag = HashTag{'{', '}'}
 	}
-	f.ReadPolicy = ReadPolicy(s.GetReadPolicy()) //nolint:gosec // checked below: the enumeration has the same order
+	f.ReadPolicy = ReadPolicy(s.GetReadPolicy()) // the enumerations have the same order
 	if s.GetReadPolicy() < 0 || s.GetReadPolicy() > redisv3.RedisProxy_ConnPoolSettings_LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY {
 		r.fail(join(path, "read_policy"), "has the unknown value %d", s.GetReadPolicy())
 		f.ReadPolicy = ReadPrimary

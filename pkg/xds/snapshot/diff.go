@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -39,7 +41,8 @@ func Compare(from, to *Snapshot) Diff {
 	}
 	var d Diff
 	d.Listeners = compare(from.Listeners, to.Listeners, func(name string) bool {
-		return from.same(to, resource.ListenerType, name)
+		return from.same(to, resource.ListenerType, name) ||
+			sameListener(from.Listeners[name], to.Listeners[name])
 	})
 	d.Clusters = compare(from.Clusters, to.Clusters, func(name string) bool {
 		return from.same(to, resource.ClusterType, name)
@@ -63,6 +66,20 @@ func Compare(from, to *Snapshot) Diff {
 func (s *Snapshot) same(other *Snapshot, typeURL, name string) bool {
 	k := key{typeURL, name}
 	return s.hashes[k] == other.hashes[k]
+}
+
+// sameListener finds listeners equal of which only the source of the environment
+// differs: that another rule gives the same answer is no reason to drain.
+func sameListener(a, b *resource.Listener) bool {
+	if a.Environment != b.Environment || a.Drain != b.Drain {
+		return false
+	}
+	without := func(l *resource.Listener) proto.Message {
+		p := proto.CloneOf(l.Raw)
+		delete(p.GetMetadata().GetTypedFilterMetadata(), resource.ListenerMetadata)
+		return p
+	}
+	return proto.Equal(without(a), without(b))
 }
 
 // sameSecret compares inline secrets too, which have no proto of their own.

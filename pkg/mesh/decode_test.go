@@ -1,0 +1,204 @@
+package mesh_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/tools/txtar"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// A case is one or more documents, named *.yaml, and the errors that they give,
+// named errors. A case whose name begins with cluster is decoded as a control
+// plane would.
+func TestDecodeErrors(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/decode/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no cases", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var opts []mesh.Option
+			if strings.HasPrefix(filepath.Base(file), "cluster") {
+				opts = append(opts, mesh.InCluster())
+			}
+			golden(t, file, archive, decodeAll(archive, opts).Error()+"\n")
+		})
+	}
+}
+
+func decodeAll(archive *txtar.Archive, opts []mesh.Option) mesh.Errors {
+	var objs []mesh.Object
+	var errs mesh.Errors
+	for _, f := range archive.Files {
+		if filepath.Ext(f.Name) != ".yaml" {
+			continue
+		}
+		found, wrong := mesh.Decode(f.Name, f.Data, opts...)
+		objs = append(objs, found...)
+		errs = append(errs, wrong...)
+	}
+	return append(errs, mesh.Validate(objs, opts...)...)
+}
+
+// golden compares with the file "errors" of the archive.
+func golden(t *testing.T, path string, archive *txtar.Archive, got string) {
+	t.Helper()
+	i := len(archive.Files) - 1
+	if archive.Files[i].Name != "errors" {
+		archive.Files = append(archive.Files, txtar.File{Name: "errors"})
+		i++
+	}
+	if diff := cmp.Diff(string(archive.Files[i].Data), got); diff != "" && !*update {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+	if *update {
+		archive.Files[i].Data = []byte(got)
+		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ambassador(t *testing.T, text string, opts ...mesh.Option) *mesh.Ambassador {
+	t.Helper()
+	objs, errs := mesh.Decode("test.yaml", []byte(text), opts...)
+	if len(errs) > 0 || len(objs) != 1 {
+		t.Fatalf("%d objects, errors:\n%v", len(objs), errs)
+	}
+	return objs[0].(*mesh.Ambassador)
+}
+
+const header = `
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: cache}
+`
+
+func ptr[T any](v T) *T { return &v }
+
+func TestDecodeValues(t *testing.T) {
+	t.Parallel()
+	got := ambassador(t, header+`
+spec:
+  protocol: redis
+  listen: {path: /run/x.sock, mode: 0660, backlog: 512}
+  limits: {maxRequestBytes: 64Ki, idleTimeout: 1m30s}
+  redis:
+    opTimeout: 0
+    slowLog: {threshold: 0s}
+    mirrors: [{pool: other, percentage: 12.5%}]
+    commandStats: false
+    users: &nobody null
+  environments:
+    dev:
+      address: &here "[::1]:6379"
+      database: 0x10
+      pools: {other: {address: *here}}
+status: {whatever: [1]}
+---
+# nothing but a comment
+---
+`)
+	want := mesh.AmbassadorSpec{
+		Protocol: mesh.ProtocolRedis,
+		Listen:   mesh.Listen{Path: "/run/x.sock", Mode: 0o660, Backlog: ptr(uint32(512))},
+		Limits:   &mesh.Limits{MaxRequestBytes: ptr(mesh.Bytes(65536)), IdleTimeout: ptr(mesh.Duration(90e9))},
+		Redis: &mesh.RedisSpec{
+			OpTimeout:    ptr(mesh.Duration(0)),
+			SlowLog:      &mesh.SlowLog{Threshold: ptr(mesh.Duration(0))},
+			Mirrors:      []mesh.Mirror{{Pool: "other", Percentage: ptr(mesh.Percent(125_000))}},
+			CommandStats: ptr(false),
+		},
+		Environments: map[string]mesh.Environment{"dev": {
+			Upstream: mesh.Upstream{Address: "[::1]:6379", Database: ptr(uint32(16))},
+			Pools:    map[string]mesh.Upstream{"other": {Address: "[::1]:6379"}},
+		}},
+	}
+	if diff := cmp.Diff(want, got.Spec); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	if got.Key() != "default/cache" {
+		t.Errorf("key %q", got.Key())
+	}
+}
+
+// A few aliases of aliases stand for more nodes than memory has.
+func TestDecodeAliasBomb(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(header + "spec:\n  protocol: redis\n  listen: {port: 1}\n  environments:\n    e0: &e\n      shards:\n      - &s\n        primary: {address: \"a:1\"}\n        replicas:\n        - &r {address: \"b:1\"}\n")
+	b.WriteString(strings.Repeat("        - *r\n", 2000))
+	b.WriteString(strings.Repeat("      - *s\n", 2000))
+	objs, errs := mesh.Decode("bomb.yaml", []byte(b.String()))
+	if len(objs) != 1 || !strings.Contains(errs.Error(), "the document is too large") {
+		t.Errorf("%d objects, %d errors", len(objs), len(errs))
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	t.Parallel()
+	_, errs := mesh.Decode("x.yaml", []byte(header+"spec:\n"+strings.Repeat("  a b: 1\n", 5000)))
+	if len(errs) == 0 || len(errs) > 120 {
+		t.Errorf("%d errors", len(errs))
+	}
+}
+
+// encode gives a document that decodes to the same object. JSON is YAML.
+func encode(t *testing.T, obj mesh.Object) []byte {
+	t.Helper()
+	data, err := json.Marshal(obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, pattern := range []string{"testdata/decode/*.txtar", "../../examples/*.yaml"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			for _, doc := range txtar.Parse(data).Files {
+				f.Add(doc.Data)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		objs, errs := mesh.Decode("fuzz.yaml", data, mesh.InCluster())
+		errs = append(errs, mesh.Validate(objs, mesh.InCluster())...)
+		_ = errs.Error()
+		if len(errs) > 0 {
+			return
+		}
+		for _, obj := range objs {
+			text := encode(t, obj)
+			again, errs := mesh.Decode("again.yaml", text, mesh.InCluster())
+			if len(errs) > 0 || len(again) != 1 {
+				t.Fatalf("%s\n%v", text, errs)
+			}
+			if diff := cmp.Diff(obj, again[0], cmpopts.IgnoreUnexported(mesh.Ambassador{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("%s\n(-first +second):\n%s", text, diff)
+			}
+		}
+	})
+}
