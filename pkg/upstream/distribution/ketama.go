@@ -16,11 +16,19 @@ const (
 	ketamaHostMax = 272
 )
 
-// ketama is twemproxy's consistent hashing. The two slices go together.
+// ketama is twemproxy's consistent hashing. points and owners go together.
 type ketama struct {
 	points []uint32 // sorted
 	owners []int32
+	// starts[h>>ketamaShift] is the first point that a hash h can fall on, so
+	// that a pick looks at one or two points instead of searching them all.
+	starts [1 << ketamaIndexBits]uint32
 }
+
+const (
+	ketamaIndexBits = 10
+	ketamaShift     = 32 - ketamaIndexBits
+)
 
 type ketamaPoint struct {
 	value uint32
@@ -41,7 +49,18 @@ func NewKetama(members []Member) Distribution {
 	for i, p := range points {
 		k.points[i], k.owners[i] = p.value, p.owner
 	}
+	k.index()
 	return k
+}
+
+func (k *ketama) index() {
+	i := 0
+	for b := range k.starts {
+		for i < len(k.points) && int(k.points[i]>>ketamaShift) < b {
+			i++
+		}
+		k.starts[b] = uint32(i) //nolint:gosec // fewer points than 2^32
+	}
 }
 
 func ketamaPoints(members []Member) []ketamaPoint {
@@ -80,7 +99,11 @@ func ketamaDigests(weight, total uint64, live int) uint32 {
 }
 
 func (k *ketama) Pick(hash uint64) int {
-	i, _ := slices.BinarySearch(k.points, uint32(hash))
+	h := uint32(hash) //nolint:gosec // the low 32 bits are the hash
+	i := int(k.starts[h>>ketamaShift])
+	for i < len(k.points) && k.points[i] < h {
+		i++
+	}
 	if i == len(k.points) {
 		i = 0
 	}
