@@ -36,6 +36,12 @@ func (e *ReplyError) Code() string {
 	return code
 }
 
+// IsReply reports whether err is an answer, after which the connection is good.
+func IsReply(err error) bool {
+	var reply *ReplyError
+	return errors.As(err, &reply)
+}
+
 // HasCode reports whether err is a ReplyError with one of the codes.
 func HasCode(err error, codes ...string) bool {
 	var reply *ReplyError

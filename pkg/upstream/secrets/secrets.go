@@ -61,9 +61,22 @@ func (s *Store) Has(name string) bool {
 	return ok
 }
 
-// Secret returns one value of a generic secret. Without a key it is the only
+// Secret returns a generic secret by name, or one of its values by "name/key".
+func (s *Store) Secret(name string) (string, error) {
+	if s.Has(name) {
+		return s.value(name, "")
+	}
+	if cut := strings.LastIndexByte(name, '/'); cut > 0 {
+		return s.value(name[:cut], name[cut+1:])
+	}
+	return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
+}
+
+// Value returns one value of a generic secret. Without a key it is the only
 // value there is.
-func (s *Store) Secret(name, key string) (string, error) {
+func (s *Store) Value(k resource.SecretKey) (string, error) { return s.value(k.Name, k.Key) }
+
+func (s *Store) value(name, key string) (string, error) {
 	secret, ok := s.secrets[name]
 	if !ok {
 		return "", fmt.Errorf("secret %q: %w", name, ErrUnknown)
@@ -149,7 +162,7 @@ func (s *Store) check(secret *resource.Secret) error {
 		_, err = s.Validation(secret.Name)
 	default:
 		for _, key := range slices.Sorted(maps.Keys(secret.Generic)) {
-			_, one := s.Secret(secret.Name, key)
+			_, one := s.value(secret.Name, key)
 			err = errors.Join(err, one)
 		}
 	}

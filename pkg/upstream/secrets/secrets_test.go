@@ -54,8 +54,8 @@ func TestValues(t *testing.T) {
 		{Name: "ca", Validation: &resource.ValidationSecret{SystemRoots: true}},
 	})
 	tests := []struct {
-		name, key, want string
-		err             error
+		name, want string
+		err        error
 	}{
 		{name: "inline", want: "x\n"},
 		{name: "empty"},
@@ -64,21 +64,21 @@ func TestValues(t *testing.T) {
 		{name: "file", want: "from file"},
 		{name: "nofile", err: os.ErrNotExist},
 		{name: "ns/one", want: "p"},
-		{name: "ns/one", key: "password", want: "p"},
-		{name: "ns/two", key: "username", want: "u"},
+		{name: "ns/one/password", want: "p"},
+		{name: "ns/two/username", want: "u"},
 		{name: "ns/two", err: secrets.ErrUnknown},
-		{name: "ns/two", key: "other", err: secrets.ErrUnknown},
+		{name: "ns/two/other", err: secrets.ErrUnknown},
 		{name: "other", err: secrets.ErrUnknown},
 		{name: "ca", err: secrets.ErrKind},
 	}
 	for _, tc := range tests {
-		got, err := s.Secret(tc.name, tc.key)
+		got, err := s.Secret(tc.name)
 		if got != tc.want || !errors.Is(err, tc.err) {
-			t.Errorf("Secret(%q, %q) = %q, %v, want %q, %v", tc.name, tc.key, got, err, tc.want, tc.err)
+			t.Errorf("Secret(%q) = %q, %v, want %q, %v", tc.name, got, err, tc.want, tc.err)
 		}
 	}
 	write(t, path, "changed")
-	if got, err := s.Secret("file", ""); got != "changed" || err != nil {
+	if got, err := s.Secret("file"); got != "changed" || err != nil {
 		t.Errorf("after the file changed: %q, %v", got, err)
 	}
 }

@@ -26,6 +26,22 @@ func ParseMasterAddr(v redisproto.Value) (Node, error) {
 	return Node{Host: string(v.Elems[0].Text()), Port: int(port)}, nil
 }
 
+// ParseMaster reads the reply to SENTINEL MASTER: the address, and the epoch of
+// the configuration that it comes from. A higher epoch is a later one.
+func ParseMaster(v redisproto.Value) (n Node, epoch int64, err error) {
+	m := fields(&v)
+	port, err := strconv.Atoi(text(m, "port"))
+	host := text(m, "ip")
+	if err != nil || host == "" || !validPort(int64(port)) {
+		return Node{}, 0, malformed("SENTINEL MASTER", &v)
+	}
+	epoch, err = strconv.ParseInt(text(m, "config-epoch"), 10, 64)
+	if err != nil {
+		return Node{}, 0, malformed("SENTINEL MASTER", &v)
+	}
+	return Node{Host: host, Port: port}, epoch, nil
+}
+
 // ParseReplicas reads the reply to SENTINEL REPLICAS. Those that the Sentinel
 // holds to be down are left out: it remembers them for ever.
 func ParseReplicas(v redisproto.Value) ([]Node, error) {
@@ -64,18 +80,4 @@ func ParseMessage(v redisproto.Value) (channel, payload string, ok bool) {
 		return "", "", false
 	}
 	return string(v.Elems[1].Text()), string(v.Elems[2].Text()), true
-}
-
-// ParseSwitchMaster reads the payload of +switch-master: name, old address, new
-// address.
-func ParseSwitchMaster(payload string) (name string, to Node, ok bool) {
-	f := strings.Fields(payload)
-	if len(f) != 5 {
-		return "", Node{}, false
-	}
-	port, err := strconv.Atoi(f[4])
-	if err != nil || !validPort(int64(port)) {
-		return "", Node{}, false
-	}
-	return f[0], Node{Host: f[3], Port: port}, true
 }

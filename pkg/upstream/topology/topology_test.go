@@ -176,16 +176,19 @@ func TestSentinelReplies(t *testing.T) {
 	if diff := cmp.Diff([]topology.Node{{Host: "10.0.0.2", Port: 6379}}, got); diff != "" || err != nil {
 		t.Errorf("ParseReplicas: %v, -want +got:\n%s", err, diff)
 	}
+	n, epoch, err := topology.ParseMaster(reply(t, list{"name", "m", "ip", "10.0.0.1", "port", "6379", "config-epoch", "7"}))
+	if want := (topology.Node{Host: "10.0.0.1", Port: 6379}); err != nil || n != want || epoch != 7 {
+		t.Errorf("ParseMaster = %v, %d, %v", n, epoch, err)
+	}
+	if _, _, err := topology.ParseMaster(reply(t, list{"name", "m"})); !errors.Is(err, topology.ErrMalformed) {
+		t.Errorf("ParseMaster without an address: %v", err)
+	}
 	channel, payload, ok := topology.ParseMessage(reply(t, list{"message", "+switch-master", "m 10.0.0.1 6379 10.0.0.2 6380"}))
-	if !ok || channel != "+switch-master" {
-		t.Errorf("ParseMessage = %q, %v", channel, ok)
+	if !ok || channel != "+switch-master" || payload != "m 10.0.0.1 6379 10.0.0.2 6380" {
+		t.Errorf("ParseMessage = %q, %q, %v", channel, payload, ok)
 	}
-	name, to, ok := topology.ParseSwitchMaster(payload)
-	if want := (topology.Node{Host: "10.0.0.2", Port: 6380}); !ok || name != "m" || to != want {
-		t.Errorf("ParseSwitchMaster = %q, %v, %v", name, to, ok)
-	}
-	if _, _, ok := topology.ParseSwitchMaster("m 10.0.0.1"); ok {
-		t.Error("ParseSwitchMaster accepts a short payload")
+	if _, _, ok := topology.ParseMessage(reply(t, list{"subscribe", "+switch-master", 1})); ok {
+		t.Error("a confirmation is taken for a message")
 	}
 }
 
@@ -205,8 +208,8 @@ func FuzzParse(f *testing.F) {
 		_, _ = topology.ParseRole(v)
 		_, _ = topology.ParseMasterAddr(v)
 		_, _ = topology.ParseReplicas(v)
-		_, payload, _ := topology.ParseMessage(v)
-		_, _, _ = topology.ParseSwitchMaster(payload)
+		_, _, _ = topology.ParseMaster(v)
+		_, _, _ = topology.ParseMessage(v)
 		shards, err := topology.ParseSlots(v, "seed")
 		if err != nil {
 			return
