@@ -1,0 +1,205 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/tlsclient"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// ErrNoSeeds is a cluster whose endpoints nothing can be learnt from.
+var ErrNoSeeds = errors.New("no endpoint to ask for the topology")
+
+// environment is what the clusters of a Set share.
+type environment struct {
+	ctx      context.Context // of the Set
+	spawn    func(func())    // starts a goroutine that Close waits for
+	resolver Resolver
+	timing   *timing
+	log      *slog.Logger
+}
+
+// newCluster builds a cluster that does not run yet. An error refuses the
+// specification.
+func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, st *stats) (*cluster, error) {
+	b, err := newBalance(spec.LB)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %q: load balancing: %w", spec.Name, err)
+	}
+	c := &cluster{
+		spec:      spec,
+		env:       env,
+		balance:   b,
+		secrets:   secrets,
+		stats:     st,
+		log:       env.log.With("cluster", spec.Name),
+		rebuild:   make(chan struct{}, 1),
+		look:      make(chan struct{}, 1),
+		search:    make(chan struct{}, 1),
+		settled:   make(chan struct{}),
+		members:   make(map[memberKey]*member),
+		spare:     make(map[memberKey]*member),
+		primaries: make(map[string]*member),
+	}
+	if spec.TLS != nil {
+		c.tlsPrint = fmt.Sprintf("%+v", *spec.TLS)
+	}
+	c.options = c.newOptions()
+	c.settings = c.newSettings()
+	if c.discovery, err = newDiscovery(c); err != nil {
+		return nil, fmt.Errorf("cluster %q: discovery: %w", spec.Name, err)
+	}
+	c.index.Store(&map[*filters.Endpoint]*member{})
+	c.table.Store(&filters.Table{Options: c.options})
+	return c, nil
+}
+
+func newDiscovery(c *cluster) (discovery, error) {
+	switch c.spec.Discovery.Type {
+	case resource.DiscoverStatic, resource.DiscoverEDS:
+		return &static{c}, nil
+	case resource.DiscoverDNS:
+		return newDNS(c), nil
+	}
+	if len(c.spec.Endpoints) == 0 {
+		return nil, ErrNoSeeds
+	}
+	switch c.spec.Discovery.Type {
+	case resource.DiscoverRedisCluster:
+		return &redisCluster{c: c}, nil
+	case resource.DiscoverSentinel:
+		return newSentinel(c), nil
+	default:
+		return nil, fmt.Errorf("unknown type %v", c.spec.Discovery.Type)
+	}
+}
+
+func (c *cluster) newOptions() *filters.UpstreamOptions {
+	spec := c.spec
+	pending := spec.Limits.MaxRequests
+	if pending == 0 {
+		pending = spec.Limits.MaxPending
+	}
+	return &filters.UpstreamOptions{
+		ConnectTimeout:         spec.ConnectTimeout,
+		ConnectionsPerEndpoint: int(max(spec.Redis.ConnectionsPerEndpoint, 1)),
+		MaxPendingRequests:     int(pending),
+		MaxConnections:         int(spec.Limits.MaxConnections),
+		Redis: filters.RedisUpstream{
+			Database:    int(spec.Redis.Database),
+			Credentials: c.credentials(spec.Redis.UsernameSecret, spec.Redis.PasswordSecret),
+			Preconnect:  spec.Redis.PreConnect,
+		},
+	}
+}
+
+// credentials reads user and password at each call; nil if none are named.
+func (c *cluster) credentials(user, password resource.SecretKey) func() (string, string, error) {
+	if !password.Set() {
+		return nil
+	}
+	secrets := c.secrets
+	return func() (u, p string, err error) {
+		if user.Set() {
+			if u, err = secrets.value(user); err != nil {
+				return "", "", err
+			}
+		}
+		p, err = secrets.value(password)
+		return u, p, err
+	}
+}
+
+func (c *cluster) newSettings() *settings {
+	spec, t := c.spec, c.env.timing
+	s := &settings{
+		check:     spec.HealthCheck,
+		policy:    policyOf(spec, t),
+		redis:     isRedis(spec),
+		probeRole: c.probesRoles(),
+		limit:     min(spec.ConnectTimeout, t.probeLimit),
+		timing:    t,
+		stats:     c.stats,
+		log:       c.log,
+	}
+	if s.check != nil {
+		s.limit = s.check.Timeout
+	}
+	return s
+}
+
+// probesRoles says whether ROLE decides. Redis Cluster and Sentinels know the
+// roles themselves.
+func (c *cluster) probesRoles() bool {
+	switch c.spec.Discovery.Type {
+	case resource.DiscoverRedisCluster, resource.DiscoverSentinel:
+		return false
+	default:
+		return c.spec.Redis.ProbeRole
+	}
+}
+
+// isRedis says whether endpoints can be asked in the Redis protocol. A cluster
+// that gives no sign of it is only connected to.
+func isRedis(spec *resource.Cluster) bool {
+	switch spec.Discovery.Type {
+	case resource.DiscoverRedisCluster, resource.DiscoverSentinel:
+		return true
+	}
+	if spec.HealthCheck != nil {
+		return spec.HealthCheck.Kind == resource.HealthCheckRedis
+	}
+	return spec.Redis.ProbeRole || spec.Redis.PasswordSecret.Set() || spec.LB.Hash != ""
+}
+
+// policyOf says when members are ejected. auto_eject_hosts is twemproxy's: any
+// failures in a row, out for a fixed time.
+func policyOf(spec *resource.Cluster, t *timing) outlier.Policy {
+	if auto := spec.LB.AutoEject; auto != nil {
+		return outlier.Policy{
+			ConnectFailures: auto.Failures, Failures: auto.Failures,
+			Base: auto.RetryAfter, Max: auto.RetryAfter, HoldConnect: true,
+		}
+	}
+	if o := spec.Outlier; o != nil {
+		return outlier.Policy{
+			ConnectFailures: o.ConsecutiveFailures, Failures: o.ConsecutiveFailures,
+			Base: o.BaseEjection, Max: o.MaxEjection, Forget: max(o.MaxEjection, 10*o.BaseEjection),
+		}
+	}
+	const failures = 5 // in a row, without a single answer between them
+	return outlier.Policy{
+		ConnectFailures: 1, Failures: failures,
+		Base: t.minimalHold, Max: 40 * t.minimalHold, Forget: time.Minute,
+	}
+}
+
+// settingsFor are the settings of one member.
+func (c *cluster) settingsFor(key memberKey, cfg *tls.Config) *settings {
+	s := *c.settings
+	s.target = probe.Target{
+		Network: key.network, Address: key.address, TLS: cfg, Credentials: c.options.Redis.Credentials,
+	}
+	return &s
+}
+
+// tlsConfig is for handshakes with an address; nil without TLS.
+func (c *cluster) tlsConfig(key memberKey) *tls.Config {
+	if c.spec.TLS == nil {
+		return nil
+	}
+	ip, _, err := net.SplitHostPort(key.address)
+	if err != nil {
+		ip = "" // a unix socket
+	}
+	return tlsclient.Config(c.spec.TLS, tlsclient.Peer{Hostname: key.tlsHost, IP: ip}, c.secrets)
+}

@@ -1,0 +1,352 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// discovery finds the endpoints of a cluster and publishes them there.
+type discovery interface {
+	// prepare publishes what is known without asking anybody.
+	prepare()
+	// run works until the context ends.
+	run(ctx context.Context)
+}
+
+// cluster is one running cluster. It implements filters.Cluster.
+type cluster struct {
+	// read-only after construction
+	spec      *resource.Cluster
+	env       *environment
+	settings  *settings // of its members, without their targets
+	options   *filters.UpstreamOptions
+	balance   *balance
+	secrets   *secretView
+	stats     *stats
+	log       *slog.Logger
+	tlsPrint  string
+	discovery discovery
+
+	table   atomic.Pointer[filters.Table]
+	index   atomic.Pointer[map[*filters.Endpoint]*member]
+	rebuild chan struct{} // has room for one
+	look    chan struct{} // has room for one: look at the topology again
+	search  chan struct{} // has room for one: to the discovery, from look
+	settled chan struct{} // closed when the first layout is there, or failed
+
+	settledOnce sync.Once
+
+	redirects  atomic.Uint32 // since the latest query
+	redirected atomic.Int64  // time of the latest query for redirections, in ns since 1970
+	failures   atomic.Uint32 // reported since the latest query
+
+	mu          sync.Mutex // guards below; taken before a member's
+	layout      layout
+	places      [][]placed
+	members     map[memberKey]*member
+	spare       map[memberKey]*member // of the cluster before, until the first layout
+	primaries   map[string]*member    // by shard, where roles are probed
+	ring        *keyed
+	ringChanged bool
+	version     uint64
+	lastError   string // of the discovery
+	closed      bool
+	cancel      context.CancelFunc
+}
+
+// Name implements filters.Cluster.
+func (c *cluster) Name() string { return c.spec.Name }
+
+// Table implements filters.Cluster.
+func (c *cluster) Table() *filters.Table { return c.table.Load() }
+
+// Report implements filters.Cluster.
+func (c *cluster) Report(e *filters.Endpoint, o filters.Outcome) {
+	m, ok := (*c.index.Load())[e]
+	if !ok {
+		return
+	}
+	m.report(o, time.Now())
+	limit := c.spec.Discovery.RedisCluster.FailureThreshold
+	if o != filters.Success && limit > 0 && c.failures.Add(1) >= limit {
+		c.lookAgain()
+	}
+}
+
+// Refresh implements filters.Cluster. Redirections count up to the configured
+// threshold; any other reason is taken at its word.
+func (c *cluster) Refresh(reason string) {
+	if isRedirect(reason) && !c.manyRedirects(time.Now()) {
+		return
+	}
+	c.lookAgain()
+}
+
+func (c *cluster) manyRedirects(now time.Time) bool {
+	spec := &c.spec.Discovery.RedisCluster
+	last := time.Unix(0, c.redirected.Load())
+	if c.redirects.Add(1) < spec.RedirectThreshold || now.Sub(last) < spec.RedirectInterval {
+		return false
+	}
+	c.redirected.Store(now.UnixNano())
+	return true
+}
+
+func isRedirect(reason string) bool {
+	return strings.HasPrefix(reason, "MOVED") || strings.HasPrefix(reason, "ASK")
+}
+
+func (c *cluster) lookAgain() { signal(c.look) }
+
+// signal wakes the reader of a channel that has room for one, without waiting.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// memberChanged is called by members, which hold their lock: it must not block.
+func (c *cluster) memberChanged(suspect bool) {
+	signal(c.rebuild)
+	if suspect {
+		c.lookAgain()
+	}
+}
+
+// mayEject bounds how many endpoints are ejected at once. One always may be.
+func (c *cluster) mayEject() bool {
+	if c.spec.Outlier == nil {
+		return true
+	}
+	index := *c.index.Load()
+	ejected := 0
+	for _, m := range index {
+		if m.ejected.Load() {
+			ejected++
+		}
+	}
+	return ejected == 0 || (ejected+1)*100 <= len(index)*int(c.spec.Outlier.MaxEjectionPercent)
+}
+
+// start takes over from the cluster before, if there was one, and runs.
+func (c *cluster) start(before *cluster) {
+	if before != nil {
+		c.inherit(before)
+	}
+	ctx, cancel := context.WithCancel(c.env.ctx)
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	c.discovery.prepare()
+	c.env.spawn(func() { c.discovery.run(ctx) })
+	c.env.spawn(func() { c.tend(ctx) })
+}
+
+// inherit takes over members, and what they were arranged in if the same
+// discovery would find it again. This cluster is not known to others yet.
+func (c *cluster) inherit(before *cluster) {
+	before.mu.Lock()
+	for key, m := range before.members {
+		m.retain(c, c.settingsFor(key, m.ep.TLS))
+		c.spare[key] = m
+	}
+	maps.Copy(c.primaries, before.primaries)
+	c.version = before.version
+	found := before.layout
+	before.mu.Unlock()
+	if len(found.shards) > 0 && sameDiscovery(before.spec, c.spec) {
+		c.publish(found)
+		c.settle()
+	}
+}
+
+// sameDiscovery says whether both would find the same endpoints.
+func sameDiscovery(a, b *resource.Cluster) bool {
+	return reflect.DeepEqual(a.Discovery, b.Discovery) && reflect.DeepEqual(a.Endpoints, b.Endpoints) &&
+		reflect.DeepEqual(a.TLS, b.TLS) && a.LB.Policy == b.LB.Policy && a.Redis.ProbeRole == b.Redis.ProbeRole
+}
+
+// tend does what others must not wait for.
+func (c *cluster) tend(ctx context.Context) {
+	interval := c.env.timing.refresh
+	look := c.look
+	pause := time.NewTimer(interval)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.rebuild:
+			c.mu.Lock()
+			c.rebuildLocked()
+			c.mu.Unlock()
+		case <-look:
+			c.redirects.Store(0)
+			c.failures.Store(0)
+			c.searchNow()
+			look = nil // not again for a while; what is asked meanwhile is kept
+			pause.Reset(interval)
+		case <-pause.C:
+			look = c.look
+		}
+	}
+}
+
+// searchNow has everybody look who can.
+func (c *cluster) searchNow() {
+	signal(c.search)
+	if !c.settings.probeRole {
+		return
+	}
+	for _, m := range *c.index.Load() {
+		m.askRole.Store(true)
+		m.nudge()
+	}
+}
+
+// publish puts a layout in force.
+func (c *cluster) publish(l layout) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	members := make(map[memberKey]*member)
+	places := make([][]placed, len(l.shards))
+	for i := range l.shards {
+		for _, t := range l.shards[i].targets {
+			if _, twice := members[t.memberKey]; twice {
+				continue
+			}
+			m := c.memberLocked(t.memberKey)
+			m.configure(t.health)
+			members[t.memberKey] = m
+			places[i] = append(places[i], placed{m: m, role: t.role})
+		}
+	}
+	for key, m := range c.members {
+		if members[key] != m {
+			m.release(c)
+		}
+	}
+	for key, m := range c.spare {
+		if members[key] != m {
+			m.release(c)
+		}
+	}
+	c.ringChanged = c.ringChanged || !sameRing(c.layout.shards, l.shards)
+	c.layout, c.members, c.places = l, members, places
+	clear(c.spare)
+	index := make(map[*filters.Endpoint]*member, len(members))
+	for _, m := range members {
+		index[m.ep] = m
+	}
+	c.index.Store(&index)
+	c.lastError = ""
+	c.rebuildLocked()
+}
+
+// sameRing says whether both are distributed over alike.
+func sameRing(a, b []shardSpec) bool {
+	return slices.EqualFunc(a, b, func(x, y shardSpec) bool {
+		return x.hashKey == y.hashKey && x.weight == y.weight && x.priority() == y.priority()
+	})
+}
+
+// memberLocked finds the member of that identity or makes it.
+func (c *cluster) memberLocked(key memberKey) *member {
+	if m, ok := c.members[key]; ok {
+		return m
+	}
+	if m, ok := c.spare[key]; ok {
+		return m
+	}
+	m := newMember(key, c.tlsConfig(key))
+	m.retain(c, c.settingsFor(key, m.ep.TLS))
+	ctx, cancel := context.WithCancel(c.env.ctx)
+	m.cancel = cancel
+	c.env.spawn(func() { m.run(ctx) })
+	return m
+}
+
+// failed says that the discovery found nothing this time. What it found earlier
+// remains.
+func (c *cluster) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if text := err.Error(); text != c.lastError {
+		c.lastError = text
+		c.log.Warn("discovery failed", "error", err)
+	}
+}
+
+// settle says that all is there that can be had now.
+func (c *cluster) settle() { c.settledOnce.Do(func() { close(c.settled) }) }
+
+// warm waits until the cluster knows its endpoints, or that it can't know them
+// now, and has asked each for its role if roles are probed.
+func (c *cluster) warm(ctx context.Context) error {
+	if err := await(ctx, c.settled); err != nil {
+		return fmt.Errorf("cluster %q: waiting for its endpoints: %w", c.Name(), err)
+	}
+	if !c.settings.probeRole {
+		return nil
+	}
+	for _, m := range *c.index.Load() {
+		if err := await(ctx, m.probed); err != nil {
+			return fmt.Errorf("cluster %q: waiting for the role of %s: %w", c.Name(), m.key.address, err)
+		}
+	}
+	// The probes are done; what they say must be in the table.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rebuildLocked()
+	return nil
+}
+
+func await(ctx context.Context, ch <-chan struct{}) error {
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// suspect says whether an endpoint is out of use for what it did.
+func (c *cluster) suspect() bool {
+	for _, m := range *c.index.Load() {
+		if m.suspect() {
+			return true
+		}
+	}
+	return false
+}
+
+// close ends the cluster. Its last table stays readable.
+func (c *cluster) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+	for _, m := range c.members {
+		m.release(c)
+	}
+	for _, m := range c.spare {
+		m.release(c)
+	}
+}

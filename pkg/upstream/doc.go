@@ -1,0 +1,33 @@
+// Package upstream runs the clusters of a process: it finds their endpoints,
+// knows their roles, checks their health and publishes the tables that filters
+// route by.
+//
+// A [Set] holds all clusters. Each cluster has
+//
+//   - a discovery that yields a layout: the shards, in their order, and the
+//     addresses in each (static.go, dns.go, rediscluster.go, sentinel.go);
+//   - members, one for each endpoint, with all that is learnt of it: failures,
+//     checks, role. A member has one goroutine that probes it when that is due
+//     (member.go, monitor.go);
+//   - a table, rebuilt whenever the layout, a role or the set of live shards
+//     changes (table.go, picker.go, roles.go).
+//
+// # Health
+//
+// An endpoint is healthy until something speaks against it: active checks, as
+// configured; failures that filters report, with the thresholds of the
+// configuration or, without any, one failed connect or five other failures in a
+// row. While it is unhealthy it is probed with a jittered back-off of at most a
+// second, and the first good probe ends what failed connects began.
+//
+// An unhealthy endpoint stays in the table, so that its keys get an error at
+// once; only with auto_eject_hosts is its shard taken out of the distribution.
+//
+// # Replacement
+//
+// [Set.Apply] builds new clusters beside the old ones. Clusters whose
+// specification did not change go on untouched. A changed cluster takes over the
+// members whose address, name, shard and TLS settings are the same, with their
+// Endpoint pointers, which are the key to the filters' connections. Replaced
+// clusters go on working until [Set.Release].
+package upstream

@@ -1,0 +1,77 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
+)
+
+// claim is what an endpoint last said of its role.
+type claim struct {
+	topology.Role
+	known bool      // it has answered at least once
+	fresh bool      // it answered the latest probe
+	at    time.Time // of the answer
+}
+
+// candidate is an endpoint of a shard in the choice of the primary.
+type candidate struct {
+	configured filters.Role
+	claim      claim
+	current    bool // it is the primary now
+}
+
+// elect returns the index of the shard's primary, -1 if there is none.
+//
+// Where several say that they are primary, as happens between the promotion of
+// one and the demotion of the other, or when a dead primary comes back:
+//
+//  1. one that answers goes before one that once answered;
+//  2. then the one that more replicas are connected to: they have been told;
+//  3. then the current one, so that nothing changes without a reason;
+//  4. then the one whose replication is further ahead;
+//  5. then the first in configuration.
+//
+// Where none says so, the current primary remains as long as it does not say
+// that it is a replica; without a current one, an endpoint that was never heard
+// is taken for what the configuration says, unknown for primary.
+func elect(candidates []candidate) int {
+	best := -1
+	for i := range candidates {
+		c := &candidates[i].claim
+		if c.known && c.Primary && (best < 0 || better(&candidates[i], &candidates[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		return best
+	}
+	for i := range candidates {
+		if candidates[i].current && !candidates[i].claim.known {
+			return i
+		}
+	}
+	for _, role := range []filters.Role{filters.RolePrimary, filters.RoleUnknown} {
+		for i := range candidates {
+			if candidates[i].configured == role && !candidates[i].claim.known {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// better says whether a has the better claim than b, which comes earlier.
+func better(a, b *candidate) bool {
+	switch {
+	case a.claim.fresh != b.claim.fresh:
+		return a.claim.fresh
+	case a.claim.Replicas != b.claim.Replicas:
+		return a.claim.Replicas > b.claim.Replicas
+	case a.current != b.current:
+		return a.current
+	default:
+		return a.claim.Offset > b.claim.Offset
+	}
+}

@@ -1,0 +1,45 @@
+package upstream
+
+import (
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
+)
+
+func TestElect(t *testing.T) {
+	t.Parallel()
+	primary := func(replicas int, offset int64) claim {
+		return claim{Role: topology.Role{Primary: true, Replicas: replicas, Offset: offset}, known: true, fresh: true}
+	}
+	gone := func(c claim) claim { c.fresh = false; return c }
+	replica := claim{known: true, fresh: true}
+	tests := []struct {
+		name string
+		in   []candidate
+		want int
+	}{
+		{"nobody", nil, -1},
+		{"never heard, unknown", []candidate{{}, {}}, 0},
+		{"never heard, configured", []candidate{{}, {configured: filters.RolePrimary}}, 1},
+		{"never heard, all replicas", []candidate{{configured: filters.RoleReplica}}, -1},
+		{"one says so", []candidate{{claim: replica}, {claim: primary(1, 0)}}, 1},
+		{"against the configuration", []candidate{
+			{configured: filters.RolePrimary, claim: replica}, {configured: filters.RoleReplica, claim: primary(0, 0)},
+		}, 1},
+		{"promoted, the old one not yet told", []candidate{{claim: primary(1, 9), current: true}, {claim: primary(0, 9)}}, 0},
+		{"replicas moved on", []candidate{{claim: primary(0, 9), current: true}, {claim: primary(1, 9)}}, 1},
+		{"old one comes back", []candidate{{claim: primary(0, 99)}, {claim: primary(0, 1), current: true}}, 1},
+		{"old one is dead", []candidate{{claim: gone(primary(2, 9)), current: true}, {claim: primary(0, 9)}}, 1},
+		{"primary is dead, replicas wait", []candidate{{claim: gone(primary(1, 9)), current: true}, {claim: replica}}, 0},
+		{"current never heard", []candidate{{claim: replica}, {current: true, configured: filters.RoleReplica}}, 1},
+		{"all say replica", []candidate{{claim: replica, current: true}, {claim: replica}}, -1},
+		{"further ahead", []candidate{{claim: primary(0, 1)}, {claim: primary(0, 2)}}, 1},
+		{"equal", []candidate{{claim: primary(0, 1)}, {claim: primary(0, 1)}}, 0},
+	}
+	for _, tc := range tests {
+		if got := elect(tc.in); got != tc.want {
+			t.Errorf("%s: elect = %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}

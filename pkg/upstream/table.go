@@ -1,0 +1,139 @@
+package upstream
+
+import (
+	"slices"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// placed is a member in its place in the layout.
+type placed struct {
+	m    *member
+	role filters.Role // by configuration or topology
+}
+
+// rebuildLocked publishes a new table if anything in it would differ.
+func (c *cluster) rebuildLocked() {
+	shards := make([]filters.Shard, len(c.layout.shards))
+	for i := range shards {
+		shards[i] = c.shardLocked(&c.layout.shards[i], c.places[i])
+	}
+	old := c.table.Load()
+	picker := c.pickerLocked(shards)
+	if old != nil && old.Picker == picker && old.Slots == c.layout.slots &&
+		slices.EqualFunc(old.Shards, shards, sameShard) {
+		return
+	}
+	c.version++
+	c.table.Store(&filters.Table{
+		Version: c.version, Shards: shards, Picker: picker, Slots: c.layout.slots, Options: c.options,
+	})
+}
+
+func sameShard(a, b filters.Shard) bool {
+	return a.Name == b.Name && a.Primary == b.Primary && slices.Equal(a.Replicas, b.Replicas)
+}
+
+// shardLocked gives every member of a shard its role.
+func (c *cluster) shardLocked(spec *shardSpec, places []placed) filters.Shard {
+	primary := configuredPrimary(places)
+	if c.settings.probeRole {
+		primary = c.electLocked(spec.name, places)
+	}
+	shard := filters.Shard{Name: spec.name}
+	for i := range places {
+		if i == primary {
+			shard.Primary = places[i].m.ep
+		} else {
+			shard.Replicas = append(shard.Replicas, places[i].m.ep)
+		}
+	}
+	return shard
+}
+
+// configuredPrimary is the first that is said to be the primary, else the first
+// of which nothing is said.
+func configuredPrimary(places []placed) int {
+	for _, role := range []filters.Role{filters.RolePrimary, filters.RoleUnknown} {
+		if i := slices.IndexFunc(places, func(p placed) bool { return p.role == role }); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func (c *cluster) electLocked(shard string, places []placed) int {
+	candidates := make([]candidate, len(places))
+	before := c.primaries[shard]
+	for i, p := range places {
+		candidates[i] = candidate{configured: p.role, claim: p.m.currentClaim(), current: p.m == before}
+	}
+	at := elect(candidates)
+	if at < 0 {
+		if before != nil {
+			c.log.Warn("shard has no primary", "shard", shard)
+		}
+		delete(c.primaries, shard)
+		return at
+	}
+	now := places[at].m
+	c.primaries[shard] = now
+	if before != nil && before != now {
+		c.log.Info("shard has a new primary", "shard", shard,
+			"endpoint", now.key.address, "before", before.key.address)
+	}
+	return at
+}
+
+// pickerLocked returns the picker for the shards: the one there is, if it would
+// be the same again.
+func (c *cluster) pickerLocked(shards []filters.Shard) filters.Picker {
+	policy := c.spec.LB.Policy
+	if len(shards) <= 1 || policy == resource.LBSlots || c.layout.slots != nil {
+		return nil
+	}
+	old := c.table.Load()
+	if !c.balance.byKey() {
+		if old != nil && old.Picker != nil && !c.ringChanged && slices.EqualFunc(old.Shards, shards, sameShard) {
+			return old.Picker
+		}
+		c.ringChanged = false
+		return newRotating(c.layout.shards, shards, policy == resource.LBRandom)
+	}
+	live := c.liveShards(shards)
+	if c.ring != nil && !c.ringChanged && slices.Equal(c.ring.live, live) {
+		return c.ring
+	}
+	ring, err := c.balance.keyed(c.layout.shards, live)
+	if err != nil {
+		// Only the sum of weights can be at fault, and only if it changed by itself.
+		c.log.Error("distribution kept as it was", "error", err)
+		if c.ring == nil {
+			return nil
+		}
+		return c.ring
+	}
+	c.ring, c.ringChanged = ring, false
+	return ring
+}
+
+// liveShards lists the shards that keys are distributed over. Without
+// auto_eject_hosts that is all of them; with none left too, as in twemproxy.
+func (c *cluster) liveShards(shards []filters.Shard) []int {
+	all := make([]int, len(shards))
+	for i := range all {
+		all[i] = i
+	}
+	if c.spec.LB.AutoEject == nil {
+		return all
+	}
+	live := slices.DeleteFunc(slices.Clone(all), func(i int) bool {
+		p := shards[i].Primary
+		return p == nil || !p.Healthy()
+	})
+	if len(live) == 0 {
+		return all
+	}
+	return live
+}
