@@ -68,6 +68,9 @@ type cluster struct {
 // Name implements filters.Cluster.
 func (c *cluster) Name() string { return c.spec.Name }
 
+// LoadBalancing is the policy, for filters that count what the table cannot.
+func (c *cluster) LoadBalancing() resource.LoadBalancing { return c.spec.LB }
+
 // Table implements filters.Cluster.
 func (c *cluster) Table() *filters.Table { return c.table.Load() }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 
@@ -17,9 +18,9 @@ import (
 )
 
 // Filters returns every built-in filter, with builders of their own.
-func Filters() *Registry {
+func Filters(log *slog.Logger) *Registry {
 	r := NewRegistry()
-	r.Register((*resource.RedisFilter)(nil), redis.NewBuilder())
+	r.Register((*resource.RedisFilter)(nil), redis.NewBuilder(log))
 	r.Register((*resource.TCPFilter)(nil), tcp.NewBuilder())
 	return r
 }

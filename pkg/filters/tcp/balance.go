@@ -23,12 +23,13 @@ type entry struct {
 }
 
 // balancer chooses an endpoint for a connection. It may be used by all loops.
+// Round robin and random are the table's own picker; what needs to know of
+// connections, and what to do when the first choice will not do, is here.
 type balancer struct {
 	// read-only after construction
-	policy  resource.LBPolicy
-	choices int // endpoints drawn by least_request
+	leastRequest bool
+	choices      int // endpoints drawn by least_request
 
-	turn atomic.Uint64
 	view atomic.Pointer[view]
 
 	mu sync.Mutex // guards making a view
@@ -41,10 +42,10 @@ type view struct {
 }
 
 func newBalancer(c filters.Cluster) *balancer {
-	b := &balancer{policy: resource.LBRoundRobin, choices: 2}
+	b := &balancer{choices: 2}
 	if p, ok := c.(policied); ok {
 		lb := p.LoadBalancing()
-		b.policy = lb.Policy
+		b.leastRequest = lb.Policy == resource.LBLeastRequest
 		b.choices = max(int(lb.ChoiceCount), b.choices)
 	}
 	return b
@@ -54,69 +55,50 @@ func newBalancer(c filters.Cluster) *balancer {
 // none is healthy; nil when nothing is left.
 func (b *balancer) pick(t *filters.Table, tried []*filters.Endpoint) *entry {
 	v := b.current(t)
-	limit := int64(0)
-	if t.Options != nil {
-		limit = int64(t.Options.MaxConnections)
-	}
 	for _, onlyHealthy := range []bool{true, false} {
 		list := make([]*entry, 0, len(v.entries))
 		for i := range v.entries {
 			e := &v.entries[i]
-			full := limit > 0 && e.open.Load() >= limit
-			if !full && (e.endpoint.Healthy() || !onlyHealthy) && !slices.Contains(tried, e.endpoint) {
+			if (e.endpoint.Healthy() || !onlyHealthy) && !e.full(t) && !slices.Contains(tried, e.endpoint) {
 				list = append(list, e)
 			}
 		}
 		if len(list) > 0 {
-			return b.choose(list)
+			return b.choose(t, list)
 		}
 	}
 	return nil
 }
 
-func (b *balancer) choose(list []*entry) *entry {
-	if len(list) == 1 {
-		return list[0]
+// full says that the endpoint has as many connections as it may have.
+func (e *entry) full(t *filters.Table) bool {
+	return t.Options != nil && t.Options.MaxConnections > 0 && e.open.Load() >= int64(t.Options.MaxConnections)
+}
+
+func (b *balancer) choose(t *filters.Table, list []*entry) *entry {
+	if !b.leastRequest && t.Picker != nil {
+		if i := t.Picker.Pick(nil); i >= 0 && i < len(t.Shards) {
+			at := slices.IndexFunc(list, func(e *entry) bool { return e.endpoint == t.Shards[i].Primary })
+			if at >= 0 {
+				return list[at]
+			}
+		}
 	}
 	total := uint64(0)
 	for _, e := range list {
 		total += weight(e)
 	}
-	switch b.policy {
-	case resource.LBRandom:
-		return at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
-	case resource.LBLeastRequest:
-		best := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
-		for range b.choices - 1 {
-			e := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
-			if e.open.Load() < best.open.Load() {
-				best = e
-			}
-		}
+	best := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
+	if !b.leastRequest {
 		return best
-	default:
-		// Steps of about 0.618 of the total visit every unit of weight once a
-		// round, and the units of a heavy endpoint spread over it.
-		return at(list, (b.turn.Add(1)-1)%total*step(total)%total)
 	}
-}
-
-// step is a number near total's golden section that has no divisor in common
-// with it.
-func step(total uint64) uint64 {
-	for s := total * 618 / 1000; s > 1; s-- {
-		if gcd(s, total) == 1 {
-			return s
+	for range b.choices - 1 {
+		e := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
+		if e.open.Load() < best.open.Load() {
+			best = e
 		}
 	}
-	return 1
-}
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+	return best
 }
 
 // at finds the endpoint at a point of the line on which each takes its weight.

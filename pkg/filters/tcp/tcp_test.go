@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -326,31 +327,45 @@ func TestUnhealthyAvoided(t *testing.T) {
 	}
 }
 
+// inTurn picks shards in turn.
+type inTurn struct {
+	n    int
+	next atomic.Int64
+}
+
+func (p *inTurn) Pick([]byte) int { return int(p.next.Add(1)-1) % p.n }
+
+// spread counts how 60 connections are spread over three endpoints.
+func spread(t *testing.T, policy resource.LBPolicy, picker filters.Picker) (hits [3]int32) {
+	t.Helper()
+	c := &cluster{lb: resource.LoadBalancing{Policy: policy, ChoiceCount: 3}}
+	var counts [3]atomic.Int32
+	eps := make([]*filters.Endpoint, 3)
+	for i := range eps {
+		eps[i] = endpoint(server(t, func(c net.Conn) { counts[i].Add(1); echo(c) }))
+	}
+	c.set(1, eps...)
+	c.table.Load().Picker = picker
+	p := start(t, c, resource.TCPFilter{})
+	for range 60 {
+		roundTrip(t, p.dial(t), "x") // stays open until the test ends
+	}
+	for i := range hits {
+		hits[i] = counts[i].Load()
+	}
+	return hits
+}
+
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []resource.LBPolicy{resource.LBRoundRobin, resource.LBLeastRequest, resource.LBRandom} {
-		t.Run(string(policy), func(t *testing.T) {
-			t.Parallel()
-			c := &cluster{lb: resource.LoadBalancing{Policy: policy}}
-			var hits [3]atomic.Int32
-			eps := make([]*filters.Endpoint, 3)
-			for i := range eps {
-				eps[i] = endpoint(server(t, func(c net.Conn) { hits[i].Add(1); echo(c) }))
-			}
-			eps[0].Weight = 2
-			c.set(1, eps...)
-			p := start(t, c, resource.TCPFilter{})
-			for range 80 {
-				roundTrip(t, p.dial(t), "x")
-			}
-			a, b, d := hits[0].Load(), hits[1].Load(), hits[2].Load()
-			if policy == resource.LBRoundRobin && (a != 40 || b != 20 || d != 20) {
-				t.Errorf("round robin with weights 2, 1, 1: %d, %d, %d", a, b, d)
-			}
-			if a == 0 || b == 0 || d == 0 {
-				t.Errorf("an endpoint gets nothing: %d, %d, %d", a, b, d)
-			}
-		})
+	if hits := spread(t, resource.LBRoundRobin, &inTurn{n: 3}); hits != [3]int32{20, 20, 20} {
+		t.Errorf("round robin: %v", hits)
+	}
+	if hits := spread(t, resource.LBLeastRequest, &inTurn{n: 1}); slices.Min(hits[:]) < 15 {
+		t.Errorf("least request: %v", hits)
+	}
+	if hits := spread(t, resource.LBRandom, nil); slices.Min(hits[:]) == 0 {
+		t.Errorf("random: %v", hits)
 	}
 }
 

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
+)
+
+// Snapshot takes documents through the pipeline as far as it is pure: to
+// resources, and from them to a validated snapshot. Standalone an object
+// without an environment refuses all, so that nobody is left with half of what
+// the files say.
+func Snapshot(objs []mesh.Object, facts mesh.NodeFacts) (*snapshot.Snapshot, error) {
+	set, conditions := translate.Translate(objs, translate.Node{Facts: facts})
+	var errs []error
+	for _, c := range conditions {
+		if !c.Status {
+			errs = append(errs, errors.New(c.Message))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return snapshot.Build(set)
+}
+
+// Check validates what a source holds: for the environment that facts name, or
+// for every environment of every object when they name none.
+func Check(source Source, facts mesh.NodeFacts) (objects int, err error) {
+	objs, err := source.Load()
+	if err != nil {
+		return len(objs), err
+	}
+	if facts != (mesh.NodeFacts{}) {
+		_, err := Snapshot(objs, facts)
+		return len(objs), err
+	}
+	var errs []error
+	for _, obj := range objs {
+		a, ok := obj.(*mesh.Ambassador)
+		if !ok {
+			continue
+		}
+		for name := range a.Spec.Environments {
+			if _, err := Snapshot([]mesh.Object{a}, mesh.NodeFacts{Flag: name}); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return len(objs), errors.Join(errs...)
+}
