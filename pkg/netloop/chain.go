@@ -112,7 +112,7 @@ func (q *Chain) Skip(l *Loop, n int) {
 		if q.head == nil {
 			q.tail = nil
 		}
-		l.Free(p)
+		l.reuse(p)
 	}
 }
 

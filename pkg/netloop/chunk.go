@@ -109,6 +109,17 @@ func (l *Loop) Free(p *Chunk) {
 	l.freed = p
 }
 
+// reuse releases a chunk at once, so that the next payload finds memory that is
+// still in the processor's cache. It defers where the driver is being shown
+// that very memory.
+func (l *Loop) reuse(p *Chunk) {
+	if s := l.shown; s != nil && (s == p || unsafe.SliceData(s.buf) == unsafe.SliceData(p.buf)) {
+		l.Free(p)
+		return
+	}
+	l.pool.put(p)
+}
+
 // recycle moves what was freed in the last iteration to the free lists.
 func (l *Loop) recycle() {
 	p := l.freed

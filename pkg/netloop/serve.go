@@ -119,8 +119,13 @@ func (l *Loop) receive(c *Conn) {
 	n, res := c.read(cur.buf[cur.w:])
 	cur.w += n
 	l.account(c, res)
-	if n > 0 {
-		l.show(c, cur)
+	if n == 0 {
+		return
+	}
+	l.show(c, cur)
+	if res == readMore && c.bulk >= directBulk && c.in == nil && !c.is(isPaused|isClosed|isClosing) {
+		c.flags |= isFull
+		l.receiveBulk(c) // while the payload's beginning is still in the processor's cache
 	}
 }
 
