@@ -12,6 +12,7 @@ import (
 	redisv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/redis_proxy/v3"
 	redishealthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/health_checkers/redis/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	clustersv1 "github.com/dragoman-mesh/dragoman/api/dragoman/clusters/v1"
@@ -34,6 +35,8 @@ const (
 	defaultMaxEjection         = 5 * time.Minute
 	defaultMaxEjectionPercent  = 10
 	defaultClusterRefresh      = 30 * time.Second
+	dnsRetry                   = 500 * time.Millisecond
+	dnsRetryMax                = 5 * time.Second
 )
 
 // cluster makes the one of an environment or of a pool.
@@ -47,7 +50,21 @@ func (t *translator) cluster(a *mesh.Ambassador, u *mesh.Upstream, name string) 
 	} else {
 		tcpCluster(orEmpty(a.Spec.TCP), u, c)
 	}
+	if c.GetType() != clusterv3.Cluster_STATIC || c.GetClusterType() != nil {
+		resolution(c)
+	}
 	t.set.Clusters = append(t.set.Clusters, c)
+}
+
+// resolution says how host names are looked up. IPv4 comes first because
+// "localhost" has both addresses and most servers listen on that one alone; and
+// a name that is not there yet is asked for again soon.
+func resolution(c *clusterv3.Cluster) {
+	c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED        //nolint:staticcheck // deprecated for an extension that nothing needs
+	c.DnsFailureRefreshRate = &clusterv3.Cluster_RefreshRate{ //nolint:staticcheck // as above
+		BaseInterval: durationpb.New(dnsRetry),
+		MaxInterval:  durationpb.New(dnsRetryMax),
+	}
 }
 
 func tcpCluster(s *mesh.TCPSpec, u *mesh.Upstream, c *clusterv3.Cluster) {

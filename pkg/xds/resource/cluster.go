@@ -112,7 +112,7 @@ type RedisClusterDiscovery struct {
 type SentinelDiscovery struct {
 	Masters         []string // each is one shard, in this order; at least one
 	RefreshRate     time.Duration
-	UsernameSecret  SecretKey // for the Sentinels themselves, not for the Redis servers
+	UsernameSecret  SecretKey // as in RedisUpstream, but for the Sentinels themselves
 	PasswordSecret  SecretKey
 	SentinelsUseTLS bool // with the cluster's TLS settings
 }
@@ -226,9 +226,13 @@ type UpstreamTLS struct {
 
 // RedisUpstream is how a connection to a Redis endpoint is begun and shared.
 type RedisUpstream struct {
-	UsernameSecret SecretKey // unset: AUTH with a password alone
+	// UsernameSecret unset, or a secret without that key: AUTH with a password
+	// alone.
+	UsernameSecret SecretKey
 	PasswordSecret SecretKey // unset: no AUTH
-	Database       uint32    // selected where the client did not choose one
+	// Database is used for clients that have not chosen one with SELECT; it
+	// comes before RedisFilter.Database.
+	Database uint32
 	// ConnectionsPerEndpoint is the number of shared, pipelined connections
 	// per endpoint and loop; never 0.
 	ConnectionsPerEndpoint uint32

@@ -32,7 +32,8 @@ type RedisFilter struct {
 	Limits  RedisLimits
 	SlowLog SlowLog
 	HotKeys HotKeys
-	// Database is the one a client is in before its first SELECT.
+	// Database is the one a client is told to be in before its first SELECT.
+	// Until then its commands go to the Database of each cluster.
 	Database uint32
 }
 
