@@ -164,22 +164,24 @@ func isRedis(spec *resource.Cluster) bool {
 // policyOf says when members are ejected. auto_eject_hosts is twemproxy's: any
 // failures in a row, out for a fixed time.
 func policyOf(spec *resource.Cluster, t *timing) outlier.Policy {
+	const window = 30 * time.Second
 	if auto := spec.LB.AutoEject; auto != nil {
 		return outlier.Policy{
 			ConnectFailures: auto.Failures, Failures: auto.Failures,
-			Base: auto.RetryAfter, Max: auto.RetryAfter, HoldConnect: true,
+			Base: auto.RetryAfter, Max: auto.RetryAfter, HoldConnect: true, Window: window,
 		}
 	}
 	if o := spec.Outlier; o != nil {
 		return outlier.Policy{
 			ConnectFailures: o.ConsecutiveFailures, Failures: o.ConsecutiveFailures,
-			Base: o.BaseEjection, Max: o.MaxEjection, Forget: max(o.MaxEjection, 10*o.BaseEjection),
+			Base: o.BaseEjection, Max: o.MaxEjection, Window: window,
+			Forget: max(o.MaxEjection, 10*o.BaseEjection),
 		}
 	}
 	const failures = 5 // in a row, without a single answer between them
 	return outlier.Policy{
 		ConnectFailures: 1, Failures: failures,
-		Base: t.minimalHold, Max: 40 * t.minimalHold, Forget: time.Minute,
+		Base: t.minimalHold, Max: 40 * t.minimalHold, Window: window, Forget: time.Minute,
 	}
 }
 

@@ -116,7 +116,7 @@ func (m *member) report(o filters.Outcome, now time.Time) {
 func (m *member) failLocked(cause outlier.Cause, what string, now time.Time) {
 	m.lastError, m.lastFailed = what, now
 	s := m.settings.Load()
-	if !m.outlier.Failure(cause, &s.policy) || !m.mayEjectLocked() {
+	if !m.outlier.Failure(cause, now, &s.policy) || !m.mayEjectLocked() {
 		return
 	}
 	m.outlier.Eject(cause, now, &s.policy)

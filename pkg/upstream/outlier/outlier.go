@@ -25,6 +25,9 @@ type Policy struct {
 	// HoldConnect applies Base to failed connects too. Without it they end with
 	// the first probe that succeeds.
 	HoldConnect bool
+	// Window is how long a failed request counts: filters do not report that one
+	// went well, so failures with more time between them are not in a row.
+	Window time.Duration
 	// Forget is how long an endpoint must have been well for its earlier
 	// ejections not to count any more.
 	Forget time.Duration
@@ -33,9 +36,10 @@ type Policy struct {
 // State is what is remembered of one endpoint. The zero value is an endpoint
 // without failures. It is not safe for concurrent use.
 type State struct {
-	connects  uint32 // in a row
-	failures  uint32 // in a row, connects included
-	ejections uint32 // in a row: without being well for Policy.Forget in between
+	connects  uint32    // in a row
+	failures  uint32    // in a row, connects included
+	ejections uint32    // in a row: without being well for Policy.Forget in between
+	latest    time.Time // failed request
 	cause     Cause
 	until     time.Time // the ejection lasts so long at least
 	restored  time.Time // end of the latest ejection
@@ -57,13 +61,16 @@ func (s *State) Success() { s.connects, s.failures = 0, 0 }
 
 // Failure counts a failure and reports whether it is one too many. The caller
 // then calls Eject, unless it can't do without the endpoint.
-func (s *State) Failure(c Cause, p *Policy) (tooMany bool) {
-	s.failures++
-	if c == Connect {
+func (s *State) Failure(c Cause, now time.Time, p *Policy) (tooMany bool) {
+	switch {
+	case c == Connect:
 		s.connects++
-	} else {
-		s.connects = 0
+	case now.Sub(s.latest) > p.Window:
+		s.connects, s.failures, s.latest = 0, 0, now
+	default:
+		s.connects, s.latest = 0, now
 	}
+	s.failures++
 	return s.cause == None && (s.connects >= p.ConnectFailures || s.failures >= p.Failures)
 }
 

@@ -10,7 +10,7 @@ import (
 func policy() *outlier.Policy {
 	return &outlier.Policy{
 		ConnectFailures: 1, Failures: 3,
-		Base: time.Second, Max: 3 * time.Second, Forget: time.Minute,
+		Base: time.Second, Max: 3 * time.Second, Forget: time.Minute, Window: 10 * time.Second,
 	}
 }
 
@@ -18,14 +18,14 @@ func TestConnectFailureEndsWithAProbe(t *testing.T) {
 	t.Parallel()
 	var s outlier.State
 	now := time.Unix(1000, 0)
-	if !s.Failure(outlier.Connect, policy()) {
+	if !s.Failure(outlier.Connect, now, policy()) {
 		t.Fatal("first failed connect is not too many")
 	}
 	s.Eject(outlier.Connect, now, policy())
 	if c, ok := s.Ejected(); !ok || c != outlier.Connect {
 		t.Fatalf("Ejected() = %v, %v", c, ok)
 	}
-	if s.Failure(outlier.Connect, policy()) {
+	if s.Failure(outlier.Connect, now, policy()) {
 		t.Error("an ejected endpoint is ejected again")
 	}
 	if !s.Probed(now) {
@@ -40,16 +40,30 @@ func TestRequestFailuresCountInARow(t *testing.T) {
 	t.Parallel()
 	var s outlier.State
 	p := policy()
+	now := time.Unix(1000, 0)
 	for range 2 {
-		if s.Failure(outlier.Request, p) {
+		if s.Failure(outlier.Request, now, p) {
 			t.Fatal("ejected too early")
 		}
 	}
 	s.Success()
 	for i, want := range []bool{false, false, true} {
-		if got := s.Failure(outlier.Request, p); got != want {
+		if got := s.Failure(outlier.Request, now, p); got != want {
 			t.Fatalf("failure %d after a success: too many = %v, want %v", i+1, got, want)
 		}
+	}
+}
+
+func TestRareFailuresAreNotInARow(t *testing.T) {
+	t.Parallel()
+	var s outlier.State
+	p := policy()
+	now := time.Unix(1000, 0)
+	for i := range 10 {
+		if s.Failure(outlier.Request, now, p) {
+			t.Fatalf("ejected by failure %d of rare ones", i+1)
+		}
+		now = now.Add(p.Window + 1)
 	}
 }
 
