@@ -92,7 +92,7 @@ func (c *client) sendTo(r *request, ft fanTarget, frame []byte, seq uint32, star
 		c.sendPart(&rr, ft.target, frame, seq, c.ring.at(seq), part)
 		return
 	}
-	key := poolKey{endpoint: ft.replica, db: c.db, resp: c.resp, readonly: ft.table.Slots != nil}
+	key := poolKey{endpoint: ft.replica, db: effectiveDB(c.db, ft.table.Options), resp: c.resp, readonly: ft.table.Slots != nil}
 	p := c.w.pool(key, ft.cluster, ft.table.Options)
 	u, reason := p.get(c)
 	if u == nil {

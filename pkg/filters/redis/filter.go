@@ -62,6 +62,7 @@ func newFilter(b *Builder, cfg *resource.RedisFilter, ctx filters.Context) (*Fil
 		f.catchAll = r
 	}
 	f.users = newUsers(b, cfg.Users, ctx)
+	b.preconnect(f)
 	return f, nil
 }
 

@@ -184,11 +184,7 @@ func (c *client) poolFor(t target, read bool) (*pool, string) {
 		}
 		return nil, "ERR dragoman: shard \"" + s.Name + "\" of cluster " + t.cluster.Name() + " has no " + what
 	}
-	db := c.db
-	if db == 0 {
-		db = int32(t.table.Options.Redis.Database) //nolint:gosec // a database number
-	}
-	key := poolKey{endpoint: e, db: db, resp: c.resp, readonly: t.table.Slots != nil && e != s.Primary}
+	key := poolKey{endpoint: e, db: effectiveDB(c.db, t.table.Options), resp: c.resp, readonly: t.table.Slots != nil && e != s.Primary}
 	p := c.w.pool(key, t.cluster, t.table.Options)
 	if !e.Healthy() {
 		p.stats.refused++
