@@ -22,10 +22,10 @@ missing_packages() {
 	local entry
 	for entry in "${wanted[@]}"; do
 		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
-	done | sort -u
+	done | sort -u | tr '\n' ' '
 }
 
-mapfile -t packages < <(missing_packages)
+read -r -a packages <<<"$(missing_packages)"
 [[ ${#packages[@]} -eq 0 ]] && exit 0
 
 as_root=()
@@ -56,7 +56,7 @@ if ! { "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=
 fi
 rm -f "$log"
 
-mapfile -t packages < <(missing_packages)
+read -r -a packages <<<"$(missing_packages)"
 if [[ ${#packages[@]} -gt 0 ]]; then
 	echo "installed, yet still missing: ${packages[*]}" >&2
 	exit 1
