@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"internal": testsOnly,
 	"test":     testsOnly,
 	"bench":    testsOnly,
+	"examples": testsOnly,
 }
 
 // impure is what floor 0 must not import: I/O and logging. Whether it reads the clock is the linter's to find (forbidigo).

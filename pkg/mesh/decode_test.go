@@ -90,8 +90,6 @@ kind: Ambassador
 metadata: {name: cache}
 `
 
-func ptr[T any](v T) *T { return &v }
-
 func TestDecodeValues(t *testing.T) {
 	t.Parallel()
 	got := ambassador(t, header+`
@@ -117,16 +115,16 @@ status: {whatever: [1]}
 `)
 	want := mesh.AmbassadorSpec{
 		Protocol: mesh.ProtocolRedis,
-		Listen:   mesh.Listen{Path: "/run/x.sock", Mode: 0o660, Backlog: ptr(uint32(512))},
-		Limits:   &mesh.Limits{MaxRequestBytes: ptr(mesh.Bytes(65536)), IdleTimeout: ptr(mesh.Duration(90e9))},
+		Listen:   mesh.Listen{Path: "/run/x.sock", Mode: 0o660, Backlog: new(uint32(512))},
+		Limits:   &mesh.Limits{MaxRequestBytes: new(mesh.Bytes(65536)), IdleTimeout: new(mesh.Duration(90e9))},
 		Redis: &mesh.RedisSpec{
-			OpTimeout:    ptr(mesh.Duration(0)),
-			SlowLog:      &mesh.SlowLog{Threshold: ptr(mesh.Duration(0))},
-			Mirrors:      []mesh.Mirror{{Pool: "other", Percentage: ptr(mesh.Percent(125_000))}},
-			CommandStats: ptr(false),
+			OpTimeout:    new(mesh.Duration(0)),
+			SlowLog:      &mesh.SlowLog{Threshold: new(mesh.Duration(0))},
+			Mirrors:      []mesh.Mirror{{Pool: "other", Percentage: new(mesh.Percent(125_000))}},
+			CommandStats: new(false),
 		},
 		Environments: map[string]mesh.Environment{"dev": {
-			Upstream: mesh.Upstream{Address: "[::1]:6379", Database: ptr(uint32(16))},
+			Upstream: mesh.Upstream{Address: "[::1]:6379", Database: new(uint32(16))},
 			Pools:    map[string]mesh.Upstream{"other": {Address: "[::1]:6379"}},
 		}},
 	}

@@ -39,11 +39,13 @@ spec:
 		{"variable", full, without(func(f *mesh.NodeFacts) { f.Flag = "" }), "test", "DRAGOMAN_ENVIRONMENT", ""},
 		{"pod", full, without(func(f *mesh.NodeFacts) { f.Flag, f.EnvVar = "", "" }), "prod", "pod label mesh.dragoman.io/environment", ""},
 		{
-			"namespace", full, mesh.NodeFacts{NamespaceLabel: "test", Namespace: "shop-prod"},
+			"namespace", full,
+			mesh.NodeFacts{NamespaceLabel: "test", Namespace: "shop-prod"},
 			"test", "namespace label mesh.dragoman.io/environment", "",
 		},
 		{
-			"rule by namespace", full, mesh.NodeFacts{Namespace: "shop-prod", Hostname: "ci-1"},
+			"rule by namespace", full,
+			mesh.NodeFacts{Namespace: "shop-prod", Hostname: "ci-1"},
 			"prod", "environmentRules[0] (namespace shop-prod)", "",
 		},
 		{"rule by host", full, mesh.NodeFacts{Namespace: "shop", Hostname: "ci-1"}, "test", "environmentRules[1] (host ci-1)", ""},

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -85,7 +86,7 @@ func (w *walker) value(n *yaml.Node, v reflect.Value, path string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	if s, ok := v.Addr().Interface().(scalar); ok {
+	if s, ok := reflect.TypeAssert[scalar](v.Addr()); ok {
 		w.scalar(n, s, path)
 		return
 	}
@@ -155,7 +156,7 @@ func (w *walker) unsigned(n *yaml.Node, v reflect.Value, tag, path string) {
 }
 
 func (w *walker) enumeration(n *yaml.Node, v reflect.Value, path string) {
-	e, ok := v.Interface().(enumerated)
+	e, ok := reflect.TypeAssert[enumerated](v)
 	if !ok || slices.Contains(e.Values(), n.Value) {
 		return
 	}
@@ -231,9 +232,7 @@ func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, names []string)
 	for f, fv := range v.Fields() {
 		if f.Anonymous {
 			inner, innerNames := fieldsOf(fv)
-			for name, value := range inner {
-				fields[name] = value
-			}
+			maps.Copy(fields, inner)
 			names = append(names, innerNames...)
 			continue
 		}

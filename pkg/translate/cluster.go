@@ -60,8 +60,8 @@ func (t *translator) cluster(a *mesh.Ambassador, u *mesh.Upstream, name string) 
 // "localhost" has both addresses and most servers listen on that one alone; and
 // a name that is not there yet is asked for again soon.
 func resolution(c *clusterv3.Cluster) {
-	c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED        //nolint:staticcheck // deprecated for an extension that nothing needs
-	c.DnsFailureRefreshRate = &clusterv3.Cluster_RefreshRate{ //nolint:staticcheck // as above
+	c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
+	c.DnsFailureRefreshRate = &clusterv3.Cluster_RefreshRate{ //nolint:staticcheck // deprecated for an extension that nothing needs
 		BaseInterval: durationpb.New(dnsRetry),
 		MaxInterval:  durationpb.New(dnsRetryMax),
 	}

@@ -137,7 +137,7 @@ func (r *reader) dns(p *clusterv3.Cluster) DNS {
 			r.fail("dns_failure_refresh_rate.max_interval", "must not be shorter than base_interval")
 		}
 	}
-	switch p.GetDnsLookupFamily() { //nolint:staticcheck // as above
+	switch p.GetDnsLookupFamily() {
 	case clusterv3.Cluster_AUTO:
 		d.Family = DNSAuto
 	case clusterv3.Cluster_V4_ONLY:
@@ -149,7 +149,7 @@ func (r *reader) dns(p *clusterv3.Cluster) DNS {
 	case clusterv3.Cluster_ALL:
 		d.Family = DNSAll
 	default:
-		r.fail("dns_lookup_family", "has the unknown value %d", p.GetDnsLookupFamily()) //nolint:staticcheck // as above
+		r.fail("dns_lookup_family", "has the unknown value %d", p.GetDnsLookupFamily())
 	}
 	return d
 }

@@ -88,8 +88,7 @@ func add[P proto.Message, T any](b *builder, typeURL string, p P, name string, i
 		b.broken = make(map[key]bool)
 	}
 	b.broken[k] = true
-	var many resource.Errors
-	if errors.As(err, &many) {
+	if many, ok := errors.AsType[resource.Errors](err); ok {
 		b.errs = append(b.errs, many...)
 		return
 	}
