@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -208,10 +207,9 @@ func (c *Change) inTheWay(p *part, err error) *socket {
 	if !errors.As(err, &taken) || !taken.Taken() || p.spec.Address.Network != resource.NetworkTCP {
 		return nil
 	}
-	port := p.spec.Address.Addr[strings.LastIndexByte(p.spec.Address.Addr, ':'):]
 	for _, k := range c.set.sockets {
 		kept := slices.ContainsFunc(c.parts, func(other *part) bool { return other.old == k })
-		if !kept && k.spec.Address.Network == resource.NetworkTCP && strings.HasSuffix(k.spec.Address.Addr, port) {
+		if !kept && port(k.spec.Address) == port(p.spec.Address) {
 			return k
 		}
 	}

@@ -95,9 +95,9 @@ func (c clusters) Cluster(name string) (filters.Cluster, bool) {
 
 type cluster struct{ name string }
 
-func (c *cluster) Name() string                               { return c.name }
-func (c *cluster) Table() *filters.Table                      { return &filters.Table{} }
-func (c *cluster) Refresh(string)                             {}
+func (c *cluster) Name() string                              { return c.name }
+func (c *cluster) Table() *filters.Table                     { return &filters.Table{} }
+func (c *cluster) Refresh(string)                            {}
 func (c *cluster) Report(*filters.Endpoint, filters.Outcome) {}
 
 type fixture struct {

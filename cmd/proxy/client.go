@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+)
+
+// errNotReady is an answer of /ready other than 200.
+var errNotReady = errors.New("not ready")
+
+// adminClient asks a running proxy's admin server.
+type adminClient struct{ base string }
+
+func newAdminClient(cmd *cobra.Command) (*adminClient, error) {
+	s, err := newSettings(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &adminClient{"http://" + s.text("admin-address")}, nil
+}
+
+func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, http.NoBody)
+	if err != nil {
+		return 0, nil, proxy.Usage(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	const most = 64 << 20
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	return resp.StatusCode, body, err
+}
+
+func (c *adminClient) ready(ctx context.Context) error {
+	code, body, err := c.get(ctx, "/ready")
+	if err != nil {
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("%w: %s", errNotReady, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+func newWait() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "wait",
+		Short: "Wait until a running proxy is ready",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := newAdminClient(cmd)
+			if err != nil {
+				return err
+			}
+			limit, err := cmd.Flags().GetDuration("timeout")
+			if err != nil {
+				return proxy.Usage(err)
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			return c.wait(ctx)
+		},
+	}
+	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")
+	cmd.Flags().Duration("timeout", time.Minute, "how long to wait")
+	return cmd
+}
+
+func (c *adminClient) wait(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := c.ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return proxy.Temporary(fmt.Errorf("waiting for the proxy: %w", err))
+		case <-tick.C:
+		}
+	}
+}
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running proxy does",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := newAdminClient(cmd)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
+			defer cancel()
+			return c.status(ctx, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")
+	return cmd
+}
+
+// report is what status reads of /config_dump, /listeners and /clusters.
+type report struct {
+	config struct {
+		Version string
+		Refused *struct{ Errors []string }
+	}
+	listeners []struct {
+		Name, Address, Environment, EnvironmentSource string
+		Connections                                   int
+	}
+	clusters []struct {
+		Name      string
+		Endpoints []struct{ Healthy bool }
+	}
+}
+
+func (c *adminClient) status(ctx context.Context, w io.Writer) error {
+	ready := c.ready(ctx)
+	if ready != nil && !errors.Is(ready, errNotReady) {
+		return proxy.Temporary(fmt.Errorf("asking the proxy: %w", ready))
+	}
+	var r report
+	for path, into := range map[string]any{
+		"/config_dump": &r.config, "/listeners?format=json": &r.listeners, "/clusters?format=json": &r.clusters,
+	} {
+		_, body, err := c.get(ctx, path)
+		if err != nil {
+			return proxy.Temporary(fmt.Errorf("asking the proxy: %w", err))
+		}
+		if err := json.Unmarshal(body, into); err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+	}
+	r.write(w, ready)
+	if ready != nil {
+		return proxy.Temporary(errSilent)
+	}
+	return nil
+}
+
+func (r *report) write(w io.Writer, ready error) {
+	state := "ready"
+	if ready != nil {
+		state = ready.Error()
+	}
+	fmt.Fprintf(w, "%s, configuration %s\n", state, r.config.Version)
+	for _, l := range r.listeners {
+		fmt.Fprintf(w, "listener %s on %s: %d connections", l.Name, l.Address, l.Connections)
+		if l.Environment != "" {
+			fmt.Fprintf(w, ", environment %s (%s)", l.Environment, l.EnvironmentSource)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, c := range r.clusters {
+		healthy := 0
+		for _, e := range c.Endpoints {
+			if e.Healthy {
+				healthy++
+			}
+		}
+		fmt.Fprintf(w, "cluster %s: %d of %d endpoints healthy\n", c.Name, healthy, len(c.Endpoints))
+	}
+	if r.config.Refused != nil {
+		fmt.Fprintln(w, "the last change of the configuration was refused:")
+		for _, e := range r.config.Refused.Errors {
+			fmt.Fprintf(w, "  %s\n", e)
+		}
+	}
+}

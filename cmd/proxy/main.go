@@ -1,0 +1,90 @@
+// Command proxy is an ambassador on localhost: an app talks to one port, the
+// proxy knows what is behind it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+)
+
+func main() {
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(face(args))
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(context.Background())
+	if err == nil || errors.Is(err, errSilent) {
+		return proxy.ExitCode(err)
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "proxy: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	return proxy.ExitCode(err)
+}
+
+// errSilent ends the process with the code it is wrapped in; all has been said.
+var errSilent = errors.New("")
+
+// face makes the arguments of a tool that is replaced those of its command: a
+// binary called nutcracker, or no arguments at all where the variable of
+// twemproxy's well-known image is set.
+func face(args []string) []string {
+	if filepath.Base(args[0]) == "nutcracker" {
+		return append([]string{"twemproxy"}, args[1:]...)
+	}
+	if len(args) == 1 && os.Getenv(serversVariable) != "" {
+		return []string{"twemproxy"}
+	}
+	return args[1:]
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "proxy",
+		Short: "An ambassador on localhost for databases and Redis shards elsewhere",
+		Long: "The app talks to localhost; the proxy talks to the right servers outside.\n" +
+			"Settings come from flags, from DRAGOMAN_* variables, and from the file that\n" +
+			"--config names, in this order of strength.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return proxy.Usage(fmt.Errorf("unknown command %q; see proxy --help", args[0]))
+			}
+			return nil
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return proxy.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+	})
+	root.AddCommand(
+		newRun(), newDemo(), newValidate(), newStatus(), newWait(), newVersion(), newTwemproxy(),
+	)
+	return root
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return proxy.Usage(fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath()))
+	}
+	return nil
+}

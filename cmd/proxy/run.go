@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run -f FILE...",
+		Short: "Run the proxy from files",
+		Long: "Run the proxy from documents in files and folders, and follow their changes.\n" +
+			"A change that is refused leaves what runs as it is; the log and /config_dump\n" +
+			"say why.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := newSettings(cmd)
+			if err != nil {
+				return err
+			}
+			o, err := s.options()
+			if err != nil {
+				return err
+			}
+			o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			files := s.list("file")
+			if len(files) == 0 {
+				return proxy.Usage(errors.New("no documents: name a file or folder with -f"))
+			}
+			o.Source = proxy.NewFiles(files)
+			o.Detector = s.detector()
+			return serve(cmd.Context(), o, nil)
+		},
+	}
+	cmd.Flags().StringArrayP("file", "f", nil, "`file` or folder with documents; may be given several times")
+	runFlags(cmd.Flags())
+	environmentFlags(cmd.Flags())
+	return cmd
+}
+
+// beside is what a command does around a running proxy.
+type beside func(ctx context.Context, p *proxy.Proxy) (stop func(), err error)
+
+// serve runs a proxy until it is told to end. The first SIGINT or SIGTERM lets
+// it drain, the second ends the process at once; SIGHUP has it look at its
+// files again.
+func serve(ctx context.Context, o proxy.Options, extra beside) error {
+	p, err := proxy.New(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go obey(signals, o.Log, p, cancel)
+	if extra != nil {
+		stop, err := extra(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	return p.Run(ctx)
+}
+
+func obey(signals <-chan os.Signal, log *slog.Logger, p *proxy.Proxy, cancel func()) {
+	ending := false
+	for s := range signals {
+		switch {
+		case s == syscall.SIGHUP:
+			p.Reload()
+		case ending:
+			log.Warn("ending at once", "signal", s.String())
+			os.Exit(proxy.ExitInternal) // asked for: nothing is waited for
+		default:
+			log.Info("ending", "signal", s.String())
+			ending = true
+			cancel()
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+)
+
+func newValidate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate -f FILE...",
+		Short: "Check documents without running them",
+		Long: "Check documents as run would, for every environment that they have or for the\n" +
+			"one that --environment names. Every error is reported, with file and line.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			files, _ := cmd.Flags().GetStringArray("file")         //nolint:errcheck // defined below
+			environment, _ := cmd.Flags().GetString("environment") //nolint:errcheck // defined below
+			if len(files) == 0 {
+				return proxy.Usage(errors.New("no documents: name a file or folder with -f"))
+			}
+			n, err := proxy.Check(proxy.NewFiles(files), mesh.NodeFacts{Flag: environment})
+			if err != nil {
+				return proxy.Usage(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", n)
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayP("file", "f", nil, "`file` or folder with documents; may be given several times")
+	cmd.Flags().String("environment", "", "check this `environment` only")
+	return cmd
+}

@@ -1,0 +1,227 @@
+// Package proxy is the composition root of the proxy: it takes documents
+// through the pipeline to running listeners, keeps doing so while they change,
+// and ends without losing a request.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
+	"github.com/dragoman-mesh/dragoman/pkg/listener"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/admin"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
+)
+
+// Options of a Proxy.
+type Options struct {
+	Source   Source
+	Detector environment.Detector
+	Zone     string // where the process runs, for zone affinity
+
+	AdminAddress  string        // "" or "off": no admin server
+	AdminOptional bool          // a taken admin port is no reason not to run
+	DrainTimeout  time.Duration // for connections at the end
+	WarmTimeout   time.Duration // for clusters' first look at their endpoints; 5 s
+	Poll          time.Duration // between looks at the files without a notification; 10 s
+	Loops         int           // 0: as many as it takes
+
+	Log   *slog.Logger
+	Level *slog.LevelVar
+}
+
+// Proxy is one process' worth of listeners and clusters.
+type Proxy struct {
+	// read-only after construction
+	opts      Options
+	source    Source
+	log       *slog.Logger
+	group     *netloop.Group
+	filters   *standard.Registry
+	listeners *listener.Set
+	clusters  *upstream.Set
+	registry  *prometheus.Registry
+	watcher   *watch.Watcher
+	reload    chan struct{} // has room for one
+	quit      chan struct{} // has room for one
+
+	state    state
+	retiring atomic.Int32 // changes whose old filters still have connections
+
+	// apply's own: calls do not overlap
+	secrets *secrets.Store
+}
+
+const defaultWarmTimeout = 5 * time.Second
+
+// New builds a proxy. It binds nothing and reads no document yet.
+func New(o Options) (*Proxy, error) {
+	if o.WarmTimeout <= 0 {
+		o.WarmTimeout = defaultWarmTimeout
+	}
+	if o.Level == nil {
+		o.Level = &slog.LevelVar{}
+	}
+	group, err := netloop.NewGroup(netloop.GroupOptions{Loops: o.Loops})
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		opts: o, source: o.Source, log: o.Log, group: group,
+		filters:  standard.Filters(o.Log),
+		clusters: upstream.NewSet(upstream.Options{Log: o.Log}),
+		registry: prometheus.NewRegistry(),
+		reload:   make(chan struct{}, 1), quit: make(chan struct{}, 1),
+		secrets: secrets.NewStore(nil),
+	}
+	p.listeners = listener.NewSet(group, p.filters, o.Log)
+	p.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newConfigMetrics(&p.state), newLoopMetrics(group), newListenerMetrics(p.listeners), p.clusters,
+	)
+	for _, b := range p.filters.Builders() {
+		p.registry.MustRegister(b)
+	}
+	paths := append(append([]string{}, o.Source.Paths()...), o.Detector.Files()...)
+	p.watcher = watch.New(paths, watch.Options{Poll: o.Poll, Log: o.Log}, p.Reload)
+	return p, nil
+}
+
+// Gatherer gives all metrics of the process.
+func (p *Proxy) Gatherer() prometheus.Gatherer { return p.registry }
+
+// Reload looks at the documents and the environment again, soon.
+func (p *Proxy) Reload() { poke(p.reload) }
+
+// Quit makes Run drain and return.
+func (p *Proxy) Quit() { poke(p.quit) }
+
+// Ready says whether the process serves, and why not.
+func (p *Proxy) Ready() (ok bool, reason string) { return p.state.ready() }
+
+// Listeners shows what is listened on.
+func (p *Proxy) Listeners() []listener.Status { return p.listeners.Status() }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run starts everything, keeps it up until ctx is done, and then drains. The
+// error says why it could not start, or what went wrong in the end.
+func (p *Proxy) Run(ctx context.Context) error {
+	p.group.Start()
+	err := p.serve(ctx)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	p.clusters.Close()
+	return errors.Join(err, p.group.Stop(stop))
+}
+
+// stopTime bounds the end of loops that hang.
+const stopTime = 5 * time.Second
+
+func (p *Proxy) serve(ctx context.Context) error {
+	server, err := p.startAdmin(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.close(ctx)
+	if err := p.apply(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to end before it had begun
+		}
+		return startError(err)
+	}
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go p.watcher.Run(watching)
+	p.follow(ctx)
+	cancel()
+	p.drain(ctx)
+	return nil
+}
+
+// follow takes changes until it is time to end.
+func (p *Proxy) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.quit:
+			return
+		case <-p.reload:
+			p.tryApply(ctx)
+		}
+	}
+}
+
+func (p *Proxy) drain(ctx context.Context) {
+	p.log.Info("draining", "timeout", p.opts.DrainTimeout)
+	p.state.drain()
+	p.listeners.StopAccepting()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.DrainTimeout)
+	defer cancel()
+	if err := p.filters.Drain(limit); err != nil {
+		p.log.Warn("connections were closed at the drain deadline", "error", err)
+	}
+	p.log.Info("drained")
+}
+
+// startError gives an exit code to what stopped the start.
+func startError(err error) error {
+	if code := ExitCode(err); code != ExitInternal {
+		return &ExitError{code, err}
+	}
+	return Usage(err)
+}
+
+// adminServer is an admin.Server or none.
+type adminServer struct{ *admin.Server }
+
+func (s adminServer) close(ctx context.Context) {
+	if s.Server == nil {
+		return
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	s.Close(limit)
+}
+
+func (p *Proxy) startAdmin(ctx context.Context) (adminServer, error) {
+	if p.opts.AdminAddress == "" || p.opts.AdminAddress == "off" {
+		return adminServer{}, nil
+	}
+	s, err := admin.Listen(ctx, p.opts.AdminAddress, p.adminOptions())
+	if err != nil && p.opts.AdminOptional {
+		p.log.Warn("running without an admin server", "error", err)
+		return adminServer{}, nil
+	}
+	if err != nil {
+		return adminServer{}, bindExit(err)
+	}
+	p.log.Info("admin server listening", "address", s.Addr())
+	return adminServer{s}, nil
+}
+
+func bindExit(err error) error {
+	taken := &listener.BindError{Err: err}
+	if taken.Taken() {
+		return Temporary(err)
+	}
+	return Usage(fmt.Errorf("starting the admin server: %w", err))
+}
