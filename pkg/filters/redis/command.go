@@ -18,6 +18,7 @@ type command struct {
 	write    bool
 	noAuth   bool
 	blocking bool
+	streams  bool // may be sent on before it has arrived whole
 	handle   handler
 }
 
@@ -87,6 +88,7 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		noAuth:   spec.Flags&redisproto.NoAuth != 0,
 		blocking: spec.Flags&redisproto.Blocking != 0,
 	}
+	c.streams = !c.blocking && (special[spec.Name] == nil || slices.Contains(streamedSpecials(), spec.Name))
 	switch h := special[spec.Name]; {
 	case h != nil:
 		c.handle = h
@@ -102,6 +104,15 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		c.handle = handleKeyless
 	}
 	return c
+}
+
+// streamedSpecials are the commands with a handler of their own that only
+// finds out the shard.
+func streamedSpecials() []string {
+	return []string{
+		"mget", "mset", "del", "unlink", "touch", "exists", "msetnx", "publish",
+		"eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "script", "function",
+	}
 }
 
 // specialHandlers are the commands whose class the table cannot tell.
@@ -121,7 +132,7 @@ func specialHandlers() map[string]handler {
 		"xread": handleStreamRead, "xreadgroup": handleStreamRead,
 		"eval": handleScript, "evalsha": handleScript, "eval_ro": handleScript, "evalsha_ro": handleScript,
 		"fcall": handleScript, "fcall_ro": handleScript,
-		"monitor": handlePipe, "sync": handlePipe, "psync": handlePipe,
+		"monitor": handlePipe, "sync": handlePipe, "psync": handlePipe, "replconf": handlePipe,
 		"acl": handleACL, "config": handleContainer, "script": handleContainer,
 		"function": handleContainer, "latency": handleContainer, "memory": handleContainer,
 		"slowlog": handleContainer, "object": handleContainer, "xgroup": handleContainer,

@@ -146,11 +146,15 @@ func handleKeyless(c *client, r *request) bool {
 			c.localError(r, "ERR This instance has cluster support disabled")
 			return true
 		}
-		c.localError(r, "ERR dragoman: '"+r.name+"' is meant for one server, but this listener has "+
-			strconv.Itoa(c.f.shardCount())+" shards")
-		return true
+		return c.refuseOverShards(r)
 	}
 	return c.forwardAny(r)
+}
+
+func (c *client) refuseOverShards(r *request) bool {
+	c.localError(r, "ERR dragoman: '"+r.name+"' is meant for one server, but this listener has "+
+		strconv.Itoa(c.f.shardCount())+" shards")
+	return true
 }
 
 // refusedOverShards are commands whose effect on an arbitrary shard would
@@ -224,7 +228,14 @@ func (c *client) arityError(r *request) {
 
 // handleContainer routes a command by its subcommand.
 func handleContainer(c *client, r *request) bool {
-	if _, ok := c.f.one(); ok || r.argc() < 2 {
+	_, one := c.f.one()
+	if r.name == "script" && r.is(1, "debug") { // a debugging session is a state of the connection
+		if one {
+			return handlePipe(c, r)
+		}
+		return c.refuseOverShards(r)
+	}
+	if one || r.argc() < 2 {
 		return handleKeyless(c, r)
 	}
 	sub := r.spec.Subcommand(r.arg(1))
