@@ -16,6 +16,7 @@ type client struct {
 	ring  ring
 	x     *extra // nil until needed
 	user  *user  // nil: not logged in
+	held  int    // bytes of replies whose turn has not come
 	db    int32
 	resp  uint8
 	state clientState
@@ -35,7 +36,7 @@ const (
 	stateReplySkip                         // the next reply is dropped
 	stateParsing                           // inside Data
 	stateCrowded                           // stalled because too much is in flight
-	stateUploading                         // a request is being passed on as it arrives
+	stateBlocked                           // waits for a server for as long as it takes
 	stateLeaving                           // closes when its transaction or upload is over
 )
 
@@ -48,9 +49,13 @@ type extra struct {
 	pushes                    netloop.Chain // out-of-band data that waits for the end of a reply
 	paused                    []*upstream   // paused until this client has read more
 	subs                      *subscriptions
-	exclusive                 *upstream // a connection that is this client's for a while
+	exclusive                 *upstream   // a connection that is this client's for a while
+	waits                     []*upstream // those of WAIT
 	averageReply              int32
-	stuckSince                int64 // when output first stood above the high-water mark
+	stuckSince                int64 // when output last rose above the high-water mark; 0: it is not
+	pausedAt                  int64 // when the first of paused was
+	heldLimit                 int   // 0: the default
+	watched                   bool  // in the worker's list of clients that are held up
 	created                   int64
 	noTouch                   bool
 }
@@ -81,11 +86,15 @@ func (c *client) Data(conn *netloop.Conn, b []byte) int {
 		c.closeIfDone()
 		return len(b)
 	}
-	if c.has(stateStalled|stateBarrier) && !conn.Paused() {
+	if c.has(stateStalled|stateBarrier) && !conn.Paused() && !(c.has(stateBlocked) && len(b)-n < blockedInput) {
 		conn.Pause()
 	}
 	return n
 }
+
+// blockedInput is how much a blocked client may send ahead: as long as it is
+// read, its end is noticed.
+const blockedInput = 256 << 10
 
 const notYet = stateStalled | stateBarrier | stateClosing | stateClosed
 
@@ -98,8 +107,8 @@ func (c *client) parse(b []byte) int {
 			if taken {
 				return pos
 			}
-			if pos == len(b) {
-				break
+			if n > 0 {
+				continue
 			}
 		}
 		cmd := &c.w.cmd
@@ -108,7 +117,7 @@ func (c *client) parse(b []byte) int {
 		} else {
 			cmd.Reset()
 		}
-		n, err := cmd.Parse(b[pos:], &c.f.limits)
+		n, err := cmd.Parse(b[pos:], c.limits())
 		if err != nil {
 			return pos + c.incomplete(b[pos:], cmd, err)
 		}
@@ -121,6 +130,16 @@ func (c *client) parse(b []byte) int {
 		}
 	}
 	return pos
+}
+
+// loginLimits bound what a client may send before it has logged in, as in Redis.
+var loginLimits = redisproto.Limits{MaxInline: 64 << 10, MaxArgs: 10, MaxBulk: 16 << 10, MaxDepth: 1}
+
+func (c *client) limits() *redisproto.Limits {
+	if c.user == nil {
+		return &loginLimits
+	}
+	return &c.f.limits
 }
 
 // takeover lets an upload or a raw pipe have the bytes. taken is false if the
@@ -188,7 +207,7 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		r.command = c.w.b.commands.other
 	}
 	if c.ring.len() >= c.window() {
-		c.state |= stateStalled | stateCrowded
+		c.stall()
 		return false
 	}
 	if c.user == nil && !r.noAuth {
@@ -219,16 +238,31 @@ func (c *client) window() int {
 	if c.x != nil && c.x.averageReply > 4<<10 {
 		n = min(n, max(4, inFlightBytes/int(c.x.averageReply)))
 	}
-	if c.conn.Buffered() > highWater {
+	if c.conn.Full() {
 		n = 0
 	}
-	return max(n, 0)
+	return n
 }
 
-const (
-	highWater     = 1 << 20
-	inFlightBytes = 4 << 20
-)
+// inFlightBytes is what the replies to a client's requests may come to.
+const inFlightBytes = 4 << 20
+
+// stall stops parsing until some of the earlier requests are answered, or read.
+func (c *client) stall() {
+	c.state |= stateStalled | stateCrowded
+	if c.conn.Full() {
+		c.backedUp()
+	}
+}
+
+// hold stops parsing until all earlier requests are answered, since the next
+// ones take another way.
+func (c *client) hold() {
+	c.state |= stateBarrier
+	if !c.has(stateParsing) {
+		c.conn.Pause()
+	}
+}
 
 // Barrier: the request may be sent only when all earlier ones are answered,
 // since it goes over another connection than they did. It reports whether the
@@ -243,11 +277,15 @@ func (c *client) barrier() bool {
 
 // resume goes on with the client's input.
 func (c *client) resume() {
-	c.state &^= stateStalled | stateBarrier | stateCrowded
-	if c.state&(stateParsing|stateClosed|stateClosing) != 0 {
-		return
+	listening := c.has(stateBlocked) && !c.conn.Paused()
+	c.state &^= stateStalled | stateBarrier | stateCrowded | stateBlocked
+	switch {
+	case c.state&(stateParsing|stateClosed|stateClosing) != 0:
+	case listening:
+		c.w.loop.Again(c.conn)
+	default:
+		c.conn.Resume()
 	}
-	c.conn.Resume()
 }
 
 // settle is called whenever slots have left the ring.
@@ -301,7 +339,7 @@ func (c *client) EOF(conn *netloop.Conn) {
 	if c.has(stateClosed) {
 		return
 	}
-	if c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil) {
+	if c.has(stateBlocked) || (c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil)) {
 		c.drop()
 		return
 	}
@@ -343,11 +381,17 @@ func (c *client) release() {
 			x.subs = nil
 		}
 		if x.upload != nil {
-			x.upload.abort(c)
+			x.upload.release(c)
+			x.upload = nil
 		}
 		if x.exclusive != nil {
 			x.exclusive.close()
 			x.exclusive = nil
+		}
+		for _, u := range x.waits {
+			if u.owner == c {
+				u.close()
+			}
 		}
 		x.pushes.Free(c.w.loop)
 		c.resumeUpstreams()

@@ -21,6 +21,8 @@ func (u *upstream) afterReply() {
 		return
 	}
 	switch {
+	case u.gone && u.spare:
+		u.pool.giveBack(u)
 	case u.shared:
 		if u.gone {
 			u.close()
@@ -51,7 +53,7 @@ func (c *client) lostExclusive(u *upstream) {
 		t.lost()
 	}
 	if c.x.upload != nil {
-		c.x.upload.lost(u)
+		c.x.upload.lost(c, u)
 	}
 }
 
@@ -85,7 +87,7 @@ func handleBlocking(c *client, r *request) bool {
 	c.extra().exclusive = u
 	u.send(frame, pending{c: c, seq: seq, start: s.start, shard: p.stats})
 	c.giveBack(u, false)
-	c.state |= stateBarrier
+	c.state |= stateBarrier | stateBlocked
 	return true
 }
 
@@ -141,6 +143,8 @@ func handleWait(c *client, r *request) bool {
 	s.merge = m
 	start := s.start
 	frame := slices.Clone(r.raw(c.w))
+	x := c.extra()
+	x.waits = x.waits[:0]
 	for i, t := range targets {
 		part := int32(i) //nolint:gosec // few
 		p, reason := c.poolFor(t, false)
@@ -148,7 +152,7 @@ func handleWait(c *client, r *request) bool {
 			c.failPart(seq, part, reason)
 			continue
 		}
-		u, reason := p.take(nil)
+		u, reason := p.take(c)
 		if u == nil {
 			c.failPart(seq, part, "ERR dragoman: "+p.describe()+" "+reason)
 			continue
@@ -156,9 +160,10 @@ func handleWait(c *client, r *request) bool {
 		u.send(requestPing, pending{what: expectIgnore, start: start})
 		u.send(frame, pending{c: c, seq: seq, part: part, start: start, shard: p.stats})
 		u.returning = true
+		x.waits = append(x.waits, u)
 	}
 	if c.ring.len() > 0 {
-		c.state |= stateBarrier
+		c.state |= stateBarrier | stateBlocked
 	}
 	return true
 }

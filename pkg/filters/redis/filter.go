@@ -325,13 +325,13 @@ func (f *localFilter) sameClusters(other *localFilter) bool {
 
 // slowClient is how long a client may leave its replies unread, in ns: less
 // if others wait behind them.
-func (f *localFilter) slowClient(paused []*upstream) int64 {
+func (f *localFilter) slowClient(c *client) int64 {
 	limit := f.cfg.Limits.SlowClientTimeout
 	if limit <= 0 {
 		limit = defaultSlowClient
 	}
-	for _, u := range paused {
-		if u.shared && u.queue.len() > 1 {
+	for _, u := range c.x.paused {
+		if u.shared && u.othersWait(c) {
 			limit = min(limit, crowdedSlowClient)
 		}
 	}

@@ -68,6 +68,12 @@ func (w *worker) putMerge(m *merge) {
 // so m is only left to the garbage collector.
 func (m *merge) orphan(*worker) {}
 
+// addPart appends to one part of the reply of slot seq.
+func (c *client) addPart(seq uint32, part int32, b []byte) {
+	c.held += len(b)
+	c.ring.at(seq).merge.add(part, b)
+}
+
 // add appends to one part's reply.
 func (m *merge) add(part int32, b []byte) {
 	m.size += len(b)
@@ -87,6 +93,7 @@ func (m *merge) done(c *client, seq uint32, _ int32) {
 	}
 	s := c.ring.at(seq)
 	s.merge = nil
+	c.held -= m.size
 	c.w.merged = m.result(c.w.merged[:0], c.resp)
 	c.reply(seq, c.w.merged)
 	c.w.putMerge(m)

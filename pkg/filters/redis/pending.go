@@ -13,18 +13,20 @@ type pending struct {
 	// request is kept where a redirection may ask for it again.
 	request []byte
 	shard   *shardStats
-	then    func(u *upstream, frame []byte) // expectCall
 }
 
 // expect says what to do with a reply.
 type expect uint8
 
 const (
-	expectReply  expect = iota // for the client
-	expectSetup                // of the connection's own AUTH, HELLO, SELECT: an error ends the connection
-	expectIgnore               // dropped: ASKING, MULTI and the like that the proxy sent by itself
-	expectCall                 // given to pending.then
+	expectReply   expect = iota // for the client
+	expectSetup                 // of the connection's own AUTH, HELLO, SELECT: an error ends the connection
+	expectIgnore                // dropped: ASKING, MULTI and the like that the proxy sent by itself
+	expectOverdue               // dropped: the client was told that it did not come in time
 )
+
+// live reports whether a client waits for the reply.
+func (p *pending) live() bool { return p.c != nil && !p.c.has(stateClosed) }
 
 // pendings is a growing FIFO.
 type pendings struct {
@@ -32,12 +34,19 @@ type pendings struct {
 	head, tail uint32
 }
 
+// minPendings is the length that a queue begins with, and keepPendings the one
+// above which an empty queue gives its memory back.
+const (
+	minPendings  = 16
+	keepPendings = 4096
+)
+
 func (q *pendings) len() int { return int(q.tail - q.head) }
 
 func (q *pendings) push(p pending) {
 	if q.len() == len(q.items) {
 		old := q.items
-		q.items = make([]pending, max(16, 2*len(old)))
+		q.items = make([]pending, max(minPendings, 2*len(old)))
 		for i := q.head; i != q.tail; i++ {
 			q.items[i&uint32(len(q.items)-1)] = old[i&uint32(len(old)-1)]
 		}
@@ -55,7 +64,10 @@ func (q *pendings) at(i int) *pending {
 func (q *pendings) pop() pending {
 	p := q.front()
 	v := *p
-	p.c, p.request, p.shard, p.then = nil, nil, nil, nil
+	p.c, p.request, p.shard = nil, nil, nil
 	q.head++
+	if q.head == q.tail && len(q.items) > keepPendings {
+		q.items = nil
+	}
 	return v
 }

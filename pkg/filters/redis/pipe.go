@@ -50,7 +50,7 @@ func (p *pipe) send(b []byte) int {
 		return len(b)
 	}
 	p.u.conn.Write(b)
-	if p.u.conn.Buffered() > highWater {
+	if p.u.conn.Full() {
 		p.c.conn.Pause()
 	}
 	return len(b)
@@ -59,8 +59,9 @@ func (p *pipe) send(b []byte) int {
 // receive passes on what the server sends.
 func (p *pipe) receive(b []byte) int {
 	p.c.conn.Write(b)
-	if p.c.conn.Buffered() > highWater {
+	if p.c.conn.Full() {
 		p.u.conn.Pause()
+		p.c.backedUp()
 	}
 	return len(b)
 }
@@ -75,6 +76,18 @@ func (p *pipe) upstreamClosed() {
 		c.release()
 		c.conn.CloseAfterFlush()
 	}
+}
+
+// refused ends the client because its server could not be reached at all.
+func (p *pipe) refused(reason string) {
+	c := p.c
+	if c.has(stateClosed) {
+		return
+	}
+	c.x.mode = nil
+	c.localError(nil, reason)
+	c.state |= stateClosing
+	c.closeIfDone()
 }
 
 func (p *pipe) end(*client) { p.u.close() }

@@ -72,19 +72,52 @@ func (p *pool) get(c *client) (*upstream, string) {
 		i = int(c.conn.ID() % uint64(len(p.shared)))
 	}
 	u := p.shared[i]
-	if u == nil {
+	switch {
+	case u == nil:
 		var reason string
 		if u, reason = p.dial(); u == nil {
 			return nil, reason
 		}
 		u.shared = true
 		p.shared[i] = u
+	case !u.up && p.backoff > 0 && u.queue.len() > u.setup:
+		return nil, p.lastError // one request is enough to find out
+	case u.occupied():
+		u = p.relieve(i, c)
 	}
 	if limit := p.opts.MaxPendingRequests; limit > 0 && u.queue.len() >= limit {
 		p.stats.overflows++
 		return nil, "has too many requests outstanding (" + strconv.Itoa(limit) + ")"
 	}
 	return u, ""
+}
+
+// relieve finds another connection to take the place of a shared one that is
+// taken up by somebody's large reply. Clients that wait there stop until they
+// have been answered, so that their requests stay in order.
+func (p *pool) relieve(i int, c *client) *upstream {
+	u := p.shared[i]
+	if u.waits(c) || (len(p.idle) == 0 && p.full()) {
+		return u
+	}
+	next, _ := p.take(nil)
+	if next == nil {
+		return u
+	}
+	for j := range u.queue.len() {
+		if f := u.queue.at(j); f.live() {
+			f.c.hold()
+		}
+	}
+	u.gone, u.spare = true, true
+	next.shared = true
+	p.shared[i] = next
+	return next
+}
+
+// full says that no more connections may be opened.
+func (p *pool) full() bool {
+	return p.opts.MaxConnections > 0 && p.open >= p.opts.MaxConnections
 }
 
 // take returns a connection for c alone.
@@ -108,6 +141,7 @@ func (p *pool) take(c *client) (*upstream, string) {
 // nothing outstanding, no WATCH, no subscription.
 func (p *pool) giveBack(u *upstream) {
 	u.owner = nil
+	u.shared, u.gone, u.spare = false, false, false
 	if u.closed || u.queue.len() > 0 || len(p.idle) >= maxIdle {
 		u.close()
 		return
@@ -121,9 +155,9 @@ func (p *pool) dial() (*upstream, string) {
 	if now < p.downUntil {
 		return nil, p.lastError
 	}
-	if limit := p.opts.MaxConnections; limit > 0 && p.open >= limit {
+	if p.full() {
 		p.stats.overflows++
-		return nil, "has too many connections (" + strconv.Itoa(limit) + ")"
+		return nil, "has too many connections (" + strconv.Itoa(p.opts.MaxConnections) + ")"
 	}
 	u := &upstream{pool: p, lastIn: now}
 	setup, err := p.setup(u)
@@ -208,7 +242,7 @@ func (p *pool) connectFailed(reason string) {
 // replace takes u out of service: it finishes what it has, and the next
 // request opens another connection.
 func (p *pool) replace(u *upstream) {
-	u.gone = true
+	u.gone, u.spare = true, false
 	for i := range p.shared {
 		if p.shared[i] == u {
 			p.shared[i] = nil

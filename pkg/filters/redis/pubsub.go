@@ -286,13 +286,9 @@ func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
 		l.frame(b[pos : pos+n])
 		pos += n
 	}
-	if !l.closed && c.conn.Buffered() > highWater {
+	if !l.closed && c.conn.Full() {
 		l.subs.stuck = true
-		x := c.extra()
-		if x.stuckSince == 0 {
-			x.stuckSince = c.w.loop.Now()
-			c.w.watchStuck(c)
-		}
+		c.backedUp()
 		conn.Pause()
 	}
 	return pos
@@ -314,9 +310,8 @@ func (l *subscriber) frame(frame []byte) {
 		}
 		a := l.acks[0]
 		l.acks = l.acks[1:]
-		m := c.ring.at(a.seq).merge
-		m.add(a.part, frame)
-		m.done(c, a.seq, a.part)
+		c.addPart(a.seq, a.part, frame)
+		c.ring.at(a.seq).merge.done(c, a.seq, a.part)
 		if !l.closed && l.subs.total() == 0 {
 			l.subs.endWhenQuiet()
 		}

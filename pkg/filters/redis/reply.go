@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"time"
+
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
@@ -33,6 +35,7 @@ func (c *client) reply(seq uint32, frame []byte) {
 		s.done = true
 		if !s.mute {
 			s.reply.Append(c.w.loop, frame)
+			c.held += len(frame)
 		}
 		return
 	}
@@ -53,7 +56,7 @@ func (c *client) finishSlot(s *slot, failed bool, size int) {
 	}
 	if size > 4<<10 || (c.x != nil && c.x.averageReply > 0) {
 		x := c.extra()
-		x.averageReply += (int32(min(size, 1<<28)) - x.averageReply) / 8
+		x.averageReply += (int32(min(size, 1<<28)) - x.averageReply) / 4
 	}
 }
 
@@ -90,12 +93,16 @@ func (c *client) advance() {
 		s := c.ring.at(c.ring.head)
 		if s.reply.Len() > 0 && (s.done || s.streams()) {
 			s.open = !s.done
+			c.held -= s.reply.Len()
 			c.conn.WriteChain(&s.reply)
 		}
 		if !s.done {
 			break
 		}
 		c.ring.pop(c.w)
+	}
+	if c.conn.Full() {
+		c.backedUp()
 	}
 	if c.x != nil {
 		c.flushPushes()
@@ -116,7 +123,11 @@ func (c *client) piece(seq uint32, p *netloop.Chunk) {
 	case seq == c.ring.head && s.streams():
 		s.open = true
 		c.conn.WriteChunk(p)
+	case s.reply.Len() > maxGather && !s.streams():
+		s.failed = true
+		c.w.loop.Free(p)
 	default:
+		c.held += p.Len()
 		s.reply.AppendChunk(p)
 	}
 }
@@ -125,6 +136,12 @@ func (c *client) piece(seq uint32, p *netloop.Chunk) {
 func (c *client) pieceEnd(seq uint32, size int64, failed bool) {
 	s := c.ring.at(seq)
 	if s.finish != nil {
+		c.held -= s.reply.Len()
+		if s.failed {
+			s.reply.Free(c.w.loop)
+			c.fail(seq, "ERR dragoman: the reply is too large to be rewritten")
+			return
+		}
 		var held netloop.Chain
 		s.reply.MoveTo(&held)
 		c.reply(seq, held.Contiguous(c.w.loop))
@@ -157,39 +174,95 @@ func (c *client) flushPushes() {
 	}
 }
 
-// held is how much of a reply may be kept for a client, be it that an earlier
-// reply is missing or that it does not read, before its upstream is paused.
-func (c *client) overfull(seq uint32) bool {
-	s := c.ring.at(seq)
-	return c.conn.Buffered() > highWater || s.reply.Len() > maxHeld
+// How much is kept for a client before its upstreams are paused.
+const (
+	maxOutput = 8 << 20 // output, when replies come whole; else the high-water mark
+	maxHeld   = 8 << 20 // replies whose turn has not come
+)
+
+// heldLimit is the most that may be held for a client. It grows when the
+// client does not get on otherwise; see raiseLimit.
+func (c *client) heldLimit() int {
+	if c.x == nil {
+		return maxHeld
+	}
+	return max(maxHeld, c.x.heldLimit)
 }
 
-const maxHeld = 8 << 20
+// congested reports whether the whole reply to slot seq had better not come
+// now. The reply that the others wait for always may.
+func (c *client) congested(seq uint32) bool {
+	switch {
+	case c.has(stateClosed):
+		return false
+	case c.conn.Full() && c.conn.Buffered() > maxOutput:
+		return true
+	}
+	return c.held > maxHeld && seq != c.ring.head && c.held > c.heldLimit()
+}
+
+// overfull is congested for a reply that comes in pieces.
+func (c *client) overfull(seq uint32) bool {
+	if seq == c.ring.head {
+		return c.conn.Full() && c.ring.at(seq).streams()
+	}
+	return c.held > c.heldLimit()
+}
+
+// backedUp notes that the client does not take its output as fast as it comes.
+func (c *client) backedUp() {
+	if c.has(stateClosed) {
+		return
+	}
+	if x := c.extra(); x.stuckSince == 0 {
+		x.stuckSince = c.w.loop.Now()
+		c.watch()
+	}
+}
 
 // pauseUpstream stops reading from u until this client has taken what is there.
 func (c *client) pauseUpstream(u *upstream) {
 	x := c.extra()
-	if x.stuckSince == 0 {
-		x.stuckSince = c.w.loop.Now()
-		c.w.watchStuck(c)
+	if c.conn.Full() {
+		c.backedUp()
+	}
+	if len(x.paused) == 0 {
+		x.pausedAt = c.w.loop.Now()
 	}
 	x.paused = append(x.paused, u)
+	c.watch()
 	u.paused = true
 	u.conn.Pause()
 }
 
+// resumeUpstreams goes on reading, once the client has taken enough.
 func (c *client) resumeUpstreams() {
 	x := c.x
-	if len(x.paused) == 0 || (!c.has(stateClosed) && c.conn.Buffered() > highWater) {
+	if len(x.paused) == 0 || (!c.has(stateClosed) && (c.conn.Full() || c.held > c.heldLimit()/2)) {
 		return
 	}
 	paused := x.paused
 	x.paused = nil
-	x.stuckSince = 0
 	for _, u := range paused {
 		u.paused = false
+		u.lastIn = c.w.loop.Now()
 		if !u.closed {
 			u.conn.Resume()
 		}
 	}
+}
+
+// heldPatience is how long a client waits before it may hold more.
+const heldPatience = 200 * time.Millisecond
+
+// raiseLimit lets a client hold more. It has read all that it could be given,
+// but the reply that the others wait for does not come; perhaps it is stuck
+// behind a reply that is held back for another such client.
+func (c *client) raiseLimit(now int64) {
+	x := c.x
+	if now-x.pausedAt < int64(heldPatience) || c.held > maxGather {
+		return
+	}
+	x.heldLimit = min(2*c.heldLimit(), 2*maxGather)
+	c.resumeUpstreams()
 }

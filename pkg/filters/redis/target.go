@@ -229,13 +229,17 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 // maxReplay is the size up to which a request is kept for a redirection.
 const maxReplay = 64 << 10
 
-// failPart answers a slot, or one part of a merged one, with an error.
+// failPart answers a slot, or one part of a merged one, with an error, instead
+// of what may have come of the reply.
 func (c *client) failPart(seq uint32, part int32, msg string) {
 	s := c.ring.at(seq)
 	if s.merge == nil {
+		c.held -= s.reply.Len()
+		s.reply.Free(c.w.loop)
 		c.fail(seq, msg)
 		return
 	}
-	s.merge.add(part, redisproto.AppendError(nil, msg))
+	s.merge.parts[part] = s.merge.parts[part][:0]
+	c.addPart(seq, part, redisproto.AppendError(nil, msg))
 	s.merge.done(c, seq, part)
 }

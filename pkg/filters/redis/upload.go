@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
@@ -12,62 +13,87 @@ import (
 // like any other. A larger one is passed on as it arrives, over a connection of
 // its own, since nobody else could use that connection until it is complete.
 type upload struct {
-	scan    redisproto.Scanner
-	seq     uint32
-	slot    bool // seq is open
+	args    int                // arguments whose end was not yet seen
+	scan    redisproto.Scanner // of the current one
+	inArg   bool               // scan has begun it
 	t       target
 	command *command
-	held    netloop.Chain
 	total   int64
-	u       *upstream // passing on; nil while collecting or discarding
-	discard bool      // the rest of the request is dropped
+	held    netloop.Chain // collected
+	u       *upstream     // passing on; nil while collecting or discarding
+	seq     uint32
+	slot    bool   // seq is open, or was and has been answered
+	discard string // not empty: the rest is dropped, this is the answer
+	waiting int64  // since when the client is paused because u takes no more; 0: it is not
 }
 
-// uploadShared is the size up to which a request goes over a shared connection.
-const uploadShared = 1 << 20
+const (
+	// uploadShared is the size up to which a request goes over a shared connection.
+	uploadShared = 1 << 20
+	// requestSlack is what a request may have besides its largest argument
+	// before it counts as larger than the limit.
+	requestSlack = 64 << 10
+)
+
+const errTooLarge = "ERR dragoman: the request is too large"
 
 // startUpload takes over an incomplete request that has a large bulk on its
 // way. ok is false if it has to be gathered as usual.
 func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool) {
-	if len(cmd.Args) == 0 || (c.x != nil && (c.x.mode != nil || c.x.subs != nil)) {
+	if len(cmd.Args) == 0 || c.user == nil || (c.x != nil && (c.x.mode != nil || c.x.subs != nil)) {
 		return 0, false
 	}
-	info := c.w.b.commands.lookup(cmd.Arg(b, 0))
-	if info == nil || info.key == 0 || info.key >= len(cmd.Args) || info.blocking ||
-		c.user == nil || !c.user.unrestricted || !info.spec.ArityOK(cmd.NumArgs()) {
+	r := &c.w.req
+	r.cmd, r.frame = cmd, b
+	r.command = c.w.b.commands.lookup(cmd.Arg(b, 0))
+	if r.command == nil || !r.streams || !r.spec.ArityOK(cmd.NumArgs()) || (!c.user.unrestricted && !c.user.allows(r)) {
 		return 0, false
 	}
-	if info.spec.LastKey != info.spec.FirstKey {
-		return 0, false
-	}
-	key := cmd.Arg(b, info.key)
-	rt := c.f.route(key)
-	if rt == nil || len(rt.mirrors) > 0 || (rt.removePrefix && rt.prefix != "") {
-		return 0, false
-	}
-	t, reason := c.f.locate(rt.clusterFor(info), key)
-	if reason != "" || t.table.Slots != nil {
+	t, ok := c.uploadTarget(r)
+	if !ok {
 		return 0, false
 	}
 	if c.ring.len() >= c.window() {
-		c.state |= stateStalled | stateCrowded
+		c.stall()
 		return 0, true
 	}
-	up := &upload{t: t, command: info}
-	if cmd.Total() > uploadShared {
-		if !c.barrier() {
-			return 0, true
-		}
-		up.start(c, t)
+	up := newUpload(cmd)
+	up.t, up.command = t, r.command
+	if cmd.Total() > uploadShared && !up.start(c) {
+		return 0, true
 	}
 	c.extra().upload = up
 	c.x.partial = nil
 	return up.data(c, b), true
 }
 
-// start opens the way for a payload that is passed on as it arrives.
-func (up *upload) start(c *client, t target) {
-	p, reason := c.poolFor(t, false)
+func newUpload(cmd *redisproto.Command) *upload { return &upload{args: cmd.NumArgs()} }
+
+// uploadTarget is where an incomplete request goes. ok is false if that is not
+// yet known, or if the request has to be rewritten or copied.
+func (c *client) uploadTarget(r *request) (target, bool) {
+	if t, ok := c.f.one(); ok {
+		return t, len(c.f.catchAll.mirrors) == 0
+	}
+	if r.key == 0 || r.key >= r.argc() || r.spec.LastKey != r.spec.FirstKey {
+		return target{}, false
+	}
+	key := r.arg(r.key)
+	rt := c.f.route(key)
+	if rt == nil || len(rt.mirrors) > 0 || (rt.removePrefix && rt.prefix != "") {
+		return target{}, false
+	}
+	t, reason := c.f.locate(rt.clusterFor(r.command), key)
+	return t, reason == ""
+}
+
+// start opens the way for a payload that is passed on as it arrives. It
+// returns false if earlier requests have to be answered first.
+func (up *upload) start(c *client) bool {
+	if !c.barrier() {
+		return false
+	}
+	p, reason := c.poolFor(up.t, false)
 	if p != nil {
 		var why string
 		if up.u, why = p.take(c); up.u == nil {
@@ -77,27 +103,25 @@ func (up *upload) start(c *client, t target) {
 	seq, _ := c.open(&request{command: up.command})
 	up.seq, up.slot = seq, true
 	if up.u == nil {
-		up.discard = true
-		c.fail(seq, reason)
-		return
+		up.refuse(c, reason)
+		return true
 	}
 	c.extra().exclusive = up.u
-	c.state |= stateUploading
+	up.u.conn.WriteChain(&up.held)
+	return true
 }
 
 // data takes the next bytes of the request.
 func (up *upload) data(c *client, b []byte) int {
-	n, done, err := up.scan.Scan(b, &c.f.limits)
+	n, err := up.advance(b, &c.f.limits)
 	if err != nil {
-		c.x.upload = nil
-		up.abort(c)
-		c.protocolError(err)
+		up.malformed(c, err)
 		return len(b)
 	}
 	if n > 0 {
 		up.take(c, c.conn.Own(b[:n]))
 	}
-	if done {
+	if up.args == 0 {
 		up.complete(c)
 		return n
 	}
@@ -105,6 +129,43 @@ func (up *upload) data(c *client, b []byte) int {
 		c.conn.ReadBulk(left)
 	}
 	return n
+}
+
+// advance finds how much of b belongs to the request. Nothing but bulks is let
+// through: a server that meets anything else closes the connection, which may
+// be a shared one.
+func (up *upload) advance(b []byte, lim *redisproto.Limits) (n int, err error) {
+	if up.total == 0 {
+		for n < len(b) && b[n] != '\n' {
+			n++
+		}
+		n++ // the count was parsed before
+	}
+	for up.args > 0 && n < len(b) {
+		if !up.inArg {
+			switch rest := b[n:]; {
+			case rest[0] != '$':
+				return n, &redisproto.ProtocolError{Reason: "expected '$'"}
+			case len(rest) == 1:
+				return n, nil
+			case rest[1] == '-':
+				return n, &redisproto.ProtocolError{Reason: "invalid bulk length"}
+			}
+			up.inArg = true
+		}
+		k, done, err := up.scan.Scan(b[n:], lim)
+		n += k
+		if err != nil || !done {
+			return n, err
+		}
+		up.argDone()
+	}
+	return n, nil
+}
+
+func (up *upload) argDone() {
+	up.inArg = false
+	up.args--
 }
 
 // Bulk takes a piece of the payload.
@@ -116,47 +177,64 @@ func (c *client) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
 	up := c.x.upload
 	up.scan.Skip(int64(p.Len()))
 	up.take(c, p)
-	if left > 0 {
+	if left > 0 || c.x.upload != up {
 		return
 	}
-	if _, done, err := up.scan.Scan(nil, &c.f.limits); err == nil && done {
+	if _, done, err := up.scan.Scan(nil, &c.f.limits); err != nil || !done {
+		return
+	}
+	if up.argDone(); up.args == 0 {
 		up.complete(c)
 	}
 }
 
-// take owns p.
+// take passes p on, or keeps it. It owns p.
 func (up *upload) take(c *client, p *netloop.Chunk) {
 	up.total += int64(p.Len())
+	if up.total > c.f.limits.MaxBulk+requestSlack && up.discard == "" {
+		up.refuse(c, errTooLarge)
+	}
 	switch {
-	case up.discard:
+	case up.discard != "":
 		c.w.loop.Free(p)
 	case up.u != nil:
 		up.u.conn.WriteChunk(p)
-		if up.u.conn.Buffered() > highWater {
-			c.conn.Pause()
-		}
 	default:
 		up.held.AppendChunk(p)
+		if up.held.Len() > uploadShared && !up.start(c) {
+			c.conn.Pause() // until the earlier requests are answered
+		}
+	}
+	if up.u != nil && up.u.conn.Full() && up.waiting == 0 {
+		up.waiting = c.w.loop.Now()
+		c.conn.Pause()
+		c.watch()
+	}
+}
+
+// resume goes on when the server has taken what was there.
+func (up *upload) resume(c *client) {
+	if up.waiting != 0 {
+		up.waiting = 0
+		c.conn.Resume()
 	}
 }
 
 // complete is called when the whole request is there.
 func (up *upload) complete(c *client) {
 	c.x.upload = nil
-	c.state &^= stateUploading
 	switch {
 	case up.u != nil:
 		s := c.ring.at(up.seq)
 		up.u.expect(pending{c: c, seq: up.seq, start: s.start, deadline: c.f.deadline(), shard: up.u.pool.stats})
 		c.giveBack(up.u, false)
 		c.state |= stateBarrier
-	case up.discard:
-		if !up.slot {
-			c.localError(nil, "ERR dragoman: request too large to be routed")
-		}
-	default:
+	case up.discard == "":
 		up.sendShared(c)
+	case !up.slot:
+		c.localError(nil, up.discard)
 	}
+	c.settle()
 }
 
 // sendShared sends a collected request over the shared connection.
@@ -178,25 +256,58 @@ func (up *upload) sendShared(c *client) {
 	c.fail(seq, reason)
 }
 
-// lost is called when the upload's connection has failed: the rest of the
-// payload is dropped.
-func (up *upload) lost(u *upstream) {
-	if up.u != u {
-		return
+// refuse answers the request with an error although it is not whole. The rest
+// of it is dropped, and the client's connection lives on.
+func (up *upload) refuse(c *client, reason string) {
+	up.discard = reason
+	up.release(c)
+	if up.slot {
+		c.fail(up.seq, reason)
+	} else if c.x != nil {
+		if t, ok := c.x.mode.(*tx); ok {
+			t.spoil()
+		}
 	}
-	c := u.owner
-	up.u, up.discard = nil, true
-	c.state &^= stateUploading
-	c.fail(up.seq, "ERR dragoman: "+u.pool.describe()+": "+u.broken)
-	c.conn.Resume()
+	up.resume(c)
 }
 
-// abort is called when the client goes away.
-func (up *upload) abort(c *client) {
+// lost is called when the upload's connection u has failed.
+func (up *upload) lost(c *client, u *upstream) {
+	if up.u == u {
+		up.refuse(c, "ERR dragoman: "+u.pool.describe()+": "+u.broken)
+	}
+}
+
+// overdue gives up an upload whose server does not take it.
+func (up *upload) overdue(now int64, limit time.Duration) bool {
+	return up.waiting != 0 && limit > 0 && now-up.waiting > int64(limit)
+}
+
+// malformed ends a client whose request turned out to be none.
+func (up *upload) malformed(c *client, err error) {
+	c.x.upload = nil
+	up.release(c)
+	if !up.slot {
+		c.protocolError(err)
+		return
+	}
+	c.state |= stateClosing
+	c.f.stats.protocolErrors++
+	if up.discard == "" {
+		c.fail(up.seq, "ERR "+err.Error())
+	}
+}
+
+// release gives back what the upload holds. A server never executes half a
+// request: it forgets it with the connection.
+func (up *upload) release(c *client) {
 	up.held.Free(c.w.loop)
-	if up.u != nil {
-		up.u.close()
+	if u := up.u; u != nil {
 		up.u = nil
+		u.close()
+		if c.x.exclusive == u {
+			c.x.exclusive = nil
+		}
 	}
 }
 
@@ -207,8 +318,9 @@ func (c *client) discardRequest(b []byte, cmd *redisproto.Command) int {
 		c.protocolError(errors.New("Protocol error: too big inline request")) //nolint:revive,staticcheck // Redis' words
 		return len(b)
 	}
-	up := &upload{discard: true}
+	up := newUpload(cmd)
 	c.extra().upload = up
 	c.x.partial = nil
+	up.refuse(c, errTooLarge)
 	return up.data(c, b)
 }

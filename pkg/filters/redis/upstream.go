@@ -31,19 +31,50 @@ type upstream struct {
 	shared         bool
 	returning      bool  // exclusive, goes back to the pool when the queue is empty
 	dirty          bool  // and is then closed instead
-	gone           bool  // no further requests; closes when the queue is empty
+	gone           bool  // no further requests; leaves service when the queue is empty
+	spare          bool  // gone, but good for another time
 	timeout        bool  // in the worker's list of connections with deadlines
+	unordered      bool  // the queue's deadlines do not rise
 	lastIn         int64 // when bytes arrived last
+	lastDeadline   int64 // of the last request
+	patience       int64 // ns without a byte that end a reply which has begun; 0: no limit
 }
 
 // Sizes at which replies and requests are no longer gathered.
 const (
 	bulkAt   = 32 << 10 // a bulk with so much missing is taken as owned chunks
 	piecesAt = 16 << 10 // a partial reply of so many bytes is passed on
+	occupyAt = 1 << 20  // a bulk with so much missing keeps others waiting noticeably
 )
+
+// occupied reports whether a request sent now would wait for a large reply of
+// somebody else, or for somebody who does not read his.
+func (u *upstream) occupied() bool {
+	return u.paused || (u.pieces && u.scan.BulkLeft() > occupyAt)
+}
+
+// waits reports whether c has a request here.
+func (u *upstream) waits(c *client) bool {
+	for i := range u.queue.len() {
+		if u.queue.at(i).c == c {
+			return true
+		}
+	}
+	return false
+}
 
 // replyLimits bounds what a Redis server may send.
 var replyLimits = redisproto.Limits{MaxInline: 1 << 20, MaxArgs: 1 << 30, MaxBulk: 1 << 30, MaxDepth: 64}
+
+// othersWait reports whether clients besides c have requests here.
+func (u *upstream) othersWait(c *client) bool {
+	for i := range u.queue.len() {
+		if f := u.queue.at(i); f.live() && f.c != c {
+			return true
+		}
+	}
+	return false
+}
 
 // send queues a request. The bytes are copied.
 func (u *upstream) send(frame []byte, p pending) {
@@ -53,7 +84,14 @@ func (u *upstream) send(frame []byte, p pending) {
 
 func (u *upstream) expect(p pending) {
 	u.queue.push(p)
-	if p.deadline != 0 && !u.timeout {
+	if p.deadline == 0 {
+		return
+	}
+	if p.deadline < u.lastDeadline {
+		u.unordered = true
+	}
+	u.lastDeadline = p.deadline
+	if !u.timeout {
 		u.timeout = true
 		u.pool.w.watchDeadlines(u)
 	}
@@ -66,7 +104,7 @@ func (u *upstream) Data(_ *netloop.Conn, b []byte) int {
 		return u.pipe.receive(b)
 	}
 	pos := 0
-	for pos < len(b) && !u.closed && !u.paused {
+	for pos < len(b) && !u.closed && !u.paused && !u.holdBack() {
 		if u.pieces {
 			n, more := u.scanPiece(b[pos:])
 			pos += n
@@ -96,6 +134,20 @@ func (u *upstream) Data(_ *netloop.Conn, b []byte) int {
 	return pos
 }
 
+// holdBack leaves the next reply unread if its client has too much to take
+// already.
+func (u *upstream) holdBack() bool {
+	if u.queue.len() == 0 {
+		return false
+	}
+	f := u.queue.front()
+	if f.c == nil || !f.c.congested(f.seq) {
+		return false
+	}
+	f.c.pauseUpstream(u)
+	return true
+}
+
 // startPieces decides whether an incomplete frame is large enough to be passed
 // on before it is whole.
 func (u *upstream) startPieces(b []byte) bool {
@@ -105,9 +157,18 @@ func (u *upstream) startPieces(b []byte) bool {
 			return false
 		}
 	}
+	if b[0] == '>' || u.queue.len() == 0 || u.queue.front().what == expectSetup {
+		u.fail("sent a large reply that nobody asked for")
+		return false
+	}
 	u.scan.Reset()
 	u.pieces, u.frame = true, 0
-	u.failed = b[0] == '-' || b[0] == '!'
+	u.failed = isError(b)
+	f := u.queue.front()
+	if f.deadline != 0 {
+		u.patience = f.deadline - f.start
+		f.deadline = 0 // it is coming
+	}
 	return true
 }
 
@@ -148,43 +209,34 @@ func (u *upstream) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
 // passOn gives a piece of the current reply to whom it belongs. It owns p.
 func (u *upstream) passOn(p *netloop.Chunk) {
 	u.frame += int64(p.Len())
-	w := u.pool.w
-	if u.queue.len() == 0 {
-		w.loop.Free(p)
-		return
-	}
 	f := u.queue.front()
-	f.deadline = 0 // it is coming
-	if f.c == nil || f.c.has(stateClosed) || f.what != expectReply {
-		w.loop.Free(p)
+	if !f.live() || f.what != expectReply {
+		u.pool.w.loop.Free(p)
 		return
 	}
-	if m := f.c.ring.at(f.seq).merge; m != nil {
-		m.add(f.part, p.Bytes())
-		w.loop.Free(p)
+	c := f.c
+	if c.ring.at(f.seq).merge != nil {
+		c.addPart(f.seq, f.part, p.Bytes())
+		u.pool.w.loop.Free(p)
 		return
 	}
-	f.c.piece(f.seq, p)
-	if f.c.overfull(f.seq) {
-		if u.shared {
-			u.pool.replace(u)
-		}
-		f.c.pauseUpstream(u)
+	c.piece(f.seq, p)
+	if c.overfull(f.seq) {
+		c.pauseUpstream(u)
 	}
 }
 
 func (u *upstream) endPieces() {
 	u.pieces = false
-	if u.queue.len() == 0 {
-		return
-	}
 	p := u.queue.pop()
-	c := p.c
-	if c != nil && !c.has(stateClosed) && p.what == expectReply {
-		if m := c.ring.at(p.seq).merge; m != nil {
-			m.done(c, p.seq, p.part)
+	if p.live() && p.what == expectReply {
+		if p.shard != nil {
+			p.shard.observe(u.pool.w.loop.Now()-p.start, u.failed)
+		}
+		if m := p.c.ring.at(p.seq).merge; m != nil {
+			m.done(p.c, p.seq, p.part)
 		} else {
-			c.pieceEnd(p.seq, u.frame, u.failed)
+			p.c.pieceEnd(p.seq, u.frame, u.failed)
 		}
 	}
 	u.afterReply()
@@ -192,8 +244,12 @@ func (u *upstream) endPieces() {
 
 // deliver hands one complete frame to whoever waits for it.
 func (u *upstream) deliver(frame []byte) {
-	if frame[0] == '>' || u.queue.len() == 0 {
+	if frame[0] == '>' {
 		return // out-of-band data that nobody subscribed to
+	}
+	if u.queue.len() == 0 {
+		u.unasked(frame)
+		return
 	}
 	p := u.queue.pop()
 	switch p.what {
@@ -201,28 +257,36 @@ func (u *upstream) deliver(frame []byte) {
 		u.deliverReply(&p, frame)
 	case expectSetup:
 		u.setupReply(frame)
-	case expectCall:
-		p.then(u, frame)
-	case expectIgnore:
+	case expectIgnore, expectOverdue:
 	}
 	if u.gone || !u.shared {
 		u.afterReply()
 	}
 }
 
-func (u *upstream) deliverReply(p *pending, frame []byte) {
-	c := p.c
-	if c == nil || c.has(stateClosed) {
+// unasked ends a connection on which replies and requests no longer match, or
+// whose server refuses a request before it has all of it.
+func (u *upstream) unasked(frame []byte) {
+	if isError(frame) {
+		u.fail(errorText(frame))
 		return
 	}
-	if (frame[0] == '-' || frame[0] == '!') && u.serverError(p, frame) {
+	u.fail("sent a reply that nobody asked for")
+}
+
+func (u *upstream) deliverReply(p *pending, frame []byte) {
+	if !p.live() {
+		return
+	}
+	c := p.c
+	if isError(frame) && u.serverError(p, frame) {
 		return
 	}
 	if p.shard != nil {
 		p.shard.observe(u.pool.w.loop.Now()-p.start, frame[0] == '-')
 	}
 	if m := c.ring.at(p.seq).merge; m != nil {
-		m.add(p.part, frame)
+		c.addPart(p.seq, p.part, frame)
 		m.done(c, p.seq, p.part)
 		return
 	}
@@ -231,7 +295,7 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 
 func (u *upstream) setupReply(frame []byte) {
 	u.setup--
-	if frame[0] == '-' || frame[0] == '!' {
+	if isError(frame) {
 		u.pool.cluster.Report(u.pool.key.endpoint, filters.ServerError)
 		u.fail("refused the proxy's set-up: " + errorText(frame))
 		return
@@ -265,8 +329,8 @@ func (u *upstream) Drained(*netloop.Conn) {
 		u.pipe.upstreamDrained()
 		return
 	}
-	if u.owner != nil && u.owner.x != nil && u.owner.x.upload != nil {
-		u.owner.conn.Resume()
+	if c := u.owner; c != nil && c.x != nil && c.x.upload != nil {
+		c.x.upload.resume(c)
 	}
 }
 
@@ -300,29 +364,19 @@ func (u *upstream) lost(err error) {
 	}
 	if u.pipe != nil {
 		u.pipe.upstreamClosed()
+	} else if u.pipeAfterSetup != nil {
+		u.pipeAfterSetup.refused("ERR dragoman: " + p.describe() + ": " + u.broken)
 	}
 	msg := "ERR dragoman: " + p.describe() + ": " + u.broken
-	partial := u.pieces
-	for u.queue.len() > 0 {
+	for partial := u.pieces; u.queue.len() > 0; partial = false {
 		f := u.queue.pop()
-		c := f.c
-		if c == nil || c.has(stateClosed) {
-			partial = false
-			if f.what == expectCall {
-				f.then(u, nil)
-			}
-			continue
+		switch {
+		case !f.live():
+		case partial && f.c.ring.at(f.seq).open:
+			f.c.drop() // half of a reply is out: there is no way to take it back
+		default:
+			f.c.failPart(f.seq, f.part, msg)
 		}
-		if f.what == expectCall {
-			f.then(u, nil)
-			continue
-		}
-		if partial && c.ring.at(f.seq).open {
-			c.drop() // half of a reply is out: there is no way to take it back
-		} else {
-			c.failPart(f.seq, f.part, msg)
-		}
-		partial = false
 	}
 	if u.owner != nil {
 		u.owner.lostExclusive(u)

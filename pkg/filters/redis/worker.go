@@ -23,11 +23,12 @@ type worker struct {
 	filters   map[*Filter]*localFilter
 	listeners map[string]*listenerStats
 
-	deadlines []*upstream // connections with a request that can time out
-	spare     []*upstream // the other half of a double buffer
-	ticking   bool
-	stuck     []*client
-	sweeping  bool
+	deadlines  []*upstream // connections with a request that can time out
+	spare      []*upstream // the other half of a double buffer
+	ticking    bool
+	stuck      []*client // clients that something is held up for
+	stuckSpare []*client // the other half of a double buffer
+	sweeping   bool
 
 	// scratch
 	cmd    redisproto.Command
@@ -100,11 +101,6 @@ func (w *worker) watchDeadlines(u *upstream) {
 	w.startTicking()
 }
 
-func (w *worker) watchStuck(c *client) {
-	w.stuck = append(w.stuck, c)
-	w.startTicking()
-}
-
 func (w *worker) startTicking() {
 	if !w.ticking {
 		w.ticking = true
@@ -139,35 +135,50 @@ func (w *worker) onTick() {
 // expire answers the requests whose time is over. Their replies are dropped
 // when they come; a connection on which nothing comes at all is given up.
 func (u *upstream) expire(now int64) {
-	overdue := false
-	for i := 0; i < u.queue.len(); i++ {
+	overdue := 0
+	for i := 0; i < u.queue.len() && !u.closed; i++ {
 		p := u.queue.at(i)
 		if p.deadline == 0 {
 			continue
 		}
 		if p.deadline > now {
+			if u.unordered {
+				continue
+			}
 			break
 		}
-		overdue = true
+		p.deadline = 0
+		overdue++
 		if p.what == expectSetup {
 			u.pool.cluster.Report(u.pool.key.endpoint, filters.RequestTimeout)
 			u.fail("did not complete the connection's set-up in time")
 			return
 		}
-		if c := p.c; c != nil {
-			seq, part := p.seq, p.part
-			p.c = nil
-			if !c.has(stateClosed) {
-				u.pool.stats.timeouts++
-				c.failPart(seq, part, "ERR dragoman: "+u.pool.describe()+" did not answer in time")
-			}
+		c, live := p.c, p.live()
+		p.c, p.what = nil, expectOverdue
+		if live {
+			u.pool.stats.timeouts++
+			c.failPart(p.seq, p.part, "ERR dragoman: "+u.pool.describe()+" did not answer in time")
 		}
 	}
-	if !overdue || u.closed {
+	if u.closed || u.paused { // it is not the server that is late
 		return
 	}
-	u.pool.cluster.Report(u.pool.key.endpoint, filters.RequestTimeout)
-	if f := u.queue.front(); f.c == nil && now-u.lastIn > int64(silence) && now-f.start > int64(silence) {
+	if overdue > 0 {
+		u.pool.cluster.Report(u.pool.key.endpoint, filters.RequestTimeout)
+	}
+	u.giveUp(now)
+}
+
+// giveUp closes a connection that has gone silent.
+func (u *upstream) giveUp(now int64) {
+	quiet := now - u.lastIn
+	switch f := u.queue.front(); {
+	case u.pieces:
+		if u.patience > 0 && quiet > max(u.patience, int64(silence)) {
+			u.fail("stopped in the middle of a reply")
+		}
+	case f.what == expectOverdue && quiet > int64(silence) && now-f.start > int64(silence):
 		u.fail("does not answer")
 	}
 }
@@ -176,23 +187,51 @@ func (u *upstream) expire(now int64) {
 // reply is missing before it is given up.
 const silence = 2 * time.Second
 
-// expireStuck closes clients that do not read what they asked for.
-func (w *worker) expireStuck(now int64) {
-	kept := w.stuck[:0]
-	for _, c := range w.stuck {
-		if c.has(stateClosed) || c.x.stuckSince == 0 {
-			continue
-		}
-		if now-c.x.stuckSince > c.f.slowClient(c.x.paused) {
-			c.f.stats.slowClients++
-			w.b.log.Warn("closing a client that does not read its replies", "listener", c.f.name, "client", c.conn.RemoteAddr())
-			c.drop()
-			continue
-		}
-		kept = append(kept, c)
+// watch has the worker look after a client that something is held up for.
+func (c *client) watch() {
+	if x := c.extra(); !x.watched {
+		x.watched = true
+		c.w.stuck = append(c.w.stuck, c)
+		c.w.startTicking()
 	}
-	clear(w.stuck[len(kept):])
-	w.stuck = kept
+}
+
+// expireStuck looks after clients that do not read what they asked for, and
+// uploads that servers do not take.
+func (w *worker) expireStuck(now int64) {
+	list := w.stuck
+	w.stuck = w.stuckSpare[:0]
+	for _, c := range list {
+		c.x.watched = false
+		if !c.has(stateClosed) && c.heldUp(now) {
+			c.watch()
+		}
+	}
+	clear(list)
+	w.stuckSpare = list
+}
+
+// heldUp ends what has been held up for too long. It returns false when
+// nothing is held up any more.
+func (c *client) heldUp(now int64) bool {
+	x := c.x
+	if up := x.upload; up != nil && up.overdue(now, c.f.cfg.OpTimeout) {
+		up.u.fail("does not take the request in time")
+	}
+	switch {
+	case x.stuckSince != 0:
+		if now-x.stuckSince > c.f.slowClient(c) {
+			c.f.stats.slowClients++
+			c.w.b.log.Warn("closing a client that does not read its replies", "listener", c.f.name, "client", c.conn.RemoteAddr())
+			c.drop()
+			return false
+		}
+		return true
+	case len(x.paused) > 0:
+		c.raiseLimit(now)
+		return true
+	}
+	return x.upload != nil && x.upload.waiting != 0
 }
 
 const sweepEvery = time.Second
