@@ -92,6 +92,8 @@ func (c *cluster) refreshed(err error) {
 	if err != nil {
 		c.stats.refreshFailures.Add(1)
 		c.failed(err)
+	} else {
+		c.succeeded()
 	}
 	c.settle()
 }

@@ -47,7 +47,7 @@ func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, s
 		search:    make(chan struct{}, 1),
 		settled:   make(chan struct{}),
 		members:   make(map[memberKey]*member),
-		spare:     make(map[memberKey]*member),
+		spare:     make(map[memberKey]spare),
 		primaries: make(map[string]*member),
 	}
 	if spec.TLS != nil {

@@ -55,14 +55,22 @@ type cluster struct {
 	layout      layout
 	places      [][]placed
 	members     map[memberKey]*member
-	spare       map[memberKey]*member // of the cluster before, until the first layout
-	primaries   map[string]*member    // by shard, where roles are probed
+	spare       map[memberKey]spare // members that are in no layout at present
+	primaries   map[string]*member  // by shard, where roles are probed
 	ring        *keyed
 	ringChanged bool
 	version     uint64
 	lastError   string // of the discovery
 	closed      bool
 	cancel      context.CancelFunc
+}
+
+// spare is a member that a layout no longer has, or not yet: it may come back,
+// as a node does that changes from primary to replica, and shall find its
+// connections and what was learnt of it.
+type spare struct {
+	m     *member
+	since time.Time
 }
 
 // Name implements filters.Cluster.
@@ -163,7 +171,7 @@ func (c *cluster) inherit(before *cluster) {
 	before.mu.Lock()
 	for key, m := range before.members {
 		m.retain(c, c.settingsFor(key, m.ep.TLS))
-		c.spare[key] = m
+		c.spare[key] = spare{m, time.Now()}
 	}
 	maps.Copy(c.primaries, before.primaries)
 	c.version = before.version
@@ -187,6 +195,8 @@ func (c *cluster) tend(ctx context.Context) {
 	look := c.look
 	pause := time.NewTimer(interval)
 	defer pause.Stop()
+	sweep := time.NewTicker(c.env.timing.linger / 2)
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -203,6 +213,24 @@ func (c *cluster) tend(ctx context.Context) {
 			pause.Reset(interval)
 		case <-pause.C:
 			look = c.look
+		case now := <-sweep.C:
+			c.dropSpare(now)
+		}
+	}
+}
+
+// dropSpare lets go of members that did not come back in time. Before the first
+// layout there is nothing better than those of the cluster before.
+func (c *cluster) dropSpare(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.members) == 0 {
+		return
+	}
+	for key, s := range c.spare {
+		if now.Sub(s.since) >= c.env.timing.linger {
+			s.m.release(c)
+			delete(c.spare, key)
 		}
 	}
 }
@@ -241,23 +269,16 @@ func (c *cluster) publish(l layout) {
 	}
 	for key, m := range c.members {
 		if members[key] != m {
-			m.release(c)
-		}
-	}
-	for key, m := range c.spare {
-		if members[key] != m {
-			m.release(c)
+			c.spare[key] = spare{m, time.Now()}
 		}
 	}
 	c.ringChanged = c.ringChanged || !sameRing(c.layout.shards, l.shards)
 	c.layout, c.members, c.places = l, members, places
-	clear(c.spare)
 	index := make(map[*filters.Endpoint]*member, len(members))
 	for _, m := range members {
 		index[m.ep] = m
 	}
 	c.index.Store(&index)
-	c.lastError = ""
 	c.rebuildLocked()
 }
 
@@ -273,8 +294,9 @@ func (c *cluster) memberLocked(key memberKey) *member {
 	if m, ok := c.members[key]; ok {
 		return m
 	}
-	if m, ok := c.spare[key]; ok {
-		return m
+	if s, ok := c.spare[key]; ok {
+		delete(c.spare, key)
+		return s.m
 	}
 	m := newMember(key, c.tlsConfig(key))
 	m.retain(c, c.settingsFor(key, m.ep.TLS))
@@ -293,6 +315,13 @@ func (c *cluster) failed(err error) {
 		c.lastError = text
 		c.log.Warn("discovery failed", "error", err)
 	}
+}
+
+// succeeded says that the discovery has nothing to complain of.
+func (c *cluster) succeeded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastError = ""
 }
 
 // settle says that all is there that can be had now.
@@ -349,7 +378,8 @@ func (c *cluster) close() {
 	for _, m := range c.members {
 		m.release(c)
 	}
-	for _, m := range c.spare {
-		m.release(c)
+	for _, s := range c.spare {
+		s.m.release(c)
 	}
+	clear(c.spare)
 }

@@ -90,6 +90,7 @@ func (d *dns) follow(ctx context.Context, h *hostState) {
 			d.c.failed(err)
 		} else {
 			failures = 0
+			d.c.succeeded()
 		}
 		d.take(h.name, addrs, first)
 		if !pause(ctx, d.pause(failures), h.wake) {

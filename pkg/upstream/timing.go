@@ -17,6 +17,7 @@ type timing struct {
 	hedge       time.Duration // a silent server is passed over after so long
 	random      func() float64
 	minimalHold time.Duration // first ejection by the implicit policy
+	linger      time.Duration // an endpoint that left the topology is remembered so long
 }
 
 func defaultTiming() timing {
@@ -31,6 +32,7 @@ func defaultTiming() timing {
 		hedge:       250 * time.Millisecond,
 		random:      rand.Float64,
 		minimalHold: 250 * time.Millisecond,
+		linger:      30 * time.Second,
 	}
 }
 

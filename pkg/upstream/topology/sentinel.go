@@ -42,31 +42,40 @@ func ParseMaster(v redisproto.Value) (n Node, epoch int64, err error) {
 	return Node{Host: host, Port: port}, epoch, nil
 }
 
-// ParseReplicas reads the reply to SENTINEL REPLICAS. Those that the Sentinel
-// holds to be down are left out: it remembers them for ever.
-func ParseReplicas(v redisproto.Value) ([]Node, error) {
+// ParseReplicas reads the reply to SENTINEL REPLICAS. Left out are those that the
+// Sentinel holds to be down, which it remembers for ever, and those that still
+// take themselves for primaries: an old one that came back holds stale data until
+// it is converted. Not settled means that a replica of the list, or left out of
+// it, is likely to change soon.
+func ParseReplicas(v redisproto.Value) (nodes []Node, settled bool, err error) {
 	if v.Kind != '*' {
-		return nil, malformed("SENTINEL REPLICAS", &v)
+		return nil, false, malformed("SENTINEL REPLICAS", &v)
 	}
-	var nodes []Node
+	settled = true
 	for i := range v.Elems {
 		m := fields(&v.Elems[i])
 		port, err := strconv.Atoi(text(m, "port"))
-		host := text(m, "ip")
+		host, flags := text(m, "ip"), text(m, "flags")
 		if err != nil || host == "" {
-			return nil, malformed("replica", &v.Elems[i])
+			return nil, false, malformed("replica", &v.Elems[i])
 		}
-		if validPort(int64(port)) && !isDown(text(m, "flags")) {
+		if !validPort(int64(port)) || hasFlag(flags, "s_down") || hasFlag(flags, "o_down") {
+			continue
+		}
+		converted := text(m, "role-reported") != "master"
+		if !converted || hasFlag(flags, "disconnected") {
+			settled = false
+		}
+		if converted {
 			nodes = append(nodes, Node{Host: host, Port: port})
 		}
 	}
-	return nodes, nil
+	return nodes, settled, nil
 }
 
-func isDown(flags string) bool {
+func hasFlag(flags, want string) bool {
 	for f := range strings.SplitSeq(flags, ",") {
-		switch f {
-		case "s_down", "o_down", "disconnected":
+		if f == want {
 			return true
 		}
 	}

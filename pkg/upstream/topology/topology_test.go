@@ -168,13 +168,20 @@ func TestSentinelReplies(t *testing.T) {
 	if _, err := topology.ParseMasterAddr(reply(t, nil)); !errors.Is(err, topology.ErrUnknownMaster) {
 		t.Errorf("ParseMasterAddr of null: %v", err)
 	}
-	got, err := topology.ParseReplicas(reply(t, list{
-		list{"name", "x", "ip", "10.0.0.2", "port", "6379", "flags", "slave"},
-		list{"name", "y", "ip", "10.0.0.3", "port", "6379", "flags", "s_down,slave"},
-		list{"name", "z", "ip", "10.0.0.4", "port", "6379", "flags", "slave,disconnected"},
+	replica := func(host, flags, role string) list {
+		return list{"name", "x", "ip", host, "port", "6379", "flags", flags, "role-reported", role}
+	}
+	got, settled, err := topology.ParseReplicas(reply(t, list{
+		replica("10.0.0.2", "slave", "slave"), replica("10.0.0.3", "s_down,slave", "slave"),
 	}))
-	if diff := cmp.Diff([]topology.Node{{Host: "10.0.0.2", Port: 6379}}, got); diff != "" || err != nil {
-		t.Errorf("ParseReplicas: %v, -want +got:\n%s", err, diff)
+	if diff := cmp.Diff([]topology.Node{{Host: "10.0.0.2", Port: 6379}}, got); diff != "" || !settled || err != nil {
+		t.Errorf("ParseReplicas: %v, %v, -want +got:\n%s", settled, err, diff)
+	}
+	got, settled, err = topology.ParseReplicas(reply(t, list{
+		replica("10.0.0.4", "slave,disconnected", "slave"), replica("10.0.0.5", "slave", "master"),
+	}))
+	if diff := cmp.Diff([]topology.Node{{Host: "10.0.0.4", Port: 6379}}, got); diff != "" || settled || err != nil {
+		t.Errorf("ParseReplicas in a failover: %v, %v, -want +got:\n%s", settled, err, diff)
 	}
 	n, epoch, err := topology.ParseMaster(reply(t, list{"name", "m", "ip", "10.0.0.1", "port", "6379", "config-epoch", "7"}))
 	if want := (topology.Node{Host: "10.0.0.1", Port: 6379}); err != nil || n != want || epoch != 7 {
@@ -207,7 +214,7 @@ func FuzzParse(f *testing.F) {
 		_, _ = topology.ParseShards(v, "seed", true)
 		_, _ = topology.ParseRole(v)
 		_, _ = topology.ParseMasterAddr(v)
-		_, _ = topology.ParseReplicas(v)
+		_, _, _ = topology.ParseReplicas(v)
 		_, _, _ = topology.ParseMaster(v)
 		_, _, _ = topology.ParseMessage(v)
 		shards, err := topology.ParseSlots(v, "seed")
