@@ -158,37 +158,50 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	if !settled || !all {
 		s.setMoving(true)
 	}
-	next = slices.DeleteFunc(slices.Clone(next), func(t target) bool { return t.role == filters.RoleReplica })
-	for _, t := range checked {
-		if t.address != primary.address {
-			next = append(next, t)
-		}
-	}
-	s.update(i, next)
+	s.update(i, merge(next, checked))
 	return unverified
 }
 
 // withPrimary puts the primary in place of the one that is known, if it says
-// that it is one. One that merely does not answer stays if it is known: it may
-// be dead with nobody to take its place yet.
+// that it is one. Else what is known stays: a dead primary that nobody has
+// replaced, or the old one until the new one can be verified.
 func (s *sentinel) withPrimary(ctx context.Context, known []target, primary target) ([]target, error) {
 	role, err := s.role(ctx, primary)
 	if err == nil && !role.Primary {
 		err = ErrNotPrimary
 	}
+	if err != nil && !errors.Is(err, ErrNotPrimary) {
+		return known, fmt.Errorf("verifying %s: %w", primary.address, err)
+	}
 	var next []target
+	if err == nil {
+		next = append(next, primary)
+	}
 	for _, t := range known {
-		switch {
-		case t.address != primary.address && t.role == filters.RoleReplica:
-			next = append(next, t)
-		case t.address == primary.address && err != nil && !errors.Is(err, ErrNotPrimary):
+		if t.address != primary.address && (t.role == filters.RoleReplica || err != nil) {
 			next = append(next, t)
 		}
 	}
 	if err != nil {
 		return next, fmt.Errorf("verifying %s: %w", primary.address, err)
 	}
-	return append([]target{primary}, next...), nil
+	return next, nil
+}
+
+// merge puts the replicas in place of those that are known. One that is known as
+// the primary and says that it is a replica, is one.
+func merge(known, replicas []target) []target {
+	isReplica := make(map[string]bool)
+	for _, t := range replicas {
+		isReplica[t.address] = true
+	}
+	var next []target
+	for _, t := range known {
+		if t.role == filters.RolePrimary && !isReplica[t.address] {
+			next = append(next, t)
+		}
+	}
+	return append(next, replicas...)
 }
 
 // checkReplicas keeps the nodes that say that they are replicas, and those that
