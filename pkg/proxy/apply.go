@@ -113,7 +113,7 @@ func (p *Proxy) change(
 			return nil, ctx.Err()
 		}
 		// Names may resolve later; until then their keys get errors.
-		p.log.Warn("going on before every cluster is ready", "error", err, "waited", p.opts.WarmTimeout)
+		p.log.Warn("going on before every cluster is ready", "error", err, "waited", p.opts.WarmTimeout.String())
 	}
 	if err := change.Bind(); err != nil {
 		return nil, err

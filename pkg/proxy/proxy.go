@@ -150,6 +150,7 @@ func (p *Proxy) serve(ctx context.Context) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go p.watcher.Run(watching)
+	releaseStartup(p.log)
 	p.follow(ctx)
 	cancel()
 	p.drain(ctx)
@@ -171,7 +172,7 @@ func (p *Proxy) follow(ctx context.Context) {
 }
 
 func (p *Proxy) drain(ctx context.Context) {
-	p.log.Info("draining", "timeout", p.opts.DrainTimeout)
+	p.log.Info("draining", "timeout", p.opts.DrainTimeout.String())
 	p.state.drain()
 	p.listeners.StopAccepting()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.DrainTimeout)

@@ -86,7 +86,7 @@ func newConfigMetrics(s *state) *configMetrics {
 		state:      s,
 		reloads:    desc("reloads_total", "Attempts to take a configuration."),
 		failures:   desc("reload_failures_total", "Attempts that were refused."),
-		successful: desc("last_reload_successful", "1 if the last attempt was accepted."),
+		successful: desc("last_reload_successful", "Whether the last attempt was accepted (1) or refused (0)."),
 		accepted:   desc("last_accepted_timestamp_seconds", "When the running configuration was accepted."),
 		info:       desc("info", "Version of the running configuration.", "version"),
 	}
