@@ -80,7 +80,7 @@ func handleBlocking(c *client, r *request) bool {
 	}
 	u, reason := p.take(c)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		c.localError(r, "ERR dragoman: "+p.describe()+reason)
 		return true
 	}
 	seq, s := c.open(r)
@@ -154,7 +154,7 @@ func handleWait(c *client, r *request) bool {
 		}
 		u, reason := p.take(c)
 		if u == nil {
-			c.failPart(seq, part, "ERR dragoman: "+p.describe()+" "+reason)
+			c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
 			continue
 		}
 		u.send(requestPing, pending{what: expectIgnore, start: start})
@@ -237,7 +237,7 @@ func (c *client) trySelect(r *request, db int32) bool {
 	}
 	u, reason := p.take(c)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		c.localError(r, "ERR dragoman: "+p.describe()+reason)
 		return true
 	}
 	seq, s := c.open(r)

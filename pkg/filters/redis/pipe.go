@@ -26,7 +26,7 @@ func handlePipe(c *client, r *request) bool {
 	}
 	u, reason := p.take(c)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+" "+reason)
+		c.localError(r, "ERR dragoman: "+p.describe()+reason)
 		return true
 	}
 	pp := &pipe{c: c, u: u}

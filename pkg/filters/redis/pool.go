@@ -51,6 +51,23 @@ func newPool(w *worker, key poolKey, cluster filters.Cluster, opts *filters.Upst
 	}
 }
 
+// configure takes over changed options. Shared connections above their number
+// finish what they have.
+func (p *pool) configure(opts *filters.UpstreamOptions) {
+	p.opts = opts
+	n := max(1, opts.ConnectionsPerEndpoint)
+	for i := n; i < len(p.shared); i++ {
+		if u := p.shared[i]; u != nil {
+			p.replace(u)
+			u.afterReply()
+		}
+	}
+	for len(p.shared) < n {
+		p.shared = append(p.shared, nil)
+	}
+	p.shared = p.shared[:n]
+}
+
 // describe names the endpoint for people.
 func (p *pool) describe() string {
 	e := p.key.endpoint
@@ -65,7 +82,8 @@ func (p *pool) describe() string {
 }
 
 // get returns the shared connection for c. The same client always gets the
-// same one, so that its requests stay in order. A reason says why there is none.
+// same one, so that its requests stay in order. A reason, to be put behind the
+// endpoint's description, says why there is none.
 func (p *pool) get(c *client) (*upstream, string) {
 	i := 0
 	if len(p.shared) > 1 {
@@ -81,13 +99,13 @@ func (p *pool) get(c *client) (*upstream, string) {
 		u.shared = true
 		p.shared[i] = u
 	case !u.up && p.backoff > 0 && u.queue.len() > u.setup:
-		return nil, p.lastError // one request is enough to find out
+		return nil, p.why() // one request is enough to find out
 	case u.occupied():
 		u = p.relieve(i, c)
 	}
 	if limit := p.opts.MaxPendingRequests; limit > 0 && u.queue.len() >= limit {
 		p.stats.overflows++
-		return nil, "has too many requests outstanding (" + strconv.Itoa(limit) + ")"
+		return nil, " has too many requests outstanding (" + strconv.Itoa(limit) + ")"
 	}
 	return u, ""
 }
@@ -153,17 +171,17 @@ func (p *pool) giveBack(u *upstream) {
 func (p *pool) dial() (*upstream, string) {
 	now := p.w.loop.Now()
 	if now < p.downUntil {
-		return nil, p.lastError
+		return nil, p.why()
 	}
 	if p.full() {
 		p.stats.overflows++
-		return nil, "has too many connections (" + strconv.Itoa(p.opts.MaxConnections) + ")"
+		return nil, " has too many connections (" + strconv.Itoa(p.opts.MaxConnections) + ")"
 	}
 	u := &upstream{pool: p, lastIn: now}
 	setup, err := p.setup(u)
 	if err != nil {
 		p.connectFailed(err.Error())
-		return nil, p.lastError
+		return nil, p.why()
 	}
 	p.open++
 	p.stats.connects++

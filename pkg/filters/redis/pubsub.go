@@ -181,7 +181,7 @@ func (s *subscriptions) linksFor(kind int, name, verb string) ([]*subscriber, st
 		}
 		l, reason := s.link(p)
 		if l == nil {
-			return nil, "ERR dragoman: " + verb + ": " + p.describe() + " " + reason
+			return nil, "ERR dragoman: " + verb + ": " + p.describe() + reason
 		}
 		links = append(links, l)
 	}
@@ -196,10 +196,10 @@ func (s *subscriptions) link(p *pool) (*subscriber, string) {
 	setup := &upstream{pool: p}
 	hello, err := p.setup(setup)
 	if err != nil {
-		return nil, err.Error()
+		return nil, ": " + err.Error()
 	}
 	if now := p.w.loop.Now(); now < p.downUntil {
-		return nil, p.lastError
+		return nil, p.why()
 	}
 	e := p.key.endpoint
 	l.setup = setup.setup

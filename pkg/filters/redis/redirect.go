@@ -48,7 +48,7 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	key := poolKey{endpoint: e, db: u.pool.key.db, resp: u.pool.key.resp}
 	to, reason := w.pool(key, u.pool.cluster, u.pool.opts).get(p.c)
 	if to == nil {
-		p.c.failPart(p.seq, p.part, "ERR dragoman: redirected to "+addr+", which "+reason)
+		p.c.failPart(p.seq, p.part, "ERR dragoman: redirected to "+addr+reason)
 		return true
 	}
 	p.c.f.stats.redirections++

@@ -216,7 +216,7 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 	}
 	u, reason := p.get(c)
 	if u == nil {
-		c.failPart(seq, part, "ERR dragoman: "+p.describe()+" "+reason)
+		c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
 		return
 	}
 	item := pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: p.stats}

@@ -230,7 +230,7 @@ func (t *tx) pin(c *client, to target) string {
 	}
 	u, reason := p.take(c)
 	if u == nil {
-		return "ERR dragoman: " + p.describe() + " " + reason
+		return "ERR dragoman: " + p.describe() + reason
 	}
 	t.u, t.shard = u, p.key.endpoint
 	c.extra().exclusive = u

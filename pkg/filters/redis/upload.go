@@ -97,7 +97,7 @@ func (up *upload) start(c *client) bool {
 	if p != nil {
 		var why string
 		if up.u, why = p.take(c); up.u == nil {
-			reason = "ERR dragoman: " + p.describe() + " " + why
+			reason = "ERR dragoman: " + p.describe() + why
 		}
 	}
 	seq, _ := c.open(&request{command: up.command})
@@ -250,7 +250,7 @@ func (up *upload) sendShared(c *client) {
 			u.expect(pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats})
 			return
 		}
-		reason = "ERR dragoman: " + p.describe() + " " + why
+		reason = "ERR dragoman: " + p.describe() + why
 	}
 	up.held.Free(c.w.loop)
 	c.fail(seq, reason)

@@ -64,7 +64,9 @@ func (w *worker) pool(key poolKey, cluster filters.Cluster, opts *filters.Upstre
 		}
 		w.recent[i] = p
 	}
-	p.opts = opts
+	if p.opts != opts {
+		p.configure(opts)
+	}
 	p.lastUsed = w.loop.Now()
 	w.sweepLater()
 	return p
@@ -220,7 +222,7 @@ func (c *client) heldUp(now int64) bool {
 	}
 	switch {
 	case x.stuckSince != 0:
-		if now-x.stuckSince > c.f.slowClient(c) {
+		if c.tooSlow(now) {
 			c.f.stats.slowClients++
 			c.w.b.log.Warn("closing a client that does not read its replies", "listener", c.f.name, "client", c.conn.RemoteAddr())
 			c.drop()
@@ -228,8 +230,12 @@ func (c *client) heldUp(now int64) bool {
 		}
 		return true
 	case len(x.paused) > 0:
-		c.raiseLimit(now)
-		return true
+		if c.crowds(now) {
+			c.abandonHeld()
+		} else {
+			c.raiseLimit(now)
+		}
+		return len(x.paused) > 0
 	}
 	return x.upload != nil && x.upload.waiting != 0
 }
