@@ -55,6 +55,7 @@ type extra struct {
 	stuckSince                int64 // when output last rose above the high-water mark; 0: it is not
 	pausedAt                  int64 // when the first of paused was
 	heldLimit                 int   // 0: the default
+	lastOutput                int   // bytes buffered at the last tick
 	watched                   bool  // in the worker's list of clients that are held up
 	created                   int64
 	noTouch                   bool

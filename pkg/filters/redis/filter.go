@@ -323,26 +323,6 @@ func (f *localFilter) sameClusters(other *localFilter) bool {
 	return slices.Equal(f.clusters(), other.clusters())
 }
 
-// slowClient is how long a client may leave its replies unread, in ns: less
-// if others wait behind them.
-func (f *localFilter) slowClient(c *client) int64 {
-	limit := f.cfg.Limits.SlowClientTimeout
-	if limit <= 0 {
-		limit = defaultSlowClient
-	}
-	for _, u := range c.x.paused {
-		if u.shared && u.othersWait(c) {
-			limit = min(limit, crowdedSlowClient)
-		}
-	}
-	return int64(limit)
-}
-
-const (
-	defaultSlowClient = 30 * time.Second
-	crowdedSlowClient = time.Second
-)
-
 // markEndpoints adds the endpoints that the filter's clusters have now.
 func (f *localFilter) markEndpoints(current map[*filters.Endpoint]bool) {
 	for _, cl := range f.clusters() {

@@ -241,28 +241,89 @@ func (c *client) resumeUpstreams() {
 	if len(x.paused) == 0 || (!c.has(stateClosed) && (c.conn.Full() || c.held > c.heldLimit()/2)) {
 		return
 	}
-	paused := x.paused
-	x.paused = nil
+	c.releaseUpstreams()
+}
+
+// releaseUpstreams goes on reading in any case.
+func (c *client) releaseUpstreams() {
+	paused := c.x.paused
+	c.x.paused = nil
 	for _, u := range paused {
 		u.paused = false
 		u.lastIn = c.w.loop.Now()
-		if !u.closed {
+		switch {
+		case u.closed:
+		case c.has(stateClosed) && !u.othersWait(c):
+			u.close() // rather than to read for nobody
+		default:
 			u.conn.Resume()
 		}
 	}
 }
 
-// heldPatience is how long a client waits before it may hold more.
-const heldPatience = 200 * time.Millisecond
+const (
+	// defaultSlowClient is how long a client may not read at all.
+	defaultSlowClient = 30 * time.Second
+	// crowdedSlowClient is how long it may keep others from their replies.
+	crowdedSlowClient = time.Second
+	// heldPatience is how long a client waits before it may hold more.
+	heldPatience = 200 * time.Millisecond
+)
+
+// tooSlow reports whether a client whose output is above the high-water mark
+// has to be closed.
+func (c *client) tooSlow(now int64) bool {
+	x := c.x
+	if n := c.conn.Buffered(); n != x.lastOutput {
+		if n < x.lastOutput { // it reads
+			x.stuckSince = now
+		}
+		x.lastOutput = n
+	}
+	limit := c.f.cfg.Limits.SlowClientTimeout
+	if limit <= 0 {
+		limit = defaultSlowClient
+	}
+	return now-x.stuckSince > int64(limit) || c.crowds(now)
+}
+
+// crowds reports whether others have waited for too long behind replies that
+// are held back for this client.
+func (c *client) crowds(now int64) bool {
+	if len(c.x.paused) == 0 || now-c.x.pausedAt < int64(crowdedSlowClient) {
+		return false
+	}
+	for _, u := range c.x.paused {
+		if u.shared && u.othersWait(c) {
+			return true
+		}
+	}
+	return false
+}
 
 // raiseLimit lets a client hold more. It has read all that it could be given,
 // but the reply that the others wait for does not come; perhaps it is stuck
 // behind a reply that is held back for another such client.
 func (c *client) raiseLimit(now int64) {
 	x := c.x
-	if now-x.pausedAt < int64(heldPatience) || c.held > maxGather {
+	if now-x.pausedAt < int64(heldPatience) || c.heldLimit() >= maxGather {
 		return
 	}
-	x.heldLimit = min(2*c.heldLimit(), 2*maxGather)
+	x.heldLimit = 2 * c.heldLimit()
+	x.pausedAt = now
 	c.resumeUpstreams()
+}
+
+// abandonHeld answers what this client still expects on its paused connections
+// with an error, since the reply before it does not come and others wait.
+func (c *client) abandonHeld() {
+	for _, u := range c.x.paused {
+		for i := 0; i < u.queue.len() && !c.has(stateClosed); i++ {
+			if f := u.queue.at(i); f.c == c && f.seq != c.ring.head {
+				f.c, f.what = nil, expectOverdue
+				c.failPart(f.seq, f.part, "ERR dragoman: too many replies wait for an earlier one")
+			}
+		}
+	}
+	c.releaseUpstreams()
 }
