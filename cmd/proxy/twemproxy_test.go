@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+func TestFace(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff([]string{"twemproxy", "-c", "x"}, face([]string{"/usr/sbin/nutcracker", "-c", "x"})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"run"}, face([]string{"proxy", "run"})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNutcrackerFlags(t *testing.T) {
+	t.Parallel()
+	good := write(t, "good.yml", "a:\n  listen: 127.0.0.1:1\n  redis: true\n  servers:\n  - 127.0.0.1:6379:1\n")
+	bad := write(t, "bad.yml", "a:\n  listen: 127.0.0.1:1\n  redis: perhaps\n  colour: blue\n  servers:\n  - 127.0.0.1:6379\n")
+	memcached := write(t, "memcached.yml", "a:\n  listen: 127.0.0.1:1\n  servers:\n  - 127.0.0.1:11211:1\n")
+	cases := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-h"}, 0, "-c, --conf-file=S"},
+		{[]string{"-?"}, 0, "-c, --conf-file=S"},
+		{[]string{"-V"}, 0, "This is nutcracker-0.5.0"},
+		{[]string{"-D"}, 0, "server_timedout"},
+		{[]string{"-d"}, 64, "daemon"},
+		{[]string{"-x"}, 64, "unknown shorthand flag"},
+		{[]string{"-s", "0"}, 64, "not a valid port"},
+		{[]string{"-s", "many"}, 64, "many"},
+		{[]string{"-m", "1"}, 64, "mbuf chunk size must be between 512 and 16777216 bytes"},
+		{[]string{"-t", "-c", good}, 0, "syntax is ok"},
+		{[]string{"--test-conf", "--conf-file=" + good}, 0, "syntax is ok"},
+		{[]string{"-t", "-c", bad}, 64, "bad.yml:3: a.redis: is not \"true\" or \"false\"\nproxy: " + bad + ":4: a.colour: is unknown\nproxy: " + bad + ":6: a.servers"},
+		{[]string{"-t", "-c", memcached}, 64, "is a memcached pool"},
+		{[]string{"-t", "-c", "/nonexistent.yml"}, 64, "/nonexistent.yml"},
+		{[]string{"-c", bad}, 64, "a.colour: is unknown"},
+	}
+	for _, tc := range cases {
+		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
+			t.Parallel()
+			code, out, errs := finish(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, append([]string{"twemproxy"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(out+errs, tc.want) {
+				t.Errorf("exit code %d, want %d with %q in\n%s%s", code, tc.code, tc.want, out, errs)
+			}
+		})
+	}
+}
+
+// TestTwemproxy has nutcracker itself write, and the proxy read from the same
+// file: every key must be where twemproxy puts it.
+func TestTwemproxy(t *testing.T) {
+	t.Parallel()
+	var servers strings.Builder
+	for i := range 3 {
+		node := redistest.Server(t, redistest.WithPassword("pw"))
+		fmt.Fprintf(&servers, "  - %s:%d server%d\n", node.Addr(), i+1, i)
+	}
+	pool := func(listen string) string {
+		return fmt.Sprintf(`alpha:
+  listen: %s
+  hash: fnv1a_64
+  hash_tag: "{}"
+  distribution: ketama
+  auto_eject_hosts: true
+  timeout: 5000
+  redis: true
+  redis_auth: pw
+  preconnect: true
+  server_retry_timeout: 2000
+  server_failure_limit: 1
+  servers:
+%s`, listen, servers.String())
+	}
+	theirs := redistest.Port(t)
+	redistest.Nutcracker(t, pool(local(theirs)))
+	socket := filepath.Join(t.TempDir(), "s")
+	conf := write(t, "nutcracker.yml", pool(socket+" 0600"))
+	stats, pid := redistest.Port(t), filepath.Join(t.TempDir(), "pid")
+	log := filepath.Join(t.TempDir(), "log")
+	p := begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "twemproxy",
+		"-c", conf, "-a", "127.0.0.1", "-s", strconv.Itoa(stats), "-p", pid, "-o", log, "-v", "6", "-m", "512", "-i", "1000")
+
+	writer := redistest.Dial(t, local(theirs))
+	writer.Do("AUTH", "pw")
+	for i := range 100 {
+		writer.Do("SET", fmt.Sprintf("{%d}key", i), strconv.Itoa(i))
+	}
+	var reader *redistest.Client
+	redistest.Eventually(t, limit, "the socket to be there", func() error {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			return err
+		}
+		reader = redistest.NewClient(t, c)
+		return nil
+	})
+	if got := reader.Do("GET", "x"); !strings.HasPrefix(got, "-NOAUTH") {
+		t.Errorf("without AUTH: %q", got)
+	}
+	reader.Do("AUTH", "pw")
+	for i := range 100 {
+		want := fmt.Sprintf("$%d\r\n%d\r\n", len(strconv.Itoa(i)), i)
+		if got := reader.Do("GET", fmt.Sprintf("{%d}key", i)); got != want {
+			t.Errorf("key %d: got %q, want %q", i, got, want)
+		}
+	}
+	checkStats(t, local(stats))
+	if b, err := os.ReadFile(pid); err != nil || string(b) != strconv.Itoa(p.cmd.Process.Pid) {
+		t.Errorf("pid file: %q, %v", b, err)
+	}
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info, err)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, gone := range []string{pid, socket} {
+		if _, err := os.Stat(gone); err == nil {
+			t.Errorf("%s is left behind", gone)
+		}
+	}
+	if b, err := os.ReadFile(log); err != nil || !strings.Contains(string(b), "configuration accepted") || strings.Contains(string(b), `"pw"`) {
+		t.Errorf("log: %s, %v", b, err)
+	}
+}
+
+func checkStats(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type server struct{ Requests, Responses float64 }
+	var got struct {
+		Service string
+		Alpha   struct {
+			ClientConnections         float64 `json:"client_connections"`
+			Server0, Server1, Server2 server
+		}
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	sum := got.Alpha.Server0.Responses + got.Alpha.Server1.Responses + got.Alpha.Server2.Responses
+	if got.Service != "nutcracker" || got.Alpha.ClientConnections != 1 || sum < 100 {
+		t.Errorf("statistics: %s", b)
+	}
+}
+
+// TestWellKnownPod is the container of the pattern's example: a variable, no
+// arguments, a name that does not resolve yet.
+func TestWellKnownPod(t *testing.T) {
+	t.Parallel()
+	probe, err := net.Listen("tcp", "0.0.0.0:6380")
+	if err != nil {
+		t.Skipf("port 6380 is taken: %v", err)
+	}
+	_ = probe.Close()
+	p := begin(t, []string{
+		"REDIS_SERVERS=redis-st-0.redis-svc.invalid:6379:1", "DRAGOMAN_ADMIN_ADDRESS=off",
+	})
+	p.prints(`"msg":"listening"`)
+	got := redistest.Dial(t, "127.0.0.1:6380").Do("GET", "k")
+	if !strings.HasPrefix(got, "-") {
+		t.Errorf("before the name resolves: %q", got)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
