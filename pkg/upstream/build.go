@@ -148,17 +148,20 @@ func (c *cluster) probesRoles() bool {
 	}
 }
 
-// isRedis says whether endpoints can be asked in the Redis protocol. A cluster
-// that gives no sign of it is only connected to.
+// isRedis says whether endpoints are asked in the Redis protocol. What an active
+// check does is the configuration's to say; else a cluster that gives no sign of
+// being Redis is only connected to.
 func isRedis(spec *resource.Cluster) bool {
-	switch spec.Discovery.Type {
-	case resource.DiscoverRedisCluster, resource.DiscoverSentinel:
+	switch {
+	case spec.Redis.ProbeRole:
 		return true
-	}
-	if spec.HealthCheck != nil {
+	case spec.HealthCheck != nil:
 		return spec.HealthCheck.Kind == resource.HealthCheckRedis
+	case spec.Discovery.Type == resource.DiscoverRedisCluster, spec.Discovery.Type == resource.DiscoverSentinel:
+		return true
+	default:
+		return spec.Redis.PasswordSecret.Set() || spec.LB.Hash != ""
 	}
-	return spec.Redis.ProbeRole || spec.Redis.PasswordSecret.Set() || spec.LB.Hash != ""
 }
 
 // policyOf says when members are ejected. auto_eject_hosts is twemproxy's: any

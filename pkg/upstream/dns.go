@@ -142,7 +142,7 @@ func (d *dns) addressesLocked(i int, e *resource.Endpoint) []netip.Addr {
 		return addrs
 	}
 	d.chosen[i] = choose(d.chosen[i], addrs, func(a netip.Addr) bool {
-		return d.c.suspectAddress(netip.AddrPortFrom(a, uint16(e.Port)).String()) //nolint:gosec // a port
+		return d.c.suspectAddress(netip.AddrPortFrom(a, uint16(e.Port)).String())
 	})
 	return []netip.Addr{d.chosen[i]}
 }
@@ -221,7 +221,7 @@ func (c *cluster) peersAt(ctx context.Context, host string, port int) ([]peer, e
 	}
 	peers := make([]peer, len(addrs))
 	for i, a := range addrs {
-		at := netip.AddrPortFrom(a, uint16(port)) //nolint:gosec // a port
+		at := netip.AddrPortFrom(a, uint16(port))
 		peers[i] = peer{network: "tcp", address: at.String(), host: host}
 		if _, err := netip.ParseAddr(host); err != nil {
 			peers[i].tlsHost = host

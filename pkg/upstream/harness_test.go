@@ -80,11 +80,11 @@ func spec(name string, endpoints ...resource.Endpoint) *resource.Cluster {
 }
 
 func at(n *redistest.Node) resource.Endpoint {
-	return resource.Endpoint{Host: "127.0.0.1", Port: uint32(n.Port()), Weight: 1} //nolint:gosec // a port
+	return resource.Endpoint{Host: "127.0.0.1", Port: uint32(n.Port()), Weight: 1}
 }
 
 func host(name string, port int) resource.Endpoint {
-	return resource.Endpoint{Host: name, Port: uint32(port), Weight: 1} //nolint:gosec // a port
+	return resource.Endpoint{Host: name, Port: uint32(port), Weight: 1}
 }
 
 func eventually(t *testing.T, what string, check func() error) {

@@ -193,6 +193,16 @@ func (m *member) configure(h resource.Health) {
 	m.judgeLocked()
 }
 
+// wasProbed says whether the member has been asked at least once.
+func (m *member) wasProbed() bool {
+	select {
+	case <-m.probed:
+		return true
+	default:
+		return false
+	}
+}
+
 func (m *member) currentClaim() claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()

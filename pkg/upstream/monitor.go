@@ -146,12 +146,16 @@ func (mon *monitor) probe(ctx context.Context, s *settings, counts bool) {
 	mon.announce()
 }
 
+// announce the first probe, which may make an election final.
 func (mon *monitor) announce() {
-	select {
-	case <-mon.m.probed:
-	default:
-		close(mon.m.probed)
+	m := mon.m
+	if m.wasProbed() {
+		return
 	}
+	close(m.probed)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tellLocked(false)
 }
 
 // touch makes a connection and gives it up.

@@ -142,7 +142,7 @@ func (d *redisCluster) arrange(ctx context.Context, shards []topology.Shard) lay
 		}
 		for _, r := range s.Ranges {
 			for slot := r.First; slot <= r.Last; slot++ {
-				l.slots[slot] = int32(at) //nolint:gosec // at most one shard a slot
+				l.slots[slot] = int32(at)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,10 +77,8 @@ func (s *sentinel) listen(ctx context.Context, p peer) error {
 // that is subscribed to names it as one of its words.
 func (s *sentinel) concerns(payload string) bool {
 	for word := range strings.FieldsSeq(payload) {
-		for _, name := range s.c.spec.Discovery.Sentinel.Masters {
-			if word == name {
-				return true
-			}
+		if slices.Contains(s.c.spec.Discovery.Sentinel.Masters, word) {
+			return true
 		}
 	}
 	return false

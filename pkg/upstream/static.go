@@ -141,7 +141,7 @@ func (b *composition) hashKey(e *resource.Endpoint) string {
 		host = e.Path
 	}
 	if b.c.balance.likeTwemproxy() {
-		return distribution.MemberName(e.Name, host, uint16(e.Port)) //nolint:gosec // a port
+		return distribution.MemberName(e.Name, host, uint16(e.Port))
 	}
 	if e.Name != "" {
 		return e.Name

@@ -63,13 +63,21 @@ func configuredPrimary(places []placed) int {
 	return -1
 }
 
+// electLocked finds the primary of a shard. It becomes the current one, which has
+// an advantage in elections to come, only once all have been asked: who answers
+// first must not win for that.
 func (c *cluster) electLocked(shard string, places []placed) int {
 	candidates := make([]candidate, len(places))
 	before := c.primaries[shard]
+	asked := true
 	for i, p := range places {
 		candidates[i] = candidate{configured: p.role, claim: p.m.currentClaim(), current: p.m == before}
+		asked = asked && p.m.wasProbed()
 	}
 	at := elect(candidates)
+	if !asked {
+		return at
+	}
 	if at < 0 {
 		if before != nil {
 			c.log.Warn("shard has no primary", "shard", shard)
