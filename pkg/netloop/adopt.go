@@ -30,7 +30,11 @@ func (l *Loop) Adopt(fd int, d Driver, side Side, cfg *tls.Config) *Conn {
 
 // take puts a connected socket under the loop's care.
 func (l *Loop) take(c *Conn, fd int, cfg *tls.Config) {
-	if err := l.attach(c, fd); err != nil {
+	err := ErrStopped
+	if c.fd = int32(fd); !l.draining {
+		err = l.attach(c, fd)
+	}
+	if err != nil {
 		l.closeConn(c, err)
 		return
 	}

@@ -175,7 +175,18 @@ func (c *Conn) Buffered() int {
 func (c *Conn) Full() bool { return c.is(isHigh) }
 
 // Pause stops reading. The kernel's buffer then fills, and the peer has to wait.
-func (c *Conn) Pause() { c.flags |= isPaused }
+func (c *Conn) Pause() {
+	c.flags |= isPaused
+	c.watchHangup()
+}
+
+// watchHangup takes care that a hangup already reported is looked at, now that
+// no read will come upon it.
+func (c *Conn) watchHangup() {
+	if c.is(isHungUp) && c.is(isPaused) {
+		c.loop.enqueue(c)
+	}
+}
 
 // Paused says whether reading is stopped.
 func (c *Conn) Paused() bool { return c.is(isPaused) }
@@ -203,9 +214,7 @@ func (c *Conn) SetHangupNotice(on bool) {
 		return
 	}
 	c.flags |= wantNotice
-	if c.is(isHungUp) && c.is(isPaused) {
-		c.loop.enqueue(c)
-	}
+	c.watchHangup()
 }
 
 // ReadBulk says that the n bytes after those that the current [Driver.Data]

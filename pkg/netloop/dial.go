@@ -60,7 +60,11 @@ func (l *Loop) Dial(network, addr string, o DialOptions, d Driver) *Conn {
 	x.dial = &dialState{tls: o.TLS, addr: addr}
 	timeout := cmp.Or(o.Timeout, defaultDialTimeout)
 	x.dial.timer = l.After(timeout, func() { l.failDial(c, ErrDialTimeout) })
-	if err := l.startDial(c, network, addr, o); err != nil {
+	err := ErrStopped
+	if !l.draining {
+		err = l.startDial(c, network, addr, o)
+	}
+	if err != nil {
 		l.failDial(c, err)
 	}
 	return c

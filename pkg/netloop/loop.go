@@ -82,7 +82,7 @@ type Loop struct {
 	stats    Stats
 	wall     time.Time // at wallAt
 	wallAt   int64
-	draining bool
+	draining bool // stopped: new connections fail at once
 	posted   bool // the eventfd was seen
 
 	// OnDial, in a test loop, is shown the connections that are dialled; they
@@ -207,7 +207,7 @@ func (l *Loop) runPosted() {
 	list := l.state.posted
 	l.state.posted = l.spare[:0]
 	l.state.waking = false
-	l.draining = l.state.stopped
+	l.draining = l.draining || l.state.stopped
 	l.state.Unlock()
 	for i, fn := range list {
 		list[i] = nil
@@ -221,8 +221,7 @@ func (l *Loop) iterate(n int) {
 	l.stats.Iterations++
 	l.begin()
 	l.collect(n)
-	l.serveAll(Downstream)
-	l.gatherMore(n)
+	l.gatherMore(l.serveAll(Downstream))
 	l.flushAll(Upstream)
 	l.serveAll(Upstream)
 	l.flushAll(Downstream)
@@ -278,19 +277,22 @@ func (l *Loop) closeConn(c *Conn, err error) {
 	l.closing = append(l.closing, closure{c, err})
 }
 
-// runClosings calls Closed and releases what the connections held. Drivers may
-// close further connections meanwhile.
+// runClosings calls Closed and releases what the connections held. What is
+// closed meanwhile waits for the next call: a driver may dial again in Closed,
+// and fail again at once.
 func (l *Loop) runClosings() {
-	for i := 0; i < len(l.closing); i++ {
+	n := len(l.closing)
+	for i := range n {
 		x := l.closing[i]
-		l.closing[i] = closure{}
 		l.release(x.c)
 		if x.c.driver != nil { // else refused by Accept
 			x.c.driver.Closed(x.c, x.err)
 		}
 		l.closeSocket(x.c)
 	}
-	l.closing = l.closing[:0]
+	m := copy(l.closing, l.closing[n:])
+	clear(l.closing[m:])
+	l.closing = l.closing[:m]
 }
 
 // release frees a closed connection's memory and timers.
@@ -315,8 +317,13 @@ func (l *Loop) release(c *Conn) {
 	c.out.Free(l)
 }
 
+// maxFarewells is how many rounds of connections closed in Closed a loop that
+// ends goes through. A driver that always dials again would have no end.
+const maxFarewells = 16
+
 // shutdown closes everything after the last iteration.
 func (l *Loop) shutdown() {
+	l.draining = true
 	l.state.Lock()
 	l.state.stopped = true
 	l.state.Unlock()
@@ -331,6 +338,8 @@ func (l *Loop) shutdown() {
 			l.closeConn(c, ErrStopped)
 		}
 	}
-	l.runClosings()
+	for i := 0; len(l.closing) > 0 && i < maxFarewells; i++ {
+		l.runClosings()
+	}
 	l.closePoller()
 }

@@ -169,21 +169,19 @@ func (l *Loop) waited(n int, errno syscall.Errno) (int, error) {
 }
 
 // gatherMore serves what arrives while downstream connections are being
-// served, so that upstreams get it in one write. got is the number of events of
-// the first wait.
-func (l *Loop) gatherMore(got int) {
+// served, so that upstreams get it in one write. served is how many have been.
+func (l *Loop) gatherMore(served int) {
 	for range extraWaits {
-		if got == 0 || int(l.open[Downstream].Load()) <= 1 {
+		if served == 0 || l.open[Downstream].Load() <= 1 {
 			return
 		}
 		n, errno := epollWait(l.epfd, l.events, 0, false)
-		if errno != 0 {
+		if errno != 0 || n == 0 {
 			return
 		}
-		got = n
 		l.stats.Events += uint64(n)
 		l.collect(n)
-		l.serveAll(Downstream)
+		served = l.serveAll(Downstream)
 	}
 }
 

@@ -30,14 +30,16 @@ func (l *Loop) Again(c *Conn) {
 	l.enqueue(c)
 }
 
-// serveAll gives a turn to every connection that is ready on one side.
-func (l *Loop) serveAll(side Side) {
+// serveAll gives a turn to every connection that is ready on one side, and
+// returns how many there were.
+func (l *Loop) serveAll(side Side) int {
 	list := l.ready[side]
 	for i, c := range list {
 		list[i] = nil
 		l.serve(c)
 	}
 	l.ready[side] = list[:0]
+	return len(list)
 }
 
 // serve is a connection's turn: kept input is shown, or at most one buffer is read.

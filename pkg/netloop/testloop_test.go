@@ -130,6 +130,29 @@ func TestPauseAndAgain(t *testing.T) {
 	}
 }
 
+func TestAgainWithoutInput(t *testing.T) {
+	t.Parallel()
+	l := NewTestLoop()
+	n := 0
+	c := l.Pipe(&script{data: func(_ *Conn, b []byte) int { n++; return len(b) }}, Downstream)
+	l.Again(c)
+	l.Turn()
+	if n != 1 {
+		t.Errorf("%d calls", n)
+	}
+	c.Pause()
+	l.Again(c)
+	l.Turn()
+	if n != 1 {
+		t.Error("called while paused")
+	}
+	c.Resume()
+	l.Turn()
+	if n != 2 {
+		t.Errorf("%d calls after Resume", n)
+	}
+}
+
 func TestOwnGivesTheBufferAway(t *testing.T) {
 	t.Parallel()
 	l := NewTestLoop()

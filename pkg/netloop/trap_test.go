@@ -282,14 +282,43 @@ func TestHangupNoticeWhilePaused(t *testing.T) {
 			eof: func(c *Conn) { gone <- "eof"; c.Close() },
 		}
 	})
-	c := dial(t, n.Addr())
-	_, _ = c.Write([]byte("BLPOP"))
-	_, _ = io.ReadFull(c, make([]byte, 1))
-	c.Close()
-	select {
-	case <-gone:
-	case <-time.After(10 * time.Second):
-		t.Error("no notice")
+	for _, late := range []bool{true, false} { // or together with the command
+		c := dial(t, n.Addr())
+		_, _ = c.Write([]byte("BLPOP"))
+		if late {
+			_, _ = io.ReadFull(c, make([]byte, 1))
+		}
+		_ = c.CloseWrite()
+		select {
+		case <-gone:
+		case <-time.After(10 * time.Second):
+			t.Error("no notice")
+		}
+	}
+}
+
+// A driver that dials again whenever its connection closes does not hang the
+// loop, nor its end.
+func TestDialAgainInClosed(t *testing.T) {
+	t.Parallel()
+	l, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- l.Run() }()
+	var calls atomic.Int32
+	s := &script{}
+	s.closed = func(*Conn, error) {
+		calls.Add(1)
+		l.Dial("unix", "/nonexistent", DialOptions{}, s)
+	}
+	l.Post(func() { l.Dial("unix", "/nonexistent", DialOptions{}, s) })
+	await(t, "dialling again", func() bool { return calls.Load() > 10 })
+	readStats(t, l) // others have their turn
+	l.Stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
