@@ -68,7 +68,7 @@ func TestSameVerdict(t *testing.T) {
 	t.Parallel()
 	nutcracker, err := exec.LookPath("nutcracker")
 	if err != nil {
-		t.Skip("nutcracker is not installed")
+		t.Fatalf("nutcracker is not installed: %v", err)
 	}
 	files, _ := filepath.Glob("testdata/parse/*.txtar")
 	for _, file := range files {
