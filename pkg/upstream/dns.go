@@ -79,24 +79,33 @@ func (d *dns) run(ctx context.Context) {
 
 // follow keeps the answer for one host fresh.
 func (d *dns) follow(ctx context.Context, h *hostState) {
+	var r rhythm
 	failures := 0
 	for first := true; ctx.Err() == nil; first = false {
 		addrs, err := d.c.resolve(ctx, h.name)
 		if ctx.Err() != nil {
 			return
 		}
+		var wait time.Duration
 		if err != nil {
+			wait = d.retry(failures)
 			failures++
 			d.c.failed(err)
 		} else {
 			failures = 0
 			d.c.succeeded()
+			// A server that died may come back at another address.
+			wait = r.next(d.c.env.timing, d.c.spec.Discovery.DNS.RefreshRate, nil, d.c.suspect())
 		}
 		d.take(h.name, addrs, first)
-		if !pause(ctx, d.pause(failures), h.wake) {
-			return
-		}
+		pause(ctx, wait, h.wake)
 	}
+}
+
+// retry is the pause after so many failures before the latest.
+func (d *dns) retry(failures int) time.Duration {
+	spec := &d.c.spec.Discovery.DNS
+	return d.c.env.timing.backoff(failures, spec.FailureRefreshRate, max(spec.FailureRefreshMax, spec.FailureRefreshRate))
 }
 
 // take publishes an answer; none leaves the last good one in force.
@@ -112,20 +121,6 @@ func (d *dns) take(host string, addrs []netip.Addr, first bool) {
 	}
 	if d.waiting--; d.waiting == 0 {
 		d.c.settle()
-	}
-}
-
-// pause until the next resolution. A server that died may come back at another
-// address: while one is out of use its name is asked for more often.
-func (d *dns) pause(failures int) time.Duration {
-	spec, t := &d.c.spec.Discovery.DNS, d.c.env.timing
-	switch {
-	case failures > 0:
-		return t.backoff(failures-1, spec.FailureRefreshRate, max(spec.FailureRefreshMax, spec.FailureRefreshRate))
-	case d.c.suspect():
-		return t.jitter(min(spec.RefreshRate, t.suspect))
-	default:
-		return t.jitter(spec.RefreshRate)
 	}
 }
 
@@ -163,19 +158,6 @@ func choose(current netip.Addr, answers []netip.Addr, suspect func(netip.Addr) b
 		return current
 	}
 	return answers[0]
-}
-
-// pause waits, until woken or so long. It returns false when the context ended.
-func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-wake:
-	case <-timer.C:
-	}
-	return true
 }
 
 // peer is a server that can be asked about others.

@@ -39,28 +39,18 @@ func (d *redisCluster) prepare() {
 }
 
 func (d *redisCluster) run(ctx context.Context) {
-	spec, t := &d.c.spec.Discovery.RedisCluster, d.c.env.timing
-	failures := 0
+	var r rhythm
+	woken := false
 	for ctx.Err() == nil {
 		err := d.query(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		d.c.refreshed(err)
-		wait := t.jitter(spec.RefreshRate)
-		switch {
-		case err != nil:
-			wait = t.backoff(failures, t.refresh, min(spec.RefreshRate, t.suspect))
-			failures++
-		case d.c.suspect():
-			failures = 0
-			wait = t.jitter(min(spec.RefreshRate, t.suspect))
-		default:
-			failures = 0
-		}
-		if !pause(ctx, wait, d.c.search) {
-			return
-		}
+		// Who asks for a cause asks once more a little later: the node that
+		// answered may not have heard of the change yet.
+		busy := woken || d.c.suspect()
+		woken = pause(ctx, r.next(d.c.env.timing, d.c.spec.Discovery.RedisCluster.RefreshRate, err, busy), d.c.search)
 	}
 }
 

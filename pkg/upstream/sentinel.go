@@ -90,28 +90,15 @@ func (s *sentinel) targets(i int) []target {
 }
 
 func (s *sentinel) run(ctx context.Context) {
-	spec, t := &s.c.spec.Discovery.Sentinel, s.c.env.timing
-	failures := 0
+	var r rhythm
 	for ctx.Err() == nil {
 		err := s.query(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		s.c.refreshed(err)
-		wait := t.jitter(spec.RefreshRate)
-		switch {
-		case err != nil:
-			wait = t.backoff(failures, t.refresh, min(spec.RefreshRate, t.suspect))
-			failures++
-		case s.isMoving() || s.c.suspect():
-			failures = 0
-			wait = t.jitter(min(spec.RefreshRate, t.suspect))
-		default:
-			failures = 0
-		}
-		if !pause(ctx, wait, s.c.search) {
-			return
-		}
+		busy := s.isMoving() || s.c.suspect()
+		pause(ctx, r.next(s.c.env.timing, s.c.spec.Discovery.Sentinel.RefreshRate, err, busy), s.c.search)
 	}
 }
 

@@ -45,9 +45,7 @@ func (s *sentinel) followEvents(ctx context.Context, p peer) {
 			failures = 0
 			s.c.lookAgain() // something may have been missed
 		}
-		if !pause(ctx, t.backoff(failures, t.refresh, t.suspect), nil) {
-			return
-		}
+		pause(ctx, t.backoff(failures, t.refresh, t.suspect), nil)
 	}
 }
 
