@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -49,6 +50,19 @@ func BenchmarkRelay(b *testing.B) {
 	b.Run("1", func(b *testing.B) { roundTrips(b, n.Addr(), 1, 64) })
 	b.Run("50", func(b *testing.B) { roundTrips(b, n.Addr(), 50, 64) })
 	b.Run("1x256K", func(b *testing.B) { roundTrips(b, n.Addr(), 1, 256<<10) })
+}
+
+// BenchmarkTwoRelays has a relay behind a relay; with TLS, between the two.
+func BenchmarkTwoRelays(b *testing.B) {
+	server, client := testTLS(b)
+	g := startGroup(b, GroupOptions{Loops: 1})
+	back := serve(b, g, ListenOptions{}, func(*Conn) Driver { return echo() })
+	for name, o := range map[string]struct{ server, client *tls.Config }{"plain": {}, "TLS": {server, client}} {
+		inner := serveTunnel(b, g, ListenOptions{TLS: o.server}, "tcp", back.Addr(), DialOptions{}, nil)
+		outer := serveTunnel(b, g, ListenOptions{}, "tcp", inner.Addr(), DialOptions{TLS: o.client}, nil)
+		b.Run(name+"/50", func(b *testing.B) { roundTrips(b, outer.Addr(), 50, 64) })
+		b.Run(name+"/1x256K", func(b *testing.B) { roundTrips(b, outer.Addr(), 1, 256<<10) })
+	}
 }
 
 // BenchmarkGoroutines is what the loops are measured against: a goroutine per

@@ -11,8 +11,9 @@
 //
 // One iteration:
 //
-//  1. wait for events; while more arrive at once, gather them (at most twice)
-//  2. read downstream connections, their drivers append to upstream ones
+//  1. wait for events
+//  2. read downstream connections, their drivers append to upstream ones; then
+//     look, at most twice, for more that has arrived meanwhile
 //  3. write the dirty upstream connections
 //  4. read upstream connections, their drivers append replies downstream
 //  5. write the dirty downstream connections

@@ -257,11 +257,11 @@ func bigEndian(port uint16) uint16 {
 // refuse says why, if there is something to say and no TLS to say it through.
 func (n *Listener) refuse(fd int) {
 	if len(n.o.OnRefuse) > 0 && n.tls.Load() == nil {
-		write(int32(fd), n.o.OnRefuse)
+		_, _ = write(int32(fd), n.o.OnRefuse) // nothing can be done for a peer that is gone
 		_ = syscall.Shutdown(fd, syscall.SHUT_WR)
 		// Unread input would turn the close into a reset that overtakes the message.
 		var b [512]byte
-		read(int32(fd), b[:])
+		_, _ = read(int32(fd), b[:])
 	}
 	syscall.Close(fd)
 }

@@ -254,7 +254,7 @@ func (l *Loop) finish() {
 
 // settleAll writes and closes until nothing is left to do at once.
 func (l *Loop) settleAll() {
-	for i := 0; i < 4; i++ { // bounded: drivers may answer a Drained with more
+	for range 4 { // bounded: drivers may answer a Drained with more
 		if len(l.dirty[Upstream]) > 0 {
 			l.flushAll(Upstream)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"hash"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -260,7 +259,7 @@ func sink(t testing.TB) string {
 // sendAndSum sends n random bytes and returns their sum and the answer.
 func sendAndSum(t testing.TB, c net.Conn, closeWrite func() error, n int64) (want, got []byte) {
 	t.Helper()
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	var seed [32]byte
 	if _, err := io.Copy(io.MultiWriter(c, h), io.LimitReader(rand.NewChaCha8(seed), n)); err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func (c *Conn) socketError() error {
 // reset, which may overtake our last words.
 func (c *Conn) discardInput() {
 	if c.fd >= 0 {
-		read(c.fd, c.loop.cipherBuffer().buf)
+		_, _ = read(c.fd, c.loop.cipherBuffer().buf) // whatever it is, it is not wanted
 	}
 }
 

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func (l *Loop) startTLS(c *Conn, cfg *tls.Config) {
 		t.conn = tls.Client(m, cfg)
 	}
 	go func() {
-		err := t.conn.Handshake()
+		err := t.conn.HandshakeContext(context.Background()) // ended by closing the connection
 		l.Post(func() { t.finish(c, err) })
 	}()
 	if c.is(isReadable) {
