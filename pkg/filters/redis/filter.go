@@ -195,7 +195,7 @@ func (w *worker) local(f *Filter) *localFilter {
 		Filter: f, w: w, name: f.ctx.Listener,
 		stats:       w.listener(f.ctx.Listener),
 		maxPipeline: max(1, int(f.cfg.Limits.MaxPipeline)),
-		maxGather:   maxGather,
+		maxGather:   min(maxGather, f.limits.MaxBulk+requestSlack),
 		slowNanos:   1<<63 - 1,
 	}
 	if f.cfg.SlowLog.Enabled() {
