@@ -111,7 +111,7 @@ func demoDocument(port int, shards []string) mesh.Object {
 	every, top := uint32(1), uint32(10)
 	return mesh.NewAmbassador("demo", mesh.AmbassadorSpec{
 		Protocol: mesh.ProtocolRedis,
-		Listen:   mesh.Listen{Port: uint32(port)}, //nolint:gosec // a port
+		Listen:   mesh.Listen{Port: uint32(port)}, // a port
 		Redis: &mesh.RedisSpec{
 			Distribution: mesh.DistributionKetama,
 			HashTag:      "{}",

@@ -39,6 +39,6 @@ func isTerminal(w io.Writer) bool {
 	if !ok {
 		return false
 	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS) //nolint:gosec // a descriptor
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS) // a descriptor
 	return err == nil
 }

@@ -205,7 +205,7 @@ func (f *nutcrackerFlags) serve(cmd *cobra.Command, source *nutcrackerSource) er
 	defer log.followSignals()()
 	return serve(cmd.Context(), o, func(ctx context.Context, p *proxy.Proxy) (func(), error) {
 		address := f.statsAddr + ":" + strconv.Itoa(f.statsPort)
-		host, _ := os.Hostname() //nolint:errcheck // shown as it is: empty
+		host, _ := os.Hostname() // shown as it is: empty
 		stats, err := nutcracker.Listen(ctx, address, nutcracker.Options{
 			Gatherer: p.Gatherer(), Pools: source.pools, Source: host, Log: o.Log,
 		})
@@ -220,7 +220,7 @@ func (f *nutcrackerFlags) writePid() error {
 	if f.pidFile == "" {
 		return nil
 	}
-	if err := os.WriteFile(f.pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // others read it
+	if err := os.WriteFile(f.pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { // others read it
 		return proxy.Usage(fmt.Errorf("writing the pid file: %w", err))
 	}
 	return nil

@@ -18,8 +18,8 @@ func newValidate() *cobra.Command {
 			"one that --environment names. Every error is reported, with file and line.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, _ := cmd.Flags().GetStringArray("file")         //nolint:errcheck // defined below
-			environment, _ := cmd.Flags().GetString("environment") //nolint:errcheck // defined below
+			files, _ := cmd.Flags().GetStringArray("file")         // defined below
+			environment, _ := cmd.Flags().GetString("environment") // defined below
 			if len(files) == 0 {
 				return proxy.Usage(errors.New("no documents: name a file or folder with -f"))
 			}

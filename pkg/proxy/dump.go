@@ -84,7 +84,7 @@ func showProto(m proto.Message) json.RawMessage {
 	redact(clean.ProtoReflect())
 	b, err := protojson.Marshal(clean)
 	if err != nil {
-		b, _ = json.Marshal("cannot be shown: " + err.Error()) //nolint:errcheck,errchkjson // a string
+		b, _ = json.Marshal("cannot be shown: " + err.Error()) // a string
 	}
 	return b
 }

@@ -144,7 +144,7 @@ func (p *Pool) environment(i int) mesh.Environment {
 
 // count is n, which atoi has bounded.
 func count(n int) *uint32 {
-	v := uint32(min(max(n, 0), math.MaxInt32)) //nolint:gosec // bounded in this line
+	v := uint32(min(max(n, 0), math.MaxInt32)) // bounded in this line
 	return &v
 }
 

@@ -117,7 +117,7 @@ func (p *parser) plain(n *yaml.Node) bool {
 func syntaxError(err error) (line int, reason string) {
 	reason = strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := regexp.MustCompile(`^line (\d+): (.*)`).FindStringSubmatch(reason); m != nil {
-		line, _ = strconv.Atoi(m[1]) //nolint:errcheck // digits only; 0 when too many
+		line, _ = strconv.Atoi(m[1]) // digits only; 0 when too many
 		reason = m[2]
 	}
 	return line, reason

@@ -88,12 +88,12 @@ func (b *balancer) choose(t *filters.Table, list []*entry) *entry {
 	for _, e := range list {
 		total += weight(e)
 	}
-	best := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
+	best := at(list, rand.Uint64N(total)) // load balancing, not a secret
 	if !b.leastRequest {
 		return best
 	}
 	for range b.choices - 1 {
-		e := at(list, rand.Uint64N(total)) //nolint:gosec // load balancing, not a secret
+		e := at(list, rand.Uint64N(total)) // load balancing, not a secret
 		if e.open.Load() < best.open.Load() {
 			best = e
 		}

@@ -131,7 +131,7 @@ func (f *Filter) Retire(r filters.Retirement) {
 		sessions = append(sessions, s)
 	}
 	f.mu.Unlock()
-	next, _ := r.Next.(*Filter) //nolint:errcheck // another kind of filter, or none, takes no connections over
+	next, _ := r.Next.(*Filter) // another kind of filter, or none, takes no connections over
 	for _, s := range sessions {
 		loop := s.down.Loop()
 		loop.Post(func() { s.leave(loop, next, r) })
