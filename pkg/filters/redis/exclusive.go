@@ -8,6 +8,20 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
+// take gets a connection to the target's primary for this client alone. A
+// reason, which is an error message, says why there is none.
+func (c *client) take(t target) (*upstream, string) {
+	p, reason := c.poolFor(t, false)
+	if p == nil {
+		return nil, reason
+	}
+	u, reason := p.take(c)
+	if u == nil {
+		return nil, "ERR dragoman: " + p.describe() + reason
+	}
+	return u, ""
+}
+
 // giveBack returns the client's exclusive connection as soon as its last reply
 // has come; dirty ones are closed then.
 func (c *client) giveBack(u *upstream, dirty bool) {
@@ -73,19 +87,14 @@ func handleBlocking(c *client, r *request) bool {
 		c.localError(r, reason)
 		return true
 	}
-	p, reason := c.poolFor(t, false)
-	if p == nil {
-		c.localError(r, reason)
-		return true
-	}
-	u, reason := p.take(c)
+	u, reason := c.take(t)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+reason)
+		c.localError(r, reason)
 		return true
 	}
 	seq, s := c.open(r)
 	c.extra().exclusive = u
-	u.send(frame, pending{c: c, seq: seq, start: s.start, shard: p.stats})
+	u.send(frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats})
 	c.giveBack(u, false)
 	c.state |= stateBarrier | stateBlocked
 	return true
@@ -147,18 +156,13 @@ func handleWait(c *client, r *request) bool {
 	x.waits = x.waits[:0]
 	for i, t := range targets {
 		part := int32(i) //nolint:gosec // few
-		p, reason := c.poolFor(t, false)
-		if p == nil {
+		u, reason := c.take(t)
+		if u == nil {
 			c.failPart(seq, part, reason)
 			continue
 		}
-		u, reason := p.take(c)
-		if u == nil {
-			c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
-			continue
-		}
 		u.send(requestPing, pending{what: expectIgnore, start: start})
-		u.send(frame, pending{c: c, seq: seq, part: part, start: start, shard: p.stats})
+		u.send(frame, pending{c: c, seq: seq, part: part, start: start, shard: u.pool.stats})
 		u.returning = true
 		x.waits = append(x.waits, u)
 	}
@@ -230,14 +234,9 @@ func (c *client) trySelect(r *request, db int32) bool {
 		c.localError(r, "ERR DB index is out of range")
 		return true
 	}
-	p, reason := c.poolFor(first, false)
-	if p == nil {
-		c.localError(r, reason)
-		return true
-	}
-	u, reason := p.take(c)
+	u, reason := c.take(first)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+reason)
+		c.localError(r, reason)
 		return true
 	}
 	seq, s := c.open(r)
@@ -248,7 +247,7 @@ func (c *client) trySelect(r *request, db int32) bool {
 		return frame
 	}
 	c.extra().exclusive = u
-	u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats})
+	u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
 	c.giveBack(u, true)
 	c.state |= stateBarrier
 	return true

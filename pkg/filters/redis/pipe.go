@@ -19,14 +19,9 @@ func handlePipe(c *client, r *request) bool {
 	if !c.barrier() {
 		return false
 	}
-	p, reason := c.poolFor(t, false)
-	if p == nil {
-		c.localError(r, reason)
-		return true
-	}
-	u, reason := p.take(c)
+	u, reason := c.take(t)
 	if u == nil {
-		c.localError(r, "ERR dragoman: "+p.describe()+reason)
+		c.localError(r, reason)
 		return true
 	}
 	pp := &pipe{c: c, u: u}

@@ -224,15 +224,11 @@ func (t *tx) keyed(c *client, r *request) bool {
 
 // pin takes a connection to the target's primary and brings it up to date.
 func (t *tx) pin(c *client, to target) string {
-	p, reason := c.poolFor(to, false)
-	if p == nil {
+	u, reason := c.take(to)
+	if u == nil {
 		return reason
 	}
-	u, reason := p.take(c)
-	if u == nil {
-		return "ERR dragoman: " + p.describe() + reason
-	}
-	t.u, t.shard = u, p.key.endpoint
+	t.u, t.shard = u, u.pool.key.endpoint
 	c.extra().exclusive = u
 	if t.multi && !c.isOne() {
 		u.send(requestMulti, pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})

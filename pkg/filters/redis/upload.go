@@ -93,13 +93,8 @@ func (up *upload) start(c *client) bool {
 	if !c.barrier() {
 		return false
 	}
-	p, reason := c.poolFor(up.t, false)
-	if p != nil {
-		var why string
-		if up.u, why = p.take(c); up.u == nil {
-			reason = "ERR dragoman: " + p.describe() + why
-		}
-	}
+	u, reason := c.take(up.t)
+	up.u = u
 	seq, _ := c.open(&request{command: up.command})
 	up.seq, up.slot = seq, true
 	if up.u == nil {
