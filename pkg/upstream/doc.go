@@ -23,6 +23,15 @@
 // An unhealthy endpoint stays in the table, so that its keys get an error at
 // once; only with auto_eject_hosts is its shard taken out of the distribution.
 //
+// # Topology
+//
+// What a discovery found stays in force until it finds something else; failures
+// change nothing. It asks again at the configured rate, and sooner when there is
+// a cause: [filters.Cluster] Refresh, an endpoint that fails, an event of a
+// Sentinel (rhythm.go). An endpoint that leaves the topology is remembered for
+// 30 s: nodes are absent for a moment while they change roles, and shall find
+// their connections again.
+//
 // # Replacement
 //
 // [Set.Apply] builds new clusters beside the old ones. Clusters whose
