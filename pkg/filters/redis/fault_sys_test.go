@@ -26,3 +26,13 @@ func tinyBacklog(tb testing.TB) string {
 	}
 	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }
+
+// fileRoom is how many more files the process may open.
+func fileRoom(tb testing.TB) int {
+	tb.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		tb.Fatal(err)
+	}
+	return int(min(limit.Cur, 1<<20)) - openFiles(tb) //nolint:gosec // bounded
+}
