@@ -277,6 +277,76 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestRollBack refuses a change late: its clusters run already when a socket
+// cannot be bound.
+func TestRollBack(t *testing.T) {
+	t.Parallel()
+	a, b := redistest.Server(t), redistest.Server(t)
+	b.Do("SET", "k", "b")
+	port := redistest.Port(t)
+	path := filepath.Join(t.TempDir(), "s")
+	taken, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, ambassador("cache", port, one(a.Addr()), byDefault))
+	client := redistest.Dial(t, local(port))
+	client.Do("SET", "k", "a")
+	onSocket := strings.Replace(ambassador("more", 1, one(a.Addr()), byDefault), "port: 1", "path: "+path, 1)
+	r.write(ambassador("cache", port, one(b.Addr()), byDefault) + onSocket)
+	r.shows("/config_dump", "address already in use")
+	r.shows("/clusters", "::"+a.Addr()+"::")
+	for who, c := range map[string]*redistest.Client{"old": client, "new": redistest.Dial(t, local(port))} {
+		if got := c.Do("GET", "k"); got != "$1\r\na\r\n" {
+			t.Errorf("the %s connection: %q", who, got)
+		}
+	}
+	_ = taken.Close()
+	r.Reload()
+	r.shows("/listeners", "default/more::"+path)
+	if got := redistest.Dial(t, local(port)).Do("GET", "k"); got != "$1\r\nb\r\n" {
+		t.Errorf("once it can be bound: %q", got)
+	}
+}
+
+func TestDrainListeners(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port := redistest.Port(t)
+	r := start(t, ambassador("cache", port, one(node.Addr()), byDefault))
+	client := redistest.Dial(t, local(port))
+	client.Do("PING")
+	post := func(path string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.admin+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v, %v", path, resp, err)
+		}
+		_ = resp.Body.Close()
+	}
+	post("/drain_listeners")
+	r.shows("/ready", "DRAINING")
+	if c, err := net.Dial("tcp", local(port)); err == nil {
+		_ = c.Close()
+		t.Error("the port is still open")
+	}
+	if got := client.Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("an open connection: %q", got)
+	}
+	post("/quitquitquit")
+	select {
+	case <-r.done:
+	case <-time.After(limit):
+		t.Fatal("the proxy does not end")
+	}
+	if r.err != nil {
+		t.Error(r.err)
+	}
+}
+
 func TestBadStart(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{

@@ -9,8 +9,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/redis"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/tcp"
@@ -61,20 +59,6 @@ func (r *Registry) Build(cfg any, ctx filters.Context) (filters.Network, error) 
 
 // Builders lists the builders in the order of registration.
 func (r *Registry) Builders() []filters.Builder { return slices.Clone(r.list) }
-
-// Describe implements prometheus.Collector.
-func (r *Registry) Describe(ch chan<- *prometheus.Desc) {
-	for _, b := range r.list {
-		b.Describe(ch)
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (r *Registry) Collect(ch chan<- prometheus.Metric) {
-	for _, b := range r.list {
-		b.Collect(ch)
-	}
-}
 
 // Drain lets the connections of all filters finish, until ctx is done.
 func (r *Registry) Drain(ctx context.Context) error {
