@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
@@ -50,6 +51,7 @@ type extra struct {
 	paused                    []*upstream   // paused until this client has read more
 	subs                      *subscriptions
 	exclusive                 *upstream   // a connection that is this client's for a while
+	session                   *upstream   // one that is until it leaves
 	waits                     []*upstream // those of WAIT
 	averageReply              int32
 	stuckSince                int64 // when output last rose above the high-water mark; 0: it is not
@@ -202,25 +204,16 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		c.moveOn()
 	}
 	r := &c.w.req
-	r.cmd, r.frame = cmd, frame
-	r.command = c.w.b.commands.lookup(cmd.Arg(frame, 0))
-	if r.command == nil {
-		r.command = c.w.b.commands.other
-	}
+	r.take(c.w.b.commands, cmd, frame)
 	if c.ring.len() >= c.window() {
 		c.stall()
 		return false
 	}
-	if c.user == nil && !r.noAuth {
-		c.localError(r, "NOAUTH Authentication required.")
-		return true
-	}
-	if c.user != nil && !c.user.unrestricted && !c.user.allows(r) {
-		c.refuseByACL(r)
-		return true
-	}
-	if r.spec != nil && !r.spec.ArityOK(r.argc()) {
+	if !r.arityOK() {
 		c.arityError(r)
+		return true
+	}
+	if (c.user == nil || !c.user.unrestricted) && !c.admitted(r) {
 		return true
 	}
 	if c.x != nil && c.x.mode != nil {
@@ -230,6 +223,38 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		return true
 	}
 	return r.handle(c, r)
+}
+
+// admitted reports whether the client may send r at all. If not, it has been
+// answered.
+func (c *client) admitted(r *request) bool {
+	switch {
+	case r.noAuth:
+		return true
+	case c.user == nil:
+		c.refuse(r, "NOAUTH Authentication required.")
+	case !c.user.allows(r):
+		c.f.stats.denied++
+		c.refuse(r, "NOPERM this user has no permissions to run the '"+r.fullName()+"' command")
+	default:
+		return true
+	}
+	return false
+}
+
+// refuse answers a request that cannot be executed, which also spoils the
+// transaction that it may be part of.
+func (c *client) refuse(r *request, msg string) {
+	if c.x != nil {
+		if t, ok := c.x.mode.(*tx); ok {
+			t.refused(c, r)
+		}
+	}
+	if r.name == "exec" {
+		_, reason, _ := strings.Cut(msg, " ")
+		msg = "EXECABORT Transaction discarded because of: " + reason
+	}
+	c.localError(r, msg)
 }
 
 // window is how many requests the client may have in flight: fewer when its
@@ -388,6 +413,10 @@ func (c *client) release() {
 		if x.exclusive != nil {
 			x.exclusive.close()
 			x.exclusive = nil
+		}
+		if x.session != nil {
+			x.session.close()
+			x.session = nil
 		}
 		for _, u := range x.waits {
 			if u.owner == c {

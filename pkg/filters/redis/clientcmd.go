@@ -10,17 +10,9 @@ import (
 
 // handleClient answers CLIENT: it is about the connections to the proxy.
 func handleClient(c *client, r *request) bool {
-	if r.argc() < 2 {
-		c.arityError(r)
-		return true
-	}
-	sub := r.spec.Subcommand(r.arg(1))
+	sub := r.sub
 	if sub == nil {
 		return handleKeyless(c, r)
-	}
-	if !sub.ArityOK(r.argc()) {
-		c.localError(r, "ERR wrong number of arguments for '"+sub.Name+"' command")
-		return true
 	}
 	switch strings.TrimPrefix(sub.Name, "client|") {
 	case "id":
@@ -34,7 +26,7 @@ func handleClient(c *client, r *request) bool {
 	case "info":
 		c.localText(r, c.describe()+"\n")
 	case "list":
-		c.localText(r, c.listClients(r))
+		c.listClients(r)
 	case "kill":
 		c.killClients(r)
 	case "unblock":
@@ -46,7 +38,7 @@ func handleClient(c *client, r *request) bool {
 	case "getredir":
 		c.localInt(r, -1)
 	case "tracking", "trackinginfo", "caching":
-		return c.tracking(r)
+		return handleTracking(c, r)
 	case "pause", "unpause":
 		return c.fanOutWith(r, sub, combineFirst)
 	default: // help
@@ -143,23 +135,57 @@ func (c *client) peers(each func(*client)) {
 	}
 }
 
-func (c *client) listClients(r *request) string {
-	wanted := map[string]bool{}
-	for i := 2; i < r.argc(); i++ {
-		if r.is(i, "id") {
-			for j := i + 1; j < r.argc(); j++ {
-				wanted[string(r.arg(j))] = true
-			}
+func (c *client) listClients(r *request) {
+	keep := func(*client) bool { return true }
+	switch {
+	case r.argc() == 2:
+	case r.argc() == 4 && r.is(2, "type"):
+		is, ok := clientType(r.arg(3))
+		if !ok {
+			c.localError(r, "ERR Unknown client type '"+string(r.arg(3))+"'")
+			return
 		}
+		keep = is
+	case r.argc() > 3 && r.is(2, "id"):
+		wanted := map[uint64]bool{}
+		for i := 3; i < r.argc(); i++ {
+			id, err := strconv.ParseInt(string(r.arg(i)), 10, 64)
+			if err != nil {
+				c.localError(r, "ERR Invalid client ID")
+				return
+			}
+			wanted[uint64(max(id, 0))] = true //nolint:gosec // not negative
+		}
+		keep = func(p *client) bool { return wanted[p.conn.ID()] }
+	default:
+		c.localError(r, errSyntax)
+		return
 	}
 	var b strings.Builder
 	c.peers(func(p *client) {
-		if len(wanted) == 0 || wanted[strconv.FormatUint(p.conn.ID(), 10)] {
+		if keep(p) {
 			b.WriteString(p.describe())
 			b.WriteByte('\n')
 		}
 	})
-	return b.String()
+	c.localText(r, b.String())
+}
+
+const errSyntax = "ERR syntax error"
+
+// clientType is the test for one of Redis' types of clients. No client of the
+// proxy is a replica or a primary.
+func clientType(name []byte) (is func(*client) bool, ok bool) {
+	pubsub := func(c *client) bool { return c.x != nil && c.x.subs != nil && c.x.subs.total() > 0 }
+	switch strings.ToLower(string(name)) {
+	case "normal":
+		return func(c *client) bool { return !pubsub(c) }, true
+	case "pubsub":
+		return pubsub, true
+	case "master", "replica", "slave":
+		return func(*client) bool { return false }, true
+	}
+	return nil, false
 }
 
 // killClients closes connections to the proxy, chosen as Redis does by
@@ -175,31 +201,17 @@ func (c *client) killClients(r *request) {
 	}
 	var tests []func(*client) bool
 	skipMe := true
-	for i := 2; i+1 < r.argc(); i += 2 {
-		value := string(r.arg(i + 1))
-		switch {
-		case r.is(i, "id"):
-			tests = append(tests, func(p *client) bool { return strconv.FormatUint(p.conn.ID(), 10) == value })
-		case r.is(i, "addr"):
-			tests = append(tests, func(p *client) bool { return p.conn.RemoteAddr() == value })
-		case r.is(i, "laddr"):
-			tests = append(tests, func(p *client) bool { return p.conn.LocalAddr() == value })
-		case r.is(i, "user"):
-			tests = append(tests, func(p *client) bool { return p.user != nil && p.user.name == value })
-		case r.is(i, "type"):
-			tests = append(tests, func(p *client) bool {
-				return (value == "pubsub") == (p.x != nil && p.x.subs != nil) && (value == "pubsub" || value == "normal")
-			})
-		case r.is(i, "skipme"):
-			skipMe = strings.EqualFold(value, "yes")
-		default:
-			c.localError(r, "ERR syntax error")
+	for i := 2; i < r.argc(); i += 2 {
+		if r.is(i, "skipme") && i+1 < r.argc() && (r.is(i+1, "yes") || r.is(i+1, "no")) {
+			skipMe = r.is(i+1, "yes")
+			continue
+		}
+		test, reason := c.killTest(r, i)
+		if reason != "" {
+			c.localError(r, reason)
 			return
 		}
-	}
-	if (r.argc()-2)%2 != 0 || len(tests) == 0 {
-		c.localError(r, "ERR syntax error")
-		return
+		tests = append(tests, test)
 	}
 	c.localInt(r, int64(c.kill(func(p *client) bool {
 		for _, ok := range tests {
@@ -209,6 +221,38 @@ func (c *client) killClients(r *request) {
 		}
 		return p != c || !skipMe
 	})))
+}
+
+// killTest is one filter of CLIENT KILL: arguments i and i+1.
+func (c *client) killTest(r *request, i int) (test func(*client) bool, reason string) {
+	if i+1 == r.argc() {
+		return nil, errSyntax
+	}
+	value := string(r.arg(i + 1))
+	switch {
+	case r.is(i, "id"):
+		id, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || id < 1 {
+			return nil, "ERR client-id should be greater than 0"
+		}
+		return func(p *client) bool { return p.conn.ID() == uint64(id) }, "" //nolint:gosec // not negative
+	case r.is(i, "addr"):
+		return func(p *client) bool { return p.conn.RemoteAddr() == value }, ""
+	case r.is(i, "laddr"):
+		return func(p *client) bool { return p.conn.LocalAddr() == value }, ""
+	case r.is(i, "user"):
+		if c.f.users[value] == nil && (len(c.f.users) > 0 || value != everyone.name) {
+			return nil, "ERR No such user '" + value + "'"
+		}
+		return func(p *client) bool { return p.user != nil && p.user.name == value }, ""
+	case r.is(i, "type"):
+		is, ok := clientType(r.arg(i + 1))
+		if !ok {
+			return nil, "ERR Unknown client type '" + value + "'"
+		}
+		return is, ""
+	}
+	return nil, errSyntax
 }
 
 func (c *client) kill(match func(*client) bool) int {
@@ -228,8 +272,12 @@ func (c *client) kill(match func(*client) bool) int {
 }
 
 func (c *client) unblockClient(r *request) {
+	if r.argc() > 4 {
+		c.localError(r, "ERR unknown subcommand or wrong number of arguments for '"+string(r.arg(1))+"'. Try CLIENT HELP.")
+		return
+	}
 	withError := r.is(3, "error")
-	if r.argc() > 4 || (r.argc() == 4 && !withError && !r.is(3, "timeout")) {
+	if r.argc() == 4 && !withError && !r.is(3, "timeout") {
 		c.localError(r, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 		return
 	}
@@ -259,7 +307,7 @@ func (c *client) setReplyMode(r *request) {
 			c.state |= stateReplySkip
 		}
 	default:
-		c.localError(r, "ERR syntax error")
+		c.localError(r, errSyntax)
 	}
 }
 
@@ -268,15 +316,5 @@ func (c *client) onOff(r *request) {
 		c.localOK(r)
 		return
 	}
-	c.localError(r, "ERR syntax error")
-}
-
-// tracking needs a connection whose server knows this client. With one shard
-// the client gets one; over several no server could invalidate for all.
-func (c *client) tracking(r *request) bool {
-	if _, ok := c.f.one(); ok {
-		return handlePipe(c, r)
-	}
-	c.localError(r, "ERR dragoman: client-side caching needs a listener with a single shard")
-	return true
+	c.localError(r, errSyntax)
 }

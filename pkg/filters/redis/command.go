@@ -10,16 +10,17 @@ import (
 // command is what the filter knows of one Redis command: its entry in the
 // generated table and the handler that routes it.
 type command struct {
-	spec     *redisproto.Spec // nil for commands that the table does not know
-	name     string
-	id       int // index into the statistics
-	key      int // argument index of the key of a single-key command, else 0
-	readOnly bool
-	write    bool
-	noAuth   bool
-	blocking bool
-	streams  bool // may be sent on before it has arrived whole
-	handle   handler
+	spec      *redisproto.Spec // nil for commands that the table does not know
+	name      string
+	id        int  // index into the statistics
+	key       int  // argument index of the key of a single-key command, else 0
+	readOnly  bool // a replica may answer it
+	write     bool
+	noAuth    bool
+	blocking  bool
+	container bool // has subcommands
+	streams   bool // may be sent on before it has arrived whole
+	handle    handler
 }
 
 // handler routes one request. It returns false if the request cannot be taken
@@ -31,7 +32,43 @@ type handler func(c *client, r *request) bool
 type request struct {
 	*command
 	cmd   *redisproto.Command
-	frame []byte // as it came; see raw
+	frame []byte           // as it came; see raw
+	sub   *redisproto.Spec // the subcommand of a container; nil if there is none, or it is unknown
+}
+
+// take makes r stand for one request, or for the beginning of one.
+func (r *request) take(t *commandTable, cmd *redisproto.Command, frame []byte) {
+	r.cmd, r.frame, r.sub = cmd, frame, nil
+	r.command = t.lookup(cmd.Arg(frame, 0))
+	if r.command == nil {
+		r.command = t.other
+	}
+	if r.container && len(cmd.Args) > 1 {
+		r.sub = r.spec.Subcommand(cmd.Arg(frame, 1))
+	}
+}
+
+// effective is the entry of the table that describes r: the subcommand's where
+// there is one. It is nil for unknown commands.
+func (r *request) effective() *redisproto.Spec {
+	if r.sub != nil {
+		return r.sub
+	}
+	return r.spec
+}
+
+// fullName is the name that error messages give, as in "config|get".
+func (r *request) fullName() string {
+	if r.sub != nil {
+		return r.sub.Name
+	}
+	return r.name
+}
+
+// arityOK is true for unknown commands.
+func (r *request) arityOK() bool {
+	spec := r.effective()
+	return spec == nil || spec.ArityOK(r.argc())
 }
 
 func (r *request) argc() int        { return len(r.cmd.Args) }
@@ -80,13 +117,14 @@ func (t *commandTable) add(c *command) {
 
 func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 	c := &command{
-		spec:     spec,
-		name:     spec.Name,
-		key:      spec.FirstKeyIndex(),
-		readOnly: spec.Flags&redisproto.ReadOnly != 0,
-		write:    spec.Flags&redisproto.Write != 0,
-		noAuth:   spec.Flags&redisproto.NoAuth != 0,
-		blocking: spec.Flags&redisproto.Blocking != 0,
+		spec:      spec,
+		name:      spec.Name,
+		key:       spec.FirstKeyIndex(),
+		readOnly:  spec.Has(redisproto.ReadOnly) && !slices.Contains(primaryOnly(), spec.Name),
+		write:     mayWrite(spec),
+		noAuth:    spec.Has(redisproto.NoAuth),
+		blocking:  spec.Has(redisproto.Blocking),
+		container: len(spec.Sub) > 0,
 	}
 	c.streams = !c.blocking && (special[spec.Name] == nil || slices.Contains(streamedSpecials(), spec.Name))
 	switch h := special[spec.Name]; {
@@ -96,6 +134,8 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		c.handle = handleBlocking
 	case c.key > 0:
 		c.handle = handleSingleKey
+	case c.container:
+		c.handle = handleContainer
 	case len(spec.KeySpecs) > 0:
 		c.handle = handleKeys
 	case spec.RequestPolicy != "":
@@ -104,6 +144,22 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		c.handle = handleKeyless
 	}
 	return c
+}
+
+// primaryOnly are commands that only read, but not on just any replica: a
+// cursor is good only where it was given, and some change what the table does
+// not count as data.
+func primaryOnly() []string {
+	return []string{
+		"scan", "hscan", "sscan", "zscan", "touch", "bf.scandump", "cf.scandump", "cf.compact",
+		"ft.cursor", "ft.config", "search.clusterset", "timeseries.clusterset",
+	}
+}
+
+// mayWrite reports whether a command can change data. Scripts can, unless they
+// are declared not to.
+func mayWrite(spec *redisproto.Spec) bool {
+	return spec.Has(redisproto.Write) || slices.Contains([]string{"eval", "evalsha", "fcall"}, spec.Name)
 }
 
 // streamedSpecials are the commands with a handler of their own that only
@@ -126,22 +182,19 @@ func specialHandlers() map[string]handler {
 		"watch": handleWatch, "unwatch": handleUnwatch,
 		"subscribe": handleSubscribe, "psubscribe": handleSubscribe, "ssubscribe": handleSubscribe,
 		"unsubscribe": handleSubscribe, "punsubscribe": handleSubscribe, "sunsubscribe": handleSubscribe,
-		"publish": handlePublish, "pubsub": handlePubSub,
+		"publish": handlePublish, "spublish": handlePublish, "pubsub": handlePubSub,
 		"scan": handleScan, "wait": handleWait, "waitaof": handleWait,
 		"randomkey": handleRandomKey, "keys": handleFanOut,
 		"xread": handleStreamRead, "xreadgroup": handleStreamRead,
 		"eval": handleScript, "evalsha": handleScript, "eval_ro": handleScript, "evalsha_ro": handleScript,
 		"fcall": handleScript, "fcall_ro": handleScript,
-		"monitor": handlePipe, "sync": handlePipe, "psync": handlePipe, "replconf": handlePipe,
-		"acl": handleACL, "config": handleContainer, "script": handleContainer,
-		"function": handleContainer, "latency": handleContainer, "memory": handleContainer,
-		"slowlog": handleContainer, "object": handleContainer, "xgroup": handleContainer,
-		"xinfo": handleContainer, "module": handleContainer,
+		"monitor": handleMonitor, "sync": handlePipe, "psync": handlePipe, "replconf": handlePipe,
+		"acl": handleACL,
 	}
 	for _, name := range []string{"bgsave", "bgrewriteaof", "save", "swapdb"} {
 		local[name] = handleFanOut
 	}
-	for _, name := range []string{"mget", "mset", "del", "unlink", "touch", "exists", "msetnx"} {
+	for _, name := range []string{"mget", "mset", "del", "unlink", "touch", "exists"} {
 		local[name] = handleSplit
 	}
 	return local

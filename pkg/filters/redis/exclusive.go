@@ -1,9 +1,9 @@
 package redis
 
 import (
+	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
@@ -64,7 +64,11 @@ func (c *client) lostExclusive(u *upstream) {
 		c.x.exclusive = nil
 	}
 	if t, ok := c.x.mode.(*tx); ok && t.u == u {
-		t.lost()
+		t.broken()
+	}
+	if c.x.session == u {
+		c.drop() // what the server would have said is lost
+		return
 	}
 	if c.x.upload != nil {
 		c.x.upload.lost(c, u)
@@ -74,28 +78,31 @@ func (c *client) lostExclusive(u *upstream) {
 // handleBlocking sends a command that may block over a connection of its own,
 // and takes no further request until it is answered.
 func handleBlocking(c *client, r *request) bool {
-	keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
-	c.w.keys = keys
-	if err != nil || len(keys) == 0 {
-		return handleKeyless(c, r)
+	pl := c.place(r)
+	if pl.keys == 0 && pl.reason == "" {
+		return handleKeyless(c, r) // the server knows best what is wrong with it
 	}
 	if !c.barrier() {
 		return false
 	}
-	t, frame, reason := c.resolve(r, keys)
-	if reason != "" {
-		c.localError(r, reason)
+	if pl.reason != "" {
+		c.localError(r, pl.reason)
 		return true
 	}
-	u, reason := c.take(t)
+	u := c.session()
 	if u == nil {
-		c.localError(r, reason)
-		return true
+		var reason string
+		if u, reason = c.take(pl.to); u == nil {
+			c.localError(r, reason)
+			return true
+		}
+		c.extra().exclusive = u
 	}
 	seq, s := c.open(r)
-	c.extra().exclusive = u
-	u.send(frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats})
-	c.giveBack(u, false)
+	u.send(pl.frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats})
+	if u != c.session() {
+		c.giveBack(u, false)
+	}
 	c.state |= stateBarrier | stateBlocked
 	return true
 }
@@ -103,7 +110,7 @@ func handleBlocking(c *client, r *request) bool {
 // unblock is CLIENT UNBLOCK for a client of this proxy: it gets the reply of a
 // time-out, or an error, and its upstream connection is closed.
 func (c *client) unblock(withError bool) bool {
-	if c.x == nil || c.x.exclusive == nil || c.x.mode != nil || c.ring.len() != 1 {
+	if c.x == nil || c.x.exclusive == nil || !c.has(stateBlocked) {
 		return false
 	}
 	u := c.x.exclusive
@@ -200,14 +207,18 @@ func combineMinEach(m *merge, dst []byte, _ uint8) []byte {
 // request is sent there. A number beyond Redis' default is tried on the server
 // first, since only it knows how many there are.
 func handleSelect(c *client, r *request) bool {
-	db, err := strconv.ParseInt(strings.TrimSpace(string(r.arg(1))), 10, 32)
+	db, err := strconv.ParseInt(string(r.arg(1)), 10, 64)
 	switch {
 	case err != nil:
 		c.localError(r, "ERR value is not an integer or out of range")
+	case db < math.MinInt32 || db > math.MaxInt32:
+		c.localError(r, "ERR value is out of range, value must between -2147483648 and 2147483647")
 	case db < 0:
-		c.localError(r, "ERR DB index is out of range")
+		c.localError(r, errDBIndex)
 	case c.f.slots() && db != 0:
 		c.localError(r, "ERR SELECT is not allowed in cluster mode")
+	case c.own() != nil:
+		c.selectOn(c.own(), r, int32(db))
 	case db < defaultDatabases:
 		c.db = int32(db)
 		c.localOK(r)
@@ -217,28 +228,27 @@ func handleSelect(c *client, r *request) bool {
 	return true
 }
 
-const defaultDatabases = 16
+const (
+	defaultDatabases = 16
+	errDBIndex       = "ERR DB index is out of range"
+)
 
-func (c *client) trySelect(r *request, db int32) bool {
-	if !c.barrier() {
-		return false
+// own is the connection that the client's next requests take because of a WATCH
+// or a session; nil if they take the shared ones.
+func (c *client) own() *upstream {
+	if c.x == nil {
+		return nil
 	}
-	var first target
-	found := false
-	c.f.shards(func(t target) {
-		if !found {
-			first, found = t, true
-		}
-	})
-	if !found {
-		c.localError(r, "ERR DB index is out of range")
-		return true
+	if t, ok := c.x.mode.(*tx); ok && t.u != nil {
+		t.dirty = true // it is not as it was
+		return t.u
 	}
-	u, reason := c.take(first)
-	if u == nil {
-		c.localError(r, reason)
-		return true
-	}
+	return c.x.session
+}
+
+// selectOn sends SELECT on a connection of the client's own, and follows it if
+// it succeeds.
+func (c *client) selectOn(u *upstream, r *request, db int32) {
 	seq, s := c.open(r)
 	s.finish = func(c *client, frame []byte) []byte {
 		if !isError(frame) {
@@ -246,8 +256,26 @@ func (c *client) trySelect(r *request, db int32) bool {
 		}
 		return frame
 	}
+	frame := redisproto.AppendCommand(nil, "SELECT", strconv.Itoa(int(effectiveDB(db, u.pool.opts))))
+	u.send(frame, pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
+}
+
+func (c *client) trySelect(r *request, db int32) bool {
+	if !c.barrier() {
+		return false
+	}
+	first, ok := c.f.firstShard()
+	if !ok {
+		c.localError(r, errDBIndex)
+		return true
+	}
+	u, reason := c.take(first)
+	if u == nil {
+		c.localError(r, reason)
+		return true
+	}
 	c.extra().exclusive = u
-	u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
+	c.selectOn(u, r, db)
 	c.giveBack(u, true)
 	c.state |= stateBarrier
 	return true

@@ -28,7 +28,7 @@ func handlePing(c *client, r *request) bool {
 		return true
 	}
 	if r.argc() == 1 {
-		c.local(r, []byte("+PONG\r\n"))
+		c.local(r, replyPong)
 		return true
 	}
 	return handleEcho(c, r)
@@ -76,7 +76,11 @@ func (c *client) forgetSession() {
 			x.subs.end()
 			x.subs = nil
 		}
-		x.name = ""
+		if x.session != nil {
+			x.session.close()
+			x.session = nil
+		}
+		x.name, x.libName, x.libVersion = "", "", ""
 	}
 	c.resp = 2
 	c.db = int32(c.f.cfg.Database) //nolint:gosec // a database number
@@ -111,8 +115,8 @@ const errAuthWithoutPassword = "ERR AUTH <password> called without any password 
 func handleAuth(c *client, r *request) bool {
 	switch {
 	case r.argc() > 3:
-		c.localError(r, "ERR syntax error")
-	case r.argc() == 2 && len(c.f.users) == 0:
+		c.localError(r, errSyntax)
+	case r.argc() == 2 && c.f.initialUser() != nil:
 		c.localError(r, errAuthWithoutPassword)
 	case r.argc() == 2:
 		c.login(r, "default", r.arg(1))
@@ -168,7 +172,7 @@ func handleHello(c *client, r *request) bool {
 	resp := c.resp
 	next := 1
 	if r.argc() > 1 {
-		v, err := strconv.Atoi(string(r.arg(1)))
+		v, err := strconv.ParseInt(string(r.arg(1)), 10, 64)
 		if err != nil {
 			c.localError(r, "ERR Protocol version is not an integer or out of range")
 			return true
@@ -193,6 +197,10 @@ func handleHello(c *client, r *request) bool {
 	if resp != c.resp && !c.barrier() {
 		return false
 	}
+	if own := c.own(); own != nil && resp != c.resp {
+		own.send(redisproto.AppendCommand(nil, "HELLO", strconv.Itoa(int(resp))),
+			pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
+	}
 	c.user, c.resp = u, resp
 	if setName {
 		c.extra().name = name
@@ -201,6 +209,7 @@ func handleHello(c *client, r *request) bool {
 	return true
 }
 
+// helloOptions reads the options of HELLO from argument i on, in their order.
 func (c *client) helloOptions(r *request, i int) (u *user, name string, setName bool, reason string) {
 	u = c.user
 	for i < r.argc() {

@@ -1,13 +1,18 @@
 package redis
 
-import "github.com/dragoman-mesh/dragoman/pkg/netloop"
+import (
+	"bytes"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
 
 // pipe is the mode of a client that talks to one server directly, byte for
-// byte: MONITOR, replication, client tracking. It is for listeners with one
-// shard, and lasts until the client disconnects.
+// byte: replication, the Lua debugger. It is for listeners with one shard, and
+// lasts until the client disconnects.
 type pipe struct {
-	c *client
-	u *upstream
+	c     *client
+	u     *upstream
+	first []byte // what waits for the connection to be set up; then nil
 }
 
 // handlePipe gives the client a connection of its own for the rest of its life.
@@ -15,6 +20,11 @@ func handlePipe(c *client, r *request) bool {
 	t, ok := c.f.one()
 	if !ok {
 		return handleKeyless(c, r)
+	}
+	if !c.user.unrestricted { // nobody looks at what passes
+		c.f.stats.denied++
+		c.localError(r, "NOPERM this user has no permissions to run the '"+r.fullName()+"' command")
+		return true
 	}
 	if !c.barrier() {
 		return false
@@ -29,11 +39,20 @@ func handlePipe(c *client, r *request) bool {
 	x.mode, x.exclusive = pp, u
 	if u.setup == 0 {
 		u.pipe = pp
-	} else {
-		u.pipeAfterSetup = pp
+		u.conn.Write(r.raw(c.w))
+		return true
 	}
-	u.conn.Write(r.raw(c.w))
+	u.pipeAfterSetup = pp
+	pp.first = bytes.Clone(r.raw(c.w))
 	return true
+}
+
+// begin sends the first request, when the connection is set up: some are
+// refused behind others.
+func (p *pipe) begin() {
+	p.u.conn.Write(p.first)
+	p.first = nil
+	p.c.conn.Resume()
 }
 
 // dispatch is not used: the client's bytes go through send unparsed.
@@ -41,6 +60,10 @@ func (p *pipe) dispatch(*client, *request) bool { return true }
 
 // send passes on what the client sends.
 func (p *pipe) send(b []byte) int {
+	if p.first != nil {
+		p.c.conn.Pause()
+		return 0
+	}
 	if p.u.closed {
 		return len(b)
 	}

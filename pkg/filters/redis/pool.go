@@ -242,6 +242,11 @@ func (p *pool) setup(u *upstream) ([]byte, error) {
 // connected is called when a connection's set-up is complete.
 func (p *pool) connected(u *upstream) {
 	u.up = true
+	p.recovered()
+}
+
+// recovered ends the backing off.
+func (p *pool) recovered() {
 	if p.backoff != 0 {
 		p.cluster.Report(p.key.endpoint, filters.Success)
 	}

@@ -1,9 +1,10 @@
 package redis
 
 import (
-	"bytes"
+	"maps"
+	"slices"
 
-	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
@@ -12,9 +13,11 @@ import (
 // hashes to, a pattern on all of them.
 type subscriptions struct {
 	c     *client
-	kinds [3]map[string]struct{} // by kind
-	links map[*pool]*subscriber
-	stuck bool
+	kinds [3]map[string][]*subscriber // by kind: the names, and the connections that they are on
+	links map[*filters.Endpoint]*subscriber
+	stuck bool // the client does not read: nothing is read from the links
+	// version tells with which tables the links were last compared.
+	version uint64
 }
 
 // The kinds of subscription, which are counted together or apart as Redis does.
@@ -47,10 +50,22 @@ func subCommandOf(name string) subCommand {
 	}
 }
 
+func newSubscriptions(c *client) *subscriptions {
+	s := &subscriptions{c: c, links: map[*filters.Endpoint]*subscriber{}}
+	for i := range s.kinds {
+		s.kinds[i] = map[string][]*subscriber{}
+	}
+	c.w.subscribed[s] = struct{}{}
+	return s
+}
+
 // count is the number that an acknowledgement carries: shard channels are
 // counted by themselves.
 func (s *subscriptions) count(kind int) int {
-	if kind == byShardChannel {
+	switch {
+	case s == nil:
+		return 0
+	case kind == byShardChannel:
 		return len(s.kinds[byShardChannel])
 	}
 	return len(s.kinds[byChannel]) + len(s.kinds[byPattern])
@@ -69,85 +84,86 @@ func handleSubscribe(c *client, r *request) bool {
 		if !c.barrier() {
 			return false
 		}
-		x.subs = &subscriptions{c: c, links: map[*pool]*subscriber{}}
-		for i := range x.subs.kinds {
-			x.subs.kinds[i] = map[string]struct{}{}
-		}
+		x.subs = newSubscriptions(c)
 	}
-	if r.argc() == 1 {
-		c.unsubscribeAll(r, cmd)
-	}
+	var names []string
 	for i := 1; i < r.argc(); i++ {
-		c.subscribe(r, cmd, string(r.arg(i)))
-		if c.has(stateClosed) {
-			return true
-		}
+		names = append(names, string(r.arg(i)))
 	}
-	if s := x.subs; s != nil && s.total() == 0 {
-		s.endWhenQuiet()
+	if r.argc() == 1 && x.subs != nil {
+		names = slices.Sorted(maps.Keys(x.subs.kinds[cmd.kind]))
+	}
+	if len(names) == 0 { // nothing to unsubscribe from
+		b := redisproto.AppendPush(c.w.out[:0], 3, int(c.resp))
+		b = redisproto.AppendBulkString(b, r.name)
+		b = redisproto.AppendNull(b, int(c.resp))
+		c.w.out = redisproto.AppendInt(b, int64(x.subs.count(cmd.kind)))
+		c.local(r, c.w.out)
+	}
+	for i, name := range names {
+		seq, slot := c.open(r)
+		slot.mute = false // acknowledgements are pushed, whatever CLIENT REPLY says
+		slot.further = i > 0
+		c.subscribe(r.name, cmd, name, seq, slot)
+	}
+	if x.subs != nil {
+		x.subs.tidy()
 	}
 	return true
 }
 
-func (c *client) unsubscribeAll(r *request, cmd subCommand) {
-	var names []string
-	count := 0
-	if s := c.x.subs; s != nil {
-		for name := range s.kinds[cmd.kind] {
-			names = append(names, name)
-		}
-		count = s.count(cmd.kind)
-	}
-	if len(names) == 0 {
-		b := redisproto.AppendPush(c.w.out[:0], 3, int(c.resp))
-		b = redisproto.AppendBulkString(b, r.name)
-		b = redisproto.AppendNull(b, int(c.resp))
-		c.w.out = redisproto.AppendInt(b, int64(count))
-		c.local(r, c.w.out)
-	}
-	for _, name := range names {
-		c.subscribe(r, cmd, name)
-	}
-}
-
-// subscribe adds or removes one subscription.
-func (c *client) subscribe(r *request, cmd subCommand, name string) {
+// subscribe adds or removes one subscription, which slot seq acknowledges.
+func (c *client) subscribe(verb string, cmd subCommand, name string, seq uint32, slot *slot) {
 	s := c.x.subs
-	var held bool
+	var links []*subscriber
+	held := false
 	if s != nil {
-		_, held = s.kinds[cmd.kind][name]
+		links, held = s.kinds[cmd.kind][name]
 	}
-	if s == nil || (held == cmd.add) {
-		count := 0
-		if s != nil {
-			count = s.count(cmd.kind)
-		}
-		c.local(r, c.acknowledgement(r.name, name, count))
-		return
-	}
-	links, reason := s.linksFor(cmd.kind, name, r.name)
-	if reason != "" {
-		c.localError(r, reason)
+	if held == cmd.add {
+		c.reply(seq, c.acknowledgement(verb, name, s.count(cmd.kind)))
 		return
 	}
 	if cmd.add {
-		s.kinds[cmd.kind][name] = struct{}{}
+		var reason string
+		if links, reason = s.linksFor(cmd.kind, name); reason != "" {
+			c.fail(seq, reason)
+			return
+		}
+		s.kinds[cmd.kind][name] = links
 	} else {
 		delete(s.kinds[cmd.kind], name)
 	}
-	seq, slot := c.open(r)
+	count := s.count(cmd.kind)
 	slot.merge = c.w.takeMerge(combineFirst, len(links))
-	verb, count := r.name, s.count(cmd.kind)
 	slot.finish = func(c *client, frame []byte) []byte {
-		if isError(frame) {
-			return frame
+		if !isError(frame) {
+			return c.acknowledgement(verb, name, count)
 		}
-		return c.acknowledgement(verb, name, count)
+		if cmd.add {
+			s.undo(cmd.kind, verb, name)
+		}
+		return frame
 	}
-	frame := redisproto.AppendCommand(nil, verb, name)
 	for i, l := range links {
-		l.acks = append(l.acks, ack{seq: seq, part: int32(i)}) //nolint:gosec // few
-		l.conn.Write(frame)
+		if cmd.add {
+			l.names++
+		} else {
+			l.names--
+		}
+		l.send(verb, name, ack{seq: seq, part: int32(i), kind: cmd.kind}) //nolint:gosec // few
+	}
+}
+
+// undo takes back a subscription that a server has refused.
+func (s *subscriptions) undo(kind int, verb, name string) {
+	links := s.kinds[kind][name]
+	delete(s.kinds[kind], name)
+	for _, l := range links {
+		l.names--
+		if !l.closed && len(links) > 1 {
+			l.send("pun"+verb[1:], name, ack{drop: true, kind: kind}) // only patterns are on several
+		}
 	}
 }
 
@@ -159,19 +175,10 @@ func (c *client) acknowledgement(verb, name string, count int) []byte {
 }
 
 // linksFor are the connections that a subscription needs.
-func (s *subscriptions) linksFor(kind int, name, verb string) ([]*subscriber, string) {
-	var targets []target
-	if kind == byPattern {
-		s.c.f.shards(func(t target) { targets = append(targets, t) })
-	} else {
-		t, reason := s.c.channelTarget([]byte(name))
-		if reason != "" {
-			return nil, reason
-		}
-		targets = append(targets, t)
-	}
-	if len(targets) == 0 {
-		return nil, "ERR dragoman: listener " + s.c.f.name + " has no endpoint yet"
+func (s *subscriptions) linksFor(kind int, name string) ([]*subscriber, string) {
+	targets, reason := s.c.subscriptionTargets(kind, name)
+	if reason != "" {
+		return nil, reason
 	}
 	links := make([]*subscriber, 0, len(targets))
 	for _, t := range targets {
@@ -179,196 +186,137 @@ func (s *subscriptions) linksFor(kind int, name, verb string) ([]*subscriber, st
 		if p == nil {
 			return nil, reason
 		}
-		l, reason := s.link(p)
+		l := s.links[p.key.endpoint]
 		if l == nil {
-			return nil, "ERR dragoman: " + verb + ": " + p.describe() + reason
+			if l, reason = s.dial(p); l == nil {
+				return nil, "ERR dragoman: " + p.describe() + reason
+			}
 		}
 		links = append(links, l)
 	}
 	return links, ""
 }
 
-func (s *subscriptions) link(p *pool) (*subscriber, string) {
-	if l := s.links[p]; l != nil {
-		return l, ""
+// subscriptionTargets are the shards that a subscription has to be on. In a
+// Redis Cluster every node has the messages of all channels but shard channels.
+func (c *client) subscriptionTargets(kind int, name string) ([]target, string) {
+	if kind != byPattern {
+		t, reason := c.channelTarget([]byte(name))
+		return []target{t}, reason
 	}
-	l := &subscriber{subs: s, pool: p}
-	setup := &upstream{pool: p}
-	hello, err := p.setup(setup)
-	if err != nil {
-		return nil, ": " + err.Error()
+	var targets []target
+	c.f.shards(func(t target) {
+		if t.table.Slots == nil || len(targets) == 0 {
+			targets = append(targets, t)
+		}
+	})
+	if len(targets) == 0 {
+		return nil, c.noEndpoint()
 	}
-	if now := p.w.loop.Now(); now < p.downUntil {
-		return nil, p.why()
-	}
-	e := p.key.endpoint
-	l.setup = setup.setup
-	l.conn = p.w.loop.Dial(e.Network, e.Address, netloop.DialOptions{Timeout: p.opts.ConnectTimeout, TLS: e.TLS}, l)
-	l.conn.Write(hello)
-	p.open++
-	p.stats.active++
-	p.stats.connects++
-	s.links[p] = l
-	return l, ""
+	return targets, ""
 }
 
 // end closes all connections.
 func (s *subscriptions) end() {
+	delete(s.c.w.subscribed, s)
 	for _, l := range s.links {
 		l.close()
 	}
-	s.links = map[*pool]*subscriber{}
+	clear(s.links)
 }
 
-// endWhenQuiet leaves the subscribed state when the last acknowledgement is in.
-func (s *subscriptions) endWhenQuiet() {
-	for _, l := range s.links {
-		if len(l.acks) > 0 {
-			return
+// tidy closes the connections that carry nothing any more, and leaves the
+// subscribed state with the last one.
+func (s *subscriptions) tidy() {
+	for e, l := range s.links {
+		if l.names == 0 && len(l.acks) == 0 {
+			l.close()
+			delete(s.links, e)
 		}
 	}
-	s.end()
-	if s.c.x.subs == s && s.total() == 0 {
+	if len(s.links) == 0 && s.c.x.subs == s {
+		s.end()
 		s.c.x.subs = nil
 	}
 }
 
+// resume goes on when the client has read.
 func (s *subscriptions) resume() {
 	if !s.stuck {
 		return
 	}
 	s.stuck = false
 	for _, l := range s.links {
-		l.conn.Resume()
+		l.resume()
 	}
+}
+
+// written is called when slots have left the client's ring.
+func (s *subscriptions) written() {
+	for _, l := range s.links {
+		if l.waiting && s.c.answered(l.after) {
+			l.waiting = false
+			l.resume()
+		}
+	}
+}
+
+// answered reports whether slot seq has left the ring.
+func (c *client) answered(seq uint32) bool { return int32(c.ring.head-seq) > 0 } //nolint:gosec // wraps on purpose
+
+// misplaced reports whether a subscription is no longer where its messages are,
+// because the cluster has changed. A replica has its primary's messages.
+func (s *subscriptions) misplaced() bool {
+	version := uint64(0)
+	for _, cl := range s.c.f.dataClusters() {
+		version += cl.Table().Version
+	}
+	if version == s.version {
+		return false
+	}
+	s.version = version
+	for kind, names := range s.kinds {
+		for name, links := range names {
+			targets, reason := s.c.subscriptionTargets(kind, name)
+			if reason != "" {
+				continue // nobody has it now
+			}
+			for _, t := range targets {
+				if !t.servedBy(links, kind) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// servedBy reports whether one of the links leads to the target's shard, or
+// where that does not matter, to any.
+func (t *target) servedBy(links []*subscriber, kind int) bool {
+	shards := t.table.Shards[t.shard : t.shard+1]
+	if t.table.Slots != nil && kind != byShardChannel {
+		shards = t.table.Shards
+	}
+	for i := range shards {
+		for _, l := range links {
+			if shards[i].Primary == l.pool.key.endpoint || slices.Contains(shards[i].Replicas, l.pool.key.endpoint) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // subscribedMayRun reports whether r may run on a subscribed client. With
 // RESP2 only a few commands may, since their replies could not be told from
 // messages.
 func (c *client) subscribedMayRun(r *request) bool {
-	if c.resp == 3 || c.x.subs.total() == 0 || allowedWhileSubscribed(r.name) {
+	if c.resp == 3 || c.x.subs.total() == 0 || r.spec == nil || allowedWhileSubscribed(r.name) {
 		return true
 	}
-	c.localError(r, "ERR Can't execute '"+r.name+"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	c.localError(r, "ERR Can't execute '"+r.fullName()+"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
 	return false
-}
-
-// ack is one acknowledgement that a subscriber waits for.
-type ack struct {
-	seq  uint32
-	part int32
-}
-
-// subscriber is the driver of a connection that carries subscriptions of one
-// client.
-type subscriber struct {
-	subs   *subscriptions
-	pool   *pool
-	conn   *netloop.Conn
-	setup  int
-	acks   []ack
-	closed bool
-}
-
-func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
-	pos := 0
-	c := l.subs.c
-	for pos < len(b) && !l.closed {
-		n, err := redisproto.FrameLen(b[pos:], &replyLimits)
-		if err == redisproto.ErrIncomplete { //nolint:errorlint // a bare sentinel, on the hot path
-			return pos
-		}
-		if err != nil {
-			c.drop()
-			return len(b)
-		}
-		l.frame(b[pos : pos+n])
-		pos += n
-	}
-	if !l.closed && c.conn.Full() {
-		l.subs.stuck = true
-		c.backedUp()
-		conn.Pause()
-	}
-	return pos
-}
-
-func (l *subscriber) frame(frame []byte) {
-	c := l.subs.c
-	switch {
-	case l.setup > 0:
-		l.setup--
-		if isError(frame) {
-			c.w.b.log.Warn("subscription refused", "listener", c.f.name, "endpoint", l.pool.describe(), "reason", errorText(frame))
-			c.drop()
-		}
-	case isError(frame) || isAcknowledgement(frame):
-		if len(l.acks) == 0 {
-			c.push(frame) // the server ended a subscription by itself
-			return
-		}
-		a := l.acks[0]
-		l.acks = l.acks[1:]
-		c.addPart(a.seq, a.part, frame)
-		c.ring.at(a.seq).merge.done(c, a.seq, a.part)
-		if !l.closed && l.subs.total() == 0 {
-			l.subs.endWhenQuiet()
-		}
-	default:
-		c.f.stats.messages++
-		c.push(frame)
-	}
-}
-
-// isAcknowledgement tells "subscribe" and the like from messages, which all
-// end in "message".
-func isAcknowledgement(frame []byte) bool {
-	start := headerLen(frame)
-	rest := frame[start:]
-	return start > 0 && !bytes.HasSuffix(rest[headerLen(rest):][:min(len(rest)-headerLen(rest), kindLen(rest))], []byte("message"))
-}
-
-// kindLen is the length of the bulk at the beginning of b.
-func kindLen(b []byte) int {
-	v, _, err := redisproto.ParseValue(b, &replyLimits)
-	if err != nil {
-		return 0
-	}
-	return len(v.Str)
-}
-
-func (l *subscriber) close() {
-	if l.closed {
-		return
-	}
-	l.closed = true
-	l.pool.open--
-	l.pool.stats.active--
-	l.conn.Close()
-}
-
-func (l *subscriber) Drained(*netloop.Conn) {}
-
-// EOF: messages may have been lost, which the client must learn.
-func (l *subscriber) EOF(*netloop.Conn) { l.lost("closed by the server") }
-
-func (l *subscriber) Closed(_ *netloop.Conn, err error) {
-	if l.closed {
-		return
-	}
-	reason := "closed"
-	if err != nil {
-		reason = err.Error()
-	}
-	l.lost(reason)
-}
-
-func (l *subscriber) lost(reason string) {
-	c := l.subs.c
-	l.close()
-	c.w.b.log.Info("a subscription's server is gone, closing its client", "listener", c.f.name, "endpoint", l.pool.describe(), "reason", reason)
-	c.drop()
 }
 
 // handlePubSub is PUBSUB: what exists on any shard.

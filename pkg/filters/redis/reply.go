@@ -49,6 +49,9 @@ func (c *client) reply(seq uint32, frame []byte) {
 // finishSlot does the accounting of an answered request.
 func (c *client) finishSlot(s *slot, failed bool, size int) {
 	s.failed = failed
+	if s.further {
+		return
+	}
 	took := c.w.loop.Now() - s.start
 	c.f.stats.observe(s.cmd, took, failed)
 	if took >= c.f.slowNanos {
@@ -78,6 +81,7 @@ func (c *client) localOK(r *request) { c.local(r, replyOK) }
 var (
 	replyOK     = []byte("+OK\r\n")
 	replyQueued = []byte("+QUEUED\r\n")
+	replyPong   = []byte("+PONG\r\n")
 )
 
 // fail answers slot seq with an error message.
@@ -107,6 +111,9 @@ func (c *client) advance() {
 	if c.x != nil {
 		c.flushPushes()
 		c.resumeUpstreams()
+		if c.x.subs != nil {
+			c.x.subs.written()
+		}
 	}
 	c.settle()
 }

@@ -6,7 +6,10 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
-const errCrossSlot = "CROSSSLOT Keys in request don't hash to the same slot"
+const (
+	errCrossSlot = "CROSSSLOT Keys in request don't hash to the same slot"
+	errNoRoute   = "ERR dragoman: no route takes this key, and there is no catch-all"
+)
 
 // handleSingleKey forwards a command by its one key.
 func handleSingleKey(c *client, r *request) bool {
@@ -16,7 +19,7 @@ func handleSingleKey(c *client, r *request) bool {
 	if len(c.f.routes) == 0 && c.f.catchAll != nil && !r.cmd.Inline() {
 		rt := c.f.catchAll
 		key := r.arg(r.key)
-		t, reason := c.f.locate(rt.clusterFor(r.command), key)
+		t, reason := c.f.locate(rt.clusterFor(r.readOnly), key)
 		if reason != "" {
 			c.localError(r, reason)
 			return true
@@ -44,46 +47,86 @@ func handleKeys(c *client, r *request) bool {
 
 // forwardKeys forwards r by the keys in c.w.keys.
 func (c *client) forwardKeys(r *request) bool {
-	t, frame, reason := c.resolve(r, c.w.keys)
+	rt, t, reason := c.resolve(r, c.w.keys, r.readOnly)
 	if reason != "" {
 		c.localError(r, reason)
 		return true
+	}
+	frame := r.strippedFor(rt, c.w)
+	for _, k := range c.w.keys {
+		c.f.sampleKey(r.arg(k))
+	}
+	if len(rt.mirrors) > 0 {
+		c.mirror(r, rt, rt.strip(r.arg(c.w.keys[0])), frame)
 	}
 	c.forward(r, t, frame)
 	return true
 }
 
-// resolve finds the one target of some keys, and the request as it is to be
-// sent there. A reason says why there is none.
-func (c *client) resolve(r *request, keys []int) (t target, frame []byte, reason string) {
-	rt := c.f.route(r.arg(keys[0]))
+// resolve finds the one target of some keys. A reason says why there is none.
+func (c *client) resolve(r *request, keys []int, read bool) (rt *route, t target, reason string) {
+	rt = c.f.route(r.arg(keys[0]))
 	if rt == nil {
-		return t, nil, "ERR dragoman: no route takes this key, and there is no catch-all"
+		return nil, t, errNoRoute
 	}
-	cl := rt.clusterFor(r.command)
+	cl := rt.clusterFor(read)
 	for i, k := range keys {
 		key := r.arg(k)
 		if i > 0 && c.f.route(key) != rt {
-			return t, nil, errCrossSlot
+			return nil, t, errCrossSlot
 		}
 		to, reason := c.f.locate(cl, rt.strip(key))
 		if reason != "" {
-			return t, nil, reason
+			return nil, t, reason
 		}
 		if i > 0 && to.shard != t.shard {
-			return t, nil, errCrossSlot
+			return nil, t, errCrossSlot
 		}
 		t = to
-		c.f.sampleKey(key)
 	}
-	frame = r.raw(c.w)
+	return rt, t, ""
+}
+
+// strippedFor is the request as it is sent to a route's cluster; c.w.keys are
+// its keys.
+func (r *request) strippedFor(rt *route, w *worker) []byte {
 	if rt.removePrefix && rt.prefix != "" {
-		frame = r.withoutPrefix(c.w, keys, len(rt.prefix))
+		return r.withoutPrefix(w, w.keys, len(rt.prefix))
 	}
-	if len(rt.mirrors) > 0 {
-		c.mirror(r, rt, rt.strip(r.arg(keys[0])), frame)
+	return r.raw(w)
+}
+
+// placement is where a request goes that takes a connection of the client's own.
+type placement struct {
+	to     target // if keys > 0
+	frame  []byte // the request as it is sent there
+	keys   int
+	reason string // why it cannot go anywhere
+}
+
+// place finds out where the primary of a request's keys is. The channel of
+// PUBLISH counts as a key, since it decides the shard.
+func (c *client) place(r *request) placement {
+	switch {
+	case r.name == "publish" || r.name == "spublish":
+		t, reason := c.channelTarget(r.arg(1))
+		return placement{to: t, frame: r.raw(c.w), keys: 1, reason: reason}
+	case r.spec != nil:
+		keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
+		c.w.keys = keys
+		if err != nil || len(keys) == 0 {
+			return placement{frame: r.raw(c.w)}
+		}
+	case r.argc() > 1:
+		c.w.keys = append(c.w.keys[:0], 1)
+	default:
+		return placement{frame: r.raw(c.w)}
 	}
-	return t, frame, ""
+	rt, t, reason := c.resolve(r, c.w.keys, false)
+	if reason != "" {
+		return placement{keys: len(c.w.keys), reason: reason}
+	}
+	return placement{to: t, frame: r.strippedFor(rt, c.w), keys: len(c.w.keys)}
 }
 
 // strip takes the route's prefix off a key, if it is to be removed.
@@ -114,7 +157,7 @@ func (r *request) withoutPrefix(w *worker, keys []int, n int) []byte {
 // the answers.
 func (c *client) mirror(r *request, rt *route, key, frame []byte) {
 	for _, m := range rt.mirrors {
-		if (m.excludeReads && r.readOnly) || !chance(m.fraction) {
+		if (m.excludeReads && !r.write) || !chance(m.fraction) {
 			continue
 		}
 		t, reason := c.f.locate(m.cluster, key)
@@ -174,11 +217,15 @@ func (c *client) forwardAny(r *request) bool {
 		}
 	})
 	if !found {
-		c.localError(r, "ERR dragoman: listener "+c.f.name+" has no endpoint yet")
+		c.localError(r, c.noEndpoint())
 		return true
 	}
 	c.forward(r, best, r.raw(c.w))
 	return true
+}
+
+func (c *client) noEndpoint() string {
+	return "ERR dragoman: listener " + c.f.name + " has no endpoint yet"
 }
 
 func (f *localFilter) shardCount() int {
@@ -203,57 +250,55 @@ func handleUnknown(c *client, r *request) bool {
 		c.w.keys = append(c.w.keys[:0], 1)
 		return c.forwardKeys(r)
 	}
-	c.w.out = appendUnknown(c.w.out[:0], r)
-	c.local(r, c.w.out)
+	c.localError(r, unknownCommand(r))
 	return true
 }
 
-// appendUnknown words the error as Redis does (commandCheckExistence).
-func appendUnknown(dst []byte, r *request) []byte {
+// unknownCommand words the error as Redis does (commandCheckExistence).
+func unknownCommand(r *request) string {
 	msg := append([]byte("ERR unknown command '"), r.arg(0)[:min(128, len(r.arg(0)))]...)
 	msg = append(msg, "', with args beginning with: "...)
-	for i := 1; i < r.argc() && len(msg) < 256; i++ {
+	args := 0
+	for i := 1; i < r.argc() && args < 128; i++ {
 		arg := r.arg(i)
+		arg = arg[:min(len(arg), 128-args)]
+		args += len(arg) + len("'' ")
 		msg = append(msg, '\'')
-		msg = append(msg, arg[:min(len(arg), 128)]...)
+		msg = append(msg, arg...)
 		msg = append(msg, "' "...)
 	}
-	return redisproto.AppendError(dst, string(msg))
+	return string(msg)
 }
 
 // arityError words the error as Redis does.
 func (c *client) arityError(r *request) {
-	c.localError(r, "ERR wrong number of arguments for '"+r.name+"' command")
+	c.refuse(r, "ERR wrong number of arguments for '"+r.fullName()+"' command")
 }
 
 // handleContainer routes a command by its subcommand.
 func handleContainer(c *client, r *request) bool {
 	_, one := c.f.one()
-	if r.name == "script" && r.is(1, "debug") { // a debugging session is a state of the connection
+	sub := r.sub
+	switch {
+	case sub != nil && sub.Name == "script|debug": // a debugging session is a state of the connection
 		if one {
 			return handlePipe(c, r)
 		}
 		return c.refuseOverShards(r)
-	}
-	if one || r.argc() < 2 {
+	case one || sub == nil || refusedOverShards[r.name]:
 		return handleKeyless(c, r)
-	}
-	sub := r.spec.Subcommand(r.arg(1))
-	switch {
-	case sub == nil:
-		return handleKeyless(c, r)
-	case len(sub.KeySpecs) > 0 && sub.ArityOK(r.argc()):
-		keys, err := sub.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
-		c.w.keys = keys
-		if err != nil || len(keys) == 0 {
-			return c.forwardAny(r)
-		}
-		return c.forwardKeys(r)
-	case sub.RequestPolicy != "" || sub.Name == "config|resetstat" || sub.Name == "config|rewrite":
+	case len(sub.KeySpecs) > 0:
+		return handleKeys(c, r)
+	case c.allShards(sub):
 		return c.fanOut(r, sub)
 	default:
 		return handleKeyless(c, r)
 	}
+}
+
+// allShards reports whether a subcommand concerns every shard.
+func (c *client) allShards(sub *redisproto.Spec) bool {
+	return sub.RequestPolicy == "all_shards" || sub.RequestPolicy == "all_nodes" || sub.Name == "config|get"
 }
 
 // handleScript routes EVAL and FCALL by the keys they declare.
@@ -286,7 +331,7 @@ func handlePublish(c *client, r *request) bool {
 func (c *client) channelTarget(channel []byte) (target, string) {
 	all := c.f.dataClusters()
 	if len(all) == 0 {
-		return target{}, "ERR dragoman: listener " + c.f.name + " has no cluster"
+		return target{}, c.noEndpoint()
 	}
 	rt := c.f.catchAll
 	if rt == nil {

@@ -10,12 +10,13 @@ type slot struct {
 	cmd   *command
 	merge *merge // set when several upstream replies make this one
 	// finish, if set, turns the gathered reply into what the client gets.
-	finish finisher
-	start  int64 // ns, when the request was dispatched
-	done   bool
-	failed bool // the reply is an error
-	mute   bool // CLIENT REPLY OFF or SKIP: the reply is dropped
-	open   bool // part of the reply has already been written to the client
+	finish  finisher
+	start   int64 // ns, when the request was dispatched
+	done    bool
+	failed  bool // the reply is an error
+	mute    bool // CLIENT REPLY OFF or SKIP: the reply is dropped
+	further bool // belongs to a request that another slot stands for
+	open    bool // part of the reply has already been written to the client
 }
 
 // finisher rewrites the complete reply frame of a slot. The result may alias

@@ -75,10 +75,10 @@ func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
 		key := r.arg(k)
 		rt := c.f.route(key)
 		if rt == nil {
-			return nil, "ERR dragoman: no route takes this key, and there is no catch-all"
+			return nil, errNoRoute
 		}
 		sent := rt.strip(key)
-		t, reason := c.f.locate(rt.clusterFor(r.command), sent)
+		t, reason := c.f.locate(rt.clusterFor(r.readOnly), sent)
 		if reason != "" {
 			return nil, reason
 		}

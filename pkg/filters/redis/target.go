@@ -15,9 +15,12 @@ type target struct {
 	shard   int
 }
 
-// readers returns the cluster that answers r on this route.
-func (rt *route) clusterFor(r *command) filters.Cluster {
-	if r.readOnly && rt.readCluster != nil {
+// primary is the target's own server; nil while none is known.
+func (t *target) primary() *filters.Endpoint { return t.table.Shards[t.shard].Primary }
+
+// clusterFor returns the cluster that answers reads, or the rest, on this route.
+func (rt *route) clusterFor(read bool) filters.Cluster {
+	if read && rt.readCluster != nil {
 		return rt.readCluster
 	}
 	return rt.cluster
@@ -67,6 +70,24 @@ func (f *localFilter) shards(each func(target)) {
 			each(t)
 		}
 	}
+}
+
+// firstShard is any shard, for what every one of them can answer.
+func (f *localFilter) firstShard() (first target, ok bool) {
+	f.shards(func(t target) {
+		if !ok {
+			first, ok = t, true
+		}
+	})
+	return first, ok
+}
+
+// upstreamOptions are those of the first cluster; nil if there is none.
+func (f *localFilter) upstreamOptions() *filters.UpstreamOptions {
+	for _, cl := range f.dataClusters() {
+		return cl.Table().Options
+	}
+	return nil
 }
 
 // dataClusters are the clusters of the routes, without mirrors and readers.
@@ -175,6 +196,9 @@ func pickReplica(s *filters.Shard, fits func(*filters.Endpoint) bool) *filters.E
 
 // poolFor returns the connections to use for a target, or why there are none.
 func (c *client) poolFor(t target, read bool) (*pool, string) {
+	if c.x != nil && (c.x.mode != nil || c.x.session != nil) {
+		read = false // what a transaction reads must not be older than its WATCH
+	}
 	e := c.f.endpoint(t, read)
 	s := &t.table.Shards[t.shard]
 	if e == nil {
@@ -209,6 +233,10 @@ func (c *client) forward(r *request, t target, frame []byte) {
 
 // sendPart sends a request, or one part of a split one, for an open slot.
 func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slot, part int32) {
+	if u := c.session(); u != nil {
+		c.sendSession(u, t, frame, seq, s, part)
+		return
+	}
 	p, reason := c.poolFor(t, r.readOnly)
 	if p == nil {
 		c.failPart(seq, part, reason)

@@ -11,41 +11,41 @@ import (
 // the shard of the first key; until a key is known nothing is sent, and what
 // comes is queued here.
 type tx struct {
-	u        *upstream // nil until the shard is known
+	u        *upstream // nil until the shard is known, and after a loss
 	shard    *filters.Endpoint
+	borrowed bool // u is the client's session, not this transaction's own
 	multi    bool
-	watching bool
-	early    []byte // frames that came before the first key
+	aborted  bool   // EXEC will refuse, since a command could not be queued
+	lost     string // why there is no connection (any more): the answer to all but the end
+	queued   int    // commands that the server is to execute
+	early    []byte // those that came before the first key
 	earlyN   int
-	broken   string // why EXEC must not run
-	db       int32  // database that a queued SELECT leads to; -1: none
-	dirty    bool   // the connection is not as it was: do not use it again
+	selects  []queuedSelect
+	dirty    bool // u is not as it was: it is not used again
+}
+
+// queuedSelect is a SELECT in a transaction, which counts once it is executed.
+type queuedSelect struct {
+	index int // of its reply in that of EXEC
+	db    int32
 }
 
 var (
 	requestMulti   = redisproto.AppendCommand(nil, "MULTI")
 	requestDiscard = redisproto.AppendCommand(nil, "DISCARD")
+	replyEmpty     = []byte("*0\r\n")
 )
 
-func newTx() *tx { return &tx{db: -1} }
+const errExecAbort = "EXECABORT Transaction discarded because of previous errors."
 
-// handleMulti begins a transaction.
+// handleMulti begins a transaction. It never fails, since a client that has
+// sent more after it could not tell what was executed then.
 func handleMulti(c *client, r *request) bool {
 	if !c.barrier() {
 		return false
 	}
-	t := newTx()
-	t.multi = true
-	if to, ok := c.f.one(); ok {
-		if reason := t.pin(c, to); reason != "" {
-			c.localError(r, reason)
-			return true
-		}
-		t.send(c, r)
-	} else {
-		c.localOK(r)
-	}
-	c.extra().mode = t
+	c.extra().mode = &tx{multi: true}
+	c.localOK(r)
 	return true
 }
 
@@ -54,12 +54,10 @@ func handleWatch(c *client, r *request) bool {
 	if !c.barrier() {
 		return false
 	}
-	t := newTx()
-	if !t.keyed(c, r) {
-		return true
+	t := &tx{}
+	if t.watch(c, r) {
+		c.extra().mode = t
 	}
-	t.watching = true
-	c.extra().mode = t
 	return true
 }
 
@@ -84,158 +82,224 @@ func (t *tx) dispatch(c *client, r *request) bool {
 	case "quit", "reset":
 		return r.handle(c, r)
 	case "exec", "discard":
-		return t.finish(c, r)
-	case "multi":
-		return t.begin(c, r)
-	case "unwatch":
 		if !t.multi {
-			t.watching = false
-			t.send(c, r)
-			t.leave(c)
-			return true
+			return r.handle(c, r)
 		}
+		t.finish(c, r)
+		return true
+	case "multi":
+		t.begin(c, r)
+		return true
+	case "watch":
+		if t.multi {
+			c.localError(r, "ERR WATCH inside MULTI is not allowed")
+		} else {
+			t.watch(c, r)
+		}
+		return true
 	}
-	if !t.multi {
-		return t.outside(c, r)
+	if t.multi {
+		t.queue(c, r)
+		return true
 	}
-	t.queued(c, r)
-	return true
+	return t.outside(c, r)
 }
 
-// begin is MULTI after WATCH, or the error of a nested one.
-func (t *tx) begin(c *client, r *request) bool {
+// begin is MULTI after WATCH, or the error of a nested one. If the connection
+// of the WATCH is gone, the commands to come are told so.
+func (t *tx) begin(c *client, r *request) {
 	switch {
-	case t.multi && t.u == nil:
+	case t.multi:
 		c.localError(r, "ERR MULTI calls can not be nested")
 	case t.u == nil:
-		c.localError(r, t.lostError())
+		t.multi = true
+		c.localOK(r)
 	default:
 		t.multi = true
-		t.send(c, r)
+		t.send(c, r, r.raw(c.w))
 	}
-	return true
 }
 
 // outside is a command between WATCH and MULTI: on the pinned connection if it
-// is for the same shard, so that it runs after the WATCH, else as usual.
+// has keys of that shard, else as usual, when the WATCH is in force.
 func (t *tx) outside(c *client, r *request) bool {
-	if r.name == "watch" {
-		t.keyed(c, r)
+	if r.name == "unwatch" {
+		if t.u == nil {
+			c.localOK(r)
+		} else {
+			t.send(c, r, r.raw(c.w))
+		}
+		t.leave(c)
 		return true
 	}
-	if r.spec == nil || r.blocking || t.u == nil {
-		return r.handle(c, r)
+	if t.u != nil && r.spec != nil && !r.blocking {
+		p := c.place(r)
+		if p.keys > 0 && p.reason == "" && p.to.primary() == t.shard {
+			t.send(c, r, p.frame)
+			return true
+		}
 	}
-	keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
-	c.w.keys = keys
-	if err != nil || len(keys) == 0 {
-		return r.handle(c, r)
-	}
-	to, frame, reason := c.resolve(r, keys)
-	if reason == "" && to.table.Shards[to.shard].Primary == t.shard {
-		t.sendFrame(c, r, frame)
-		return true
+	if !c.barrier() {
+		return false
 	}
 	return r.handle(c, r)
 }
 
-// queued is a command between MULTI and EXEC.
-func (t *tx) queued(c *client, r *request) {
-	switch {
-	case r.name == "select" && r.argc() == 2:
-		if db, err := strconv.Atoi(string(r.arg(1))); err == nil {
-			t.db, t.dirty = int32(db), true //nolint:gosec // the server checks the range
-		}
-	case r.name == "client" || r.name == "hello" || r.name == "auth":
-		t.dirty = true
+// watch sends WATCH, pinning the shard of its keys first. It reports whether
+// that could be done; the client has been answered in any case.
+func (t *tx) watch(c *client, r *request) bool {
+	p := c.place(r)
+	reason := p.reason
+	if reason == "" && t.lost != "" {
+		reason = t.lost
+		c.x.mode = nil // told: the next WATCH begins anew
 	}
-	if t.broken != "" {
-		c.localError(r, t.broken)
-		return
+	if reason == "" && t.u == nil {
+		reason = t.pin(c, p.to)
 	}
-	if _, ok := c.f.one(); ok && t.u != nil {
-		t.send(c, r)
-		return
-	}
-	if r.spec == nil {
-		c.w.out = appendUnknown(c.w.out[:0], r)
-		c.local(r, c.w.out)
-		t.spoil()
-		return
-	}
-	keys, err := r.keys(c)
-	switch {
-	case err == nil && len(keys) > 0:
-		t.keyed(c, r)
-	case r.spec.Flags&redisproto.NoMulti != 0:
-		c.localError(r, "ERR Command not allowed inside a transaction")
-		t.spoil()
-	case t.u != nil:
-		t.send(c, r)
-	default:
-		t.early = append(t.early, r.raw(c.w)...)
-		t.earlyN++
-		c.local(r, replyQueued)
-	}
-}
-
-// keys are the argument indexes of the request's keys, in c.w.keys. The
-// channel of PUBLISH counts as one, since it decides the shard.
-func (r *request) keys(c *client) ([]int, error) {
-	if r.name == "publish" {
-		c.w.keys = append(c.w.keys[:0], 1)
-		return c.w.keys, nil
-	}
-	spec := r.spec
-	if r.argc() > 1 {
-		if sub := spec.Subcommand(r.arg(1)); sub != nil {
-			spec = sub
-		}
-	}
-	keys, err := spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
-	c.w.keys = keys
-	return keys, err
-}
-
-// keyed sends a command with keys, pinning their shard first. It returns false
-// if that could not be done; the client has been told then.
-func (t *tx) keyed(c *client, r *request) bool {
-	keys, err := r.keys(c)
-	if err != nil || len(keys) == 0 {
-		c.localError(r, "ERR Invalid arguments for '"+r.name+"' command")
-		t.spoil()
-		return false
-	}
-	to, frame, reason := c.resolve(r, keys)
-	if reason == "" && t.u == nil && t.broken == "" {
-		reason = t.pin(c, to)
-	}
-	if reason == "" && to.table.Shards[to.shard].Primary != t.shard {
+	if reason == "" && p.to.primary() != t.shard {
 		reason = errCrossSlot
 	}
 	if reason != "" {
 		c.localError(r, reason)
-		t.spoil()
 		return false
 	}
-	t.sendFrame(c, r, frame)
+	t.send(c, r, p.frame)
 	return true
+}
+
+// queue is a command between MULTI and EXEC.
+func (t *tx) queue(c *client, r *request) {
+	pl := t.place(c, r)
+	if pl.frame == nil {
+		pl.frame = r.raw(c.w)
+	}
+	if pl.reason == "" && t.u == nil && !t.aborted {
+		if pl.keys == 0 {
+			pl.reason = t.hold(c, r, pl.frame)
+		} else {
+			t.lost = t.pin(c, pl.to)
+			pl.reason = t.lost
+		}
+	}
+	switch {
+	case pl.reason == "" && t.u != nil && pl.keys > 0 && pl.to.primary() != t.shard:
+		pl.reason = errCrossSlot
+		fallthrough
+	case pl.reason != "":
+		t.aborted = true
+		c.localError(r, pl.reason)
+	case t.u != nil:
+		t.queued++
+		t.send(c, r, pl.frame)
+	case t.aborted:
+		c.local(r, replyQueued)
+	}
+}
+
+// place finds out where a command in a transaction goes, and why it cannot.
+func (t *tx) place(c *client, r *request) placement {
+	if t.lost != "" {
+		return placement{reason: t.lost}
+	}
+	if reason := refusedInMulti(r); reason != "" {
+		return placement{reason: reason}
+	}
+	frame := t.rewritten(c, r)
+	if to, one := c.f.one(); one {
+		return placement{to: to, frame: frame, keys: 1} // whatever it is
+	}
+	if frame != nil {
+		return placement{frame: frame}
+	}
+	if r.spec == nil && !c.f.forwardsUnknown(r) {
+		return placement{reason: unknownCommand(r)}
+	}
+	pl := c.place(r)
+	if pl.reason == "" && pl.keys == 0 && concernsAllShards(r) {
+		pl.reason = "ERR dragoman: '" + r.fullName() + "' concerns all shards and cannot be part of a transaction on one"
+	}
+	return pl
+}
+
+// hold keeps a command without keys until a key tells the shard.
+func (t *tx) hold(c *client, r *request, frame []byte) string {
+	if int64(len(t.early)+len(frame)) > c.f.maxGather {
+		return "ERR dragoman: too much before the first key of a transaction"
+	}
+	t.early = append(t.early, frame...)
+	t.earlyN++
+	t.queued++
+	c.local(r, replyQueued)
+	return ""
+}
+
+// rewritten is a SELECT with the number that the database has upstream; nil
+// for other commands.
+func (t *tx) rewritten(c *client, r *request) []byte {
+	if r.name != "select" {
+		return nil
+	}
+	db, err := strconv.ParseInt(string(r.arg(1)), 10, 32)
+	if err != nil {
+		return nil
+	}
+	t.selects = append(t.selects, queuedSelect{t.queued, int32(db)})
+	opts := c.f.upstreamOptions()
+	if opts == nil {
+		return nil
+	}
+	c.w.inline = redisproto.AppendCommand(c.w.inline[:0], "SELECT", strconv.Itoa(int(effectiveDB(int32(db), opts))))
+	return c.w.inline
+}
+
+// refusedInMulti says why a command cannot be part of a transaction. Those that
+// concern the client's connection would change the server's instead.
+func refusedInMulti(r *request) string {
+	if spec := r.effective(); spec != nil && spec.Has(redisproto.NoMulti) {
+		return "ERR Command not allowed inside a transaction"
+	}
+	switch r.name {
+	case "auth", "hello", "client", "monitor", "replconf",
+		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe":
+	case "script":
+		if !r.is(1, "debug") {
+			return ""
+		}
+	default:
+		return ""
+	}
+	return "ERR dragoman: '" + r.fullName() + "' cannot be part of a transaction"
+}
+
+// concernsAllShards reports whether a command would be executed on every shard
+// outside of a transaction.
+func concernsAllShards(r *request) bool {
+	spec := r.effective()
+	if spec == nil || r.name == "ping" || r.name == "wait" || r.name == "waitaof" {
+		return false
+	}
+	return spec.RequestPolicy == "all_shards" || spec.RequestPolicy == "all_nodes" ||
+		r.name == "scan" || r.name == "swapdb" || refusedOverShards[r.name]
 }
 
 // pin takes a connection to the target's primary and brings it up to date.
 func (t *tx) pin(c *client, to target) string {
-	u, reason := c.take(to)
+	u := c.session()
+	t.borrowed = u != nil
 	if u == nil {
-		return reason
+		var reason string
+		if u, reason = c.take(to); u == nil {
+			return reason
+		}
 	}
-	t.u, t.shard = u, u.pool.key.endpoint
-	c.extra().exclusive = u
-	if t.multi && !c.isOne() {
-		u.send(requestMulti, pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
+	t.u, t.shard = u, to.primary()
+	if t.multi {
+		u.send(requestMulti, t.unasked(c))
 		if t.earlyN > 0 {
 			u.conn.Write(t.early)
 			for range t.earlyN {
-				u.expect(pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
+				u.expect(t.unasked(c))
 			}
 			t.early, t.earlyN = nil, 0
 		}
@@ -243,123 +307,121 @@ func (t *tx) pin(c *client, to target) string {
 	return ""
 }
 
-func (c *client) isOne() bool {
-	_, ok := c.f.one()
-	return ok
+// unasked is the reply to a request of which the client knows nothing.
+func (t *tx) unasked(c *client) pending {
+	return pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()}
 }
 
-func (t *tx) send(c *client, r *request) { t.sendFrame(c, r, r.raw(c.w)) }
-
-func (t *tx) sendFrame(c *client, r *request, frame []byte) {
-	if t.u == nil {
-		c.localError(r, t.lostError())
-		return
-	}
+func (t *tx) send(c *client, r *request, frame []byte) {
 	seq, s := c.open(r)
 	t.u.send(frame, pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats})
 }
 
-func (t *tx) lostError() string {
-	if t.broken != "" {
-		return t.broken
+// refused is called for a request that is not executed.
+func (t *tx) refused(c *client, r *request) {
+	t.spoil()
+	if t.multi && r.name == "exec" {
+		t.discard(c)
+		t.leave(c)
 	}
-	return "ERR dragoman: the connection of this transaction was lost"
 }
 
 // spoil makes EXEC fail, as a command that could not be queued does.
-func (t *tx) spoil() {
-	if t.multi && t.broken == "" {
-		t.broken = "EXECABORT Transaction discarded because of previous errors."
-	}
-}
+func (t *tx) spoil() { t.aborted = t.aborted || t.multi }
 
 // finish is EXEC or DISCARD.
-func (t *tx) finish(c *client, r *request) bool {
+func (t *tx) finish(c *client, r *request) {
+	exec := r.name == "exec"
+	if exec && !t.aborted && t.lost == "" && t.u == nil && t.earlyN > 0 {
+		t.pinAny(c)
+	}
 	switch {
-	case !t.multi:
-		return r.handle(c, r)
-	case r.name == "exec" && t.broken != "":
+	case exec && (t.aborted || t.lost != ""):
 		t.discard(c)
-		c.localError(r, "EXECABORT Transaction discarded because of previous errors.")
-	case t.u == nil && r.name == "exec" && t.earlyN > 0:
-		return t.execKeyless(c, r)
-	case t.u == nil && r.name == "exec":
-		c.local(r, []byte("*0\r\n"))
+		c.localError(r, errExecAbort)
+	case t.u == nil && exec:
+		c.local(r, replyEmpty)
 	case t.u == nil:
 		c.localOK(r)
 	default:
 		t.execute(c, r)
 	}
 	t.leave(c)
-	return true
+}
+
+// pinAny is for a transaction without any key: it takes the first shard.
+func (t *tx) pinAny(c *client) {
+	t.lost = c.noEndpoint()
+	done := false
+	c.f.shards(func(to target) {
+		if !done {
+			done, t.lost = true, t.pin(c, to)
+		}
+	})
 }
 
 // execute sends EXEC or DISCARD over the pinned connection.
 func (t *tx) execute(c *client, r *request) {
 	seq, s := c.open(r)
-	if db := t.db; db >= 0 && r.name == "exec" {
-		s.finish = func(c *client, frame []byte) []byte {
-			if !isError(frame) {
-				c.db = db
-			}
-			return frame
-		}
+	if r.name == "exec" && len(t.selects) > 0 {
+		s.finish = t.executed
 	}
 	t.u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats})
 }
 
-// execKeyless runs a transaction without any key on the first shard.
-func (t *tx) execKeyless(c *client, r *request) bool {
-	reason := "ERR dragoman: listener " + c.f.name + " has no endpoint yet"
-	done := false
-	c.f.shards(func(to target) {
-		if !done {
-			done, reason = true, t.pin(c, to)
-		}
-	})
-	if reason != "" {
-		c.localError(r, reason)
-	} else {
-		t.execute(c, r)
+// executed takes over the database that the transaction has selected.
+func (t *tx) executed(c *client, frame []byte) []byte {
+	count, replies, err := redisproto.Elements(frame)
+	if err != nil || count < 0 {
+		return frame
 	}
-	t.leave(c)
-	return true
+	i, left := 0, t.selects
+	for reply := range replies {
+		if len(left) > 0 && left[0].index == i {
+			if !isError(reply) {
+				c.db = left[0].db
+			}
+			left = left[1:]
+		}
+		i++
+	}
+	return frame
 }
 
 // discard ends a transaction on the server that the proxy has refused itself.
 func (t *tx) discard(c *client) {
 	if t.u != nil {
-		t.u.send(requestDiscard, pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
+		t.u.send(requestDiscard, t.unasked(c))
 	}
 }
 
 // leave ends the mode: the connection goes back when its last reply has come,
 // and the client's next request waits for that, since it takes another way.
+// A connection that may be in another database now is not used again.
 func (t *tx) leave(c *client) {
 	c.x.mode = nil
 	u := t.u
 	t.u = nil
-	if u == nil {
+	if u == nil || t.borrowed {
 		return
 	}
-	c.giveBack(u, t.dirty)
+	c.giveBack(u, t.dirty || len(t.selects) > 0)
 	if c.ring.len() > 0 {
 		c.state |= stateBarrier
 	}
 }
 
-// end is called when the client goes away: the server forgets the transaction
-// with the connection.
-func (t *tx) end(c *client) {
+// end is called when the client goes away, or is reset: the server forgets the
+// transaction with the connection.
+func (t *tx) end(*client) {
 	if t.u != nil {
 		t.u.close()
 		t.u = nil
-		c.x.exclusive = nil
 	}
 }
 
-// lost is called when the pinned connection has failed.
-func (t *tx) lost() {
+// broken is called when the pinned connection has failed.
+func (t *tx) broken() {
 	t.u = nil
-	t.broken = "ERR dragoman: the connection of this transaction was lost"
+	t.lost = "ERR dragoman: the connection of this transaction was lost"
 }

@@ -40,13 +40,12 @@ const errTooLarge = "ERR dragoman: the request is too large"
 // startUpload takes over an incomplete request that has a large bulk on its
 // way. ok is false if it has to be gathered as usual.
 func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool) {
-	if len(cmd.Args) == 0 || c.user == nil || (c.x != nil && (c.x.mode != nil || c.x.subs != nil)) {
+	if len(cmd.Args) == 0 || c.user == nil || (c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.session != nil)) {
 		return 0, false
 	}
 	r := &c.w.req
-	r.cmd, r.frame = cmd, b
-	r.command = c.w.b.commands.lookup(cmd.Arg(b, 0))
-	if r.command == nil || !r.streams || !r.spec.ArityOK(cmd.NumArgs()) || (!c.user.unrestricted && !c.user.allows(r)) {
+	r.take(c.w.b.commands, cmd, b)
+	if !r.streams || !r.effective().ArityOK(cmd.NumArgs()) || (!c.user.unrestricted && !c.user.allows(r)) {
 		return 0, false
 	}
 	t, ok := c.uploadTarget(r)
@@ -83,7 +82,7 @@ func (c *client) uploadTarget(r *request) (target, bool) {
 	if rt == nil || len(rt.mirrors) > 0 || (rt.removePrefix && rt.prefix != "") {
 		return target{}, false
 	}
-	t, reason := c.f.locate(rt.clusterFor(r.command), key)
+	t, reason := c.f.locate(rt.clusterFor(r.readOnly), key)
 	return t, reason == ""
 }
 

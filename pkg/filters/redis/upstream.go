@@ -29,6 +29,7 @@ type upstream struct {
 	closed         bool
 	paused         bool
 	shared         bool
+	feeds          bool  // what it sends unasked is for its owner
 	returning      bool  // exclusive, goes back to the pool when the queue is empty
 	dirty          bool  // and is then closed instead
 	gone           bool  // no further requests; leaves service when the queue is empty
@@ -157,6 +158,9 @@ func (u *upstream) startPieces(b []byte) bool {
 			return false
 		}
 	}
+	if u.feeds && (b[0] == '>' || u.queue.len() == 0) {
+		return false
+	}
 	if b[0] == '>' || u.queue.len() == 0 || u.queue.front().what == expectSetup {
 		u.fail("sent a large reply that nobody asked for")
 		return false
@@ -244,8 +248,11 @@ func (u *upstream) endPieces() {
 
 // deliver hands one complete frame to whoever waits for it.
 func (u *upstream) deliver(frame []byte) {
-	if frame[0] == '>' {
-		return // out-of-band data that nobody subscribed to
+	if frame[0] == '>' || (u.feeds && u.queue.len() == 0) {
+		if u.feeds && u.owner != nil {
+			u.owner.outOfBand(u, frame)
+		}
+		return // else out-of-band data that nobody subscribed to
 	}
 	if u.queue.len() == 0 {
 		u.unasked(frame)
@@ -302,7 +309,9 @@ func (u *upstream) setupReply(frame []byte) {
 	}
 	if u.setup == 0 {
 		u.pool.connected(u)
-		u.pipe = u.pipeAfterSetup
+		if u.pipe = u.pipeAfterSetup; u.pipe != nil {
+			u.pipe.begin()
+		}
 	}
 }
 

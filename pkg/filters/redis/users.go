@@ -2,8 +2,10 @@ package redis
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -12,9 +14,15 @@ type user struct {
 	name         string
 	passwords    []resource.SecretKey
 	unrestricted bool
-	// allowed has one bit per command id; subcommands are looked up by name.
-	allowed     []uint64
-	subcommands map[string]bool // "config|get" -> allowed, where it differs from the command
+	rules        rules
+	allowed      []uint64                  // one bit per command id
+	subcommands  map[*redisproto.Spec]bool // of all containers
+}
+
+// rules are what a user's configuration allows.
+type rules struct {
+	readOnly    bool
+	allow, deny []string
 }
 
 // everyone is the user of a listener that asks for no login.
@@ -32,42 +40,49 @@ func newUsers(b *Builder, cfg []resource.User, _ filters.Context) map[string]*us
 
 // newUser works out which commands the user's rules allow.
 func newUser(t *commandTable, cfg *resource.User) *user {
-	u := &user{name: cfg.Name, passwords: cfg.Passwords, subcommands: map[string]bool{}}
+	u := &user{
+		name: cfg.Name, passwords: cfg.Passwords,
+		rules:       rules{cfg.ReadOnly, cfg.Allow, cfg.Deny},
+		subcommands: map[*redisproto.Spec]bool{},
+	}
 	if !cfg.ReadOnly && len(cfg.Allow) == 0 && len(cfg.Deny) == 0 {
 		u.unrestricted = true
 		return u
 	}
 	u.allowed = make([]uint64, (len(t.all)+63)/64)
 	for _, c := range t.all {
-		ok := (!cfg.ReadOnly || !c.write) && (len(cfg.Allow) == 0 || c.inRules(cfg.Allow)) && !c.inRules(cfg.Deny)
-		if ok {
-			u.allowed[c.id/64] |= 1 << (c.id % 64)
-		}
 		if c.spec == nil {
 			continue
 		}
+		if u.rules.allowed(c.spec, c.name) {
+			u.allowed[c.id/64] |= 1 << (c.id % 64)
+		}
 		for _, sub := range c.spec.Sub {
-			if slices.Contains(cfg.Allow, sub.Name) {
-				u.subcommands[sub.Name] = true
-			}
-			if slices.Contains(cfg.Deny, sub.Name) {
-				u.subcommands[sub.Name] = false
-			}
+			u.subcommands[sub] = u.rules.allowed(sub, sub.Name)
 		}
 	}
 	return u
 }
 
-// inRules reports whether a rule "@category" or "command" covers the command.
-func (c *command) inRules(rules []string) bool {
-	for _, rule := range rules {
-		if rule == "@all" || rule == c.name {
+// allowed applies the rules to one command or subcommand; spec is nil if the
+// table does not know it. A user who may only read may not administrate either.
+func (r *rules) allowed(spec *redisproto.Spec, name string) bool {
+	if r.readOnly && (spec == nil || mayWrite(spec) || spec.Has(redisproto.Admin)) {
+		return false
+	}
+	return (len(r.allow) == 0 || covered(r.allow, spec, name)) && !covered(r.deny, spec, name)
+}
+
+// covered reports whether a rule "@category", "command" or "command|subcommand"
+// is about the command. A rule about a container is about its subcommands, too.
+func covered(list []string, spec *redisproto.Spec, name string) bool {
+	container, _, _ := strings.Cut(name, "|")
+	for _, rule := range list {
+		category, isCategory := strings.CutPrefix(rule, "@")
+		switch {
+		case rule == "@all", rule == name, rule == container:
 			return true
-		}
-		if c.spec == nil || rule[0] != '@' {
-			continue
-		}
-		if slices.Contains(c.spec.Categories, rule) || slices.Contains(c.spec.Categories, rule[1:]) {
+		case isCategory && spec != nil && slices.Contains(spec.Categories, category):
 			return true
 		}
 	}
@@ -76,28 +91,15 @@ func (c *command) inRules(rules []string) bool {
 
 // allows reports whether the user may run r. Logging in is always allowed.
 func (u *user) allows(r *request) bool {
-	if r.noAuth {
+	switch {
+	case r.noAuth || u.unrestricted:
 		return true
-	}
-	if r.spec != nil && len(u.subcommands) > 0 && r.argc() > 1 {
-		if sub := r.spec.Subcommand(r.arg(1)); sub != nil {
-			if ok, special := u.subcommands[sub.Name]; special {
-				return ok
-			}
-		}
+	case r.spec == nil:
+		return u.rules.allowed(nil, strings.ToLower(string(r.arg(0))))
+	case r.sub != nil:
+		return u.subcommands[r.sub]
 	}
 	return u.allowed[r.id/64]&(1<<(r.id%64)) != 0
-}
-
-// refuseByACL answers as Redis does.
-func (c *client) refuseByACL(r *request) {
-	c.f.stats.denied++
-	c.localError(r, "NOPERM this user has no permissions to run the '"+r.name+"' command")
-	if c.x != nil {
-		if t, ok := c.x.mode.(*tx); ok {
-			t.spoil()
-		}
-	}
 }
 
 // secret reads one value of a secret, as it is now.

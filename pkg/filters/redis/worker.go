@@ -23,6 +23,8 @@ type worker struct {
 	filters   map[*Filter]*localFilter
 	listeners map[string]*listenerStats
 
+	subscribed map[*subscriptions]struct{}
+
 	deadlines  []*upstream // connections with a request that can time out
 	spare      []*upstream // the other half of a double buffer
 	ticking    bool
@@ -50,6 +52,8 @@ func newWorker(b *Builder, l *netloop.Loop) *worker {
 		adhoc:     map[string]*filters.Endpoint{},
 		filters:   map[*Filter]*localFilter{},
 		listeners: map[string]*listenerStats{},
+
+		subscribed: map[*subscriptions]struct{}{},
 	}
 }
 
@@ -257,6 +261,7 @@ func (w *worker) sweep() {
 	for _, f := range w.filters {
 		f.markEndpoints(current)
 	}
+	w.dropMisplaced()
 	now := w.loop.Now()
 	for key, p := range w.pools {
 		switch {
