@@ -92,11 +92,14 @@ func TestAutoEject(t *testing.T) {
 	for range 2 {
 		c.Report(e, filters.ConnectFailure)
 	}
-	eventually(t, "the ring without it", func() error { return equal(reference(names[0], names[2]), spread(c)) })
-	eventually(t, "the ring with all", func() error { return equal(reference(names...), spread(c)) })
+	if e.Healthy() {
+		t.Error("not ejected by two failures in a row")
+	}
+	eventually(t, "it to come back", health(e, true))
 	if away := time.Since(began); away < 300*time.Millisecond {
 		t.Errorf("away for %v only", away)
 	}
+	eventually(t, "the ring with all", func() error { return equal(reference(names...), spread(c)) })
 
 	for _, shard := range c.Table().Shards {
 		for range 2 {
