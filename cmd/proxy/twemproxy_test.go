@@ -194,3 +194,24 @@ func TestWellKnownPod(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// TestTwemproxyFollowsItsFile is what nutcracker cannot do.
+func TestTwemproxyFollowsItsFile(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	first, second := redistest.Port(t), redistest.Port(t)
+	pool := func(port int) string {
+		return fmt.Sprintf("a:\n  listen: localhost:%d\n  redis: true\n  servers:\n  - %s:1\n", port, node.Addr())
+	}
+	conf := write(t, "nutcracker.yml", pool(first))
+	p := begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "twemproxy",
+		"-c", conf, "-a", "127.0.0.1", "-s", strconv.Itoa(redistest.Port(t)))
+	p.prints(local(first))
+	if err := os.WriteFile(conf, []byte(pool(second)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.prints(local(second))
+	if got := redistest.Dial(t, local(second)).Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("got %q", got)
+	}
+}
