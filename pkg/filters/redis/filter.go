@@ -127,6 +127,9 @@ func (f *Filter) Accept(conn *netloop.Conn) netloop.Driver {
 	return c
 }
 
+// Refusal is what a client above the listener's limit is told, in Redis' words.
+func (*Filter) Refusal() []byte { return []byte("-ERR max number of clients reached\r\n") }
+
 // Retire moves the clients to the next filter, each at a boundary between two
 // requests, or sees them off.
 func (f *Filter) Retire(r filters.Retirement) {
