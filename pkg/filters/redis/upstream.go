@@ -25,6 +25,7 @@ type upstream struct {
 	broken         string
 	owner          *client // who has the exclusive connection
 	up             bool    // connected and set up
+	noDatabase     bool    // the server has no database of the pool's number
 	setup          int     // replies of the connection's own set-up still missing
 	closed         bool
 	paused         bool
@@ -303,7 +304,8 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 func (u *upstream) setupReply(frame []byte) {
 	u.setup--
 	if isError(frame) {
-		u.pool.cluster.Report(u.pool.key.endpoint, filters.ServerError)
+		// SELECT comes last. If it fails the client's number is wrong, not the server.
+		u.noDatabase = u.pool.key.db != 0 && u.setup == 0
 		u.fail("refused the proxy's set-up: " + errorText(frame))
 		return
 	}
@@ -365,6 +367,8 @@ func (u *upstream) Closed(_ *netloop.Conn, err error) {
 func (u *upstream) lost(err error) {
 	p := u.pool
 	switch {
+	case u.noDatabase:
+		p.lastError, p.downUntil = u.broken, p.w.loop.Now()+int64(maxBackoff)
 	case !u.up:
 		p.connectFailed(u.broken)
 	case u.queue.len() > 0:
