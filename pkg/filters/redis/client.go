@@ -59,8 +59,6 @@ type extra struct {
 	heldLimit                 int   // 0: the default
 	lastOutput                int   // bytes buffered at the last tick
 	watched                   bool  // in the worker's list of clients that are held up
-	created                   int64
-	noTouch                   bool
 }
 
 // mode is a client's state in which requests take another way than usual.
@@ -89,7 +87,7 @@ func (c *client) Data(conn *netloop.Conn, b []byte) int {
 		c.closeIfDone()
 		return len(b)
 	}
-	if c.has(stateStalled|stateBarrier) && !conn.Paused() && !(c.has(stateBlocked) && len(b)-n < blockedInput) {
+	if c.has(stateStalled|stateBarrier) && !conn.Paused() && (!c.has(stateBlocked) || len(b)-n >= blockedInput) {
 		conn.Pause()
 	}
 	return n

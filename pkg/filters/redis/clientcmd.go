@@ -16,7 +16,7 @@ func handleClient(c *client, r *request) bool {
 	}
 	switch strings.TrimPrefix(sub.Name, "client|") {
 	case "id":
-		c.localInt(r, int64(c.conn.ID())) //nolint:gosec // a counter
+		c.localInt(r, int64(c.conn.ID()))
 	case "getname":
 		c.clientName(r)
 	case "setname":
@@ -95,7 +95,7 @@ func (c *client) setClientInfo(r *request) {
 
 // describe is the client's line in CLIENT LIST.
 func (c *client) describe() string {
-	var name, lib, version, flags = "", "", "", "N"
+	name, lib, version, flags := "", "", "", "N"
 	subs, patterns, shardSubs, multi := 0, 0, 0, -1
 	if x := c.x; x != nil {
 		name, lib, version = x.name, x.libName, x.libVersion
@@ -154,7 +154,7 @@ func (c *client) listClients(r *request) {
 				c.localError(r, "ERR Invalid client ID")
 				return
 			}
-			wanted[uint64(max(id, 0))] = true //nolint:gosec // not negative
+			wanted[uint64(max(id, 0))] = true
 		}
 		keep = func(p *client) bool { return wanted[p.conn.ID()] }
 	default:
@@ -235,7 +235,7 @@ func (c *client) killTest(r *request, i int) (test func(*client) bool, reason st
 		if err != nil || id < 1 {
 			return nil, "ERR client-id should be greater than 0"
 		}
-		return func(p *client) bool { return p.conn.ID() == uint64(id) }, "" //nolint:gosec // not negative
+		return func(p *client) bool { return p.conn.ID() == uint64(id) }, ""
 	case r.is(i, "addr"):
 		return func(p *client) bool { return p.conn.RemoteAddr() == value }, ""
 	case r.is(i, "laddr"):

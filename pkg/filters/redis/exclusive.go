@@ -162,7 +162,7 @@ func handleWait(c *client, r *request) bool {
 	x := c.extra()
 	x.waits = x.waits[:0]
 	for i, t := range targets {
-		part := int32(i) //nolint:gosec // few
+		part := int32(i)
 		u, reason := c.take(t)
 		if u == nil {
 			c.failPart(seq, part, reason)

@@ -72,7 +72,7 @@ func (c *client) fanOutWith(r *request, spec *redisproto.Spec, how combine) bool
 	s.merge = m
 	frame := r.raw(c.w)
 	for i, ft := range targets {
-		c.sendTo(r, ft, frame, seq, s.start, int32(i)) //nolint:gosec // few
+		c.sendTo(r, ft, frame, seq, s.start, int32(i))
 	}
 	return true
 }

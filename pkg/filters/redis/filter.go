@@ -45,7 +45,7 @@ type mirror struct {
 func newFilter(b *Builder, cfg *resource.RedisFilter, ctx filters.Context) (*Filter, error) {
 	f := &Filter{b: b, cfg: cfg, ctx: ctx, limits: redisproto.DefaultLimits()}
 	if n := cfg.Limits.MaxRequestBytes; n != 0 {
-		f.limits.MaxBulk = min(f.limits.MaxBulk, int64(n)) //nolint:gosec // bounded by the other operand
+		f.limits.MaxBulk = min(f.limits.MaxBulk, int64(n))
 	}
 	for i := range cfg.Routes {
 		r, err := f.newRoute(&cfg.Routes[i])
@@ -119,7 +119,7 @@ func (f *Filter) clusters() []filters.Cluster {
 func (f *Filter) Accept(conn *netloop.Conn) netloop.Driver {
 	w := f.b.worker(conn.Loop())
 	lf := w.local(f)
-	c := &client{conn: conn, w: w, resp: 2, db: int32(f.cfg.Database)} //nolint:gosec // a database number
+	c := &client{conn: conn, w: w, resp: 2, db: int32(f.cfg.Database)}
 	lf.add(c)
 	c.user = f.initialUser()
 	conn.SetHangupNotice(true)
@@ -137,7 +137,7 @@ func (f *Filter) Retire(r filters.Retirement) {
 	loops := f.ctx.Loops()
 	var left atomic.Int32
 	var once sync.Once
-	left.Store(int32(len(loops))) //nolint:gosec // few
+	left.Store(int32(len(loops)))
 	done := func() {
 		if left.Add(-1) == 0 && r.Done != nil {
 			once.Do(r.Done)
@@ -166,7 +166,7 @@ func (w *worker) retire(f, next *Filter, r filters.Retirement, done func()) {
 	if next != nil && !r.Cut {
 		lf.successor = w.local(next)
 	}
-	lf.leave(r.Cut, time.Duration(r.Deadline))
+	lf.leave(r.Cut, r.Deadline)
 }
 
 // localFilter is a Filter on one loop, with its clients there.

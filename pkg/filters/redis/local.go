@@ -83,7 +83,7 @@ func (c *client) forgetSession() {
 		x.name, x.libName, x.libVersion = "", "", ""
 	}
 	c.resp = 2
-	c.db = int32(c.f.cfg.Database) //nolint:gosec // a database number
+	c.db = int32(c.f.cfg.Database)
 	c.user = c.f.initialUser()
 }
 
@@ -245,7 +245,7 @@ func (c *client) helloReply() []byte {
 	field("server", "redis")
 	field("version", c.w.b.serverVersion())
 	b = redisproto.AppendInt(redisproto.AppendBulkString(b, "proto"), int64(c.resp))
-	b = redisproto.AppendInt(redisproto.AppendBulkString(b, "id"), int64(c.conn.ID())) //nolint:gosec // a counter
+	b = redisproto.AppendInt(redisproto.AppendBulkString(b, "id"), int64(c.conn.ID()))
 	field("mode", mode)
 	field("role", "master")
 	return redisproto.AppendArray(redisproto.AppendBulkString(b, "modules"), 0)

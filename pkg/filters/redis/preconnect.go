@@ -19,7 +19,7 @@ func (b *Builder) preconnect(f *Filter) {
 	for _, l := range f.ctx.Loops() {
 		w := b.worker(l)
 		for _, cl := range f.clusters() {
-			l.Post(func() { w.preconnect(cl, int32(f.cfg.Database), preconnectTries) }) //nolint:gosec // a database number
+			l.Post(func() { w.preconnect(cl, int32(f.cfg.Database), preconnectTries) })
 		}
 	}
 }
@@ -60,7 +60,7 @@ func (p *pool) connectAll() {
 // cluster's own where the client has not selected another.
 func effectiveDB(db int32, o *filters.UpstreamOptions) int32 {
 	if db == 0 {
-		return int32(o.Redis.Database) //nolint:gosec // a database number
+		return int32(o.Redis.Database)
 	}
 	return db
 }

@@ -151,7 +151,7 @@ func (c *client) subscribe(verb string, cmd subCommand, name string, seq uint32,
 		} else {
 			l.names--
 		}
-		l.send(verb, name, ack{seq: seq, part: int32(i), kind: cmd.kind}) //nolint:gosec // few
+		l.send(verb, name, ack{seq: seq, part: int32(i), kind: cmd.kind})
 	}
 }
 
@@ -262,7 +262,7 @@ func (s *subscriptions) written() {
 }
 
 // answered reports whether slot seq has left the ring.
-func (c *client) answered(seq uint32) bool { return int32(c.ring.head-seq) > 0 } //nolint:gosec // wraps on purpose
+func (c *client) answered(seq uint32) bool { return int32(c.ring.head-seq) > 0 }
 
 // misplaced reports whether a subscription is no longer where its messages are,
 // because the cluster has changed. A replica has its primary's messages.

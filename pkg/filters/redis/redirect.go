@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"net/netip"
 	"strings"
 
@@ -113,9 +112,4 @@ func combineInfo(m *merge, dst []byte, resp uint8) []byte {
 		return redisproto.AppendVerbatim(dst, "txt", text, 3)
 	}
 	return redisproto.AppendBulkString(dst, text)
-}
-
-// isText guards against binary data in messages.
-func isText(b []byte) bool {
-	return bytes.IndexFunc(b, func(r rune) bool { return r < ' ' || r == 0xfffd }) < 0
 }

@@ -63,7 +63,7 @@ func handleSplit(c *client, r *request) bool {
 		if len(g.rt.mirrors) > 0 {
 			c.mirror(r, g.rt, g.rt.strip(r.arg(g.keys[0])), frame)
 		}
-		c.sendPart(r, g.t, frame, seq, c.ring.at(seq), int32(i)) //nolint:gosec // few
+		c.sendPart(r, g.t, frame, seq, c.ring.at(seq), int32(i))
 	}
 	return true
 }
@@ -95,7 +95,7 @@ func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
 			groups[i] = group{t: t, rt: rt, slot: slot, keys: groups[i].keys[:0]}
 		}
 		groups[i].keys = append(groups[i].keys, k)
-		m.order = append(m.order, int32(i)) //nolint:gosec // few
+		m.order = append(m.order, int32(i))
 		c.f.sampleKey(key)
 	}
 	c.w.groups = groups

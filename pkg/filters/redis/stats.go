@@ -37,7 +37,7 @@ const (
 )
 
 func (h *histogram) observe(ns int64) {
-	h[min(bits.Len64(uint64(max(ns, 0))>>histogramShift), histogramBuckets)]++ //nolint:gosec // not negative
+	h[min(bits.Len64(uint64(max(ns, 0))>>histogramShift), histogramBuckets)]++
 }
 
 // bound is the upper bound of bucket i, in seconds.
@@ -46,7 +46,7 @@ func bound(i int) float64 { return float64(uint64(1)<<(histogramShift+i)) / 1e9 
 func (s *listenerStats) observe(c *command, took int64, failed bool) {
 	st := &s.commands[c.id]
 	st.count++
-	st.sum += uint64(max(took, 0)) //nolint:gosec // not negative
+	st.sum += uint64(max(took, 0))
 	st.latency.observe(took)
 	if failed {
 		st.errors++
@@ -72,7 +72,7 @@ type shardStats = endpointStats
 
 func (s *endpointStats) observe(took int64, failed bool) {
 	s.requests++
-	s.sum += uint64(max(took, 0)) //nolint:gosec // not negative
+	s.sum += uint64(max(took, 0))
 	s.latency.observe(took)
 	if failed {
 		s.errors++

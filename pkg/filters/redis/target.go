@@ -2,6 +2,7 @@ package redis
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
@@ -100,7 +101,7 @@ func (f *localFilter) dataClusters() []filters.Cluster {
 	}
 	seen := map[filters.Cluster]bool{}
 	var all []filters.Cluster
-	for _, r := range append(f.routes[:len(f.routes):len(f.routes)], f.catchAll) {
+	for _, r := range append(slices.Clip(f.routes), f.catchAll) {
 		if r != nil && !seen[r.cluster] {
 			seen[r.cluster] = true
 			all = append(all, r.cluster)

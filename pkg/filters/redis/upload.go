@@ -309,7 +309,7 @@ func (up *upload) release(c *client) {
 // large for that, and answers it with an error.
 func (c *client) discardRequest(b []byte, cmd *redisproto.Command) int {
 	if cmd.Inline() {
-		c.protocolError(errors.New("Protocol error: too big inline request")) //nolint:revive,staticcheck // Redis' words
+		c.protocolError(errors.New("Protocol error: too big inline request")) //nolint:staticcheck // Redis' words
 		return len(b)
 	}
 	up := newUpload(cmd)

@@ -323,7 +323,7 @@ func (u *upstream) fail(reason string) {
 		u.broken = reason
 	}
 	u.close()
-	u.lost(nil)
+	u.lost()
 }
 
 func (u *upstream) close() {
@@ -360,11 +360,11 @@ func (u *upstream) Closed(_ *netloop.Conn, err error) {
 	}
 	u.closed = true
 	u.pool.forget(u)
-	u.lost(err)
+	u.lost()
 }
 
 // lost fails all outstanding requests of a dead connection.
-func (u *upstream) lost(err error) {
+func (u *upstream) lost() {
 	p := u.pool
 	switch {
 	case u.noDatabase:

@@ -26,7 +26,7 @@ type rules struct {
 }
 
 // everyone is the user of a listener that asks for no login.
-var everyone = &user{name: "default", unrestricted: true}
+var everyone = &user{name: "default", unrestricted: true} //nolint:gochecknoglobals // read-only
 
 func (u *user) nopass() bool { return len(u.passwords) == 0 }
 

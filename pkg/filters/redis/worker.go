@@ -59,6 +59,7 @@ func newWorker(b *Builder, l *netloop.Loop) *worker {
 
 // pool finds or makes the pool of a key.
 func (w *worker) pool(key poolKey, cluster filters.Cluster, opts *filters.UpstreamOptions) *pool {
+	//nolint:gosec // the address only chooses a place in the cache
 	i := (uintptr(unsafe.Pointer(key.endpoint))>>6 ^ uintptr(key.db)<<1 ^ uintptr(key.resp)) % uintptr(len(w.recent))
 	p := w.recent[i]
 	if p == nil || p.key != key {

@@ -59,7 +59,7 @@ func (k *ketama) index() {
 		for i < len(k.points) && int(k.points[i]>>ketamaShift) < b {
 			i++
 		}
-		k.starts[b] = uint32(i) //nolint:gosec // fewer points than 2^32
+		k.starts[b] = uint32(i)
 	}
 }
 
@@ -99,7 +99,7 @@ func ketamaDigests(weight, total uint64, live int) uint32 {
 }
 
 func (k *ketama) Pick(hash uint64) int {
-	h := uint32(hash) //nolint:gosec // the low 32 bits are the hash
+	h := uint32(hash)
 	i := int(k.starts[h>>ketamaShift])
 	for i < len(k.points) && k.points[i] < h {
 		i++
