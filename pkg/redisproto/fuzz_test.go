@@ -32,13 +32,12 @@ func FuzzCommand(f *testing.F) {
 		}
 		at := int(cut) % (len(b) + 1)
 		_, err := split.Parse(slices.Clone(b[:at]), &lim)
-		got := result(&split, b[:at], 0, err)
-		if errors.Is(err, ErrIncomplete) {
-			got = parseAll(&split, b, &lim)
-		} else {
+		rest := b
+		if !errors.Is(err, ErrIncomplete) {
 			split.Reset()
-			got = parseAll(&split, b[:at], &lim)
+			rest = b[:at]
 		}
+		got := parseAll(&split, rest, &lim)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("cut at %d (-at once +cut):\n%s", at, diff)
 		}
@@ -125,7 +124,7 @@ func FuzzKeys(f *testing.F) {
 		parts := bytes.Split(line, []byte{' '})
 		spec := Lookup(parts[0])
 		if spec == nil {
-			spec = &specs[int(len(line))*7%len(specs)]
+			spec = &specs[len(line)*7%len(specs)]
 		}
 		lim := DefaultLimits()
 		frame := AppendCommandBytes(nil, parts...)
