@@ -23,14 +23,29 @@ func (c *client) openSession(r *request, t target) (u *upstream, again bool) {
 	if !c.barrier() {
 		return nil, true
 	}
-	u, reason := c.take(t)
-	if u == nil {
-		c.localError(r, reason)
-		return nil, false
+	if watch := c.watching(); watch != nil { // its connection becomes the session
+		u, watch.borrowed = watch.u, true
+	} else {
+		var reason string
+		if u, reason = c.take(t); u == nil {
+			c.localError(r, reason)
+			return nil, false
+		}
 	}
 	u.feeds = true
 	c.extra().session = u
 	return u, false
+}
+
+// watching is the client's transaction, if it has a connection.
+func (c *client) watching() *tx {
+	if c.x == nil {
+		return nil
+	}
+	if t, ok := c.x.mode.(*tx); ok && t.u != nil {
+		return t
+	}
+	return nil
 }
 
 // sendSession sends a request, or a part of one, over the client's session.
