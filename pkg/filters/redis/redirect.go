@@ -23,6 +23,8 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 		u.pool.cluster.Refresh(code)
 		_, addr, ok := strings.Cut(rest, " ")
 		return ok && p.request != nil && p.hops < maxHops && u.redirect(p, addr, code == "ASK")
+	case "TRYAGAIN":
+		return p.request != nil && p.hops < maxHops && u.splitUp(p)
 	case "READONLY", "CLUSTERDOWN":
 		u.pool.cluster.Refresh(code)
 	case "LOADING", "MASTERDOWN":

@@ -1,0 +1,89 @@
+package redis
+
+import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
+
+// splitUp answers TRYAGAIN, which a Redis Cluster gives to a command over keys
+// of a slot that is on the move and of which some are here and some there: it
+// asks for each key by itself, and each is then redirected or not. It returns
+// false for commands whose replies can't be put together again.
+func (u *upstream) splitUp(p *pending) bool {
+	name, cmd, ok := manyKeys(p.request)
+	if !ok {
+		return false
+	}
+	sp := splitterOf(name)
+	keys := (len(cmd.Args) - 1) / sp.step
+	c, w := p.c, u.pool.w
+	s := c.ring.at(p.seq)
+	if s.merge == nil {
+		s.merge = w.takeMerge(sp.how, 1)
+		s.merge.order = append(s.merge.order, make([]int32, keys)...)
+	}
+	first := s.merge.splitPart(p.part, keys)
+	for i := range keys {
+		one := *p
+		one.hops++
+		one.deadline = c.f.deadline()
+		if i > 0 {
+			one.part = first + int32(i) - 1 //nolint:gosec // few
+		}
+		one.request = redisproto.AppendArray(nil, 1+sp.step)
+		one.request = redisproto.AppendBulk(one.request, cmd.Arg(p.request, 0))
+		for j := range sp.step {
+			one.request = redisproto.AppendBulk(one.request, cmd.Arg(p.request, 1+i*sp.step+j))
+		}
+		to, reason := u.pool.get(c)
+		if to == nil {
+			c.failPart(one.seq, one.part, "ERR dragoman: "+u.pool.describe()+reason)
+			continue
+		}
+		to.send(one.request, one)
+	}
+	return true
+}
+
+// manyKeys parses a request that handleSplit could have split.
+func manyKeys(frame []byte) (name string, cmd redisproto.Command, ok bool) {
+	lim := redisproto.DefaultLimits()
+	if _, err := cmd.Parse(frame, &lim); err != nil || len(cmd.Args) < 3 {
+		return "", cmd, false
+	}
+	spec := redisproto.Lookup(cmd.Arg(frame, 0))
+	if spec == nil {
+		return "", cmd, false
+	}
+	switch spec.Name {
+	case "mget", "del", "unlink", "touch", "exists":
+		return spec.Name, cmd, true
+	case "mset":
+		return spec.Name, cmd, len(cmd.Args) > 3
+	default:
+		return "", cmd, false
+	}
+}
+
+// splitPart makes as many parts of one as it has keys: the part itself, and
+// others from the returned number on.
+func (m *merge) splitPart(part int32, keys int) (first int32) {
+	first = int32(len(m.parts)) //nolint:gosec // few
+	for range keys - 1 {
+		if len(m.parts) < cap(m.parts) {
+			m.parts = m.parts[:len(m.parts)+1]
+			m.parts[len(m.parts)-1] = m.parts[len(m.parts)-1][:0]
+		} else {
+			m.parts = append(m.parts, nil)
+		}
+	}
+	m.left += keys - 1
+	seen := int32(0)
+	for i, of := range m.order {
+		if of != part {
+			continue
+		}
+		if seen > 0 {
+			m.order[i] = first + seen - 1
+		}
+		seen++
+	}
+	return first
+}
