@@ -199,7 +199,9 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		return true
 	}
 	if c.f.successor != nil {
-		c.moveOn()
+		if c.moveOn(); c.state&(stateClosing|stateClosed) != 0 {
+			return false
+		}
 	}
 	r := &c.w.req
 	r.take(c.w.b.commands, cmd, frame)

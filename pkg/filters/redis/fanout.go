@@ -30,8 +30,10 @@ func combineFor(spec *redisproto.Spec) combine {
 		return combineFirst
 	}
 	switch spec.Name {
-	case "keys", "slowlog|get", "latency|latest", "pubsub|channels", "pubsub|shardchannels":
+	case "keys", "slowlog|get", "latency|latest", "latency|history", "pubsub|channels", "pubsub|shardchannels":
 		return combineConcat
+	case "config|get", "latency|histogram":
+		return combineMap
 	case "info":
 		return combineInfo
 	case "randomkey":
@@ -63,7 +65,7 @@ func (c *client) fanOutWith(r *request, spec *redisproto.Spec, how combine) bool
 		}
 	})
 	if len(targets) == 0 {
-		c.localError(r, "ERR dragoman: listener "+c.f.name+" has no endpoint yet")
+		c.localError(r, c.noEndpoint())
 		return true
 	}
 	m := c.w.takeMerge(how, len(targets))

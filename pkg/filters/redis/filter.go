@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +29,7 @@ type Filter struct {
 // route says where keys of one prefix live.
 type route struct {
 	prefix       string
+	folded       string // prefix in lower case
 	removePrefix bool
 	cluster      filters.Cluster
 	readCluster  filters.Cluster // nil: cluster does the reads, too
@@ -73,7 +73,7 @@ func (f *Filter) newRoute(cfg *resource.RedisRoute) (*route, error) {
 		}
 		return nil, fmt.Errorf("redis filter of listener %q: route %q names the cluster %q, which does not exist", f.ctx.Listener, cfg.Prefix, name)
 	}
-	r := &route{prefix: cfg.Prefix, removePrefix: cfg.RemovePrefix}
+	r := &route{prefix: cfg.Prefix, folded: asciiLower(cfg.Prefix), removePrefix: cfg.RemovePrefix}
 	var err error
 	if r.cluster, err = find(cfg.Cluster); err != nil {
 		return nil, err
@@ -91,6 +91,17 @@ func (f *Filter) newRoute(cfg *resource.RedisRoute) (*route, error) {
 		r.mirrors = append(r.mirrors, mirror{c, m.Fraction, m.ExcludeReads})
 	}
 	return r, nil
+}
+
+// asciiLower leaves all but ASCII letters alone.
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, ch := range b {
+		if ch >= 'A' && ch <= 'Z' {
+			b[i] = ch + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // clusters returns each cluster once, in a stable order.
@@ -163,9 +174,10 @@ func (w *worker) retire(f, next *Filter, r filters.Retirement, done func()) {
 		delete(w.filters, f)
 		done()
 	}
-	if next != nil && !r.Cut {
+	if next != nil {
 		lf.successor = w.local(next)
 	}
+	lf.over = next == nil
 	lf.leave(r.Cut, r.Deadline)
 }
 
@@ -185,6 +197,7 @@ type localFilter struct {
 	clients   *client // list
 	n         int
 	successor *localFilter // where the clients go at their next request
+	over      bool         // retired without a successor
 	retired   func()       // set when the filter has to go; called when the last client has
 }
 
@@ -252,11 +265,10 @@ func (f *localFilter) leave(cut bool, deadline time.Duration) {
 	for c := f.clients; c != nil; {
 		next := c.next
 		switch {
+		case f.successor != nil && c.moveOn():
 		case cut:
 			c.drop()
-		case f.successor != nil:
-			c.moveOn()
-		default:
+		case f.successor == nil:
 			c.finishUp()
 		}
 		c = next
@@ -289,37 +301,58 @@ func (f *localFilter) dropAfter(deadline time.Duration) {
 // finishUp closes the client as soon as it has its replies, and its
 // transaction, if it is in one, is over.
 func (c *client) finishUp() {
-	if c.x != nil && c.x.subs != nil {
-		c.drop()
-		return
-	}
-	if c.x != nil && (c.x.mode != nil || c.x.upload != nil) {
-		c.state |= stateLeaving
-		return
+	if x := c.x; x != nil {
+		t, isTx := x.mode.(*tx)
+		switch {
+		case x.subs != nil || (x.mode != nil && !isTx): // these have no end
+			c.drop()
+			return
+		case x.upload != nil || (isTx && t.multi):
+			c.state |= stateLeaving
+			return
+		}
 	}
 	c.state |= stateClosing
 	c.state &^= stateStalled | stateBarrier
 	c.closeIfDone()
 }
 
-// moveOn takes the client to the configuration that replaced its own, unless
-// it holds connections of the old one's clusters.
-func (c *client) moveOn() {
+// moveOn takes the client to the configuration that replaced its own. It
+// returns false if the client holds connections of the old one's clusters, and
+// has to stay until it is done with them.
+func (c *client) moveOn() bool {
 	to := c.f.successor
-	if c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil) && !to.sameClusters(c.f) {
-		return
-	}
 	for to.successor != nil {
 		to = to.successor
 	}
-	c.f.remove(c)
-	to.add(c)
-	switch {
-	case len(to.users) == 0:
-		c.user = everyone
-	case c.user != nil:
-		c.user = to.users[c.user.name]
+	if x := c.x; x != nil && (x.mode != nil || x.subs != nil || x.upload != nil || x.session != nil) && !to.sameClusters(c.f) {
+		return false
 	}
+	if to.over {
+		c.finishUp()
+		return true
+	}
+	from := c.f
+	from.remove(c)
+	to.add(c)
+	if c.db == int32(from.cfg.Database) { //nolint:gosec // a database number
+		c.db = int32(to.cfg.Database) //nolint:gosec // a database number
+	}
+	c.user = to.successorOf(c.user)
+	return true
+}
+
+// successorOf is who a user of another configuration is in this one: nil if he
+// has to log in, because he is not known here or has never shown a password.
+func (f *localFilter) successorOf(u *user) *user {
+	if len(f.users) == 0 || u == nil || u == everyone {
+		return f.initialUser()
+	}
+	now := f.users[u.name]
+	if now != nil && u.nopass() && !now.nopass() {
+		return nil
+	}
+	return now
 }
 
 func (f *localFilter) sameClusters(other *localFilter) bool {
@@ -353,8 +386,7 @@ func (f *localFilter) route(key []byte) *route {
 		if len(key) < len(r.prefix) {
 			continue
 		}
-		if string(key[:len(r.prefix)]) == r.prefix ||
-			(f.cfg.CaseInsensitive && strings.EqualFold(string(key[:len(r.prefix)]), r.prefix)) {
+		if head := key[:len(r.prefix)]; string(head) == r.prefix || (f.cfg.CaseInsensitive && equalFold(head, r.folded)) {
 			return r
 		}
 	}

@@ -65,8 +65,14 @@ func (b *Builder) SlowLog() any {
 // algorithm (Metwally, Agrawal, El Abbadi 2005): a fixed number of counters, of
 // which the smallest is taken over by a key that has none.
 type hotKeys struct {
-	mu     sync.Mutex // guards below
-	counts map[string]map[string]uint64
+	mu        sync.Mutex // guards below
+	listeners map[string]*keyCounts
+}
+
+// keyCounts are the counters of one listener.
+type keyCounts struct {
+	top    int // keys reported
+	counts map[string]uint64
 }
 
 // HotKey is one entry of the report.
@@ -85,41 +91,42 @@ const (
 
 // sampleKey counts one key of so many.
 func (f *localFilter) sampleKey(key []byte) {
-	rate := f.cfg.HotKeys.SampleRate
-	if rate == 0 {
+	if !f.cfg.HotKeys.Enabled() {
 		return
 	}
+	rate := f.cfg.HotKeys.SampleRate
 	if f.untilSample > 0 {
 		f.untilSample--
 		return
 	}
 	f.untilSample = rate - 1
-	f.b.hot.count(f.name, string(key[:min(len(key), hotKeyMaxLen)]), int(f.cfg.HotKeys.Top)*hotKeyCounters, uint64(rate))
+	f.b.hot.count(f.name, string(key[:min(len(key), hotKeyMaxLen)]), int(f.cfg.HotKeys.Top), uint64(rate))
 }
 
-func (h *hotKeys) count(listener, key string, size int, weight uint64) {
+func (h *hotKeys) count(listener, key string, top int, weight uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.counts == nil {
-		h.counts = map[string]map[string]uint64{}
+	if h.listeners == nil {
+		h.listeners = map[string]*keyCounts{}
 	}
-	m := h.counts[listener]
-	if m == nil {
-		m = map[string]uint64{}
-		h.counts[listener] = m
+	l := h.listeners[listener]
+	if l == nil {
+		l = &keyCounts{counts: map[string]uint64{}}
+		h.listeners[listener] = l
 	}
-	if _, ok := m[key]; ok || len(m) < size {
-		m[key] += weight
+	l.top = top
+	if _, ok := l.counts[key]; ok || len(l.counts) < top*hotKeyCounters {
+		l.counts[key] += weight
 		return
 	}
 	least, n := "", uint64(0)
-	for k, v := range m {
+	for k, v := range l.counts {
 		if n == 0 || v < n {
 			least, n = k, v
 		}
 	}
-	delete(m, least)
-	m[key] = n + weight
+	delete(l.counts, least)
+	l.counts[key] = n + weight
 }
 
 // HotKeys returns the most used keys of all listeners, the hottest first.
@@ -127,13 +134,13 @@ func (b *Builder) HotKeys() any {
 	b.hot.mu.Lock()
 	defer b.hot.mu.Unlock()
 	all := []HotKey{}
-	for listener, m := range b.hot.counts {
+	for listener, l := range b.hot.listeners {
 		var list []HotKey
-		for key, n := range m {
+		for key, n := range l.counts {
 			list = append(list, HotKey{Listener: listener, Key: printable(key), Requests: n})
 		}
 		slices.SortFunc(list, hotter)
-		all = append(all, list[:(len(list)+hotKeyCounters-1)/hotKeyCounters]...)
+		all = append(all, list[:min(len(list), l.top)]...)
 	}
 	slices.SortFunc(all, hotter)
 	return all

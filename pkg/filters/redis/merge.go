@@ -194,7 +194,7 @@ func intOf(frame []byte) int64 {
 	return v.Int
 }
 
-// combineConcat joins arrays, or sets, of any length.
+// combineConcat joins arrays, sets or maps, of any length.
 func combineConcat(m *merge, dst []byte, _ uint8) []byte {
 	total := 0
 	for _, p := range m.parts {
@@ -202,15 +202,41 @@ func combineConcat(m *merge, dst []byte, _ uint8) []byte {
 		if err != nil {
 			return append(dst, p...)
 		}
-		total += n
+		total += max(n, 0)
 	}
 	start := len(dst)
+	if m.parts[0][0] == '%' {
+		total /= 2
+	}
 	dst = redisproto.AppendArray(dst, total)
 	dst[start] = m.parts[0][0]
 	for _, p := range m.parts {
 		dst = append(dst, p[headerLen(p):]...)
 	}
 	return dst
+}
+
+// combineMap joins maps, arrays of pairs in RESP2. Of keys that several have,
+// the first value counts (CONFIG GET).
+func combineMap(m *merge, dst []byte, resp uint8) []byte {
+	seen := map[string]bool{}
+	var pairs []byte
+	for _, p := range m.parts {
+		_, elems, err := redisproto.Elements(p)
+		if err != nil {
+			return append(dst, p...)
+		}
+		key, n := []byte(nil), 0
+		for e := range elems {
+			if n++; n%2 == 1 {
+				key = e
+			} else if !seen[string(key)] {
+				seen[string(key)] = true
+				pairs = append(append(pairs, key...), e...)
+			}
+		}
+	}
+	return append(redisproto.AppendMap(dst, len(seen), int(resp)), pairs...)
 }
 
 // combineAnd is 1 where all arrays have 1 (SCRIPT EXISTS).

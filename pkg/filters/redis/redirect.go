@@ -36,9 +36,9 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 // redirect sends the request to where the cluster says it belongs.
 func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	w := u.pool.w
-	if strings.HasPrefix(addr, ":") {
+	if port, ok := strings.CutPrefix(strings.TrimPrefix(addr, "?"), ":"); ok {
 		host, _, _ := cutPort(u.pool.key.endpoint.Address)
-		addr = host + addr // an empty host means the same one
+		addr = host + ":" + port // an empty host means the same one
 	}
 	e := u.pool.cluster.Table().ByAddress(addr)
 	if e == nil {

@@ -277,7 +277,7 @@ func (c *client) arityError(r *request) {
 
 // handleContainer routes a command by its subcommand.
 func handleContainer(c *client, r *request) bool {
-	_, one := c.f.one()
+	t, one := c.f.one()
 	sub := r.sub
 	switch {
 	case sub != nil && sub.Name == "script|debug": // a debugging session is a state of the connection
@@ -285,6 +285,8 @@ func handleContainer(c *client, r *request) bool {
 			return handlePipe(c, r)
 		}
 		return c.refuseOverShards(r)
+	case one && r.name == "script" && sub != nil && sub.RequestPolicy == "all_nodes" && c.f.readsReplicas(t):
+		return c.fanOut(r, sub) // replicas do not learn scripts from their primary
 	case one || sub == nil || refusedOverShards[r.name]:
 		return handleKeyless(c, r)
 	case len(sub.KeySpecs) > 0:

@@ -25,7 +25,7 @@ func handleScan(c *client, r *request) bool {
 	c.f.shards(func(t target) { targets = append(targets, t) })
 	n := uint64(len(targets))
 	if n == 0 {
-		c.localError(r, "ERR dragoman: listener "+c.f.name+" has no endpoint yet")
+		c.localError(r, c.noEndpoint())
 		return true
 	}
 	shard, inner := cursor%n, cursor/n

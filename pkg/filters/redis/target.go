@@ -73,6 +73,11 @@ func (f *localFilter) shards(each func(target)) {
 	}
 }
 
+// readsReplicas reports whether replicas of the shard may answer requests.
+func (f *localFilter) readsReplicas(t target) bool {
+	return f.cfg.ReadPolicy != resource.ReadPrimary && len(t.table.Shards[t.shard].Replicas) > 0
+}
+
 // firstShard is any shard, for what every one of them can answer.
 func (f *localFilter) firstShard() (first target, ok bool) {
 	f.shards(func(t target) {

@@ -95,7 +95,7 @@ func (u *user) allows(r *request) bool {
 	case r.noAuth || u.unrestricted:
 		return true
 	case r.spec == nil:
-		return u.rules.allowed(nil, strings.ToLower(string(r.arg(0))))
+		return u.rules.allowed(nil, asciiLower(string(r.arg(0))))
 	case r.sub != nil:
 		return u.subcommands[r.sub]
 	}
