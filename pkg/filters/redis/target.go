@@ -261,7 +261,7 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 }
 
 // maxReplay is the size up to which a request is kept for a redirection.
-const maxReplay = 64 << 10
+const maxReplay = uploadShared
 
 // failPart answers a slot, or one part of a merged one, with an error, instead
 // of what may have come of the reply.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -240,8 +241,12 @@ func (up *upload) sendShared(c *client) {
 	if p != nil {
 		u, why := p.get(c)
 		if u != nil {
+			item := pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats}
+			if up.t.table.Slots != nil && c.f.cfg.Redirection {
+				item.request = bytes.Clone(up.held.Contiguous(c.w.loop))
+			}
 			u.conn.WriteChain(&up.held)
-			u.expect(pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats})
+			u.expect(item)
 			return
 		}
 		reason = "ERR dragoman: " + p.describe() + why

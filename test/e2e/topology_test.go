@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// failoverWindow bounds how long keys may be answered with errors after their primary died. The servers themselves take up to 4 s here; the
+// rest is a machine that runs many tests at once.
+const failoverWindow = 20 * time.Second
+
+// TestTopologyCluster has apps that know nothing of clusters before six nodes: slots with their keys move, an operator swaps a primary with
+// its replica, and a primary dies. Only the last may cost errors, for a while, and nothing ever a wrong answer.
+func TestTopologyCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.Cluster(t, 3, 1, redistest.WithConfig("cluster-require-full-coverage no"))
+	m := mesh{port: redistest.Port(t), redis: "opTimeout: 2s, connectTimeout: 1s", env: clusterEnv(cluster)}
+	startProxy(t, m.YAML())
+	apps := startApps(t, m.Addr(), 4, true)
+	awaitGood(t, apps, 30)
+
+	begun := time.Now()
+	for _, key := range []string{apps[0].keys[0], apps[1].keys[1]} {
+		slot := redistest.KeySlot(key)
+		from, primaries := cluster.Owner(slot), cluster.Primaries()
+		to := primaries[(slices.Index(primaries, from)+1)%len(primaries)]
+		cluster.MoveSlot(slot, from, to, func(step redistest.MoveStep) {
+			awaitGood(t, apps, 12)
+			if step == redistest.SlotMigrating { // one key here, the others there
+				cluster.MoveKeys(slot, from, to, 1)
+				awaitGood(t, apps, 12)
+			}
+		})
+		awaitGood(t, apps, 12)
+	}
+	wantNoErrors(t, apps, begun, "while slots were moved")
+
+	swapped := time.Now()
+	victim := cluster.Owner(redistest.KeySlot(apps[0].keys[0]))
+	cluster.Failover(cluster.Replicas(victim)[0])
+	awaitSteady(t, apps, 12)
+	cluster.WaitStable()
+	wantNoErrors(t, apps, swapped, "during an operator's failover")
+
+	victim = cluster.Owner(redistest.KeySlot(apps[0].keys[0]))
+	awaitGood(t, apps, 12)
+	killed := time.Now()
+	victim.Kill()
+	awaitSteady(t, apps, 6)
+	trustPrimaries(apps)
+	last := awaitSteady(t, apps, 30)
+	t.Logf("the last error came %v after the primary died", last.Sub(killed).Round(time.Millisecond))
+	if last.Sub(killed) > failoverWindow {
+		t.Errorf("errors until %v after the primary died", last.Sub(killed))
+	}
+	wantTrueAnswers(t, apps)
+}
+
+// TestTopologySentinel has two names of Sentinel as two shards. What a replica has confirmed survives its primary.
+func TestTopologySentinel(t *testing.T) {
+	t.Parallel()
+	names := []string{"one", "two"}
+	sentinels := redistest.Sentinel(t, names, 3)
+	m := mesh{
+		port:  redistest.Port(t),
+		redis: `hash: md5, hashTag: "{}", opTimeout: 2s, connectTimeout: 1s`,
+		env:   fmt.Sprintf("sentinel: {masters: %s, addresses: %s}", quoted(names), quoted(sentinels.Addrs())),
+	}
+	startProxy(t, m.YAML())
+	apps := startApps(t, m.Addr(), 4, true)
+	awaitGood(t, apps, 60)
+	victim := sentinels.Primary("one")
+	killed := time.Now()
+	victim.Kill()
+	sentinels.WaitFailover("one", victim)
+	awaitSteady(t, apps, 6)
+	trustPrimaries(apps)
+	last := awaitSteady(t, apps, 30)
+	t.Logf("the last error came %v after the primary died", last.Sub(killed).Round(time.Millisecond))
+	if last.Sub(killed) > failoverWindow {
+		t.Errorf("errors until %v after the primary died", last.Sub(killed))
+	}
+	wantTrueAnswers(t, apps)
+}
+
+// TestTopologyRolesByHand swaps primaries and replicas without telling the proxy: it asks for their ROLE.
+func TestTopologyRolesByHand(t *testing.T) {
+	t.Parallel()
+	groups := startShards(t, 4, 1)
+	m := mesh{
+		port: redistest.Port(t),
+		redis: `hash: md5, hashTag: "{}", readPolicy: Primary, opTimeout: 2s,
+  healthCheck: {interval: 200ms, timeout: 1s, probeRole: true}`,
+		env: shards(groups...),
+	}
+	p := startProxy(t, m.YAML())
+	apps := startApps(t, m.Addr(), 4, false)
+	awaitGood(t, apps, 30)
+	for i, group := range groups[:2] {
+		swapped := time.Now()
+		if i == 0 {
+			swapByReplicaOf(t, group)
+		} else {
+			wantOK(t, group[0], "FAILOVER", "TO", "127.0.0.1", fmt.Sprint(group[1].Port()))
+		}
+		last := awaitSteady(t, apps, 30)
+		if last.Sub(swapped) > failoverWindow {
+			t.Errorf("errors until %v after the swap", last.Sub(swapped))
+		}
+		redistest.Eventually(t, readyLimit, "the roles in /clusters", func() error {
+			for j, role := range []string{"replica", "primary"} {
+				if err := p.shows("/clusters", group[j].Addr()+"::role::"+role); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	wantTrueAnswers(t, apps)
+}
+
+// swapByReplicaOf does it as a careful operator does: writes wait until the roles are swapped, and are then refused by the old primary.
+func swapByReplicaOf(t *testing.T, group []*redistest.Node) {
+	t.Helper()
+	primary, replica := group[0], group[1]
+	wantOK(t, primary, "CLIENT", "PAUSE", "30000", "WRITE")
+	redistest.Eventually(t, readyLimit, "the replica to catch up", func() error {
+		if at, want := replica.Info("master_repl_offset"), primary.Info("master_repl_offset"); at != want {
+			return fmt.Errorf("it is at %s of %s", at, want)
+		}
+		return nil
+	})
+	wantOK(t, replica, "REPLICAOF", "NO", "ONE")
+	wantOK(t, primary, "REPLICAOF", "127.0.0.1", fmt.Sprint(replica.Port()))
+	wantOK(t, primary, "CLIENT", "UNPAUSE")
+}
+
+func wantOK(t *testing.T, n *redistest.Node, args ...string) {
+	t.Helper()
+	if got := n.Do(args...); got != "+OK\r\n" {
+		t.Fatalf("%q at %s: %q", args, n.Addr(), got)
+	}
+}
