@@ -174,12 +174,13 @@ func (t *tx) queue(c *client, r *request) {
 	if pl.frame == nil {
 		pl.frame = r.raw(c.w)
 	}
-	if pl.reason == "" && t.u == nil && !t.aborted {
-		if pl.keys == 0 {
-			pl.reason = t.hold(c, r, pl.frame)
-		} else {
+	if pl.reason == "" && t.u == nil {
+		switch {
+		case pl.keys > 0: // even if it is in vain: the server says what is wrong with each
 			t.lost = t.pin(c, pl.to)
 			pl.reason = t.lost
+		case !t.aborted:
+			pl.reason = t.hold(c, r, pl.frame)
 		}
 	}
 	switch {
