@@ -36,6 +36,9 @@ func handleClient(c *client, r *request) bool {
 	case "no-evict", "no-touch":
 		c.onOff(r)
 	case "getredir":
+		if c.session() != nil {
+			return handleTracking(c, r)
+		}
 		c.localInt(r, -1)
 	case "tracking", "trackinginfo", "caching":
 		return handleTracking(c, r)
