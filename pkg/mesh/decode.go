@@ -45,7 +45,7 @@ func Decode(file string, data []byte, opts ...Option) ([]Object, Errors) {
 			return objs, errs.sorted()
 		}
 		if err != nil {
-			return objs, append(errs, syntaxError(file, err)).sorted()
+			return objs, append(errs, syntaxError(file, data, err)).sorted()
 		}
 		if empty(&doc) {
 			continue
@@ -67,11 +67,17 @@ func empty(doc *yaml.Node) bool {
 var yamlLine = regexp.MustCompile(`^line (\d+): (.*)$`)
 
 // syntaxError turns yaml's message, which names its line, into an Error.
-func syntaxError(file string, err error) *Error {
+func syntaxError(file string, data []byte, err error) *Error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	e := &Error{File: file, Reason: "not valid YAML: " + text}
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		e.Line, _ = strconv.Atoi(m[1]) // digits; an absurd number of them leaves the line unknown
+		if strings.HasPrefix(m[2], "did not find expected") {
+			// What yaml's parser reports, unlike its scanner, is counted from 0. The
+			// end of the file is behind the last line.
+			last := bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n")) + 1
+			e.Line = min(e.Line+1, last)
+		}
 		e.Column = 1
 		e.Reason = "not valid YAML: " + m[2]
 	}
