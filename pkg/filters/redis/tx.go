@@ -22,6 +22,7 @@ type tx struct {
 	earlyN   int
 	selects  []queuedSelect
 	dirty    bool // u is not as it was: it is not used again
+	away     bool // the latest request took another connection than u
 }
 
 // queuedSelect is a SELECT in a transaction, which counts once it is executed.
@@ -78,6 +79,12 @@ func handleDiscardWithoutMulti(c *client, r *request) bool {
 
 // dispatch takes the requests of a client in a transaction.
 func (t *tx) dispatch(c *client, r *request) bool {
+	if t.away {
+		if !c.barrier() {
+			return false
+		}
+		t.away = false
+	}
 	switch r.name {
 	case "quit", "reset":
 		return r.handle(c, r)
@@ -142,6 +149,7 @@ func (t *tx) outside(c *client, r *request) bool {
 	if !c.barrier() {
 		return false
 	}
+	t.away = true
 	return r.handle(c, r)
 }
 
