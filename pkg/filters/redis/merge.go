@@ -13,6 +13,7 @@ type merge struct {
 	left     int
 	parts    [][]byte // whole reply frames
 	order    []int32  // for each key of the request, the part that has its value
+	at       []int    // scratch: how much of each part has been used
 	size     int
 	tooLarge bool
 	tolerant bool // one part without an error is enough (SCRIPT KILL)
@@ -47,7 +48,7 @@ func (m *merge) setParts(n int) {
 }
 
 const (
-	keepMerges   = 64
+	keepMerges   = 256
 	keepMergeCap = 64 << 10
 )
 
@@ -138,17 +139,18 @@ func errorText(frame []byte) string {
 // request's keys (MGET).
 func combineOrder(m *merge, dst []byte, _ uint8) []byte {
 	dst = redisproto.AppendArray(dst, len(m.order))
-	for i, p := range m.parts {
-		m.parts[i] = p[headerLen(p):]
+	m.at = m.at[:0]
+	for _, p := range m.parts {
+		m.at = append(m.at, headerLen(p))
 	}
 	for _, part := range m.order {
-		rest := m.parts[part]
+		rest := m.parts[part][m.at[part]:]
 		n, err := redisproto.FrameLen(rest, &replyLimits)
 		if err != nil {
 			return redisproto.AppendError(dst[:0], "ERR dragoman: a shard answered with too few values")
 		}
 		dst = append(dst, rest[:n]...)
-		m.parts[part] = rest[n:]
+		m.at[part] += n
 	}
 	return dst
 }

@@ -1,0 +1,63 @@
+package redis
+
+import (
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// GET and SET must not allocate, whatever they pass through.
+func TestNoAllocations(t *testing.T) {
+	cl := newCluster("main", servers(t, 2)...)
+	f := start(t, defaults(), cl)
+	k0, k1 := cl.keyOn(0, 0), cl.keyOn(1, 0)
+	const rounds, pipeline = 300, 100
+	small, large := strings.Repeat("v", 64), strings.Repeat("v", 4096)
+	tests := map[string]struct{ first, second, reply string }{
+		"GET":        {redistest.Command("GET", k0), redistest.Command("GET", k1), bulk(small)},
+		"SET":        {redistest.Command("SET", k0, small), redistest.Command("SET", k1, small), "+OK\r\n"},
+		"MGET":       {redistest.Command("MGET", k0, k1), redistest.Command("MGET", k1, k0), "*2\r\n" + bulk(small) + bulk(small)},
+		"SET of 4 K": {redistest.Command("SET", k0+"l", large), redistest.Command("SET", k1+"l", large), "+OK\r\n"},
+		"GET of 4 K": {redistest.Command("GET", k0+"L"), redistest.Command("GET", k1+"L"), bulk(large)},
+	}
+	c := f.dial()
+	for _, k := range []string{k0, k1} {
+		c.Do("SET", k, small)
+		c.Do("SET", k+"L", large)
+	}
+	conn := c.Conn()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	for name, tt := range tests {
+		request := []byte(strings.Repeat(tt.first+tt.second, pipeline/2))
+		replies := make([]byte, pipeline*len(tt.reply))
+		round := func() {
+			if _, err := conn.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, replies); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 20 {
+			round()
+		}
+		if string(replies[:len(tt.reply)]) != tt.reply {
+			t.Fatalf("%s: got %.100q", name, replies)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range rounds {
+			round()
+		}
+		runtime.ReadMemStats(&after)
+		each := float64(after.Mallocs-before.Mallocs) / (rounds * pipeline)
+		t.Logf("%s: %.4f allocations a request", name, each)
+		if each > 0.02 {
+			t.Errorf("%s: %.4f allocations a request", name, each)
+		}
+	}
+}
