@@ -18,6 +18,7 @@ type client struct {
 	x     *extra // nil until needed
 	user  *user  // nil: not logged in
 	held  int    // bytes of replies whose turn has not come
+	stash []byte // small replies whose turn has not come; nil if there are none
 	db    int32
 	resp  uint8
 	state clientState
@@ -39,6 +40,7 @@ const (
 	stateCrowded                           // stalled because too much is in flight
 	stateBlocked                           // waits for a server for as long as it takes
 	stateLeaving                           // closes when its transaction or upload is over
+	stateChoked                            // stalled because a server does not take its requests
 )
 
 // extra is the state of a client that does more than plain requests.
@@ -204,7 +206,7 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		}
 	}
 	r := &c.w.req
-	r.take(c.w.b.commands, cmd, frame)
+	r.take(c.w, cmd, frame)
 	if c.ring.len() >= c.window() {
 		c.stall()
 		return false
@@ -304,7 +306,7 @@ func (c *client) barrier() bool {
 // resume goes on with the client's input.
 func (c *client) resume() {
 	listening := c.has(stateBlocked) && !c.conn.Paused()
-	c.state &^= stateStalled | stateBarrier | stateCrowded | stateBlocked
+	c.state &^= stateStalled | stateBarrier | stateCrowded | stateBlocked | stateChoked
 	switch {
 	case c.state&(stateParsing|stateClosed|stateClosing) != 0:
 	case listening:
@@ -320,13 +322,13 @@ func (c *client) settle() {
 		c.state |= stateClosing
 		c.state &^= stateStalled | stateBarrier
 	}
-	if c.state&(stateBarrier|stateCrowded|stateClosing) == 0 {
+	if c.state&(stateBarrier|stateCrowded|stateChoked|stateClosing) == 0 {
 		return
 	}
 	switch {
 	case c.has(stateClosing):
 		c.closeIfDone()
-	case c.has(stateBarrier):
+	case c.has(stateBarrier | stateChoked):
 		if c.ring.len() == 0 {
 			c.resume()
 		}
@@ -434,5 +436,6 @@ func (c *client) release() {
 		}
 	}
 	c.ring = ring{}
+	c.dropStash()
 	c.f.remove(c)
 }

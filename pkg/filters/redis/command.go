@@ -37,11 +37,11 @@ type request struct {
 }
 
 // take makes r stand for one request, or for the beginning of one.
-func (r *request) take(t *commandTable, cmd *redisproto.Command, frame []byte) {
+func (r *request) take(w *worker, cmd *redisproto.Command, frame []byte) {
 	r.cmd, r.frame, r.sub = cmd, frame, nil
-	r.command = t.lookup(cmd.Arg(frame, 0))
+	r.command = w.lookup(cmd.Arg(frame, 0))
 	if r.command == nil {
-		r.command = t.other
+		r.command = w.b.commands.other
 	}
 	if r.container && len(cmd.Args) > 1 {
 		r.sub = r.spec.Subcommand(cmd.Arg(frame, 1))

@@ -10,10 +10,12 @@ type pending struct {
 	deadline int64   // ns; 0: none
 	hops     uint8   // redirections followed so far
 	what     expect
-	// request is kept where a redirection may ask for it again.
-	request []byte
-	shard   *shardStats
+	replay   *replay
+	shard    *shardStats
 }
+
+// replay is a request that is kept because a redirection may ask for it again.
+type replay struct{ frame []byte }
 
 // expect says what to do with a reply.
 type expect uint8
@@ -64,7 +66,7 @@ func (q *pendings) at(i int) *pending {
 func (q *pendings) pop() pending {
 	p := q.front()
 	v := *p
-	p.c, p.request, p.shard = nil, nil, nil
+	p.c, p.replay, p.shard = nil, nil, nil
 	q.head++
 	if q.head == q.tail && len(q.items) > keepPendings {
 		q.items = nil

@@ -22,9 +22,9 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 	case "MOVED", "ASK":
 		u.pool.cluster.Refresh(code)
 		_, addr, ok := strings.Cut(rest, " ")
-		return ok && p.request != nil && p.hops < maxHops && u.redirect(p, addr, code == "ASK")
+		return ok && p.replay != nil && p.hops < maxHops && u.redirect(p, addr, code == "ASK")
 	case "TRYAGAIN":
-		return p.request != nil && p.hops < maxHops && u.splitUp(p)
+		return p.replay != nil && p.hops < maxHops && u.splitUp(p)
 	case "READONLY", "CLUSTERDOWN":
 		u.pool.cluster.Refresh(code)
 	case "LOADING", "MASTERDOWN":
@@ -60,7 +60,7 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	again.hops++
 	again.shard = to.pool.stats
 	again.deadline = p.c.f.deadline()
-	to.send(p.request, again)
+	to.send(p.replay.frame, again)
 	return true
 }
 

@@ -34,8 +34,7 @@ func (c *client) reply(seq uint32, frame []byte) {
 	if seq != c.ring.head {
 		s.done = true
 		if !s.mute {
-			s.reply.Append(c.w.loop, frame)
-			c.held += len(frame)
+			c.keep(s, frame)
 		}
 		return
 	}
@@ -44,6 +43,35 @@ func (c *client) reply(seq uint32, frame []byte) {
 	}
 	c.ring.pop(c.w)
 	c.advance()
+}
+
+// Small replies that have to wait share one buffer, which is far cheaper than a
+// chunk for each.
+const (
+	stashReply = 1 << 10 // the largest reply that goes there
+	stashSize  = 64 << 10
+)
+
+// keep holds a reply whose turn has not come.
+func (c *client) keep(s *slot, frame []byte) {
+	c.held += len(frame)
+	if len(frame) > stashReply || len(c.stash)+len(frame) > stashSize {
+		s.reply.Append(c.w.loop, frame)
+		return
+	}
+	if c.stash == nil {
+		c.stash = c.w.takeStash()
+	}
+	s.at, s.stashed = uint32(len(c.stash)), uint32(len(frame))
+	c.stash = append(c.stash, frame...)
+}
+
+// dropStash gives the buffer back when nothing is held any more.
+func (c *client) dropStash() {
+	if c.stash != nil {
+		c.w.putStash(c.stash)
+		c.stash = nil
+	}
 }
 
 // finishSlot does the accounting of an answered request.
@@ -95,7 +123,10 @@ func (c *client) fail(seq uint32, msg string) {
 func (c *client) advance() {
 	for c.ring.len() > 0 {
 		s := c.ring.at(c.ring.head)
-		if s.reply.Len() > 0 && (s.done || s.streams()) {
+		if s.stashed > 0 {
+			c.held -= int(s.stashed)
+			c.conn.Write(c.stash[s.at:][:s.stashed])
+		} else if s.reply.Len() > 0 && (s.done || s.streams()) {
 			s.open = !s.done
 			c.held -= s.reply.Len()
 			c.conn.WriteChain(&s.reply)
@@ -104,6 +135,9 @@ func (c *client) advance() {
 			break
 		}
 		c.ring.pop(c.w)
+	}
+	if c.held == 0 {
+		c.dropStash()
 	}
 	if c.conn.Full() {
 		c.backedUp()

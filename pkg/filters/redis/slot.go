@@ -7,8 +7,10 @@ import "github.com/dragoman-mesh/dragoman/pkg/netloop"
 // number is their name, since the ring may move.
 type slot struct {
 	reply netloop.Chain // what arrived while the slot could not be written yet
-	cmd   *command
-	merge *merge // set when several upstream replies make this one
+	// A small reply lies in the client's stash instead: stashed bytes from at.
+	at, stashed uint32
+	cmd         *command
+	merge       *merge // set when several upstream replies make this one
 	// finish, if set, turns the gathered reply into what the client gets.
 	finish  finisher
 	start   int64 // ns, when the request was dispatched

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 
@@ -255,7 +256,7 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 	}
 	item := pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: p.stats}
 	if t.table.Slots != nil && c.f.cfg.Redirection && len(frame) <= maxReplay {
-		item.request = append([]byte(nil), frame...)
+		item.replay = &replay{frame: bytes.Clone(frame)}
 	}
 	u.send(frame, item)
 }

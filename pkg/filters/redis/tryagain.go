@@ -7,7 +7,7 @@ import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
 // asks for each key by itself, and each is then redirected or not. It returns
 // false for commands whose replies can't be put together again.
 func (u *upstream) splitUp(p *pending) bool {
-	name, cmd, ok := manyKeys(p.request)
+	name, cmd, ok := manyKeys(p.replay.frame)
 	if !ok {
 		return false
 	}
@@ -27,17 +27,18 @@ func (u *upstream) splitUp(p *pending) bool {
 		if i > 0 {
 			one.part = first + int32(i) - 1 //nolint:gosec // few
 		}
-		one.request = redisproto.AppendArray(nil, 1+sp.step)
-		one.request = redisproto.AppendBulk(one.request, cmd.Arg(p.request, 0))
+		frame := redisproto.AppendArray(nil, 1+sp.step)
+		frame = redisproto.AppendBulk(frame, cmd.Arg(p.replay.frame, 0))
 		for j := range sp.step {
-			one.request = redisproto.AppendBulk(one.request, cmd.Arg(p.request, 1+i*sp.step+j))
+			frame = redisproto.AppendBulk(frame, cmd.Arg(p.replay.frame, 1+i*sp.step+j))
 		}
 		to, reason := u.pool.get(c)
 		if to == nil {
 			c.failPart(one.seq, one.part, "ERR dragoman: "+u.pool.describe()+reason)
 			continue
 		}
-		to.send(one.request, one)
+		one.replay = &replay{frame: frame}
+		to.send(frame, one)
 	}
 	return true
 }

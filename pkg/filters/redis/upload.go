@@ -45,7 +45,7 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 		return 0, false
 	}
 	r := &c.w.req
-	r.take(c.w.b.commands, cmd, b)
+	r.take(c.w, cmd, b)
 	if !r.streams || !r.effective().ArityOK(cmd.NumArgs()) || (!c.user.unrestricted && !c.user.allows(r)) {
 		return 0, false
 	}
@@ -243,7 +243,7 @@ func (up *upload) sendShared(c *client) {
 		if u != nil {
 			item := pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats}
 			if up.t.table.Slots != nil && c.f.cfg.Redirection {
-				item.request = bytes.Clone(up.held.Contiguous(c.w.loop))
+				item.replay = &replay{frame: bytes.Clone(up.held.Contiguous(c.w.loop))}
 			}
 			u.conn.WriteChain(&up.held)
 			u.expect(item)

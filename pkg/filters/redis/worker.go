@@ -33,15 +33,21 @@ type worker struct {
 	sweeping   bool
 
 	// scratch
-	cmd    redisproto.Command
-	req    request
-	inline []byte
-	out    []byte
-	keys   []int
-	rings  [16][][]slot
-	merges []*merge
-	merged []byte
-	groups []group
+	cmd     redisproto.Command
+	req     request
+	inline  []byte
+	out     []byte
+	keys    []int
+	rings   [16][][]slot
+	merges  []*merge
+	merged  []byte
+	groups  []group
+	stashes [][]byte
+	latest  struct { // the command that was looked up last
+		name    [16]byte
+		n       int
+		command *command
+	}
 }
 
 func newWorker(b *Builder, l *netloop.Loop) *worker {
@@ -98,6 +104,39 @@ func (w *worker) putRing(r []slot) {
 	if class < len(w.rings) && len(w.rings[class]) < keepRings {
 		w.rings[class] = append(w.rings[class], r)
 	}
+}
+
+// keepStashes is how many stashes wait for their next client.
+const keepStashes = 32
+
+func (w *worker) takeStash() []byte {
+	n := len(w.stashes)
+	if n == 0 {
+		return make([]byte, 0, 4<<10)
+	}
+	s := w.stashes[n-1]
+	w.stashes = w.stashes[:n-1]
+	return s
+}
+
+func (w *worker) putStash(s []byte) {
+	if len(w.stashes) < keepStashes {
+		w.stashes = append(w.stashes, s[:0])
+	}
+}
+
+// lookup finds a command, nil if it is unknown. Most requests are for the same
+// command, in the same spelling, as the one before.
+func (w *worker) lookup(name []byte) *command {
+	l := &w.latest
+	if len(name) == l.n && string(name) == string(l.name[:l.n]) {
+		return l.command
+	}
+	c := w.b.commands.lookup(name)
+	if len(name) <= len(l.name) {
+		l.n, l.command = copy(l.name[:], name), c
+	}
+	return c
 }
 
 // tick is the resolution of request timeouts.
