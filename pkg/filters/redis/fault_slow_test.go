@@ -269,3 +269,60 @@ func TestSlowButReading(t *testing.T) {
 	}
 	f.quiet()
 }
+
+// A server that takes nothing makes its clients wait, rather than the filter
+// hold their requests.
+func TestServerTakesNothing(t *testing.T) {
+	nodes := servers(t, 2)
+	cl := newCluster("main", nodes...)
+	cfg := defaults()
+	cfg.OpTimeout = 2 * time.Second
+	f := start(t, cfg, cl)
+	frozen, fine := cl.keyOn(0, 0), cl.keyOn(1, 0)
+	other := f.dial()
+	other.Do("MSET", frozen, "1", fine, "1")
+	value := strings.Repeat("v", 900<<10)
+	request := redistest.Command("SET", frozen, value)
+	const clients, n = 4, 100
+	nodes[0].Freeze()
+	heap0, chunks0 := f.memory()
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for range clients {
+		c := f.dial()
+		wg.Go(func() {
+			_ = c.Conn().SetDeadline(time.Now().Add(time.Minute))
+			go func() {
+				for range n {
+					if _, err := io.WriteString(c.Conn(), request); err != nil {
+						return
+					}
+				}
+			}()
+			c.Timeout = time.Minute
+			for i := range n {
+				if got, err := c.TryReadFrame(); err != nil || got != "+OK\r\n" && !strings.HasPrefix(got, "-ERR dragoman: shard \"s1\"") {
+					t.Errorf("reply %d: %.100q, %v", i, got, err)
+					return
+				}
+			}
+		})
+	}
+	go func() {
+		defer close(done)
+		for range 20 {
+			if got := other.Do("SET", fine, "x"); got != "+OK\r\n" {
+				t.Errorf("the other shard: %q", got)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	heap, chunks := f.peak(done)
+	t.Logf("heap +%d MB, chunks +%d MB", (heap-heap0)>>20, (chunks-chunks0)>>20)
+	if chunks-chunks0 > (1+2*clients)<<20 {
+		t.Errorf("the heap grew by %d MB, the loop's chunks by %d MB", (heap-heap0)>>20, (chunks-chunks0)>>20)
+	}
+	nodes[0].Thaw()
+	wg.Wait()
+	f.quiet()
+}

@@ -278,6 +278,7 @@ func (p *pool) forget(u *upstream) {
 	p.open--
 	p.stats.active--
 	p.replace(u)
+	u.unchoke()
 	for i := range p.idle {
 		if p.idle[i] == u {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)

@@ -168,7 +168,7 @@ func (c *client) mirror(r *request, rt *route, key, frame []byte) {
 		if reason != "" {
 			continue
 		}
-		if u, _ := p.get(c); u != nil {
+		if u, _ := p.get(c); u != nil && !u.conn.Full() { // rather a gap than a queue without end
 			u.send(frame, pending{start: c.w.loop.Now(), deadline: c.f.deadline()})
 		}
 	}

@@ -245,8 +245,7 @@ func (up *upload) sendShared(c *client) {
 			if up.t.table.Slots != nil && c.f.cfg.Redirection {
 				item.replay = &replay{frame: bytes.Clone(up.held.Contiguous(c.w.loop))}
 			}
-			u.conn.WriteChain(&up.held)
-			u.expect(item)
+			u.sendChain(&up.held, item)
 			return
 		}
 		reason = "ERR dragoman: " + p.describe() + why

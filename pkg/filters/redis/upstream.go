@@ -30,16 +30,17 @@ type upstream struct {
 	closed         bool
 	paused         bool
 	shared         bool
-	feeds          bool  // what it sends unasked is for its owner
-	returning      bool  // exclusive, goes back to the pool when the queue is empty
-	dirty          bool  // and is then closed instead
-	gone           bool  // no further requests; leaves service when the queue is empty
-	spare          bool  // gone, but good for another time
-	timeout        bool  // in the worker's list of connections with deadlines
-	unordered      bool  // the queue's deadlines do not rise
-	lastIn         int64 // when bytes arrived last
-	lastDeadline   int64 // of the last request
-	patience       int64 // ns without a byte that end a reply which has begun; 0: no limit
+	feeds          bool      // what it sends unasked is for its owner
+	returning      bool      // exclusive, goes back to the pool when the queue is empty
+	dirty          bool      // and is then closed instead
+	gone           bool      // no further requests; leaves service when the queue is empty
+	spare          bool      // gone, but good for another time
+	timeout        bool      // in the worker's list of connections with deadlines
+	unordered      bool      // the queue's deadlines do not rise
+	lastIn         int64     // when bytes arrived last
+	lastDeadline   int64     // of the last request
+	choked         []*client // who waits for the output to drain
+	patience       int64     // ns without a byte that end a reply which has begun; 0: no limit
 }
 
 // Sizes at which replies and requests are no longer gathered.
@@ -81,7 +82,46 @@ func (u *upstream) othersWait(c *client) bool {
 // send queues a request. The bytes are copied.
 func (u *upstream) send(frame []byte, p pending) {
 	u.conn.Write(frame)
+	u.sent(p)
+}
+
+// sendChain is send for a request in chunks, which it owns.
+func (u *upstream) sendChain(frame *netloop.Chain, p pending) {
+	u.conn.WriteChain(frame)
+	u.sent(p)
+}
+
+func (u *upstream) sent(p pending) {
 	u.expect(p)
+	if u.conn.Full() && p.c != nil {
+		u.choke(p.c)
+	}
+}
+
+// choke stops a client whose requests the server does not take, until it does
+// or the client's earlier requests have been answered.
+func (u *upstream) choke(c *client) {
+	if c.state&(stateChoked|stateClosed) != 0 {
+		return
+	}
+	c.state |= stateStalled | stateChoked
+	if !c.has(stateParsing) {
+		c.conn.Pause()
+	}
+	u.choked = append(u.choked, c)
+}
+
+func (u *upstream) unchoke() {
+	list := u.choked
+	u.choked = nil
+	for _, c := range list {
+		if c.state&(stateChoked|stateClosed) != stateChoked {
+			continue
+		}
+		if c.state &^= stateChoked; c.state&(stateBarrier|stateBlocked) == 0 {
+			c.resume()
+		}
+	}
 }
 
 func (u *upstream) expect(p pending) {
@@ -336,6 +376,7 @@ func (u *upstream) close() {
 
 // Drained lets a paused upload or pipe go on.
 func (u *upstream) Drained(*netloop.Conn) {
+	u.unchoke()
 	if u.pipe != nil {
 		u.pipe.upstreamDrained()
 		return
