@@ -274,7 +274,7 @@ func (w *worker) checkClients() error {
 			held := 0
 			for seq := c.ring.head; seq != c.ring.tail; seq++ {
 				s := c.ring.at(seq)
-				held += s.reply.Len()
+				held += s.reply.Len() + int(s.stashed)
 				if s.merge != nil {
 					held += s.merge.size
 				}
