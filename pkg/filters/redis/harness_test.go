@@ -141,7 +141,7 @@ func start(tb testing.TB, cfg *resource.RedisFilter, all ...*cluster) *fixture {
 func (f *fixture) build(cfg *resource.RedisFilter) *Filter {
 	f.tb.Helper()
 	network, err := f.builder.Build(cfg, filters.Context{
-		Listener: "test/redis", Clusters: f.clusters, Secrets: f.clusters, Loops: f.group.Loops,
+		Listener: "test/redis", Clusters: f.clusters, Secrets: f.clusters, Loops: f.group.Loops, Zone: "here",
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -65,7 +65,7 @@ func TestTranscripts(t *testing.T) {
 				t.Fatalf("byte by byte: %v", err)
 			}
 			for i, sent := range whole.sent {
-				for cut := 1; cut < sent; cut += 1 + sent/300 {
+				for cut := 1; cut < sent; cut += max(1, sent/400*10) {
 					s := &stage{table: table, settings: string(archive.Comment), cutStep: i, cut: cut}
 					if err := s.run(t, steps); err != nil {
 						t.Fatalf("line %d cut after %d bytes: %v", i+1, cut, err)
