@@ -36,8 +36,8 @@ type Retirement struct {
 	// Next took this filter's place on the same listener; nil when the
 	// listener is gone.
 	Next Network
-	// Cut ends connections that cannot move at once; otherwise they may go on
-	// until a boundary of their protocol, for Deadline at most.
+	// Cut ends all connections at once, also those that could move; otherwise
+	// they may go on until a boundary of their protocol, for Deadline at most.
 	Cut      bool
 	Deadline time.Duration
 	Done     func()

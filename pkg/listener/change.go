@@ -274,7 +274,11 @@ func (c *Change) Commit(retired func()) {
 func (c *Change) swap(p *part, old []retirement) []retirement {
 	k := p.old
 	if p.fresh {
-		old = append(old, retirement{k.filter.Swap(p.next), p.next, p.spec.Drain})
+		drain := p.spec.Drain
+		if p.spec.Environment == k.spec.Environment {
+			drain.Mode = resource.DrainGracefully // only another environment is a reason to cut
+		}
+		old = append(old, retirement{k.filter.Swap(p.next), p.next, drain})
 	}
 	if m := p.spec.Address.Mode; m != k.spec.Address.Mode && m != 0 {
 		if err := os.Chmod(p.spec.Address.Addr, os.FileMode(m)); err != nil {

@@ -3,6 +3,7 @@ package listener_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -402,10 +403,12 @@ func TestCutAndStatus(t *testing.T) {
 	if diff := cmp.Diff(want, f.set.Status()); diff != "" {
 		t.Error(diff)
 	}
-	next := spec("a", addr, &greeting{text: "2"})
-	next.Drain.Mode = resource.DrainCut
-	f.mustApply(t, next)
-	if diff := cmp.Diff([]bool{true}, f.all.cuts); diff != "" {
+	for i, environment := range []string{"prod", "dev"} {
+		next := spec("a", addr, &greeting{text: fmt.Sprint("next ", i)})
+		next.Environment, next.Drain.Mode = environment, resource.DrainCut
+		f.mustApply(t, next)
+	}
+	if diff := cmp.Diff([]bool{false, true}, f.all.cuts); diff != "" {
 		t.Errorf("what the new listener says of old connections: %s", diff)
 	}
 }

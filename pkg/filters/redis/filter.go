@@ -265,9 +265,9 @@ func (f *localFilter) leave(cut bool, deadline time.Duration) {
 	for c := f.clients; c != nil; {
 		next := c.next
 		switch {
-		case f.successor != nil && c.moveOn():
 		case cut:
 			c.drop()
+		case f.successor != nil && c.moveOn():
 		case f.successor == nil:
 			c.finishUp()
 		}

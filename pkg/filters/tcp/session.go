@@ -257,7 +257,7 @@ func (s *session) leave(loop *netloop.Loop, next *Filter, r filters.Retirement) 
 	if s.ended {
 		return
 	}
-	if next != nil && s.connected && s.move(next) {
+	if next != nil && s.connected && !r.Cut && s.move(next) {
 		return
 	}
 	if r.Cut || r.Deadline <= 0 {

@@ -65,7 +65,7 @@ type DrainMode uint8
 // The drain modes.
 const (
 	DrainGracefully DrainMode = iota // close at a transaction boundary, at the deadline at the latest
-	DrainCut                         // close at once
+	DrainCut                         // close at once if the environment is another one, or the listener gone; else as above
 )
 
 // String gives the name used in documents.
