@@ -59,8 +59,11 @@ func (r *request) effective() *redisproto.Spec {
 
 // fullName is the name that error messages give, as in "config|get".
 func (r *request) fullName() string {
-	if r.sub != nil {
+	switch {
+	case r.sub != nil:
 		return r.sub.Name
+	case r.spec == nil:
+		return string(r.arg(0)[:min(len(r.arg(0)), 128)])
 	}
 	return r.name
 }
