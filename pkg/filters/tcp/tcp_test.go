@@ -391,14 +391,15 @@ func TestRetire(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
 	stays, goes := server(t, echo), server(t, echo)
-	c.set(1, endpoint(stays), endpoint(goes))
+	c.set(1, endpoint(stays))
 	p := start(t, c, resource.TCPFilter{})
-	conns := []*net.TCPConn{p.dial(t), p.dial(t)}
-	for _, conn := range conns {
-		roundTrip(t, conn, "x") // one on each endpoint
-	}
+	conns := []*net.TCPConn{p.dial(t)}
+	roundTrip(t, conns[0], "x")
+	c.set(2, endpoint(goes))
+	conns = append(conns, p.dial(t))
+	roundTrip(t, conns[1], "x")
 	old := p.filter.Load()
-	c.set(2, endpoint(stays))
+	c.set(3, endpoint(stays))
 	next := p.build(t, resource.TCPFilter{})
 	p.filter.Store(next)
 	done := make(chan struct{})
