@@ -205,7 +205,7 @@ func specialHandlers() map[string]handler {
 
 // lookup finds a command by its name as the client wrote it; nil if unknown.
 func (t *commandTable) lookup(name []byte) *command {
-	var buf [24]byte
+	var buf [32]byte
 	if len(name) > len(buf) {
 		return nil
 	}
