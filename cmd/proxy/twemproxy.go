@@ -29,7 +29,7 @@ type nutcrackerFlags struct {
 	help, version, testConf, daemonize, describe bool
 
 	verbosity, statsPort, statsInterval, mbufSize int
-	output, conf, statsAddr, pidFile              string
+	output, conf, statsAddr, pidFile, listen      string
 }
 
 const nutcrackerUsage = `Usage: nutcracker [-?hVdDt] [-v verbosity level] [-o output file]
@@ -53,8 +53,10 @@ Options:
   -m, --mbuf-size=N      : taken and ignored: buffers fit what they hold
 
 Without -c the servers may come from REDIS_SERVERS=addr:port:weight[,...]; the
-port is then 6380 on all addresses. Settings of the proxy beneath come from
-DRAGOMAN_* variables (see proxy run --help), DRAGOMAN_ADMIN_ADDRESS for one.
+port is then 6380 on all addresses, unless --listen or DRAGOMAN_LISTEN names
+another addr:port or path, as "listen" does in the file. Settings of the proxy
+beneath come from DRAGOMAN_* variables (see proxy run --help), for one
+DRAGOMAN_ADMIN_ADDRESS.
 `
 
 const describeStats = `pool stats:
@@ -108,6 +110,7 @@ func parseNutcracker(args []string) (*nutcrackerFlags, error) {
 	set.IntVarP(&f.statsInterval, "stats-interval", "i", 30000, "")
 	set.StringVarP(&f.pidFile, "pid-file", "p", "", "")
 	set.IntVarP(&f.mbufSize, "mbuf-size", "m", 16384, "")
+	set.StringVar(&f.listen, "listen", os.Getenv(prefix+"_LISTEN"), "")
 	for i, a := range args {
 		if a == "-?" {
 			args[i] = "-h"
@@ -115,6 +118,9 @@ func parseNutcracker(args []string) (*nutcrackerFlags, error) {
 	}
 	if err := set.Parse(args); err != nil {
 		return nil, err
+	}
+	if f.conf != "" && set.Changed("listen") {
+		return nil, errors.New("--listen is for " + serversVariable + ": the file says where each pool listens")
 	}
 	return f, f.check()
 }
@@ -169,7 +175,7 @@ func (f *nutcrackerFlags) source() *nutcrackerSource {
 	case f.conf != "":
 		return &nutcrackerSource{name: f.conf, file: f.conf}
 	case servers != "":
-		return &nutcrackerSource{name: serversVariable, servers: servers}
+		return &nutcrackerSource{name: serversVariable, servers: servers, listen: f.listen}
 	}
 	for _, file := range confFiles() {
 		if _, err := os.Stat(file); err == nil {
@@ -237,6 +243,7 @@ type nutcrackerSource struct {
 	name    string // for messages
 	file    string // or
 	servers string
+	listen  string // for servers; "": their default
 
 	accepted atomic.Pointer[twemproxy.Config]
 }
@@ -279,7 +286,10 @@ func (s *nutcrackerSource) Load() ([]mesh.Object, error) {
 func (s *nutcrackerSource) parse() (*twemproxy.Config, error) {
 	if s.file == "" {
 		cfg, errs := twemproxy.ParseServers(s.name, s.servers)
-		return cfg, errs.Err()
+		if len(errs) > 0 || s.listen == "" {
+			return cfg, errs.Err()
+		}
+		return cfg, cfg.Pools[0].ListenAt(s.listen)
 	}
 	data, err := os.ReadFile(s.file)
 	if err != nil {

@@ -172,6 +172,16 @@ func (c *Config) ResolveListen(file string, resolve func(host string) (ip string
 	return errs
 }
 
+// ListenAt replaces where the pool listens; v is as in the file.
+func (p *Pool) ListenAt(v string) error {
+	var l Listen
+	if reason := l.set(v); reason != "" {
+		return fmt.Errorf("listen %q: %s", v, reason)
+	}
+	p.Listen = l
+	return nil
+}
+
 // ParseServers reads what the well-known container image takes in the variable
 // REDIS_SERVERS: addr:port:weight, separated by commas. The result is one pool
 // as that image makes it, which listens on port 6380 of all addresses.
