@@ -2,6 +2,7 @@ package twemproxy
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (l Listen) String() string {
 	switch {
 	case l.Path == "":
 		return l.Host + ":" + strconv.Itoa(int(l.Port))
-	case l.Mode == 0:
+	case l.Mode == 0 && !strings.Contains(l.Path, " "): // else what follows a blank is the mode
 		return l.Path
 	default:
 		return l.Path + " " + octal(l.Mode)
