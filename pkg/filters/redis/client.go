@@ -11,17 +11,19 @@ import (
 // client is the driver of one downstream connection. An idle one must cost
 // next to nothing, so whatever is rare lives behind x.
 type client struct {
-	conn  *netloop.Conn
-	w     *worker
-	f     *localFilter
-	ring  ring
-	x     *extra // nil until needed
-	user  *user  // nil: not logged in
-	held  int    // bytes of replies whose turn has not come
-	stash []byte // small replies whose turn has not come; nil if there are none
-	db    int32
-	resp  uint8
-	state clientState
+	conn   *netloop.Conn
+	w      *worker
+	f      *localFilter
+	ring   ring
+	x      *extra // nil until needed
+	user   *user  // nil: not logged in
+	held   int    // bytes of replies whose turn has not come
+	stash  []byte // small replies whose turn has not come; nil if there are none
+	db     int32
+	resp   uint8
+	state  clientState
+	since  uint32 // when it came, see tenth
+	lastIn uint32 // when it sent something last
 	// prev and next link the clients of f.
 	prev, next *client
 }
@@ -82,6 +84,7 @@ func (c *client) has(s clientState) bool { return c.state&s != 0 }
 
 // Data takes the client's requests.
 func (c *client) Data(conn *netloop.Conn, b []byte) int {
+	c.lastIn = c.w.tenths()
 	c.state |= stateParsing
 	n := c.parse(b)
 	c.state &^= stateParsing

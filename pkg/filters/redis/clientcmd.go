@@ -107,7 +107,7 @@ func (c *client) describe() string {
 			subs, patterns, shardSubs = len(s.kinds[byChannel]), len(s.kinds[byPattern]), len(s.kinds[byShardChannel])
 		}
 		if t, ok := x.mode.(*tx); ok && t.multi {
-			multi, flags = 0, "x"
+			multi, flags = t.queued, "x"
 		}
 		if x.exclusive != nil && x.mode == nil {
 			flags = "b"
@@ -117,10 +117,12 @@ func (c *client) describe() string {
 	if c.user != nil {
 		user = c.user.name
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=0 idle=0 flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d "+
+	now := c.w.tenths()
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=%d sub=%d psub=%d ssub=%d multi=%d "+
 		"qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll=0 omem=%d tot-mem=0 events=r cmd=client user=%s redir=-1 resp=%d "+
 		"lib-name=%s lib-ver=%s",
-		c.conn.ID(), c.conn.RemoteAddr(), c.conn.LocalAddr(), c.conn.FD(), name, flags, c.db, subs, patterns, shardSubs,
+		c.conn.ID(), c.conn.RemoteAddr(), c.conn.LocalAddr(), c.conn.FD(), name,
+		(now-c.since)/10, (now-c.lastIn)/10, flags, c.db, subs, patterns, shardSubs,
 		multi, c.conn.Buffered(), user, c.resp, lib, version)
 }
 

@@ -133,6 +133,7 @@ func (f *Filter) Accept(conn *netloop.Conn) netloop.Driver {
 	c := &client{conn: conn, w: w, resp: 2, db: int32(f.cfg.Database)}
 	lf.add(c)
 	c.user = f.initialUser()
+	c.since, c.lastIn = w.tenths(), w.tenths()
 	conn.SetHangupNotice(true)
 	lf.stats.connections++
 	return c
@@ -217,8 +218,10 @@ func (w *worker) local(f *Filter) *localFilter {
 	if f.cfg.SlowLog.Enabled() {
 		lf.slowNanos = int64(f.cfg.SlowLog.Threshold)
 	}
+	lf.stats.histograms = f.cfg.CommandStats
 	w.filters[f] = lf
 	w.sweepLater()
+	lf.watchIdle()
 	return lf
 }
 

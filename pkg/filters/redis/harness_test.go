@@ -101,10 +101,10 @@ func defaults() *resource.RedisFilter {
 	return &resource.RedisFilter{
 		CatchAll:    &resource.RedisRoute{Cluster: "main"},
 		OpTimeout:   5 * time.Second,
-		Redirection: true,
-		HashTag:     resource.HashTag{Open: '{', Close: '}'},
-		Limits:      resource.RedisLimits{MaxRequestBytes: 512 << 20, MaxPipeline: 1024},
-		SlowLog:     resource.SlowLog{Threshold: -1},
+		Redirection: true, CommandStats: true,
+		HashTag: resource.HashTag{Open: '{', Close: '}'},
+		Limits:  resource.RedisLimits{MaxRequestBytes: 512 << 20, MaxPipeline: 1024},
+		SlowLog: resource.SlowLog{Threshold: -1},
 	}
 }
 

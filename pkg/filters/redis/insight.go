@@ -2,6 +2,7 @@ package redis
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -99,7 +100,7 @@ func (f *localFilter) sampleKey(key []byte) {
 		f.untilSample--
 		return
 	}
-	f.untilSample = rate - 1
+	f.untilSample = rand.Uint32N(2*rate - 1) // rate-1 on average, so that no rhythm of the keys matters
 	f.b.hot.count(f.name, string(key[:min(len(key), hotKeyMaxLen)]), int(f.cfg.HotKeys.Top), uint64(rate))
 }
 

@@ -13,6 +13,7 @@ type descs struct {
 	commands, commandErrors, commandSeconds                    *prometheus.Desc
 	connections, active, clientErrors, protocolErrors          *prometheus.Desc
 	slowClients, redirections, messages, loginFailures, denied *prometheus.Desc
+	idleClients                                                *prometheus.Desc
 	requests, requestErrors, requestSeconds, timeouts          *prometheus.Desc
 	refused, overflows, connects, connectFailures, disconnects *prometheus.Desc
 	upstreamActive                                             *prometheus.Desc
@@ -34,6 +35,7 @@ func newDescs() *descs {
 		clientErrors:   d("downstream_errors_total", "Client connections that ended with an error.", l),
 		protocolErrors: d("protocol_errors_total", "Client connections closed for malformed input.", l),
 		slowClients:    d("slow_clients_closed_total", "Client connections closed for not reading their replies.", l),
+		idleClients:    d("idle_clients_closed_total", "Client connections closed because nothing went on.", l),
 		redirections:   d("redirections_total", "MOVED and ASK redirections followed.", l),
 		messages:       d("pubsub_messages_total", "Messages passed on to subscribers.", l),
 		loginFailures:  d("login_failures_total", "AUTH or HELLO with a wrong user or password.", l),
@@ -93,6 +95,7 @@ func (b *Builder) collectListener(ch chan<- prometheus.Metric, d *descs, name st
 	counter(d.clientErrors, s.clientErrors)
 	counter(d.protocolErrors, s.protocolErrors)
 	counter(d.slowClients, s.slowClients)
+	counter(d.idleClients, s.idleClients)
 	counter(d.redirections, s.redirections)
 	counter(d.messages, s.messages)
 	counter(d.loginFailures, s.loginFailures)
@@ -106,7 +109,9 @@ func (b *Builder) collectListener(ch chan<- prometheus.Metric, d *descs, name st
 		command := b.commands.all[i].name
 		counter(d.commands, c.count, command)
 		counter(d.commandErrors, c.errors, command)
-		ch <- c.latency.metric(d.commandSeconds, c.count, c.sum, name, command)
+		if s.histograms {
+			ch <- c.latency.metric(d.commandSeconds, c.count, c.sum, name, command)
+		}
 	}
 }
 
@@ -156,6 +161,8 @@ func (s *listenerStats) add(o *listenerStats) {
 	s.clientErrors += o.clientErrors
 	s.protocolErrors += o.protocolErrors
 	s.slowClients += o.slowClients
+	s.idleClients += o.idleClients
+	s.histograms = s.histograms || o.histograms
 	s.redirections += o.redirections
 	s.messages += o.messages
 	s.loginFailures += o.loginFailures

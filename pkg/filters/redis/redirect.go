@@ -14,9 +14,6 @@ const maxHops = 5
 // serverError looks at an error reply. It returns true if the request has been
 // sent elsewhere and the client's reply is still to come.
 func (u *upstream) serverError(p *pending, frame []byte) bool {
-	if p.shard != nil {
-		p.shard.errors++
-	}
 	code, rest, _ := strings.Cut(errorText(frame), " ")
 	switch code {
 	case "MOVED", "ASK":

@@ -82,7 +82,7 @@ func (c *client) finishSlot(s *slot, failed bool, size int) {
 	}
 	took := c.w.loop.Now() - s.start
 	c.f.stats.observe(s.cmd, took, failed)
-	if took >= c.f.slowNanos {
+	if took >= c.f.slowNanos && !c.has(stateBlocked) {
 		c.f.slow(c, s, took)
 	}
 	if size > 4<<10 || (c.x != nil && c.x.averageReply > 0) {

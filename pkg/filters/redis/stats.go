@@ -12,10 +12,12 @@ import (
 // listenerStats are the counters of one listener on one loop. They outlive
 // changes of configuration.
 type listenerStats struct {
-	commands []commandStats // by command id
+	commands   []commandStats // by command id
+	histograms bool           // of the commands, as configured last
 
 	connections, clientErrors, protocolErrors uint64
-	slowClients, redirections, messages       uint64
+	slowClients, idleClients                  uint64
+	redirections, messages                    uint64
 	loginFailures, denied                     uint64
 	active                                    int64
 }

@@ -165,6 +165,7 @@ func (up *upload) argDone() {
 
 // Bulk takes a piece of the payload.
 func (c *client) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
+	c.lastIn = c.w.tenths()
 	if c.x == nil || c.x.upload == nil {
 		c.w.loop.Free(p)
 		return

@@ -327,11 +327,12 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 		return
 	}
 	c := p.c
-	if isError(frame) && u.serverError(p, frame) {
-		return
-	}
+	failed := isError(frame)
 	if p.shard != nil {
-		p.shard.observe(u.pool.w.loop.Now()-p.start, frame[0] == '-')
+		p.shard.observe(u.pool.w.loop.Now()-p.start, failed)
+	}
+	if failed && u.serverError(p, frame) {
+		return
 	}
 	if m := c.ring.at(p.seq).merge; m != nil {
 		c.addPart(p.seq, p.part, frame)
