@@ -40,7 +40,7 @@ func (f *fixture) peak(done <-chan struct{}) (heap, chunks int) {
 // Clients that ask for a lot and never read must cost little memory, must not
 // keep others from their replies, and are closed in the end.
 func TestSlowClientNeverReads(t *testing.T) {
-	const limit = 3 * time.Second
+	const limit = 1500 * time.Millisecond
 	node := redistest.Server(t)
 	node.Do("SET", "large", strings.Repeat("l", 100<<10))
 	node.Do("SETRANGE", "huge", fmt.Sprint(200<<20-1), "h")
@@ -169,7 +169,9 @@ func TestCrossedPipelines(t *testing.T) {
 	t.Parallel()
 	nodes := servers(t, 2)
 	cl := newCluster("main", nodes...)
-	f := start(t, defaults(), cl)
+	cfg := defaults()
+	cfg.OpTimeout = 30 * time.Second
+	f := start(t, cfg, cl)
 	keys := [2]string{cl.keyOn(0, 0), cl.keyOn(1, 0)}
 	value := strings.Repeat("v", 2<<20)
 	for i, n := range nodes {
@@ -178,6 +180,7 @@ func TestCrossedPipelines(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		c := f.dial()
+		c.Timeout = 30 * time.Second
 		wg.Go(func() {
 			first, second := redistest.Command("GET", keys[i%2]), redistest.Command("GET", keys[1-i%2])
 			_ = c.TrySend(strings.Repeat(second, 8) + strings.Repeat(first, 8) + strings.Repeat(second+first, 4))

@@ -305,7 +305,7 @@ func (c *client) releaseUpstreams() {
 const (
 	// defaultSlowClient is how long a client may not read at all.
 	defaultSlowClient = 30 * time.Second
-	// crowdedSlowClient is how long it may keep others from their replies.
+	// crowdedSlowClient is how long it may do that while others wait.
 	crowdedSlowClient = time.Second
 	// heldPatience is how long a client waits before it may hold more.
 	heldPatience = 200 * time.Millisecond
@@ -325,13 +325,13 @@ func (c *client) tooSlow(now int64) bool {
 	if limit <= 0 {
 		limit = defaultSlowClient
 	}
-	return now-x.stuckSince > int64(limit) || c.crowds(now)
+	return now-x.stuckSince > int64(limit) || c.crowds(now, x.stuckSince)
 }
 
 // crowds reports whether others have waited for too long behind replies that
 // are held back for this client.
-func (c *client) crowds(now int64) bool {
-	if len(c.x.paused) == 0 || now-c.x.pausedAt < int64(crowdedSlowClient) {
+func (c *client) crowds(now, since int64) bool {
+	if len(c.x.paused) == 0 || now-max(since, c.x.pausedAt) < int64(crowdedSlowClient) {
 		return false
 	}
 	for _, u := range c.x.paused {

@@ -274,7 +274,7 @@ func (c *client) heldUp(now int64) bool {
 		}
 		return true
 	case len(x.paused) > 0:
-		if c.crowds(now) {
+		if c.crowds(now, x.pausedAt) {
 			c.abandonHeld()
 		} else {
 			c.raiseLimit(now)
