@@ -231,3 +231,85 @@ func TestFrozenRepliesAreSwallowed(t *testing.T) {
 	}
 	f.quiet()
 }
+
+// Connections that servers cut again and again: each cut fails what waits
+// there, nothing else, and no reply goes astray.
+func TestConnectionsCutUnderLoad(t *testing.T) {
+	t.Parallel()
+	nodes := servers(t, 3)
+	cl := newCluster("main", nodes...)
+	f := start(t, defaults(), cl)
+	l := startLoad(f, cl, 3)
+	for range 20 {
+		for i := range nodes {
+			l.progress(t, i, 50)
+		}
+		for _, n := range nodes[:2] {
+			n.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		}
+	}
+	for i := range nodes {
+		l.progress(t, i, 300)
+	}
+	if n := l.failed[2].Load(); n > 0 {
+		t.Errorf("the shard that was left alone failed %d times", n)
+	}
+	if good, failed := l.good[0].Load(), l.failed[0].Load(); failed > good {
+		t.Errorf("%d requests failed, %d did not", failed, good)
+	}
+	l.stop(t)
+	f.quiet()
+}
+
+func TestUpstreamLimits(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	cl := newCluster("main", node)
+	cl.Table().Options.MaxPendingRequests = 10
+	cl.Table().Options.MaxConnections = 3
+	f := start(t, defaults(), cl)
+	c := f.dial()
+	wantPrefix(t, "GET", c.Do("GET", "a"), "$-1")
+	node.Freeze()
+	c.Send(strings.Repeat(redistest.Command("GET", "a"), 15))
+	node.Thaw()
+	few := 0
+	for range 15 {
+		switch got := c.ReadFrame(); {
+		case got == "$-1\r\n":
+			few++
+		case !strings.Contains(got, "too many requests outstanding (10)"):
+			t.Errorf("GET: %q", got)
+		}
+	}
+	if few != 10 {
+		t.Errorf("%d requests were let through", few)
+	}
+	blocked := []*redistest.Client{f.dial(), f.dial()}
+	for _, b := range blocked {
+		b.Send(redistest.Command("BLPOP", "l", "0"))
+	}
+	eventually(t, "two blocked clients", func() error {
+		if got := node.Info("blocked_clients"); got != "2" {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+	if got := f.dial().Do("BLPOP", "l", "0"); !strings.Contains(got, "too many connections (3)") {
+		t.Errorf("BLPOP: %q", got)
+	}
+	wantPrefix(t, "GET", c.Do("GET", "a"), "$-1")
+	blocked[0].Close()
+	eventually(t, "a connection to be free", func() error {
+		if got := node.Info("blocked_clients"); got != "1" {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+	again := f.dial()
+	again.Send(redistest.Command("BLPOP", "l", "0"))
+	wantPrefix(t, "RPUSH", c.Do("RPUSH", "l", "1", "2"), ":2")
+	wantPrefix(t, "BLPOP", blocked[1].ReadFrame(), "*2")
+	wantPrefix(t, "BLPOP", again.ReadFrame(), "*2")
+	f.quiet()
+}

@@ -178,7 +178,9 @@ func TestUpstreamRefuses(t *testing.T) {
 		}, "max number of clients"},
 		"plain text for TLS": {func(t *testing.T) *cluster {
 			cl := newCluster("main", redistest.Server(t))
-			cl.Table().Shards[0].Primary.TLS = pki.ClientConfig()
+			config := pki.ClientConfig()
+			config.ServerName = "localhost"
+			cl.Table().Shards[0].Primary.TLS = config
 			return cl
 		}, "shard \"s1\""},
 		"unknown authority": {func(t *testing.T) *cluster {
