@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"context"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -44,17 +45,28 @@ func (l *Loop) ReadStats(ctx context.Context) (s Stats, err error) {
 }
 
 // Call has fn called on the loop's goroutine and waits for it. Any goroutine
-// but the loop's may call it. If ctx ends first, fn may still be called later.
+// but the loop's may call it. On an error fn has not been called and won't be,
+// so that fn may use its caller's variables.
 func (l *Loop) Call(ctx context.Context, fn func()) error {
 	done := make(chan struct{})
-	if !l.Post(func() { fn(); close(done) }) {
+	var taken atomic.Bool // by the loop, or by who gives up
+	if !l.Post(func() {
+		if taken.CompareAndSwap(false, true) {
+			fn()
+			close(done)
+		}
+	}) {
 		return ErrStopped
 	}
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		if taken.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		<-done
+		return nil
 	}
 }
 

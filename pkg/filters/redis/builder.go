@@ -10,6 +10,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -103,15 +104,19 @@ func (b *Builder) Drain(ctx context.Context) error {
 	}
 }
 
-// clients counts the connected clients.
+// clients counts the connected clients. A loop that did not answer in time has
+// some.
 func (b *Builder) clients(ctx context.Context) int {
 	n := 0
 	for _, w := range b.allWorkers() {
-		_ = w.loop.Call(ctx, func() {
+		err := w.loop.Call(ctx, func() {
 			for _, f := range w.filters {
 				n += f.n
 			}
 		})
+		if err != nil && !errors.Is(err, netloop.ErrStopped) {
+			n++
+		}
 	}
 	return n
 }
