@@ -133,7 +133,7 @@ func sendFragments(c net.Conn, all string, rng *rand.Rand) error {
 		}
 		all = all[n:]
 		if rng.IntN(8) == 0 {
-			time.Sleep(time.Duration(rng.IntN(300)) * time.Microsecond)
+			<-time.After(time.Duration(rng.IntN(300)) * time.Microsecond)
 		}
 	}
 	return nil

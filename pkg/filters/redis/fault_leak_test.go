@@ -46,7 +46,7 @@ func TestIdleClients(t *testing.T) {
 // requests and read the replies, until stop is called.
 func idleClients(t *testing.T, addr, requests string, n int) (stop func()) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestIdleClientsProcess$") //nolint:gosec // this very program
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestIdleClientsProcess$")
 	cmd.Env = append(os.Environ(), "IDLE_ADDR="+addr, "IDLE_REQUESTS="+requests, fmt.Sprintf("IDLE_CLIENTS=%d", n))
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -108,7 +108,7 @@ func liveHeap() int {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc) //nolint:gosec // a size
+	return int(m.HeapAlloc)
 }
 
 func (f *fixture) held() int {

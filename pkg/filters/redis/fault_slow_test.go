@@ -136,7 +136,7 @@ func TestRepliesHeldForSlowShard(t *testing.T) {
 			if got := other.Do("STRLEN", fast); got != ":1048576\r\n" {
 				t.Errorf("STRLEN: %q", got)
 			}
-			time.Sleep(50 * time.Millisecond)
+			<-time.After(50 * time.Millisecond)
 		}
 	})
 	heap, chunks := f.peak(done)
@@ -317,7 +317,7 @@ func TestServerTakesNothing(t *testing.T) {
 			if got := other.Do("SET", fine, "x"); got != "+OK\r\n" {
 				t.Errorf("the other shard: %q", got)
 			}
-			time.Sleep(50 * time.Millisecond)
+			<-time.After(50 * time.Millisecond)
 		}
 	}()
 	heap, chunks := f.peak(done)

@@ -34,5 +34,5 @@ func fileRoom(tb testing.TB) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		tb.Fatal(err)
 	}
-	return int(min(limit.Cur, 1<<20)) - openFiles(tb) //nolint:gosec // bounded
+	return int(min(limit.Cur, 1<<20)) - openFiles(tb)
 }
