@@ -35,7 +35,7 @@ func overCluster(t *testing.T, edit func(*resource.RedisFilter)) *redisCluster {
 	table := main.Table()
 	table.Picker, table.Slots = nil, new([redisproto.Slots]int32)
 	for i := range table.Slots {
-		table.Slots[i] = int32(i * 3 / redisproto.Slots) //nolint:gosec // 0 to 2
+		table.Slots[i] = int32(i * 3 / redisproto.Slots)
 	}
 	cfg := defaults()
 	if edit != nil {

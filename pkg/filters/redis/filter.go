@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -142,46 +139,6 @@ func (f *Filter) Accept(conn *netloop.Conn) netloop.Driver {
 // Refusal is what a client above the listener's limit is told, in Redis' words.
 func (*Filter) Refusal() []byte { return []byte("-ERR max number of clients reached\r\n") }
 
-// Retire moves the clients to the next filter, each at a boundary between two
-// requests, or sees them off.
-func (f *Filter) Retire(r filters.Retirement) {
-	next, _ := r.Next.(*Filter)
-	loops := f.ctx.Loops()
-	var left atomic.Int32
-	var once sync.Once
-	left.Store(int32(len(loops)))
-	done := func() {
-		if left.Add(-1) == 0 && r.Done != nil {
-			once.Do(r.Done)
-		}
-	}
-	if len(loops) == 0 && r.Done != nil {
-		r.Done()
-	}
-	for _, l := range loops {
-		if !l.Post(func() { f.b.worker(l).retire(f, next, r, done) }) {
-			done()
-		}
-	}
-}
-
-func (w *worker) retire(f, next *Filter, r filters.Retirement, done func()) {
-	lf, ok := w.filters[f]
-	if !ok {
-		done()
-		return
-	}
-	lf.retired = func() {
-		delete(w.filters, f)
-		done()
-	}
-	if next != nil {
-		lf.successor = w.local(next)
-	}
-	lf.over = next == nil
-	lf.leave(r.Cut, r.Deadline)
-}
-
 // localFilter is a Filter on one loop, with its clients there.
 type localFilter struct {
 	*Filter
@@ -256,110 +213,6 @@ func (f *localFilter) remove(c *client) {
 		f.retired()
 		f.retired = nil
 	}
-}
-
-// leave makes the clients of a retired filter go.
-func (f *localFilter) leave(cut bool, deadline time.Duration) {
-	if f.n == 0 {
-		f.retired()
-		f.retired = nil
-		return
-	}
-	for c := f.clients; c != nil; {
-		next := c.next
-		switch {
-		case cut:
-			c.drop()
-		case f.successor != nil && c.moveOn():
-		case f.successor == nil:
-			c.finishUp()
-		}
-		c = next
-	}
-	f.dropAfter(deadline)
-}
-
-// closeAll lets every client have its replies and then closes it.
-func (f *localFilter) closeAll(deadline time.Duration) {
-	for c := f.clients; c != nil; {
-		next := c.next
-		c.finishUp()
-		c = next
-	}
-	f.dropAfter(deadline)
-}
-
-// dropAfter closes the clients that are still there when the deadline is over.
-func (f *localFilter) dropAfter(deadline time.Duration) {
-	if f.n == 0 {
-		return
-	}
-	f.w.loop.After(deadline, func() {
-		for c := f.clients; c != nil; c = f.clients {
-			c.drop()
-		}
-	})
-}
-
-// finishUp closes the client as soon as it has its replies, and its
-// transaction, if it is in one, is over.
-func (c *client) finishUp() {
-	if x := c.x; x != nil {
-		t, isTx := x.mode.(*tx)
-		switch {
-		case x.subs != nil || (x.mode != nil && !isTx): // these have no end
-			c.drop()
-			return
-		case x.upload != nil || (isTx && t.multi):
-			c.state |= stateLeaving
-			return
-		}
-	}
-	c.state |= stateClosing
-	c.state &^= stateStalled | stateBarrier
-	c.closeIfDone()
-}
-
-// moveOn takes the client to the configuration that replaced its own. It
-// returns false if the client holds connections of the old one's clusters, and
-// has to stay until it is done with them.
-func (c *client) moveOn() bool {
-	to := c.f.successor
-	for to.successor != nil {
-		to = to.successor
-	}
-	if x := c.x; x != nil && (x.mode != nil || x.subs != nil || x.upload != nil || x.session != nil) && !to.sameClusters(c.f) {
-		return false
-	}
-	if to.over {
-		c.finishUp()
-		return true
-	}
-	from := c.f
-	from.remove(c)
-	to.add(c)
-	if c.db == int32(from.cfg.Database) { //nolint:gosec // a database number
-		c.db = int32(to.cfg.Database) //nolint:gosec // a database number
-	}
-	c.user = to.successorOf(c.user)
-	return true
-}
-
-// successorOf is who a user of another configuration is in this one: nil if he
-// has to log in, because he is not known here or has never shown a password.
-func (f *localFilter) successorOf(u *user) *user {
-	if len(f.users) == 0 || u == nil || u == everyone {
-		return f.initialUser()
-	}
-	now := f.users[u.name]
-	if now != nil && u.nopass() && !now.nopass() {
-		return nil
-	}
-	return now
-}
-
-func (f *localFilter) sameClusters(other *localFilter) bool {
-	return slices.Equal(f.clusters(), other.clusters())
 }
 
 // markEndpoints adds the endpoints that the filter's clusters have now.

@@ -257,13 +257,13 @@ func validName(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r < '!' || r > '~' }) < 0
 }
 
-// handleACL answers what concerns the client itself; the servers' users are
-// not the clients', so the rest goes to them only where there is one.
+// handleACL answers what concerns the client itself. The rest is about the
+// servers' users, which are not the clients'.
 func handleACL(c *client, r *request) bool {
 	if r.argc() == 2 && r.is(1, "whoami") && len(c.f.users) > 0 {
 		c.w.out = redisproto.AppendBulkString(c.w.out[:0], c.user.name)
 		c.local(r, c.w.out)
 		return true
 	}
-	return handleKeyless(c, r)
+	return handleContainer(c, r)
 }

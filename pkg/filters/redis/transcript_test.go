@@ -124,7 +124,7 @@ func (s *stage) build(t *testing.T) {
 	if s.setting("slots") != "" {
 		table.Slots = new([redisproto.Slots]int32)
 		for slot := range table.Slots {
-			table.Slots[slot] = int32(slot * len(list) / redisproto.Slots) //nolint:gosec // small
+			table.Slots[slot] = int32(slot * len(list) / redisproto.Slots)
 		}
 	}
 	cfg := defaults()
@@ -186,12 +186,12 @@ func (s *stage) run(t *testing.T, steps []string) error {
 func (s *stage) step(i int, line string) error {
 	who, rest, _ := strings.Cut(line, " ")
 	verb, text, _ := strings.Cut(rest, " ")
-	switch {
-	case who == "wait":
+	switch who {
+	case "wait":
 		d, err := time.ParseDuration(rest)
 		s.loop.Advance(d)
 		return err
-	case who == "down":
+	case "down":
 		s.down[rest] = true
 		return nil
 	}

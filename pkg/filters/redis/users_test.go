@@ -19,11 +19,13 @@ func TestRules(t *testing.T) {
 		may, mayNever string // requests, separated by commas
 	}{
 		{
-			"nothing said", resource.User{},
+			"nothing said",
+			resource.User{},
 			"GET k, SET k v, FLUSHALL, CONFIG SET a b, DEBUG JMAP, NOSUCH", "",
 		},
 		{
-			"read only", resource.User{ReadOnly: true},
+			"read only",
+			resource.User{ReadOnly: true},
 			"GET k, MGET a b, HSCAN h 0, EVAL_RO x 0, FCALL_RO f 0, XINFO STREAM k, OBJECT ENCODING k, SORT_RO k, PING, INFO, MULTI, EXEC, " +
 				"WATCH k, SUBSCRIBE c, PUBLISH c m, SELECT 1, CLIENT ID, SCRIPT EXISTS x, XREAD STREAMS k 0, AUTH x, HELLO 3, QUIT, RESET",
 			"SET k v, GETEX k, EVAL x 0, EVALSHA x 0, FCALL f 0, XGROUP CREATE k g 0, XREADGROUP GROUP g c STREAMS k 0, SORT k, GEORADIUS k 1 1 1 m, " +
@@ -31,30 +33,36 @@ func TestRules(t *testing.T) {
 				"ACL SETUSER x, MODULE LOAD x, PFADD k a, BITFIELD k GET u8 0, COPY a b, RESTORE k 0 x, BLPOP k 0, CLIENT KILL x, NOSUCH x",
 		},
 		{
-			"categories", resource.User{Allow: []string{"@read", "@connection", "set"}, Deny: []string{"keys", "@dangerous"}},
+			"categories",
+			resource.User{Allow: []string{"@read", "@connection", "set"}, Deny: []string{"keys", "@dangerous"}},
 			"GET k, SET k v, PING, CLIENT ID, CLIENT SETNAME x, XINFO STREAM k, OBJECT ENCODING k, get k",
 			"DEL k, KEYS *, CLIENT KILL x, CLIENT LIST, CONFIG GET x, SORT k, SORT_RO k, FLUSHALL, NOSUCH x",
 		},
 		{
-			"subcommands", resource.User{Allow: []string{"config|get", "get", "object", "client|id"}, Deny: []string{"object|freq"}},
+			"subcommands",
+			resource.User{Allow: []string{"config|get", "get", "object", "client|id"}, Deny: []string{"object|freq"}},
 			"CONFIG GET x, config get x, GET k, OBJECT ENCODING k, CLIENT ID",
 			"CONFIG SET a b, CONFIG RESETSTAT, OBJECT FREQ k, CLIENT KILL x, CLIENT LIST, SET k v",
 		},
 		{
-			"denied container", resource.User{Deny: []string{"config", "acl|setuser", "@scripting"}},
+			"denied container",
+			resource.User{Deny: []string{"config", "acl|setuser", "@scripting"}},
 			"GET k, ACL WHOAMI, NOSUCH x, SCRIPTX y",
 			"CONFIG GET x, CONFIG SET a b, CONFIG, ACL SETUSER x, EVAL x 0, SCRIPT LOAD x, FUNCTION LIST",
 		},
 		{
-			"all but", resource.User{Allow: []string{"@all"}, Deny: []string{"@write"}},
+			"all but",
+			resource.User{Allow: []string{"@all"}, Deny: []string{"@write"}},
 			"GET k, CONFIG SET a b, NOSUCH x", "SET k v, XGROUP CREATE k g 0",
 		},
 		{
-			"unknown by name", resource.User{Allow: []string{"get", "my.command"}},
+			"unknown by name",
+			resource.User{Allow: []string{"get", "my.command"}},
 			"MY.COMMAND k, my.Command k", "MY.OTHER k",
 		},
 		{
-			"unknown by name, denied", resource.User{Deny: []string{"my.command"}},
+			"unknown by name, denied",
+			resource.User{Deny: []string{"my.command"}},
 			"MY.OTHER k", "MY.COMMAND k",
 		},
 	} {
