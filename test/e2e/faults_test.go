@@ -165,6 +165,7 @@ func TestFaultDyingClients(t *testing.T) {
 					}
 					_ = client.TrySend(state)
 					if round > 1 {
+						client.Timeout = 200 * time.Millisecond
 						_, _ = client.TryDo("PING") // an answer to what came before, or the end
 					}
 					client.Close()
@@ -174,11 +175,13 @@ func TestFaultDyingClients(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
-	for waiting := true; waiting; { // nobody gets stuck: what blocks is woken up
+	wake := time.NewTicker(20 * time.Millisecond)
+	defer wake.Stop()
+	for waiting := true; waiting; { // some that block are answered just when they die
 		select {
 		case <-done:
 			waiting = false
-		default:
+		case <-wake.C:
 			for _, n := range nodes {
 				n.Do("RPUSH", "queue", "job")
 				n.Do("XADD", "stream", "*", "k", "v")
