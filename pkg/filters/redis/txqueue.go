@@ -36,6 +36,24 @@ func (t *tx) queue(c *client, r *request) {
 	}
 }
 
+// upload is the connection for a request that is sent on as it arrives; nil if
+// it has to be gathered, and perhaps refused, as usual.
+func (t *tx) upload(c *client, r *request, to target) *upstream {
+	switch {
+	case t.away || t.aborted || t.lost != "" || (t.multi && refusedInMulti(r) != ""):
+		return nil
+	case t.u == nil && t.multi:
+		t.lost = t.pin(c, to)
+	}
+	if t.u == nil || to.primary() != t.shard {
+		return nil
+	}
+	if t.multi {
+		t.queued++
+	}
+	return t.u
+}
+
 // place finds out where a command in a transaction goes, and why it cannot.
 func (t *tx) place(c *client, r *request) placement {
 	if t.lost != "" {

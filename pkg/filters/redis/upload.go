@@ -22,6 +22,7 @@ type upload struct {
 	total   int64
 	held    netloop.Chain // collected
 	u       *upstream     // passing on; nil while collecting or discarding
+	pinned  bool          // u is the client's own, because of a transaction or a session
 	seq     uint32
 	slot    bool   // seq is open, or was and has been answered
 	discard string // not empty: the rest is dropped, this is the answer
@@ -41,7 +42,7 @@ const errTooLarge = "ERR dragoman: the request is too large"
 // startUpload takes over an incomplete request that has a large bulk on its
 // way. ok is false if it has to be gathered as usual.
 func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool) {
-	if len(cmd.Args) == 0 || c.user == nil || (c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.session != nil)) {
+	if len(cmd.Args) == 0 || c.user == nil || (c.x != nil && c.x.subs != nil) {
 		return 0, false
 	}
 	r := &c.w.req
@@ -59,7 +60,11 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 	}
 	up := newUpload(cmd)
 	up.t, up.command = t, r.command
-	if cmd.Total() > uploadShared && !up.start(c) {
+	if c.x != nil && (c.x.mode != nil || c.x.session != nil) {
+		if cmd.Total() <= uploadShared || !up.startPinned(c, r) {
+			return 0, false
+		}
+	} else if cmd.Total() > uploadShared && !up.start(c) {
 		return 0, true
 	}
 	c.extra().upload = up
@@ -103,6 +108,24 @@ func (up *upload) start(c *client) bool {
 	}
 	c.extra().exclusive = up.u
 	up.u.conn.WriteChain(&up.held)
+	return true
+}
+
+// startPinned is start for a client that has a connection of its own, on which
+// the request keeps its place.
+func (up *upload) startPinned(c *client, r *request) bool {
+	u := c.x.session
+	if t, ok := c.x.mode.(*tx); ok {
+		u = t.upload(c, r, up.t)
+	} else if c.x.mode != nil {
+		return false
+	}
+	if u == nil || up.t.primary() != u.pool.key.endpoint {
+		return false
+	}
+	up.u, up.pinned = u, true
+	seq, _ := c.open(r)
+	up.seq, up.slot = seq, true
 	return true
 }
 
@@ -223,8 +246,10 @@ func (up *upload) complete(c *client) {
 	case up.u != nil:
 		s := c.ring.at(up.seq)
 		up.u.expect(pending{c: c, seq: up.seq, start: s.start, deadline: c.f.deadline(), shard: up.u.pool.stats})
-		c.giveBack(up.u, false)
-		c.state |= stateBarrier
+		if !up.pinned {
+			c.giveBack(up.u, false)
+			c.state |= stateBarrier
+		}
 	case up.discard == "":
 		up.sendShared(c)
 	case !up.slot:
@@ -260,6 +285,9 @@ func (up *upload) sendShared(c *client) {
 func (up *upload) refuse(c *client, reason string) {
 	up.discard = reason
 	up.release(c)
+	if c.has(stateClosed) {
+		return
+	}
 	if up.slot {
 		c.fail(up.seq, reason)
 	} else if c.x != nil {
@@ -286,7 +314,10 @@ func (up *upload) overdue(now int64, limit time.Duration) bool {
 func (up *upload) malformed(c *client, err error) {
 	c.x.upload = nil
 	up.release(c)
-	if !up.slot {
+	switch {
+	case c.has(stateClosed):
+		return
+	case !up.slot:
 		c.protocolError(err)
 		return
 	}
@@ -303,6 +334,9 @@ func (up *upload) release(c *client) {
 	up.held.Free(c.w.loop)
 	if u := up.u; u != nil {
 		up.u = nil
+		if up.pinned && !u.closed && !c.has(stateClosed) {
+			u.fail("a request on it was given up")
+		}
 		u.close()
 		if c.x.exclusive == u {
 			c.x.exclusive = nil
