@@ -69,7 +69,8 @@ func TestEnvironmentChosen(t *testing.T) {
 			byRule, "prod", "pod label mesh.dragoman.io/environment",
 		},
 		{
-			"namespace label", nil, []string{"--namespace-labels-file", "FILE:" + labels("dev"), "--namespace=shop-prod"},
+			"namespace label", nil,
+			[]string{"--namespace-labels-file", "FILE:" + labels("dev"), "--namespace=shop-prod"},
 			byRule, "dev", "namespace label mesh.dragoman.io/environment",
 		},
 		{"namespace", nil, []string{"--namespace=shop-prod"}, byRule, "prod", "environmentRules[0] (namespace shop-prod)"},

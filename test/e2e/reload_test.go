@@ -149,11 +149,11 @@ func (r *reloading) wantGone(addr string, client *redistest.Client) {
 	r.t.Helper()
 	redistest.Eventually(r.t, readyLimit, "the old port to close", func() error {
 		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return nil
+		if err == nil {
+			_ = conn.Close()
+			return fmt.Errorf("%s still accepts", addr)
 		}
-		_ = conn.Close()
-		return fmt.Errorf("%s still accepts", addr)
+		return nil //nolint:nilerr // a refusal is what is wanted
 	})
 	if got, err := client.TryReadFrame(); !errors.Is(err, io.EOF) {
 		r.t.Errorf("the client of %s: got %q, %v, want the end of the connection", addr, got, err)

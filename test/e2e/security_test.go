@@ -229,7 +229,7 @@ func tryTLS(addr string, config *tls.Config) error {
 func TestSecurityUnixSocket(t *testing.T) {
 	t.Parallel()
 	node := redistest.Server(t)
-	dir, err := os.MkdirTemp("", "sock") // t.TempDir may be longer than a socket's path
+	dir, err := os.MkdirTemp("", "sock") //nolint:usetesting // t.TempDir may be longer than a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (u *upstream) splitUp(p *pending) bool {
 		one.hops++
 		one.deadline = c.f.deadline()
 		if i > 0 {
-			one.part = first + int32(i) - 1 //nolint:gosec // few
+			one.part = first + int32(i) - 1
 		}
 		frame := redisproto.AppendArray(nil, 1+sp.step)
 		frame = redisproto.AppendBulk(frame, cmd.Arg(p.replay.frame, 0))
@@ -66,7 +66,7 @@ func manyKeys(frame []byte) (name string, cmd redisproto.Command, ok bool) {
 // splitPart makes as many parts of one as it has keys: the part itself, and
 // others from the returned number on.
 func (m *merge) splitPart(part int32, keys int) (first int32) {
-	first = int32(len(m.parts)) //nolint:gosec // few
+	first = int32(len(m.parts))
 	for range keys - 1 {
 		if len(m.parts) < cap(m.parts) {
 			m.parts = m.parts[:len(m.parts)+1]
