@@ -153,7 +153,7 @@ func (r *reloading) wantGone(addr string, client *redistest.Client) {
 			_ = conn.Close()
 			return fmt.Errorf("%s still accepts", addr)
 		}
-		return nil //nolint:nilerr // a refusal is what is wanted
+		return nil // refused
 	})
 	if got, err := client.TryReadFrame(); !errors.Is(err, io.EOF) {
 		r.t.Errorf("the client of %s: got %q, %v, want the end of the connection", addr, got, err)
