@@ -23,6 +23,7 @@ import (
 //	~ TIME           only the kind of the reply is compared; why is said above it
 //	> BLPOP q 0      a request whose reply is not read yet
 //	<                a reply or message is read
+//	blocked          waits until the server has blocked a client
 //	raw "PING\r\n" 1 bytes, and how many frames are read
 //	half             the client sends nothing more
 //	eof              the server has closed the connection
@@ -116,6 +117,16 @@ func (p *twins) step(who, line string) error {
 		return p.send(who, redistest.Command(words(rest)...))
 	case "<":
 		return p.compare(who, 1, true)
+	case "blocked":
+		for _, n := range p.nodes {
+			redistest.Eventually(p.t, 10*time.Second, "the client to be blocked", func() error {
+				if got := n.Info("blocked_clients"); got == "0" {
+					return errors.New("nobody is")
+				}
+				return nil
+			})
+		}
+		return nil
 	case "half":
 		p.conns[who][0].CloseWrite()
 		p.conns[who][1].CloseWrite()
