@@ -111,12 +111,18 @@ func defaults() *resource.RedisFilter {
 // start runs the filter in front of a cluster named main, and others.
 func start(tb testing.TB, cfg *resource.RedisFilter, all ...*cluster) *fixture {
 	tb.Helper()
+	return startLoops(tb, 1, cfg, all...)
+}
+
+// startLoops is start with several loops.
+func startLoops(tb testing.TB, loops int, cfg *resource.RedisFilter, all ...*cluster) *fixture {
+	tb.Helper()
 	f := &fixture{tb: tb, builder: NewBuilder(slog.New(slog.DiscardHandler)), clusters: clusters{}}
 	for _, c := range all {
 		f.clusters[c.name] = c
 	}
 	var err error
-	if f.group, err = netloop.NewGroup(netloop.GroupOptions{Loops: 1}); err != nil {
+	if f.group, err = netloop.NewGroup(netloop.GroupOptions{Loops: loops}); err != nil {
 		tb.Fatal(err)
 	}
 	f.group.Start()

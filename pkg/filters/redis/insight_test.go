@@ -318,6 +318,44 @@ func bulkInt(c *redistest.Client, args ...string) string {
 	return strings.Trim(c.Do(args...), ":\r\n")
 }
 
+func TestClientsOfAllLoops(t *testing.T) {
+	t.Parallel()
+	f := startLoops(t, 3, defaults(), newCluster("main", servers(t, 2)...))
+	var clients []*redistest.Client
+	ids := map[string]*redistest.Client{}
+	for range 12 {
+		c := f.dial()
+		clients = append(clients, c)
+		ids[bulkInt(c, "CLIENT", "ID")] = c
+	}
+	a := clients[0]
+	if got := strings.Count(a.Do("CLIENT", "LIST"), "id="); got != 12 || len(ids) != 12 {
+		t.Errorf("%d clients with %d numbers", got, len(ids))
+	}
+	for id, c := range ids {
+		if c == a {
+			continue
+		}
+		c.Send(redistest.Command("BLPOP", "q", "0"))
+		redistest.Eventually(t, 5*time.Second, "the client to be blocked", func() error {
+			if got := a.Do("CLIENT", "UNBLOCK", id); got != ":1\r\n" {
+				return fmt.Errorf("got %q", got)
+			}
+			return nil
+		})
+		if got := c.ReadFrame(); got != "*-1\r\n" {
+			t.Errorf("got %q", got)
+		}
+		a.Send(redistest.Command("CLIENT", "KILL", "ID", id) + redistest.Command("PING"))
+		if got := a.ReadFrame() + a.ReadFrame(); got != ":1\r\n+PONG\r\n" {
+			t.Errorf("got %q", got)
+		}
+		wantEnd(t, c)
+	}
+	check(t, a, "CLIENT KILL TYPE normal", ":0", "CLIENT KILL 127.0.0.1:1", "-ERR No such client", "CLIENT KILL TYPE normal SKIPME no", ":1")
+	wantEnd(t, a)
+}
+
 func TestClientUnblock(t *testing.T) {
 	t.Parallel()
 	f := fourShards(t, nil)

@@ -161,6 +161,9 @@ func (l *subscriber) acknowledged(frame []byte) {
 	}
 	a := l.acks[0]
 	l.acks = l.acks[1:]
+	if bytes.HasPrefix(frame, []byte("-MOVED ")) { // a shard channel: the next try will find it
+		l.pool.cluster.Refresh("MOVED")
+	}
 	if !a.drop {
 		c.addPart(a.seq, a.part, frame)
 		c.ring.at(a.seq).merge.done(c, a.seq, a.part)
