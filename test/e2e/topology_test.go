@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -58,6 +62,59 @@ func TestTopologyCluster(t *testing.T) {
 		t.Errorf("errors until %v after the primary died", last.Sub(killed))
 	}
 	wantTrueAnswers(t, apps)
+}
+
+// TestTopologyClusterClients: a client that is made for clusters sees one of a single node, the proxy, and so can't go around it.
+func TestTopologyClusterClients(t *testing.T) {
+	t.Parallel()
+	_, addr := startCluster(t, "")
+	for _, protocol := range []int{2, 3} {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, Protocol: protocol, ReadOnly: true})
+		var nodes []string
+		err := client.ForEachShard(t.Context(), func(ctx context.Context, node *redis.Client) error {
+			nodes = append(nodes, node.Options().Addr)
+			return node.Ping(ctx).Err()
+		})
+		if err != nil || !slices.Equal(nodes, []string{addr}) {
+			t.Errorf("RESP%d: the client's nodes are %q, %v, want %s alone", protocol, nodes, err, addr)
+		}
+		for i := range 50 {
+			key := fmt.Sprint("k", i)
+			if err := client.Set(t.Context(), key, key, 0).Err(); err != nil {
+				t.Error(err)
+			}
+			if got, err := client.Get(t.Context(), key).Result(); got != key || err != nil {
+				t.Errorf("GET %s: %q, %v", key, got, err)
+			}
+		}
+		for what, ask := range map[string]func() (any, error){
+			"CLUSTER SHARDS": func() (any, error) { return client.ClusterShards(t.Context()).Result() },
+			"CLUSTER SLOTS":  func() (any, error) { return client.ClusterSlots(t.Context()).Result() },
+			"CLUSTER INFO":   func() (any, error) { return client.ClusterInfo(t.Context()).Result() },
+			"CLUSTER NODES":  func() (any, error) { return client.ClusterNodes(t.Context()).Result() },
+		} {
+			if got, err := ask(); err != nil {
+				t.Errorf("%s: %v, %v", what, got, err)
+			}
+		}
+		_ = client.Close()
+	}
+	if got, _ := runClient(t, "", "redis-cli", append(hostPort(addr), "-c", "get", "k7")...); got != "k7\n" {
+		t.Errorf("redis-cli -c: %q", got)
+	}
+	c := redistest.Dial(t, addr)
+	for _, command := range []string{"RESET", "FAILOVER", "FORGET 0", "FLUSHSLOTS", "MEET 127.0.0.1 1", "SETSLOT 1 STABLE", "BUMPEPOCH"} {
+		wantPrefix(t, c, "-ERR dragoman: 'cluster|", append([]string{"CLUSTER"}, strings.Fields(command)...)...)
+	}
+	keys := 0
+	for i := range 50 {
+		if got := c.Do("CLUSTER", "COUNTKEYSINSLOT", fmt.Sprint(redistest.KeySlot(fmt.Sprint("k", i)))); got != ":0\r\n" {
+			keys++
+		}
+	}
+	if keys != 50 {
+		t.Errorf("keys found by CLUSTER COUNTKEYSINSLOT: got %d, want 50", keys)
+	}
 }
 
 // TestTopologySentinel has two names of Sentinel as two shards. What a replica has confirmed survives its primary.

@@ -192,7 +192,7 @@ func specialHandlers() map[string]handler {
 		"eval": handleScript, "evalsha": handleScript, "eval_ro": handleScript, "evalsha_ro": handleScript,
 		"fcall": handleScript, "fcall_ro": handleScript,
 		"monitor": handleMonitor, "sync": handlePipe, "psync": handlePipe, "replconf": handlePipe,
-		"acl": handleACL,
+		"acl": handleACL, "cluster": handleCluster,
 	}
 	for _, name := range []string{"bgsave", "bgrewriteaof", "save", "swapdb"} {
 		local[name] = handleFanOut

@@ -182,7 +182,7 @@ func handleKeyless(c *client, r *request) bool {
 		return true
 	}
 	if refusedOverShards[r.name] {
-		if r.name == "cluster" && c.f.slots() {
+		if r.name == "cluster" && c.f.slots() { // what handleCluster leaves
 			return c.forwardAny(r)
 		}
 		if r.name == "cluster" {
