@@ -206,6 +206,10 @@ func (c *Conn) Resume() {
 	}
 }
 
+// HungUp says that the peer has closed its side or is gone, as far as the
+// kernel has told. Input that precedes it may still be unread.
+func (c *Conn) HungUp() bool { return c.is(isHungUp) }
+
 // SetHangupNotice asks for EOF to be called even while the connection is
 // paused, if the peer closes and no unread input precedes that.
 func (c *Conn) SetHangupNotice(on bool) {

@@ -94,12 +94,15 @@ func (c *client) Data(conn *netloop.Conn, b []byte) int {
 	}
 	if c.has(stateStalled|stateBarrier) && !conn.Paused() && (!c.has(stateBlocked) || len(b)-n >= blockedInput) {
 		conn.Pause()
+		if c.has(stateBlocked) {
+			c.watch()
+		}
 	}
 	return n
 }
 
 // blockedInput is how much a blocked client may send ahead: as long as it is
-// read, its end is noticed.
+// read, its end is noticed at once. Beyond that the worker looks now and then.
 const blockedInput = 256 << 10
 
 const notYet = stateStalled | stateBarrier | stateClosing | stateClosed

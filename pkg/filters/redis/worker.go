@@ -280,6 +280,12 @@ func (c *client) heldUp(now int64) bool {
 			c.raiseLimit(now)
 		}
 		return len(x.paused) > 0
+	case c.has(stateBlocked) && c.conn.Paused():
+		if c.conn.HungUp() {
+			c.drop()
+			return false
+		}
+		return true
 	}
 	return x.upload != nil && x.upload.waiting != 0
 }
