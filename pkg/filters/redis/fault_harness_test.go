@@ -19,6 +19,10 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
+// atOnce is what an immediate answer may take on a busy machine: less than
+// OpTimeout, which a request that waits for its server takes.
+const atOnce = 4 * time.Second
+
 // fake is a server that misbehaves as a test tells it to.
 type fake struct {
 	addr string

@@ -211,7 +211,7 @@ func TestUpstreamRefuses(t *testing.T) {
 				if !strings.Contains(got, tt.want) || strings.Contains(got, "wrong") && name == "wrong password" && strings.Contains(got, "'wrong'") {
 					t.Errorf("got %q, want it to say %q", got, tt.want)
 				}
-				if took := time.Since(begin); took > 2*time.Second {
+				if took := time.Since(begin); took > atOnce {
 					t.Errorf("the error took %v", took)
 				}
 			}
@@ -256,7 +256,7 @@ func TestUpstreamBlackhole(t *testing.T) {
 		wantPrefix(t, "the other shard", other.Do("SET", fine, "v"), "+OK")
 	}
 	wantPrefix(t, "GET", c.ReadFrame(), "-ERR dragoman: shard \"s2\"")
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > atOnce {
 		t.Errorf("the first error took %v", took)
 	}
 	// From now on a request hardly ever waits: one at a time finds out.
@@ -264,7 +264,7 @@ func TestUpstreamBlackhole(t *testing.T) {
 	for range 100 {
 		begin := time.Now()
 		wantPrefix(t, "GET", other.Do("GET", bad), "-ERR dragoman: shard \"s2\"")
-		if time.Since(begin) > 100*time.Millisecond {
+		if time.Since(begin) > 400*time.Millisecond { // nearly the connect timeout
 			slow++
 		}
 	}
@@ -285,7 +285,7 @@ func TestUpstreamNeverAnswers(t *testing.T) {
 	begin := time.Now()
 	wantPrefix(t, "GET", c.Do("GET", "a"), "-ERR dragoman: shard \"s1\"")
 	wantPrefix(t, "GET", c.Do("GET", "a"), "-ERR dragoman: shard \"s1\"")
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > atOnce {
 		t.Errorf("the errors took %v", took)
 	}
 	f.quiet()

@@ -306,7 +306,7 @@ const (
 	// defaultSlowClient is how long a client may not read at all.
 	defaultSlowClient = 30 * time.Second
 	// crowdedSlowClient is how long it may do that while others wait.
-	crowdedSlowClient = time.Second
+	crowdedSlowClient = 3 * time.Second
 	// heldPatience is how long a client waits before it may hold more.
 	heldPatience = 200 * time.Millisecond
 )
