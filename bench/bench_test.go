@@ -294,7 +294,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"redis-server", "redis-benchmark", "nutcracker", "haproxy"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed", program)
+			t.Fatalf("%s is not installed: run make test-servers", program)
 		}
 	}
 	tb, err := newTestbed(t.Context())

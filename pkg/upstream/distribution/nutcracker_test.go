@@ -35,7 +35,7 @@ type pool struct {
 func TestAgainstNutcracker(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("nutcracker"); err != nil {
-		t.Skip("nutcracker is not installed")
+		t.Fatal("nutcracker is not installed: run make test-servers")
 	}
 	r := rand.New(rand.NewPCG(7, 11))
 	var servers []int

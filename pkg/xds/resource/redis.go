@@ -133,7 +133,8 @@ type RedisLimits struct {
 	SlowClientTimeout time.Duration
 }
 
-// SlowLog keeps the slowest commands (name and key, never a value).
+// SlowLog keeps the latest slow commands: name, client and duration, never a key
+// or a value.
 type SlowLog struct {
 	Threshold time.Duration // 0: every command; negative: off
 	MaxLen    uint32        // entries kept per listener
