@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	clustersv1 "github.com/dragoman-mesh/dragoman/api/dragoman/clusters/v1"
 	secretsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/secrets/v1"
@@ -35,6 +36,7 @@ const (
 	defaultMaxEjection         = 5 * time.Minute
 	defaultMaxEjectionPercent  = 10
 	defaultClusterRefresh      = 30 * time.Second
+	redirectRefresh            = 250 * time.Millisecond
 	dnsRetry                   = 500 * time.Millisecond
 	dnsRetryMax                = 5 * time.Second
 )
@@ -154,6 +156,9 @@ func slots(r *mesh.RedisCluster, c *clusterv3.Cluster) {
 		Name: "envoy.clusters.redis",
 		TypedConfig: pack(&redisclusterv3.RedisClusterConfig{
 			ClusterRefreshRate: duration(r.RefreshInterval, defaultClusterRefresh),
+			// A redirection says that a slot has moved: look at once, but not all the time while slots are moving.
+			RedirectRefreshInterval:  durationpb.New(redirectRefresh),
+			RedirectRefreshThreshold: wrapperspb.UInt32(1),
 		}),
 	}}
 	c.LoadAssignment = seeds(c.GetName(), r.Seeds)

@@ -64,6 +64,55 @@ func TestTopologyCluster(t *testing.T) {
 	wantTrueAnswers(t, apps)
 }
 
+// TestTopologyClusterOwnConnections: transactions, blocking commands and subscriptions have a connection of their own. They, too, get to where
+// their slot is, and never hear of where that is.
+func TestTopologyClusterOwnConnections(t *testing.T) {
+	t.Parallel()
+	cluster, addr := startCluster(t, "")
+	seed := redistest.Dial(t, addr)
+	wantReply(t, seed, "+OK\r\n", "MSET", "{k}1", "v", "{k}2", "v")
+	exchanges := []struct{ commands, replies []string }{
+		{[]string{"MULTI", "SET {k}1 tx", "GET {k}2", "EXEC"}, []string{"+OK", "+QUEUED", "+QUEUED", "*2 +OK $1 v"}},
+		{[]string{"WATCH {k}1", "GET {k}1", "MULTI", "SET {k}1 tx", "EXEC"}, []string{"+OK", "$2 tx", "+OK", "+QUEUED", "*1 +OK"}},
+		{[]string{"WATCH {k}1", "SET {k}1 tx", "MULTI", "GET {k}1", "EXEC"}, []string{"+OK", "+OK", "+OK", "+QUEUED", "*-1"}},
+		{[]string{"RPUSH {k}list job", "BLPOP {k}list 0", "BLPOP {k}list 0.01"}, []string{":1", "*2 $7 {k}list $3 job", "*-1"}},
+		{[]string{"MULTI", "SET {k}1 no", "DISCARD", "GET {k}1"}, []string{"+OK", "+QUEUED", "+OK", "$2 tx"}},
+	}
+	play := func(while string) {
+		t.Helper()
+		for _, e := range exchanges {
+			for _, pipelined := range []bool{false, true} {
+				c := redistest.Dial(t, addr)
+				var got []string
+				for _, command := range e.commands {
+					c.Send(redistest.Command(strings.Fields(command)...))
+					if !pipelined {
+						got = append(got, c.ReadFrame())
+					}
+				}
+				for len(got) < len(e.commands) {
+					got = append(got, c.ReadFrame())
+				}
+				for i := range got {
+					got[i] = strings.ReplaceAll(strings.TrimSpace(got[i]), "\r\n", " ")
+				}
+				if !slices.Equal(got, e.replies) {
+					t.Errorf("%s, pipelined %t: %q:\n got %q\nwant %q", while, pipelined, e.commands, got, e.replies)
+				}
+				c.Close()
+			}
+		}
+	}
+	slot := redistest.KeySlot("{k}1")
+	from, primaries := cluster.Owner(slot), cluster.Primaries()
+	to := primaries[(slices.Index(primaries, from)+1)%len(primaries)]
+	play("before the move")
+	cluster.MoveSlot(slot, from, to, func(step redistest.MoveStep) {
+		play([]string{"importing", "migrating", "emptied", "assigned"}[step])
+	})
+	play("after the move")
+}
+
 // TestTopologyClusterClients: a client that is made for clusters sees one of a single node, the proxy, and so can't go around it.
 func TestTopologyClusterClients(t *testing.T) {
 	t.Parallel()

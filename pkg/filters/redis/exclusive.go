@@ -99,7 +99,7 @@ func handleBlocking(c *client, r *request) bool {
 		c.extra().exclusive = u
 	}
 	seq, s := c.open(r)
-	u.send(pl.frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats})
+	u.send(pl.frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats, replay: c.replayOf(pl.to, pl.frame, restartPlain)})
 	if u != c.session() {
 		c.giveBack(u, false)
 	}

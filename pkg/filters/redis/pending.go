@@ -15,7 +15,11 @@ type pending struct {
 }
 
 // replay is a request that is kept because a redirection may ask for it again.
-type replay struct{ frame []byte }
+type replay struct {
+	frame   []byte
+	restart restart
+	multi   bool // it is MULTI
+}
 
 // expect says what to do with a reply.
 type expect uint8

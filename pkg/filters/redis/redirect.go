@@ -18,8 +18,15 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 	switch code {
 	case "MOVED", "ASK":
 		u.pool.cluster.Refresh(code)
+		if !p.c.f.cfg.Redirection || u.pool.cluster.Table().Slots == nil {
+			return false
+		}
 		_, addr, ok := strings.Cut(rest, " ")
-		return ok && p.replay != nil && p.hops < maxHops && u.redirect(p, addr, code == "ASK")
+		if !ok || p.replay == nil || p.hops >= maxHops || !u.redirect(p, addr, code == "ASK") {
+			// Where the slot is now is nothing that the client could use.
+			p.c.failPart(p.seq, p.part, errOnTheMove)
+		}
+		return true
 	case "TRYAGAIN":
 		return p.replay != nil && p.hops < maxHops && u.splitUp(p)
 	case "READONLY", "CLUSTERDOWN":
@@ -29,6 +36,8 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 	}
 	return false
 }
+
+const errOnTheMove = "TRYAGAIN dragoman: the key's slot is being moved to another node"
 
 // redirect sends the request to where the cluster says it belongs.
 func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
@@ -42,6 +51,9 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 		if e = w.adhocEndpoint(addr, u.pool.key.endpoint); e == nil {
 			return false
 		}
+	}
+	if !u.shared {
+		return p.replay.restart != restartNever && u.relocate(p, e, ask)
 	}
 	key := poolKey{endpoint: e, db: u.pool.key.db, resp: u.pool.key.resp}
 	to, reason := w.pool(key, u.pool.cluster, u.pool.opts).get(p.c)

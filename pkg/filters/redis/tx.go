@@ -11,7 +11,10 @@ import (
 type tx struct {
 	u        *upstream // nil until the shard is known, and after a loss
 	shard    *filters.Endpoint
-	borrowed bool // u is the client's session, not this transaction's own
+	home     target  // where the table had the first key
+	restart  restart // of the next request
+	asking   bool    // each request but those in MULTI needs an ASKING
+	borrowed bool    // u is the client's session, not this transaction's own
 	multi    bool
 	aborted  bool   // EXEC will refuse, since a command could not be queued
 	lost     string // why there is no connection (any more): the answer to all but the end
@@ -139,7 +142,7 @@ func (t *tx) outside(c *client, r *request) bool {
 	}
 	if t.u != nil && r.spec != nil && !r.blocking {
 		p := c.place(r)
-		if p.keys > 0 && p.reason == "" && p.to.primary() == t.shard {
+		if p.keys > 0 && p.reason == "" && t.on(p.to) {
 			t.send(c, r, p.frame)
 			return true
 		}
@@ -163,7 +166,7 @@ func (t *tx) watch(c *client, r *request) bool {
 	if reason == "" && t.u == nil {
 		reason = t.pin(c, p.to)
 	}
-	if reason == "" && p.to.primary() != t.shard {
+	if reason == "" && !t.on(p.to) {
 		reason = errCrossSlot
 	}
 	if reason != "" {
@@ -184,28 +187,53 @@ func (t *tx) pin(c *client, to target) string {
 			return reason
 		}
 	}
-	t.u, t.shard = u, to.primary()
+	t.u, t.shard, t.home, t.restart = u, to.primary(), to, restartPlain
 	if t.multi {
-		u.send(requestMulti, t.unasked(c))
+		t.restart = restartMulti
+		u.send(requestMulti, t.unasked(c, requestMulti))
 		if t.earlyN > 0 {
 			u.conn.Write(t.early)
 			for range t.earlyN {
-				u.expect(t.unasked(c))
+				u.expect(t.unasked(c, nil))
 			}
 			t.early, t.earlyN = nil, 0
+			t.restart = restartNever
 		}
 	}
 	return ""
 }
 
 // unasked is the reply to a request of which the client knows nothing.
-func (t *tx) unasked(c *client) pending {
-	return pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()}
+func (t *tx) unasked(c *client, frame []byte) pending {
+	return pending{
+		what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline(), replay: c.replayOf(t.home, frame, restartNever),
+	}
 }
 
 func (t *tx) send(c *client, r *request, frame []byte) {
 	seq, s := c.open(r)
-	t.u.send(frame, pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats})
+	if t.asking && (!t.multi || r.name == "multi") {
+		t.u.send(askingRequest, t.unasked(c, askingRequest))
+	}
+	p := t.asked(c, seq, s, frame)
+	if p.replay != nil {
+		p.replay.multi = r.name == "multi"
+	}
+	t.u.send(frame, p)
+}
+
+// asked is the reply to a request of the client's.
+func (t *tx) asked(c *client, seq uint32, s *slot, frame []byte) pending {
+	p := pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats}
+	p.replay = c.replayOf(t.home, frame, t.restart)
+	t.restart = restartNever
+	return p
+}
+
+// on reports whether keys at a target are on the pinned connection's shard.
+func (t *tx) on(to target) bool {
+	e := to.primary()
+	return e == t.shard || (t.home.table != nil && e == t.home.primary())
 }
 
 // refused is called for a request that is not executed.
@@ -257,7 +285,8 @@ func (t *tx) execute(c *client, r *request) {
 	if r.name == "exec" && len(t.selects) > 0 {
 		s.finish = t.executed
 	}
-	t.u.send(r.raw(c.w), pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats})
+	frame := r.raw(c.w)
+	t.u.send(frame, t.asked(c, seq, s, frame))
 }
 
 // executed takes over the database that the transaction has selected.
@@ -282,7 +311,7 @@ func (t *tx) executed(c *client, frame []byte) []byte {
 // discard ends a transaction on the server that the proxy has refused itself.
 func (t *tx) discard(c *client) {
 	if t.u != nil {
-		t.u.send(requestDiscard, t.unasked(c))
+		t.u.send(requestDiscard, t.unasked(c, requestDiscard))
 	}
 }
 

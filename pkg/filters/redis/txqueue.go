@@ -22,7 +22,7 @@ func (t *tx) queue(c *client, r *request) {
 		}
 	}
 	switch {
-	case pl.reason == "" && t.u != nil && pl.keys > 0 && pl.to.primary() != t.shard:
+	case pl.reason == "" && t.u != nil && pl.keys > 0 && !t.on(pl.to):
 		pl.reason = errCrossSlot
 		fallthrough
 	case pl.reason != "":
@@ -45,9 +45,10 @@ func (t *tx) upload(c *client, r *request, to target) *upstream {
 	case t.u == nil && t.multi:
 		t.lost = t.pin(c, to)
 	}
-	if t.u == nil || to.primary() != t.shard {
+	if t.u == nil || !t.on(to) {
 		return nil
 	}
+	t.restart = restartNever
 	if t.multi {
 		t.queued++
 	}
