@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"pkg/xds/resource": 2,
 	"pkg/xds/snapshot": 2,
 	"pkg/translate":    2,
+	"pkg/inventory":    2,
 	// 3, running things.
 	"pkg/filters/":   3,
 	"pkg/upstream":   3,
