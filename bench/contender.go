@@ -118,7 +118,7 @@ func (c *contender) startDragoman(ctx context.Context, tb *testbed) error {
 		return err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", admin)
-	args := append([]string{"run", "-f", path, "--admin-address", address}, tb.args...)
+	args := append([]string{"run", "-f", path, "--loops", "1", "--admin-address", address}, tb.args...)
 	if err := c.run(ctx, tb, tb.proxy, args); err != nil {
 		return err
 	}

@@ -44,13 +44,18 @@ func (p *Chunk) Extend(n int) { p.w += n }
 // Skip drops the first n unread bytes.
 func (p *Chunk) Skip(n int) { p.r += n }
 
+// staleAfter is how long a size class goes unasked for before its free chunks
+// give way to those of a class that is in use, in ns.
+const staleAfter = 100e6
+
 // pool holds a loop's free chunks by size class.
 type pool struct {
 	free    [classes]*Chunk
-	headers *Chunk // chunks without memory
-	kept    int    // bytes in the free lists
-	limit   int    // bytes the free lists may hold
-	inUse   int    // bytes of chunks handed out
+	asked   [classes]int64 // when a chunk of the class was last asked for, as Loop.now
+	headers *Chunk         // chunks without memory
+	kept    int            // bytes in the free lists
+	limit   int            // bytes the free lists may hold
+	inUse   int            // bytes of chunks handed out
 }
 
 func classOf(size int) uint8 {
@@ -88,6 +93,7 @@ func (l *Loop) NewChunk(size int) *Chunk {
 	}
 	n := classSize(k)
 	l.pool.inUse += n
+	l.pool.asked[k] = l.now
 	p := l.pool.free[k]
 	if p == nil {
 		return &Chunk{loop: l, buf: make([]byte, n), class: k}
@@ -137,13 +143,31 @@ func (o *pool) put(p *Chunk) {
 	switch {
 	case n == 0:
 		p.next, o.headers = o.headers, p
-	case p.class == unpooled || o.kept+n > o.limit:
+	case p.class == unpooled || o.kept+n > o.limit && !o.makeRoom(n, p.class):
 		p.buf, p.next = nil, nil
 	default:
 		p.buf = p.buf[:n]
 		p.next, o.free[p.class] = o.free[p.class], p
 		o.kept += n
 	}
+}
+
+// makeRoom drops free chunks of classes that are no longer asked for until n
+// more bytes of a class may be kept. Without it what a former load left behind
+// would keep the present one from reusing anything.
+func (o *pool) makeRoom(n int, class uint8) bool {
+	for k := range o.free {
+		for o.free[k] != nil && o.asked[class]-o.asked[k] > staleAfter {
+			p := o.free[k]
+			o.free[k] = p.next
+			o.kept -= cap(p.buf)
+			p.buf, p.next = nil, nil
+			if o.kept+n <= o.limit {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // detach gives p's memory away as a chunk of its own that holds buf[from:to]
