@@ -1,5 +1,12 @@
 package mesh
 
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || !has(self.redis)",message="redis goes with protocol redis only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'tcp' || !has(self.tcp)",message="tcp goes with protocol tcp only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel) && !has(self.environments[n].credentials) && !has(self.environments[n].database) && !has(self.environments[n].pools))",message="shards, shardsFrom, cluster, sentinel, credentials, database and pools go with protocol redis only"
+// +kubebuilder:validation:XValidation:rule="self.protocol != 'redis' || self.environments.all(n, !has(self.environments[n].endpoints))",message="endpoints do not go with protocol redis: use shards"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultEnvironment) || self.defaultEnvironment in self.environments",message="defaultEnvironment must be one of the environments"
+// +kubebuilder:validation:XValidation:rule="!has(self.environmentRules) || self.environmentRules.all(r, r.environment in self.environments)",message="environmentRules must lead to one of the environments"
+
 // AmbassadorSpec says which port an app is given, what is spoken there, and
 // where it leads in each environment.
 type AmbassadorSpec struct {
@@ -14,18 +21,24 @@ type AmbassadorSpec struct {
 	// TCP is only for protocol tcp; absent: the defaults of its fields.
 	TCP *TCPSpec `json:"tcp,omitempty"`
 	// Environments, by name; at least one.
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
 	Environments map[string]Environment `json:"environments"`
 	// DefaultEnvironment is taken where nothing else says which; absent: such a
 	// node is refused.
+	// +kubebuilder:validation:MaxLength=63
 	DefaultEnvironment string `json:"defaultEnvironment,omitempty"`
 	// EnvironmentRules choose by the name of the namespace or, where none
 	// matches that, of the host. The first match wins.
+	// +kubebuilder:validation:MaxItems=64
 	EnvironmentRules []EnvironmentRule `json:"environmentRules,omitempty"`
 	// OnEnvironmentChange says what becomes of live connections; default Drain.
 	OnEnvironmentChange ChangeMode `json:"onEnvironmentChange,omitempty"`
 	// DrainDeadline bounds Drain; default 30s.
 	DrainDeadline *Duration `json:"drainDeadline,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=redis;tcp;postgres;mysql;http
 
 // Protocol is what the app speaks.
 type Protocol string
@@ -44,6 +57,8 @@ func (Protocol) Values() []string {
 	return []string{"redis", "tcp", "postgres", "mysql", "http"}
 }
 
+// +kubebuilder:validation:Enum=Drain;Cut
+
 // ChangeMode is what becomes of live connections when the environment changes.
 type ChangeMode string
 
@@ -59,26 +74,45 @@ func (ChangeMode) Values() []string { return []string{"Drain", "Cut"} }
 // EnvironmentRule chooses an environment by a name.
 type EnvironmentRule struct {
 	// Match is a pattern with * and ?, as in "*-prod".
-	Match       string `json:"match"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Match string `json:"match"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
 	Environment string `json:"environment"`
 }
+
+// +kubebuilder:validation:XValidation:rule="has(self.port) != has(self.path)",message="exactly one of port and path is needed"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.address)",message="address goes with a port"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || has(self.path)",message="mode goes with a path"
 
 // Listen is where the app connects: a port or a path.
 type Listen struct {
 	// Address is an IP address; default 127.0.0.1.
+	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address,omitempty"`
-	Port    uint32 `json:"port,omitempty"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port uint32 `json:"port,omitempty"`
 	// Path is that of a unix socket; one that begins with @ is in Linux'
 	// abstract namespace.
+	// +kubebuilder:validation:Pattern=`^[/@].+$`
+	// +kubebuilder:validation:MaxLength=107
 	Path string `json:"path,omitempty"`
 	// Mode is the socket's permission bits, in octal ("0660"); absent: as the
 	// umask leaves them.
 	Mode FileMode `json:"mode,omitempty"`
 	// Backlog is the system's queue of connections not yet accepted; default:
 	// as large as the system allows.
+	// +kubebuilder:validation:Minimum=1
 	Backlog *uint32        `json:"backlog,omitempty"`
 	TLS     *DownstreamTLS `json:"tls,omitempty"`
 }
+
+// +kubebuilder:validation:XValidation:rule="has(self.cert) != (has(self.certFile) || has(self.keyFile))",message="a certificate is needed: cert, or certFile and keyFile"
+// +kubebuilder:validation:XValidation:rule="has(self.certFile) == has(self.keyFile)",message="certFile and keyFile go together"
+// +kubebuilder:validation:XValidation:rule="!(has(self.clientCA) && has(self.clientCAFile))",message="only one of clientCA and clientCAFile may be there"
+// +kubebuilder:validation:XValidation:rule="!has(self.requireClientCert) || !self.requireClientCert || has(self.clientCA) || has(self.clientCAFile)",message="requireClientCert needs clientCA or clientCAFile"
 
 // DownstreamTLS makes the listener speak TLS. All files are PEM, and read again
 // when they change.
@@ -90,8 +124,8 @@ type DownstreamTLS struct {
 	// ClientCAFile holds the authorities of client certificates; absent: clients
 	// are not verified.
 	ClientCAFile string `json:"clientCAFile,omitempty"`
-	// ClientCA is a Secret with the key ca.crt, instead of the file.
-	ClientCA *SecretSource `json:"clientCA,omitempty"`
+	// ClientCA is a Secret or a ConfigMap, instead of the file.
+	ClientCA *CASource `json:"clientCA,omitempty"`
 	// RequireClientCert refuses clients without a certificate; default false.
 	RequireClientCert bool `json:"requireClientCert,omitempty"`
 }
@@ -100,17 +134,22 @@ type DownstreamTLS struct {
 // something for tcp.
 type Limits struct {
 	// MaxConnections are accepted, further ones closed at once; default: no bound.
+	// +kubebuilder:validation:Minimum=1
 	MaxConnections *uint32 `json:"maxConnections,omitempty"`
 	// IdleTimeout closes a connection without traffic; default 0: never.
 	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
 	// MaxRequestBytes bounds one command; default 512Mi and 64Ki, which is what
 	// Redis itself takes.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
 	MaxRequestBytes *Bytes `json:"maxRequestBytes,omitempty"`
 	// SlowClientTimeout closes a client that takes no reply for so long;
 	// default 60s; 0: never.
 	SlowClientTimeout *Duration `json:"slowClientTimeout,omitempty"`
 	// MaxPipeline is the number of commands of one client in flight, beyond
 	// which it is not read from; default 1024.
+	// +kubebuilder:validation:Minimum=1
 	MaxPipeline *uint32 `json:"maxPipeline,omitempty"`
 }
 
@@ -121,6 +160,7 @@ type TCPSpec struct {
 	// ConnectTimeout bounds one attempt; default 3s.
 	ConnectTimeout *Duration `json:"connectTimeout,omitempty"`
 	// MaxConnectAttempts is how many endpoints are tried for a client; default 1.
+	// +kubebuilder:validation:Minimum=1
 	MaxConnectAttempts *uint32 `json:"maxConnectAttempts,omitempty"`
 	// MaxConnectionDuration closes a connection at this age; default 0: never.
 	MaxConnectionDuration *Duration         `json:"maxConnectionDuration,omitempty"`
@@ -129,6 +169,8 @@ type TCPSpec struct {
 	// RequestLimit: only maxConnections means something here.
 	RequestLimit *RequestLimit `json:"requestLimit,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=RoundRobin;LeastRequest;Random
 
 // TCPLoadBalancing chooses one of several endpoints.
 type TCPLoadBalancing string

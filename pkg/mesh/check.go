@@ -114,7 +114,7 @@ func (c *checker) listen(l *Listen) {
 	}
 	t := l.TLS
 	c.keyPair(at+".tls", t.CertFile, t.KeyFile, t.Cert, true)
-	c.source(at+".tls.clientCA", t.ClientCAFile, t.ClientCA)
+	c.authorities(at+".tls.clientCA", t.ClientCAFile, t.ClientCA)
 	c.require(!t.RequireClientCert || t.ClientCAFile != "" || t.ClientCA != nil, at+".tls.requireClientCert",
 		"needs the authorities that sign client certificates", "set clientCAFile")
 }
@@ -123,7 +123,8 @@ func (c *checker) listen(l *Listen) {
 func (c *checker) keyPair(at, certFile, keyFile string, cert *SecretSource, needed bool) {
 	switch {
 	case cert != nil:
-		c.source(at+".cert", certFile+keyFile, cert)
+		c.require(certFile+keyFile == "", at+".cert", "is there twice, as file and as secret", "remove one")
+		c.secret(cert.Secret.Name, at+".cert.secret", "name files")
 	case certFile == "" && keyFile == "":
 		c.require(!needed, at, "needs a certificate", "set certFile and keyFile")
 	case certFile == "":
@@ -133,14 +134,34 @@ func (c *checker) keyPair(at, certFile, keyFile string, cert *SecretSource, need
 	}
 }
 
-// source checks what is a file or a secret.
-func (c *checker) source(at, file string, s *SecretSource) {
+// authorities checks what is a file, a secret or a ConfigMap.
+func (c *checker) authorities(at, file string, s *CASource) {
 	if s == nil {
 		return
 	}
-	c.require(file == "", at, "is there twice, as file and as secret", "remove one")
-	c.require(s.Secret.Name != "", at+".secret.name", "is missing", "")
-	c.needsControlPlane(at+".secret", "a Secret", "name a file")
+	c.require(file == "", at, "is there twice, as file and as "+s.kind(), "remove one")
+	c.require((s.Secret != nil) != (s.ConfigMap != nil), at, "needs exactly one source",
+		oneOf([]string{"secret", "configMap"}))
+	if s.Secret != nil {
+		c.secret(s.Secret.Name, at+".secret", "name a file")
+	}
+	if m := s.ConfigMap; m != nil {
+		c.require(isObjectName(m.Name), at+".configMap.name", "must be the name of a ConfigMap", "")
+		c.dataKey(m.Key, at+".configMap.key")
+		c.needsControlPlane(at+".configMap", "a ConfigMap", "name a file")
+	}
+}
+
+// secret checks a reference to a Secret.
+func (c *checker) secret(name, at, instead string) {
+	c.require(isObjectName(name), at+".name", "must be the name of a Secret", "")
+	c.needsControlPlane(at, "a Secret", instead)
+}
+
+// dataKey checks a key of a Secret or ConfigMap; "" is the default.
+func (c *checker) dataKey(key, at string) {
+	c.require(key == "" || isDataKey(key), at, fmt.Sprintf("%q is not a key", clip(key)),
+		"letters, digits, and - _ .; at most 253")
 }
 
 func (c *checker) limits(l *Limits) {
@@ -216,16 +237,47 @@ func isDNSLabel(s string) bool {
 	})
 }
 
+// isObjectName reports whether Kubernetes takes s for the name of a Secret or
+// ConfigMap: DNS labels with dots between them.
+func isObjectName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !isDNSLabel(label) {
+			return false
+		}
+	}
+	return true
+}
+
+// isDataKey reports whether s may be a key of a Secret or ConfigMap.
+func isDataKey(s string) bool {
+	return s != "" && len(s) <= 253 && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
+		return !isAlphanumeric(r) && r != '-' && r != '_' && r != '.'
+	})
+}
+
+// isLabelKey reports whether s may be the key of a Kubernetes label: a name,
+// perhaps after a DNS name and a slash.
+func isLabelKey(s string) bool {
+	if prefix, name, ok := strings.Cut(s, "/"); ok {
+		return isObjectName(prefix) && isLabelValue(name)
+	}
+	return isLabelValue(s)
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
 // isLabelValue reports whether s may be the value of a Kubernetes label.
 func isLabelValue(s string) bool {
-	alphanumeric := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-	}
-	if s == "" || len(s) > 63 || !alphanumeric(rune(s[0])) || !alphanumeric(rune(s[len(s)-1])) {
+	if s == "" || len(s) > 63 || !isAlphanumeric(rune(s[0])) || !isAlphanumeric(rune(s[len(s)-1])) {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
-		return !alphanumeric(r) && r != '-' && r != '_' && r != '.'
+		return !isAlphanumeric(r) && r != '-' && r != '_' && r != '.'
 	})
 }
 

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -71,13 +72,10 @@ func poolNames(r *RedisSpec) map[string]string {
 
 // upstream checks one group of servers.
 func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
-	kinds := count(u.Address != "", u.Service != nil, u.Endpoints != nil, u.Shards != nil, u.Cluster != nil, u.Sentinel != nil)
+	kinds := count(u.Address != "", u.Service != nil, u.Endpoints != nil, u.Shards != nil,
+		u.ShardsFrom != nil, u.Cluster != nil, u.Sentinel != nil)
 	redis := s.Protocol == ProtocolRedis
-	forms := []string{"address", "endpoints"}
-	if redis {
-		forms = []string{"address", "shards", "cluster", "sentinel"}
-	}
-	c.require(kinds == 1, at, "must say in exactly one way where the servers are", oneOf(forms))
+	c.require(kinds == 1, at, "must say in exactly one way where the servers are", oneOf(c.forms(redis)))
 	if redis {
 		c.require(u.Endpoints == nil, at+".endpoints", "does not go with protocol redis", "use shards")
 		c.require(!onlySlots(s.Redis) || u.Cluster != nil || kinds != 1, at,
@@ -85,6 +83,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 	} else {
 		const why = "does not go with protocol tcp"
 		c.require(u.Shards == nil, at+".shards", why, "use endpoints")
+		c.require(u.ShardsFrom == nil, at+".shardsFrom", why, "use service")
 		c.require(u.Cluster == nil, at+".cluster", why, "use endpoints")
 		c.require(u.Sentinel == nil, at+".sentinel", why, "use endpoints")
 		c.require(u.Credentials == nil, at+".credentials", why, "remove it")
@@ -95,12 +94,28 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 	}
 	c.endpoints(u.Endpoints, at+".endpoints")
 	c.shards(u.Shards, at+".shards")
+	c.shardsFrom(u.ShardsFrom, at+".shardsFrom")
 	c.cluster(u.Cluster, at+".cluster")
 	c.sentinel(u.Sentinel, at+".sentinel")
 	c.database(u.Database, at+".database")
 	c.credentials(u.Credentials, at+".credentials")
 	c.upstreamTLS(u.TLS, at+".tls")
 	c.oneKind(u, at)
+}
+
+// forms lists the ways to say where servers are.
+func (c *checker) forms(redis bool) []string {
+	forms := []string{"address"}
+	if c.services {
+		forms = append(forms, "service")
+	}
+	switch {
+	case !redis:
+		return append(forms, "endpoints")
+	case c.services:
+		return append(forms, "shards", "shardsFrom", "cluster", "sentinel")
+	}
+	return append(forms, "shards", "cluster", "sentinel")
 }
 
 func onlySlots(r *RedisSpec) bool { return r != nil && r.Distribution == DistributionSlots }
@@ -114,10 +129,31 @@ func (c *checker) server(s *Server, at string) {
 	case s.Service == nil:
 		c.fail(at, "needs an address", `as in address: "redis:6379"`)
 	default:
-		c.needsControlPlane(at+".service", "a Service", `write its address: "name.namespace.svc:port"`)
-		c.require(isDNSLabel(s.Service.Name), at+".service.name", "must be the name of a Service", "")
-		c.require(s.Service.Port >= 1 && s.Service.Port <= 65535, at+".service.port", "must be from 1 to 65535", "")
+		c.service(s.Service, at+".service", `write its address: "name.namespace.svc:port"`)
 	}
+}
+
+func (c *checker) service(s *ServiceRef, at, instead string) {
+	c.needsControlPlane(at, "a Service", instead)
+	c.require(isDNSLabel(s.Name), at+".name", "must be the name of a Service", "")
+	c.require(s.Namespace == "" || isDNSLabel(s.Namespace), at+".namespace", "must be the name of a namespace", "")
+	c.require(s.Port >= 1 && s.Port <= 65535, at+".port", "must be from 1 to 65535", "")
+}
+
+func (c *checker) shardsFrom(s *ShardsFrom, at string) {
+	if s == nil {
+		return
+	}
+	c.service(&s.Service, at+".service", "use shards and write the addresses")
+	for _, label := range []struct{ key, at string }{
+		{s.ShardLabel, at + ".shardLabel"}, {s.RoleLabel, at + ".roleLabel"},
+	} {
+		c.require(label.key == "" || isLabelKey(label.key), label.at,
+			fmt.Sprintf("%q is not the key of a label", clip(label.key)), `as in "shard" or "example.com/shard"`)
+	}
+	c.require(s.RoleLabel == "" || s.ShardLabel != "", at+".roleLabel",
+		"needs shardLabel, which says whose replica a pod is",
+		"a label that all pods share, as app, makes one shard of them")
 }
 
 func (c *checker) address(address, at string) {
@@ -133,7 +169,7 @@ func (c *checker) endpoints(servers []Server, at string) {
 		here := fmt.Sprintf("%s[%d]", at, i)
 		c.server(&servers[i], here)
 		c.atLeastOne(servers[i].Weight, here+".weight")
-		c.once(seen, servers[i].Address, here+".address")
+		c.onlyServer(seen, &servers[i], here)
 	}
 }
 
@@ -162,12 +198,22 @@ func (c *checker) shards(shards []Shard, at string) {
 func (c *checker) member(s *Server, seen map[string]bool, at string) {
 	c.server(s, at)
 	c.require(s.Weight == nil, at+".weight", "belongs to the shard", "move it there")
-	c.once(seen, s.Address, at+".address")
+	c.onlyServer(seen, s, at)
 }
 
 func (c *checker) once(seen map[string]bool, address, at string) {
 	c.require(address == "" || !seen[address], at, fmt.Sprintf("%s is there twice", clip(address)), "remove one")
 	seen[address] = true
+}
+
+// onlyServer refuses an address or a Service that was there already.
+func (c *checker) onlyServer(seen map[string]bool, s *Server, at string) {
+	if ref := s.Service; ref != nil {
+		namespace := cmp.Or(ref.Namespace, c.obj.Meta().Namespace)
+		c.once(seen, fmt.Sprintf("Service %s/%s port %d", namespace, ref.Name, ref.Port), at+".service")
+		return
+	}
+	c.once(seen, s.Address, at+".address")
 }
 
 func (c *checker) cluster(r *RedisCluster, at string) {
@@ -211,8 +257,7 @@ func (c *checker) credentials(k *Credentials, at string) {
 	passwords := count(k.PasswordFile != "", k.PasswordEnv != "")
 	if k.Secret != nil {
 		c.require(names+passwords == 0, at, "has a secret and something else", "remove the others")
-		c.require(k.Secret.Name != "", at+".secret.name", "is missing", "")
-		c.needsControlPlane(at+".secret", "a Secret", "use passwordFile or passwordEnv")
+		c.secret(k.Secret.Name, at+".secret", "use passwordFile or passwordEnv")
 		return
 	}
 	c.require(names <= 1, at, "has several user names", "keep one of username, usernameFile, usernameEnv")
@@ -224,7 +269,7 @@ func (c *checker) upstreamTLS(t *UpstreamTLS, at string) {
 		return
 	}
 	c.keyPair(at, t.CertFile, t.KeyFile, t.Cert, false)
-	c.source(at+".ca", t.CAFile, t.CA)
+	c.authorities(at+".ca", t.CAFile, t.CA)
 	authorities := t.CAFile != "" || t.CA != nil
 	switch t.Mode {
 	case TLSDisable:

@@ -154,8 +154,8 @@ func (c *checker) users(users []User, at string) {
 		c.require(sources == 1, here, "needs exactly one password source",
 			oneOf([]string{"passwordFile", "passwordEnv", "passwordSecret", "noPassword"}))
 		if u.PasswordSecret != nil {
-			c.require(u.PasswordSecret.Name != "", here+".passwordSecret.name", "is missing", "")
-			c.needsControlPlane(here+".passwordSecret", "a Secret", "use passwordFile or passwordEnv")
+			c.secret(u.PasswordSecret.Name, here+".passwordSecret", "use passwordFile or passwordEnv")
+			c.dataKey(u.PasswordSecret.Key, here+".passwordSecret.key")
 		}
 		if u.Commands != nil {
 			c.rules(u.Commands.Allow, here+".commands.allow")

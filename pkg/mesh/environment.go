@@ -11,55 +11,106 @@ type Environment struct {
 	Upstream
 	// Pools are further groups of servers, by name, for the prefix routes and
 	// mirrors of protocol redis. Each inherits nothing from the environment.
+	// +kubebuilder:validation:MaxProperties=32
 	Pools map[string]Upstream `json:"pools,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, endpoints, shards, shardsFrom, cluster and sentinel is needed"
+
 // Upstream is a group of servers and how to get in. Exactly one of Address,
-// Service, Endpoints, Shards, Cluster and Sentinel is there.
+// Service, Endpoints, Shards, ShardsFrom, Cluster and Sentinel is there.
 type Upstream struct {
 	// Address of one server: "host:port", "[v6]:port" or the path of a unix socket.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=260
 	Address string `json:"address,omitempty"`
-	// Service of one server; needs a control plane.
+	// Service whose endpoints are all alike for tcp, and the primaries of one
+	// shard for redis; needs a control plane.
 	Service *ServiceRef `json:"service,omitempty"`
 	// Endpoints that are all alike, for tcp.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
 	Endpoints []Server `json:"endpoints,omitempty"`
 	// Shards that the keys are spread over, for redis.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
 	Shards []Shard `json:"shards,omitempty"`
+	// ShardsFrom finds the shards among the pods of a Service, for redis; needs
+	// a control plane.
+	ShardsFrom *ShardsFrom `json:"shardsFrom,omitempty"`
 	// Cluster is a Redis Cluster, for redis.
 	Cluster *RedisCluster `json:"cluster,omitempty"`
 	// Sentinel knows the servers, for redis.
 	Sentinel *Sentinel `json:"sentinel,omitempty"`
 
 	// Database is selected at the servers, instead of spec.redis.database.
+	// +kubebuilder:validation:Maximum=2147483647
 	Database    *uint32      `json:"database,omitempty"`
 	Credentials *Credentials `json:"credentials,omitempty"`
 	TLS         *UpstreamTLS `json:"tls,omitempty"`
 }
 
-// Server is one address or Service.
+// Server is one address or Service: exactly one of them is there.
 type Server struct {
-	Address string      `json:"address,omitempty"`
+	// Address is "host:port", "[v6]:port" or the path of a unix socket.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=260
+	Address string `json:"address,omitempty"`
+	// Service stands for each of its endpoints; needs a control plane.
 	Service *ServiceRef `json:"service,omitempty"`
-	// Weight among its like; default 1. Only for tcp endpoints.
+	// Weight among its like, of each endpoint of a Service; default 1. Only for
+	// tcp endpoints.
+	// +kubebuilder:validation:Minimum=1
 	Weight *uint32 `json:"weight,omitempty"`
-	// Zone where it runs, for readPolicy ZoneAffinity.
+	// Zone where it runs, for readPolicy ZoneAffinity. Of a Service: where its
+	// endpoints run that do not say so themselves.
+	// +kubebuilder:validation:MaxLength=253
 	Zone string `json:"zone,omitempty"`
 }
 
 // Shard is a primary and its replicas, which hold the same keys.
 type Shard struct {
 	// Name is what is hashed; default: the primary's address (without a port of
-	// 11211, as twemproxy has it).
+	// 11211, as twemproxy has it), or its Service's "name:port".
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 	// Weight among the shards; default 1.
-	Weight   *uint32  `json:"weight,omitempty"`
-	Primary  Server   `json:"primary"`
+	// +kubebuilder:validation:Minimum=1
+	Weight *uint32 `json:"weight,omitempty"`
+	// Primary takes the writes. Of a Service each endpoint does, and there should
+	// be one.
+	Primary Server `json:"primary"`
+	// Replicas may take reads. Of a Service each endpoint is one.
+	// +kubebuilder:validation:MaxItems=64
 	Replicas []Server `json:"replicas,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="!has(self.roleLabel) || has(self.shardLabel)",message="roleLabel needs shardLabel, which says whose replica a pod is"
+
+// ShardsFrom makes shards of the endpoints of a Service, which is usually
+// headless and that of a StatefulSet. Shards come and go with the pods, and keys
+// with them.
+type ShardsFrom struct {
+	Service ServiceRef `json:"service"`
+	// ShardLabel: pods with the same value of this label are one shard, which is
+	// named by the value; pods without it are left out. Absent: every endpoint is
+	// a shard of its own, named by its hostname (that of a pod of a StatefulSet is
+	// lasting), else by its pod, else by its address.
+	// +kubebuilder:validation:MaxLength=317
+	ShardLabel string `json:"shardLabel,omitempty"`
+	// RoleLabel: the value of this label says what a pod is in its shard: primary,
+	// master or leader; replica, slave, follower or secondary. Pods with none of
+	// them are left out. Absent: the servers are asked for their ROLE if any shard
+	// has several. Needs shardLabel.
+	// +kubebuilder:validation:MaxLength=317
+	RoleLabel string `json:"roleLabel,omitempty"`
 }
 
 // RedisCluster is a Redis Cluster, known by some of its nodes.
 type RedisCluster struct {
 	// Seeds are addresses of nodes, any of which tells of the others.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
 	Seeds []string `json:"seeds"`
 	// RefreshInterval between questions without cause; default 30s. Redirections
 	// and failures cause others.
@@ -69,8 +120,12 @@ type RedisCluster struct {
 // Sentinel knows the primary and the replicas of each master.
 type Sentinel struct {
 	// Masters by their Sentinel name; each is a shard, named so.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
 	Masters []string `json:"masters"`
 	// Addresses of the Sentinels.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
 	Addresses []string `json:"addresses"`
 	// Credentials for the Sentinels themselves.
 	Credentials *Credentials `json:"credentials,omitempty"`
@@ -78,8 +133,12 @@ type Sentinel struct {
 	TLS bool `json:"tls,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.secret)].exists_one(x, x)",message="exactly one of passwordFile, passwordEnv and secret is needed"
+// +kubebuilder:validation:XValidation:rule="[has(self.username), has(self.usernameFile), has(self.usernameEnv), has(self.secret)].filter(x, x).size() <= 1",message="at most one of username, usernameFile, usernameEnv and secret may be there"
+
 // Credentials for the servers. At most one source of a user name, exactly one of
-// a password; a secret is both.
+// a password; a secret is both. Files and variables are the proxy's, also where
+// a control plane reads the object.
 type Credentials struct {
 	Username     string `json:"username,omitempty"`
 	UsernameFile string `json:"usernameFile,omitempty"`
@@ -91,23 +150,33 @@ type Credentials struct {
 	Secret *SecretRef `json:"secret,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="!(has(self.ca) && has(self.caFile))",message="only one of ca and caFile may be there"
+// +kubebuilder:validation:XValidation:rule="has(self.certFile) == has(self.keyFile)",message="certFile and keyFile go together"
+// +kubebuilder:validation:XValidation:rule="!(has(self.cert) && has(self.certFile))",message="only one of cert and certFile may be there"
+
 // UpstreamTLS is how servers are spoken to. All files are PEM, and read again
-// when they change.
+// when they change; they are the proxy's, also where a control plane reads the
+// object.
 type UpstreamTLS struct {
 	// Mode; default verify-full.
 	Mode TLSMode `json:"mode,omitempty"`
 	// CAFile holds the authorities trusted; absent: those of the system.
 	CAFile string `json:"caFile,omitempty"`
-	// CA is a Secret with the key ca.crt, instead of the file.
-	CA *SecretSource `json:"ca,omitempty"`
+	// CA is a Secret or a ConfigMap, instead of the file.
+	CA *CASource `json:"ca,omitempty"`
 	// CertFile and KeyFile are shown to servers that ask.
 	CertFile string `json:"certFile,omitempty"`
 	KeyFile  string `json:"keyFile,omitempty"`
 	// Cert is a Secret of type kubernetes.io/tls, instead of the files.
 	Cert *SecretSource `json:"cert,omitempty"`
-	// ServerName is asked for and verified; default: the host of the address.
+	// ServerName is asked for and verified; default: the host of the address, or
+	// "name.namespace.svc" of the Service ("hostname.name.namespace.svc" for the
+	// endpoints of shardsFrom that have a hostname).
+	// +kubebuilder:validation:MaxLength=253
 	ServerName string `json:"serverName,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=disable;require;verify-ca;verify-full
 
 // TLSMode is how much is demanded of a server, in PostgreSQL's words.
 type TLSMode string
@@ -127,31 +196,77 @@ func (TLSMode) Values() []string {
 
 // ServiceRef names a port of a Kubernetes Service.
 type ServiceRef struct {
-	Name      string `json:"name"`
-	Namespace string `json:"namespace,omitempty"` // default: the object's own
-	Port      uint32 `json:"port"`
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Namespace; default: the object's own. A Service of another one must name
+	// that of the object in its annotation mesh.dragoman.io/allow-from.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// Port of the Service, not of its pods.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port uint32 `json:"port"`
 }
 
 // SecretRef names a Kubernetes Secret of the object's own namespace.
 type SecretRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 }
 
 // SecretKeyRef names one key of such a Secret.
 type SecretKeyRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	Key  string `json:"key,omitempty"` // default password
+	// Key; default password.
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
 }
 
-// SecretSource is a Secret where a file could be.
+// SecretSource is a Secret where files could be.
 type SecretSource struct {
 	Secret SecretRef `json:"secret"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.secret) != has(self.configMap)",message="exactly one of secret and configMap is needed"
+
+// CASource holds authorities where a file could: exactly one of its fields is
+// there. It is of the object's own namespace, and needs a control plane.
+type CASource struct {
+	// Secret with the key ca.crt.
+	Secret    *SecretRef       `json:"secret,omitempty"`
+	ConfigMap *ConfigMapKeyRef `json:"configMap,omitempty"`
+}
+
+// kind is what the authorities come from, for people.
+func (s *CASource) kind() string {
+	if s.ConfigMap != nil {
+		return "ConfigMap"
+	}
+	return "secret"
+}
+
+// ConfigMapKeyRef names one key of a Kubernetes ConfigMap.
+type ConfigMapKeyRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// Key; default ca.crt.
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
 }
 
 // servers lists those that an upstream names itself, in order.
 func (u *Upstream) servers() []Server {
 	out := []Server{{Address: u.Address, Service: u.Service}}
 	out = append(out, u.Endpoints...)
+	if u.ShardsFrom != nil {
+		out = append(out, Server{Service: &u.ShardsFrom.Service})
+	}
 	for i := range u.Shards {
 		out = append(out, u.Shards[i].Primary)
 		out = append(out, u.Shards[i].Replicas...)

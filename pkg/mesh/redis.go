@@ -1,5 +1,10 @@
 package mesh
 
+// +kubebuilder:validation:XValidation:rule="!has(self.hash) || !has(self.distribution) || self.distribution in ['ketama', 'modula']",message="hash goes with the distributions ketama and modula only"
+// +kubebuilder:validation:XValidation:rule="!has(self.ringSize) || (has(self.distribution) && self.distribution == 'ring_hash')",message="ringSize goes with the distribution ring_hash only"
+// +kubebuilder:validation:XValidation:rule="!has(self.tableSize) || (has(self.distribution) && self.distribution == 'maglev')",message="tableSize goes with the distribution maglev only"
+// +kubebuilder:validation:XValidation:rule="!has(self.autoEject) || !has(self.distribution) || self.distribution in ['ketama', 'modula', 'random']",message="autoEject goes with the distributions ketama, modula and random only"
+
 // RedisSpec is how one logical Redis is made of many servers.
 type RedisSpec struct {
 	// Distribution spreads keys over shards; default ketama. An environment
@@ -10,10 +15,15 @@ type RedisSpec struct {
 	Hash HashFunction `json:"hash,omitempty"`
 	// HashTag is the two characters around the part of a key that is hashed,
 	// as in "{}"; default: the whole key is hashed. (With slots always "{}".)
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=2
 	HashTag string `json:"hashTag,omitempty"`
-	// RingSize is for ring_hash, TableSize for maglev.
-	RingSize  *RingSize `json:"ringSize,omitempty"`
-	TableSize *uint64   `json:"tableSize,omitempty"` // a prime; default 65537
+	// RingSize is for ring_hash.
+	RingSize *RingSize `json:"ringSize,omitempty"`
+	// TableSize is a prime; default 65537.
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=5000011
+	TableSize *uint64 `json:"tableSize,omitempty"`
 
 	// ReadPolicy says which role answers read-only commands; default Primary.
 	ReadPolicy ReadPolicy `json:"readPolicy,omitempty"`
@@ -22,11 +32,14 @@ type RedisSpec struct {
 	// ConnectTimeout bounds the making of a connection; default 3s.
 	ConnectTimeout *Duration `json:"connectTimeout,omitempty"`
 	// ConnectionsPerEndpoint are shared by all clients; default 1.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
 	ConnectionsPerEndpoint *uint32 `json:"connectionsPerEndpoint,omitempty"`
 	// PreConnect opens them before the first command; default false.
 	PreConnect bool `json:"preConnect,omitempty"`
 	// Database of a client before its first SELECT; default 0. An environment
 	// may say otherwise.
+	// +kubebuilder:validation:Maximum=2147483647
 	Database *uint32 `json:"database,omitempty"`
 
 	// AutoEject takes a failing shard out of the distribution, for ketama,
@@ -38,24 +51,30 @@ type RedisSpec struct {
 
 	// PrefixRoutes send the keys with a prefix to a pool of the environment;
 	// the longest prefix wins. All other keys go to the environment's own servers.
+	// +kubebuilder:validation:MaxItems=256
 	PrefixRoutes []PrefixRoute `json:"prefixRoutes,omitempty"`
 	// CaseInsensitivePrefixes compares prefixes without regard to ASCII case.
 	CaseInsensitivePrefixes bool `json:"caseInsensitivePrefixes,omitempty"`
 	// Mirrors copy the commands that no prefix route takes.
+	// +kubebuilder:validation:MaxItems=16
 	Mirrors []Mirror `json:"mirrors,omitempty"`
 
 	// Users of the listener; absent: no client has to log in.
+	// +kubebuilder:validation:MaxItems=256
 	Users []User `json:"users,omitempty"`
 	// UnknownCommands default: Refuse.
 	UnknownCommands UnknownCommands `json:"unknownCommands,omitempty"`
 	// CustomCommands are commands of server modules, which have one key: their
 	// first argument.
+	// +kubebuilder:validation:MaxItems=1024
 	CustomCommands []string `json:"customCommands,omitempty"`
 	// CommandStats keeps a latency histogram per command; default true.
 	CommandStats *bool    `json:"commandStats,omitempty"`
 	SlowLog      *SlowLog `json:"slowLog,omitempty"`
 	HotKeys      *HotKeys `json:"hotKeys,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=ketama;modula;random;ring_hash;maglev;slots
 
 // Distribution spreads keys over shards.
 type Distribution string
@@ -75,6 +94,8 @@ func (Distribution) Values() []string {
 	return []string{"ketama", "modula", "random", "ring_hash", "maglev", "slots"}
 }
 
+// +kubebuilder:validation:Enum=one_at_a_time;md5;crc16;crc32;crc32a;fnv1_64;fnv1a_64;fnv1_32;fnv1a_32;hsieh;murmur;jenkins
+
 // HashFunction is one of twemproxy's, by its name there.
 type HashFunction string
 
@@ -91,9 +112,17 @@ func (HashFunction) Values() []string {
 
 // RingSize bounds the points of a ring_hash ring.
 type RingSize struct {
-	Min *uint64 `json:"min,omitempty"` // default 1024
-	Max *uint64 `json:"max,omitempty"` // default 8388608, which is also the most
+	// Min; default 1024.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=8388608
+	Min *uint64 `json:"min,omitempty"`
+	// Max; default 8388608, which is also the most.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=8388608
+	Max *uint64 `json:"max,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=Primary;PreferPrimary;Replica;PreferReplica;Any;ZoneAffinity;ZoneAffinityAndPrimary
 
 // ReadPolicy says which role answers read-only commands.
 type ReadPolicy string
@@ -117,6 +146,8 @@ func (ReadPolicy) Values() []string {
 	}
 }
 
+// +kubebuilder:validation:Enum=Refuse;FirstArgument
+
 // UnknownCommands says what happens to a command that the table does not know.
 type UnknownCommands string
 
@@ -132,6 +163,7 @@ func (UnknownCommands) Values() []string { return []string{"Refuse", "FirstArgum
 // AutoEject is twemproxy's auto_eject_hosts.
 type AutoEject struct {
 	// Failures in a row that eject; default 2.
+	// +kubebuilder:validation:Minimum=1
 	Failures *uint32 `json:"failures,omitempty"`
 	// RetryAfter is when the shard is taken in again; default 30s.
 	RetryAfter *Duration `json:"retryAfter,omitempty"`
@@ -139,10 +171,14 @@ type AutoEject struct {
 
 // HealthCheck asks every endpoint periodically. Absent: no checks.
 type HealthCheck struct {
-	Interval           *Duration `json:"interval,omitempty"`           // default 5s
-	Timeout            *Duration `json:"timeout,omitempty"`            // default 1s
-	UnhealthyThreshold *uint32   `json:"unhealthyThreshold,omitempty"` // default 3
-	HealthyThreshold   *uint32   `json:"healthyThreshold,omitempty"`   // default 1
+	Interval *Duration `json:"interval,omitempty"` // default 5s
+	Timeout  *Duration `json:"timeout,omitempty"`  // default 1s
+	// UnhealthyThreshold; default 3.
+	// +kubebuilder:validation:Minimum=1
+	UnhealthyThreshold *uint32 `json:"unhealthyThreshold,omitempty"`
+	// HealthyThreshold; default 1.
+	// +kubebuilder:validation:Minimum=1
+	HealthyThreshold *uint32 `json:"healthyThreshold,omitempty"`
 	// ProbeRole asks Redis servers for their ROLE as well, and believes the
 	// answer rather than the document; default false.
 	ProbeRole bool `json:"probeRole,omitempty"`
@@ -150,45 +186,64 @@ type HealthCheck struct {
 
 // OutlierDetection ejects endpoints whose real requests fail. Absent: none is.
 type OutlierDetection struct {
-	ConsecutiveFailures *uint32   `json:"consecutiveFailures,omitempty"` // default 5
-	Interval            *Duration `json:"interval,omitempty"`            // of looking; default 10s
-	BaseEjection        *Duration `json:"baseEjection,omitempty"`        // times the ejections so far; default 30s
-	MaxEjection         *Duration `json:"maxEjection,omitempty"`         // default 5m
+	// ConsecutiveFailures; default 5.
+	// +kubebuilder:validation:Minimum=1
+	ConsecutiveFailures *uint32   `json:"consecutiveFailures,omitempty"`
+	Interval            *Duration `json:"interval,omitempty"`     // of looking; default 10s
+	BaseEjection        *Duration `json:"baseEjection,omitempty"` // times the ejections so far; default 30s
+	MaxEjection         *Duration `json:"maxEjection,omitempty"`  // default 5m
 	// MaxEjectionPercent of the endpoints may be out; default 10, but one always may.
+	// +kubebuilder:validation:Maximum=100
 	MaxEjectionPercent *uint32 `json:"maxEjectionPercent,omitempty"`
 }
 
 // RequestLimit bounds what an upstream is asked for at once. Default: no bound.
 type RequestLimit struct {
+	// +kubebuilder:validation:Minimum=1
 	MaxConnections *uint32 `json:"maxConnections,omitempty"`
-	MaxPending     *uint32 `json:"maxPending,omitempty"`  // that wait for a connection
-	MaxRequests    *uint32 `json:"maxRequests,omitempty"` // that wait for a reply
+	// MaxPending wait for a connection.
+	// +kubebuilder:validation:Minimum=1
+	MaxPending *uint32 `json:"maxPending,omitempty"`
+	// MaxRequests wait for a reply.
+	// +kubebuilder:validation:Minimum=1
+	MaxRequests *uint32 `json:"maxRequests,omitempty"`
 }
 
 // PrefixRoute sends the keys with a prefix to a pool.
 type PrefixRoute struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
 	Prefix string `json:"prefix"`
 	// RemovePrefix takes it off before the servers see the key; default false.
 	RemovePrefix bool `json:"removePrefix,omitempty"`
 	// Pool of the environment; absent: the environment's own servers.
 	Pool string `json:"pool,omitempty"`
 	// ReadPool takes the read-only commands; absent: Pool does.
-	ReadPool string   `json:"readPool,omitempty"`
-	Mirrors  []Mirror `json:"mirrors,omitempty"`
+	ReadPool string `json:"readPool,omitempty"`
+	// +kubebuilder:validation:MaxItems=16
+	Mirrors []Mirror `json:"mirrors,omitempty"`
 }
 
 // Mirror copies commands to a pool, whose replies are dropped.
 type Mirror struct {
+	// +kubebuilder:validation:MinLength=1
 	Pool string `json:"pool"`
-	// Percentage of the commands; default 100.
+	// Percentage of the commands, as in 10 or "12.5%"; default 100.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?%?$`
 	Percentage *Percent `json:"percentage,omitempty"`
 	// ExcludeReads copies only writes; default false.
 	ExcludeReads bool `json:"excludeReads,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.passwordSecret), has(self.noPassword) && self.noPassword].exists_one(x, x)",message="exactly one of passwordFile, passwordEnv, passwordSecret and noPassword is needed"
+
 // User is an account of the listener, not of the Redis servers.
 type User struct {
 	// Name; "default" is who logs in with a password alone.
+	// +kubebuilder:validation:Pattern=`^[^ \t\r\n]+$`
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// One of the next four. The files and variables hold the password and
 	// nothing else; an ending line break does not count.
@@ -204,8 +259,12 @@ type User struct {
 
 // CommandRules hold "@category", "command" and "command|subcommand".
 type CommandRules struct {
-	Allow []string `json:"allow,omitempty"` // empty: all
-	Deny  []string `json:"deny,omitempty"`  // wins
+	// Allow; empty: all.
+	// +kubebuilder:validation:MaxItems=1024
+	Allow []string `json:"allow,omitempty"`
+	// Deny wins.
+	// +kubebuilder:validation:MaxItems=1024
+	Deny []string `json:"deny,omitempty"`
 }
 
 // SlowLog keeps the slowest commands. Absent: 128 of those over 10ms.
@@ -213,11 +272,16 @@ type SlowLog struct {
 	// Threshold of what is kept; default 10ms; 0: everything.
 	Threshold *Duration `json:"threshold,omitempty"`
 	// MaxLen entries are kept; default 128; 0: none.
+	// +kubebuilder:validation:Maximum=65536
 	MaxLen *uint32 `json:"maxLen,omitempty"`
 }
 
 // HotKeys finds the keys asked for most often. Absent: not looked for.
 type HotKeys struct {
-	SampleRate *uint32 `json:"sampleRate,omitempty"` // one key of so many is counted; default 100
-	Top        *uint32 `json:"top,omitempty"`        // keys reported; default 20
+	// SampleRate: one key of so many is counted; default 100.
+	// +kubebuilder:validation:Minimum=1
+	SampleRate *uint32 `json:"sampleRate,omitempty"`
+	// Top keys are reported; default 20.
+	// +kubebuilder:validation:Minimum=1
+	Top *uint32 `json:"top,omitempty"`
 }

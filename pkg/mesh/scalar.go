@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// +kubebuilder:validation:Type=string
+// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))*)$`
+
 // Duration is written as in Go: "500ms", "1m30s". It is never negative.
 type Duration time.Duration
 
@@ -99,6 +102,9 @@ func (p Percent) MarshalText() ([]byte, error) {
 	v := float64(p) * 100 / float64(PercentScale)
 	return append(strconv.AppendFloat(nil, v, 'f', -1, 64), '%'), nil
 }
+
+// +kubebuilder:validation:Type=string
+// +kubebuilder:validation:Pattern=`^(0o?)?[0-7]{1,3}$`
 
 // FileMode is permission bits, written in octal: "0660".
 type FileMode uint32

@@ -4,16 +4,23 @@ import "slices"
 
 // Selector is Kubernetes' label selector: all of its parts must match.
 type Selector struct {
-	MatchLabels      map[string]string     `json:"matchLabels,omitempty"`
+	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// +kubebuilder:validation:MaxItems=64
 	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
 }
 
 // SelectorRequirement is one demand on a label.
 type SelectorRequirement struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
 	Key      string           `json:"key"`
 	Operator SelectorOperator `json:"operator"`
-	Values   []string         `json:"values,omitempty"` // for In and NotIn
+	// Values are for In and NotIn.
+	// +kubebuilder:validation:MaxItems=256
+	Values []string `json:"values,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 
 // SelectorOperator compares a label with values.
 type SelectorOperator string

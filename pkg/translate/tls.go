@@ -50,9 +50,9 @@ func (t *translator) certificate(a *mesh.Ambassador, name, certFile, keyFile str
 
 // authorities sets whom a context trusts: a Secret, or a file, of which it makes
 // a secret, or else the system's.
-func (t *translator) authorities(c *tlsv3.CommonTlsContext, a *mesh.Ambassador, name, file string, ca *mesh.SecretSource) {
+func (t *translator) authorities(c *tlsv3.CommonTlsContext, a *mesh.Ambassador, name, file string, ca *mesh.CASource) {
 	switch {
-	case ca != nil:
+	case ca != nil && ca.Secret != nil:
 		name = secretName(a, ca.Secret.Name)
 	case file != "":
 		t.set.Secrets = append(t.set.Secrets, &tlsv3.Secret{
