@@ -15,6 +15,9 @@ const (
 	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	// ExtensionType is that of ECDS.
+	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 )
 
 // Type URLs of the terminal network filters whose configuration is known.
