@@ -8,7 +8,7 @@ api/generate.sh --check
 
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
-mapfile -t files < <(git grep -lE '^// Code generated .* DO NOT EDIT\.$' -- '*.go' ':!*.pb.go')
+mapfile -t files < <(git grep -lE '^// Code generated .* DO NOT EDIT\.$' -- '*.go' ':!*.pb.go'; git ls-files 'manifests/crds/*.yaml')
 if [[ ${#files[@]} -gt 0 ]]; then
 	cp --parents -p "${files[@]}" "$before"
 fi

@@ -8,7 +8,7 @@ import (
 
 // Environment is where a port leads in one environment.
 type Environment struct {
-	Upstream
+	Upstream `json:",inline"`
 	// Pools are further groups of servers, by name, for the prefix routes and
 	// mirrors of protocol redis. Each inherits nothing from the environment.
 	// +kubebuilder:validation:MaxProperties=32
