@@ -21,10 +21,22 @@ const barrierTime = 10 * time.Second
 type Deps struct {
 	Zone     string
 	Clusters filters.ClusterSource
-	Secrets  SecretSource
-	// Specs are the snapshot's secrets by name, to see which have changed.
-	Specs map[string]*resource.Secret
+	// Secrets must give the values of now, whenever it is asked: a filter is not
+	// built again because one of its secrets has another value.
+	Secrets SecretSource
 }
+
+// Error says which listener is wrong.
+type Error struct {
+	Listener string
+	Err      error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("listener %q: %v", e.Listener, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
 
 // Change is a new set of listeners on its way.
 type Change struct {
@@ -44,8 +56,8 @@ type part struct {
 }
 
 // Build makes the filters of all listeners, keeping those that would be built
-// from the same things again. The error tells of every listener that fails;
-// then nothing is left behind.
+// from the same things again. The error is an Error for every listener that
+// fails; then nothing is left behind.
 func (s *Set) Build(specs []*resource.Listener, deps Deps) (*Change, error) {
 	c := &Change{set: s, deps: deps}
 	s.mu.Lock()
@@ -57,7 +69,7 @@ func (s *Set) Build(specs []*resource.Listener, deps Deps) (*Change, error) {
 	seen := map[string]string{}
 	for _, spec := range specs {
 		if other, dup := seen[key(spec)]; dup {
-			errs = append(errs, fmt.Errorf("listener %q: address %s is the one of listener %q", spec.Name, spec.Address.Addr, other))
+			errs = append(errs, &Error{spec.Name, fmt.Errorf("address %s is the one of listener %q", spec.Address.Addr, other)})
 			continue
 		}
 		seen[key(spec)] = spec.Name
@@ -83,12 +95,9 @@ func (c *Change) build(p *part) error {
 	for _, name := range p.spec.Filter.Config.ClusterNames() {
 		cluster, ok := c.deps.Clusters.Cluster(name)
 		if !ok {
-			return fmt.Errorf("listener %q: no cluster %q", p.spec.Name, name)
+			return &Error{p.spec.Name, fmt.Errorf("no cluster %q", name)}
 		}
 		next.clusters = append(next.clusters, cluster)
-	}
-	for _, name := range p.spec.Filter.Config.SecretNames() {
-		next.secrets = append(next.secrets, c.deps.Specs[name])
 	}
 	if p.old != nil && same(p.old, p.spec, next) {
 		p.next = p.old.filter.Load()
@@ -104,7 +113,7 @@ func (c *Change) build(p *part) error {
 		Log:         c.set.log.With("listener", p.spec.Name),
 	})
 	if err != nil {
-		return fmt.Errorf("listener %q: %w", p.spec.Name, err)
+		return &Error{p.spec.Name, err}
 	}
 	next.Network = f
 	p.next, p.fresh = next, true
@@ -116,16 +125,7 @@ func same(k *socket, spec *resource.Listener, next *running) bool {
 	f := k.filter.Load()
 	return k.spec.Name == spec.Name && k.spec.Environment == spec.Environment &&
 		slices.Equal(f.clusters, next.clusters) &&
-		slices.EqualFunc(f.secrets, next.secrets, sameSecret) &&
 		reflect.DeepEqual(k.spec.Filter.Config, spec.Filter.Config)
-}
-
-func sameSecret(a, b *resource.Secret) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Name == b.Name && reflect.DeepEqual(a.Generic, b.Generic) &&
-		reflect.DeepEqual(a.Certificate, b.Certificate) && reflect.DeepEqual(a.Validation, b.Validation)
 }
 
 // Bind binds the addresses that are new. Connections to them are served from
@@ -286,7 +286,9 @@ func (c *Change) swap(p *part, old []retirement) []retirement {
 		}
 	}
 	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
-	k.ln.SetTLS(serverTLS(p.spec.TLS, c.deps.Secrets))
+	if k.secrets != c.deps.Secrets || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {
+		k.ln.SetTLS(serverTLS(p.spec.TLS, c.deps.Secrets)) // sessions of the one before cannot be resumed
+	}
 	k.spec, k.secrets = p.spec, c.deps.Secrets
 	return old
 }

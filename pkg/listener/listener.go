@@ -63,7 +63,6 @@ type socket struct {
 type running struct {
 	filters.Network
 	clusters []filters.Cluster // in the order of the filter's ClusterNames
-	secrets  []*resource.Secret
 }
 
 // BindError says that an address could not be bound.

@@ -3,111 +3,108 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"errors"
+	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
 
-// tryApply takes what the source holds now, or leaves all as it is and says why.
-func (p *Proxy) tryApply(ctx context.Context) {
-	if err := p.apply(ctx); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			p.log.Error("configuration refused, the old one stays", "reason", strings.TrimSpace(line))
-		}
+// take makes a snapshot the running one, or says why not and leaves all as it
+// is. facts are what it was made with, for /config_dump. Only one call runs at
+// a time.
+func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.NodeFacts) error {
+	p.taking.Lock()
+	defer p.taking.Unlock()
+	before := p.state.current()
+	if before != nil && before.Version == snap.Version {
+		p.state.accept(before, facts, time.Now())
+		return nil
 	}
-}
-
-// apply takes the source's documents all the way. On an error the running
-// configuration is untouched.
-func (p *Proxy) apply(ctx context.Context) error {
-	snap, facts, err := p.load()
-	if err == nil {
-		err = p.take(ctx, snap)
-	}
-	if err != nil {
+	diff := snapshot.Compare(before, snap)
+	if err := p.change(ctx, snap, &diff); err != nil {
 		p.state.refuse(err, time.Now())
 		return err
 	}
-	before := p.state.current()
-	if before != nil && before.Version == snap.Version {
-		snap = before
-	}
 	p.state.accept(snap, facts, time.Now())
-	if snap != before {
-		p.logAccepted(snap)
+	p.logAccepted(snap, &diff)
+	if before == nil {
+		releaseStartup(p.log)
 	}
 	return nil
 }
 
-func (p *Proxy) load() (*snapshot.Snapshot, mesh.NodeFacts, error) {
-	facts, err := p.opts.Detector.Facts()
-	objs, err2 := p.source.Load()
-	if err := errors.Join(err, err2); err != nil {
-		return nil, facts, err
-	}
-	snap, err := Snapshot(objs, facts)
-	return snap, facts, err
-}
-
-// take makes a snapshot the running one: clusters beside the old ones, filters,
-// sockets, and only then the swap.
-func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot) error {
-	before := p.state.current()
-	if before != nil && before.Version == snap.Version {
-		return nil
-	}
-	store := secrets.NewStore(list(snap.Secrets))
-	if err := store.Check(); err != nil {
-		return err
-	}
+// change goes from the running configuration to another: secrets, clusters and
+// filters are made beside those that run, sockets are bound, and only then
+// everything is swapped. Until that nothing is felt, and all can be undone.
+func (p *Proxy) change(ctx context.Context, snap *snapshot.Snapshot, diff *snapshot.Diff) error {
 	specs := list(snap.Listeners)
 	if err := p.listeners.Probe(ctx, specs); err != nil {
 		return err
 	}
-	if err := p.clusters.Apply(list(snap.Clusters), store); err != nil {
+	if err := p.offerSecrets(snap, diff); err != nil {
 		return err
 	}
-	change, err := p.change(ctx, snap, store, specs)
+	clusters, err := p.clusters.Prepare(list(snap.Clusters), p.secrets)
 	if err != nil {
-		p.rollBack(before)
+		p.secrets.Withdraw()
 		return err
 	}
-	p.secrets = store
-	p.commit(change)
+	listeners, err := p.prepareListeners(ctx, specs, clusters)
+	if err != nil {
+		clusters.Abort()
+		p.secrets.Withdraw()
+		return err
+	}
+	p.commit(clusters, listeners)
+	return nil
+}
+
+// offerSecrets reads the secrets of a snapshot, if they are not those that are
+// in use already.
+func (p *Proxy) offerSecrets(snap *snapshot.Snapshot, diff *snapshot.Diff) error {
+	store := p.secrets.Current()
+	if store == nil || !diff.Secrets.Empty() {
+		store = secrets.NewStore(list(snap.Secrets))
+		if err := store.Check(); err != nil {
+			return err
+		}
+	}
+	p.secrets.Offer(store)
 	return nil
 }
 
 // commit swaps. Replaced clusters go on until no connection of a replaced
 // filter is left, of this change or another.
-func (p *Proxy) commit(change *listener.Change) {
-	p.retiring.Add(1)
-	change.Commit(func() {
+func (p *Proxy) commit(clusters *upstream.Change, listeners *listener.Change) {
+	p.retiring.Add(1) // first: an earlier change may be over at any moment
+	p.secrets.Accept()
+	clusters.Commit()
+	listeners.Commit(func() {
 		if p.retiring.Add(-1) == 0 {
 			p.clusters.Release()
+			p.secrets.Forget()
 		}
 	})
 }
 
-// change builds filters, makes clusters ready and binds sockets.
-func (p *Proxy) change(
-	ctx context.Context, snap *snapshot.Snapshot, store *secrets.Store, specs []*resource.Listener,
+// prepareListeners builds filters, makes clusters ready and binds sockets.
+func (p *Proxy) prepareListeners(
+	ctx context.Context, specs []*resource.Listener, clusters *upstream.Change,
 ) (*listener.Change, error) {
-	change, err := p.listeners.Build(specs, p.deps(snap, store))
+	change, err := p.listeners.Build(specs, listener.Deps{Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets})
 	if err != nil {
 		return nil, err
 	}
 	warm, cancel := context.WithTimeout(ctx, p.opts.WarmTimeout)
 	defer cancel()
-	names := slices.Sorted(maps.Keys(snap.Clusters))
-	if err := p.clusters.Warm(warm, names); err != nil {
+	if err := clusters.Warm(warm); err != nil {
 		if ctx.Err() != nil {
 			change.Abort()
 			return nil, ctx.Err()
@@ -121,38 +118,21 @@ func (p *Proxy) change(
 	return change, nil
 }
 
-func (p *Proxy) deps(snap *snapshot.Snapshot, store *secrets.Store) listener.Deps {
-	return listener.Deps{Zone: p.opts.Zone, Clusters: p.clusters, Secrets: store, Specs: snap.Secrets}
-}
-
-// rollBack undoes what clusters.Apply has begun. Clusters that had changed are
-// built a second time as they were, and the running filters with them.
-func (p *Proxy) rollBack(before *snapshot.Snapshot) {
-	if before == nil {
-		return
+// logAccepted says what runs now. Endpoints come and go all day: those are only
+// of interest to who looks for them.
+func (p *Proxy) logAccepted(snap *snapshot.Snapshot, diff *snapshot.Diff) {
+	level := slog.LevelInfo
+	if diff.Listeners.Empty() && diff.Clusters.Empty() && diff.Secrets.Empty() {
+		level = slog.LevelDebug
 	}
-	if err := p.clusters.Apply(list(before.Clusters), p.secrets); err != nil {
-		p.log.Error("bringing the old clusters back", "error", err)
-		return
-	}
-	change, err := p.listeners.Build(list(before.Listeners), p.deps(before, p.secrets))
-	if err != nil {
-		p.log.Error("bringing the old filters back", "error", err)
-		return
-	}
-	if err := change.Bind(); err != nil {
-		p.log.Error("bringing the old listeners back", "error", err)
-		return
-	}
-	p.commit(change)
-}
-
-func (p *Proxy) logAccepted(snap *snapshot.Snapshot) {
-	p.log.Info("configuration accepted", "version", snap.Version,
+	p.log.Log(context.Background(), level, "configuration accepted", "version", snap.Version,
 		"listeners", len(snap.Listeners), "clusters", len(snap.Clusters))
+	changed := append(slices.Clone(diff.Listeners.Added), diff.Listeners.Changed...)
 	for _, s := range p.listeners.Status() {
-		p.log.Info("listening", "listener", s.Name, "address", s.Address,
-			"environment", s.Environment, "environmentSource", s.Source)
+		if slices.Contains(changed, s.Name) {
+			p.log.Info("listening", "listener", s.Name, "address", s.Address,
+				"environment", s.Environment, "environmentSource", s.Source)
+		}
 	}
 }
 

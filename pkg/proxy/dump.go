@@ -20,6 +20,7 @@ type dump struct {
 	Version   string                     `json:"version"` // of the running configuration
 	Accepted  time.Time                  `json:"accepted,omitzero"`
 	Sources   []string                   `json:"sources"`
+	Plane     *planeDump                 `json:"controlPlane,omitempty"`
 	Facts     mesh.NodeFacts             `json:"facts"`
 	Choices   []choice                   `json:"environments"`
 	Refused   *refusal                   `json:"refused,omitempty"` // the last attempt, if it was
@@ -42,10 +43,11 @@ type refusal struct {
 }
 
 func (p *Proxy) dump() any {
+	now := p.feed.standing()
 	s := &p.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := dump{Sources: p.source.Paths(), Facts: s.facts, Choices: []choice{}}
+	d := dump{Sources: now.sources, Plane: now.plane, Facts: s.facts, Choices: []choice{}}
 	if s.refused != nil {
 		d.Refused = &refusal{s.refusedAt, s.refused}
 	}

@@ -4,10 +4,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +21,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/admin"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
-	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 )
@@ -45,22 +46,20 @@ type Options struct {
 type Proxy struct {
 	// read-only after construction
 	opts      Options
-	source    Source
+	feed      feed
 	log       *slog.Logger
 	group     *netloop.Group
 	filters   *standard.Registry
 	listeners *listener.Set
 	clusters  *upstream.Set
 	registry  *prometheus.Registry
-	watcher   *watch.Watcher
-	reload    chan struct{} // has room for one
 	quit      chan struct{} // has room for one
 
 	state    state
 	retiring atomic.Int32 // changes whose old filters still have connections
 
-	// apply's own: calls do not overlap
-	secrets *secrets.Store
+	taking  sync.Mutex // held by take
+	secrets *secrets.Live
 }
 
 const defaultWarmTimeout = 5 * time.Second
@@ -78,13 +77,14 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		opts: o, source: o.Source, log: o.Log, group: group,
+		opts: o, log: o.Log, group: group,
 		filters:  standard.Filters(o.Log),
 		clusters: upstream.NewSet(upstream.Options{Log: o.Log}),
 		registry: prometheus.NewRegistry(),
-		reload:   make(chan struct{}, 1), quit: make(chan struct{}, 1),
-		secrets: secrets.NewStore(nil),
+		quit:     make(chan struct{}, 1),
+		secrets:  &secrets.Live{},
 	}
+	p.feed = newDocuments(p, &o)
 	p.listeners = listener.NewSet(group, p.filters, o.Log)
 	p.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -94,8 +94,7 @@ func New(o Options) (*Proxy, error) {
 	for _, b := range p.filters.Builders() {
 		p.registry.MustRegister(b)
 	}
-	paths := append(append([]string{}, o.Source.Paths()...), o.Detector.Files()...)
-	p.watcher = watch.New(paths, watch.Options{Poll: o.Poll, Log: o.Log}, p.Reload)
+	p.registry.MustRegister(p.feed.collectors()...)
 	return p, nil
 }
 
@@ -103,13 +102,23 @@ func New(o Options) (*Proxy, error) {
 func (p *Proxy) Gatherer() prometheus.Gatherer { return p.registry }
 
 // Reload looks at the documents and the environment again, soon.
-func (p *Proxy) Reload() { poke(p.reload) }
+func (p *Proxy) Reload() { p.feed.reload() }
 
 // Quit makes Run drain and return.
 func (p *Proxy) Quit() { poke(p.quit) }
 
-// Ready says whether the process serves, and why not.
-func (p *Proxy) Ready() (ok bool, reason string) { return p.state.ready() }
+// Ready says whether the process serves. The text is the reason why not, or
+// what should be known although it does; else it is empty.
+func (p *Proxy) Ready() (ok bool, text string) {
+	ok, text = p.state.ready()
+	if text == "" {
+		text = p.feed.standing().note
+	}
+	if text == initializing {
+		text = cmp.Or(p.feed.standing().waiting, text)
+	}
+	return ok, text
+}
 
 // Listeners shows what is listened on.
 func (p *Proxy) Listeners() []listener.Status { return p.listeners.Status() }
@@ -141,34 +150,21 @@ func (p *Proxy) serve(ctx context.Context) error {
 		return err
 	}
 	defer server.close(ctx)
-	if err := p.apply(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil // asked to end before it had begun
-		}
-		return startError(err)
-	}
-	watching, cancel := context.WithCancel(ctx)
+	feeding, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go p.watcher.Run(watching)
-	releaseStartup(p.log)
-	p.follow(ctx)
-	cancel()
+	fed := make(chan error, 1)
+	go func() { fed <- p.feed.run(feeding) }()
+	select {
+	case err = <-fed:
+	case <-p.quit:
+		cancel()
+		err = <-fed
+	}
+	if err != nil {
+		return err
+	}
 	p.drain(ctx)
 	return nil
-}
-
-// follow takes changes until it is time to end.
-func (p *Proxy) follow(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.quit:
-			return
-		case <-p.reload:
-			p.tryApply(ctx)
-		}
-	}
 }
 
 func (p *Proxy) drain(ctx context.Context) {

@@ -56,6 +56,9 @@ func (s *state) drain() {
 	s.draining = true
 }
 
+// initializing is why a process that has no configuration yet is not ready.
+const initializing = "INITIALIZING"
+
 // ready says whether the process serves. A refused change is no reason not to:
 // what was accepted goes on.
 func (s *state) ready() (ok bool, reason string) {
@@ -65,7 +68,7 @@ func (s *state) ready() (ok bool, reason string) {
 	case s.draining:
 		return false, "DRAINING"
 	case s.accepted == nil:
-		return false, "INITIALIZING"
+		return false, initializing
 	default:
 		return true, ""
 	}

@@ -33,7 +33,7 @@ type environment struct {
 func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, st *stats) (*cluster, error) {
 	b, err := newBalance(spec.LB)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %q: load balancing: %w", spec.Name, err)
+		return nil, fmt.Errorf("load balancing: %w", err)
 	}
 	c := &cluster{
 		spec:      spec,
@@ -56,7 +56,7 @@ func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, s
 	c.options = c.newOptions()
 	c.settings = c.newSettings()
 	if c.discovery, err = newDiscovery(c); err != nil {
-		return nil, fmt.Errorf("cluster %q: discovery: %w", spec.Name, err)
+		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	c.index.Store(&map[*filters.Endpoint]*member{})
 	c.table.Store(&filters.Table{Options: c.options})
@@ -66,7 +66,7 @@ func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, s
 func newDiscovery(c *cluster) (discovery, error) {
 	switch c.spec.Discovery.Type {
 	case resource.DiscoverStatic, resource.DiscoverEDS:
-		return &static{c}, nil
+		return newStatic(c), nil
 	case resource.DiscoverDNS:
 		return newDNS(c), nil
 	}

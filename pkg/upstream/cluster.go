@@ -177,16 +177,47 @@ func (c *cluster) inherit(before *cluster) {
 	c.version = before.version
 	found := before.layout
 	before.mu.Unlock()
-	if len(found.shards) > 0 && sameDiscovery(before.spec, c.spec) {
+	if len(found.shards) > 0 && sameDiscovery(before, c) {
 		c.publish(found)
 		c.settle()
 	}
 }
 
+// reclaim has the members behave as this cluster says, after another one that
+// had inherited them came to nothing.
+func (c *cluster) reclaim() {
+	c.mu.Lock()
+	for key, m := range c.members {
+		m.retain(c, c.settingsFor(key, m.ep.TLS))
+	}
+	for key, s := range c.spare {
+		s.m.retain(c, c.settingsFor(key, s.m.ep.TLS))
+	}
+	found := c.layout
+	c.mu.Unlock()
+	c.publish(found)
+}
+
+// endpoints are those that the configuration names, as of now.
+func (c *cluster) endpoints() []resource.Endpoint {
+	if s, ok := c.discovery.(*static); ok {
+		return s.current()
+	}
+	return c.spec.Endpoints
+}
+
+// move puts other endpoints in the place of those that EDS gave before.
+func (c *cluster) move(to []resource.Endpoint) {
+	if s, ok := c.discovery.(*static); ok {
+		s.move(to)
+	}
+}
+
 // sameDiscovery says whether both would find the same endpoints.
-func sameDiscovery(a, b *resource.Cluster) bool {
-	return reflect.DeepEqual(a.Discovery, b.Discovery) && reflect.DeepEqual(a.Endpoints, b.Endpoints) &&
-		reflect.DeepEqual(a.TLS, b.TLS) && a.LB.Policy == b.LB.Policy && a.Redis.ProbeRole == b.Redis.ProbeRole
+func sameDiscovery(a, b *cluster) bool {
+	x, y := a.spec, b.spec
+	return reflect.DeepEqual(x.Discovery, y.Discovery) && reflect.DeepEqual(a.endpoints(), b.endpoints()) &&
+		reflect.DeepEqual(x.TLS, y.TLS) && x.LB.Policy == y.LB.Policy && x.Redis.ProbeRole == y.Redis.ProbeRole
 }
 
 // tend does what others must not wait for.

@@ -54,7 +54,7 @@ func (d *dns) prepare() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.c.hasLayout() {
-		d.c.publish(d.c.compose(d.addressesLocked))
+		d.c.publish(d.c.compose(d.c.spec.Endpoints, d.addressesLocked))
 	}
 	if d.waiting == 0 {
 		d.c.settle()
@@ -114,7 +114,7 @@ func (d *dns) take(host string, addrs []netip.Addr, first bool) {
 	defer d.mu.Unlock()
 	if len(addrs) > 0 {
 		d.answers[host] = hostAnswer{addrs: addrs}
-		d.c.publish(d.c.compose(d.addressesLocked))
+		d.c.publish(d.c.compose(d.c.spec.Endpoints, d.addressesLocked))
 	}
 	if !first {
 		return

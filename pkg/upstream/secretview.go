@@ -19,8 +19,29 @@ var ErrNoCertificates = errors.New("the source of secrets has no certificates")
 // where all find theirs. It outlives the cluster, like the endpoints that use
 // it.
 type secretView struct {
-	own    atomic.Pointer[secrets.Store]
-	shared *sharedSecrets
+	own     atomic.Pointer[secrets.Store]
+	offered atomic.Pointer[secrets.Store] // of a cluster that may come to nothing
+	shared  *sharedSecrets
+}
+
+// offer makes the secrets of a cluster to be known beside those of the running
+// one, which come first.
+func (v *secretView) offer(s *secrets.Store) { v.offered.Store(s) }
+
+// accept puts the offered secrets in the place of those before.
+func (v *secretView) accept() { v.own.Store(v.offered.Swap(nil)) }
+
+// withdraw undoes offer.
+func (v *secretView) withdraw() { v.offered.Store(nil) }
+
+// ownStore is the cluster's own store that has the named secret, or nil.
+func (v *secretView) ownStore(name string) *secrets.Store {
+	for _, s := range []*secrets.Store{v.own.Load(), v.offered.Load()} {
+		if s != nil && s.Has(name) {
+			return s
+		}
+	}
+	return nil
 }
 
 // sharedSecrets is the latest source of secrets of a Set.
@@ -36,7 +57,7 @@ func (s *sharedSecrets) load() filters.SecretSource {
 }
 
 func (v *secretView) value(key resource.SecretKey) (string, error) {
-	if own := v.own.Load(); own.Has(key.Name) {
+	if own := v.ownStore(key.Name); own != nil {
 		return own.Value(key)
 	}
 	if key.Key == "" {
@@ -47,7 +68,7 @@ func (v *secretView) value(key resource.SecretKey) (string, error) {
 
 // certificates is the source that has the named secret.
 func (v *secretView) certificates(name string) (tlsclient.Source, error) {
-	if own := v.own.Load(); own.Has(name) {
+	if own := v.ownStore(name); own != nil {
 		return own, nil
 	}
 	if source, ok := v.shared.load().(tlsclient.Source); ok {

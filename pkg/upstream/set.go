@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
-	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -38,7 +36,7 @@ type Set struct {
 
 	clusters atomic.Pointer[map[string]*cluster]
 
-	mu      sync.Mutex // guards below, and the order of Apply, Release, Close
+	mu      sync.Mutex // guards below, and the order of Prepare, Commit, Release, Close
 	retired []*cluster
 	lasting map[string]lasting
 	closed  bool
@@ -69,77 +67,17 @@ func newSet(o Options, t timing) *Set {
 	return s
 }
 
-// Apply makes the clusters the running ones, or changes nothing and says what is
-// wrong. Those of which nothing changed go on untouched. The others start beside
-// the old ones, which go on for who still holds them until Release. Secrets are
-// read from the source from now on; it should be a tlsclient.Source too, else
-// certificates can only come with the clusters themselves.
-//
-// Apply does not wait for anybody; Warm does.
+// Apply is Prepare and Commit. It does not wait for anybody; Warm does.
 func (s *Set) Apply(specs []*resource.Cluster, source filters.SecretSource) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	running := *s.clusters.Load()
-	next, fresh, err := s.buildLocked(specs, running)
+	c, err := s.Prepare(specs, source)
 	if err != nil {
 		return err
 	}
-	s.shared.source.Store(&source)
-	for _, c := range fresh {
-		s.lasting[c.Name()] = lasting{stats: c.stats, secrets: c.secrets}
-		c.secrets.own.Store(secrets.NewStore(c.spec.Secrets))
-		c.start(running[c.Name()])
-	}
-	s.clusters.Store(&next)
-	for name, c := range running {
-		if next[name] != c {
-			s.retired = append(s.retired, c)
-		}
-	}
+	c.Commit()
 	return nil
 }
 
-// buildLocked returns the clusters to be, and those among them that are new.
-func (s *Set) buildLocked(specs []*resource.Cluster, running map[string]*cluster) (
-	next map[string]*cluster, fresh []*cluster, err error,
-) {
-	next = make(map[string]*cluster, len(specs))
-	var errs []error
-	for _, spec := range specs {
-		if _, twice := next[spec.Name]; twice {
-			errs = append(errs, fmt.Errorf("cluster %q: %w", spec.Name, ErrDuplicate))
-			continue
-		}
-		if c, ok := running[spec.Name]; ok && sameSpec(c.spec, spec) {
-			next[spec.Name] = c
-			continue
-		}
-		kept, ok := s.lasting[spec.Name]
-		if !ok {
-			kept = lasting{stats: &stats{}, secrets: &secretView{shared: s.shared}}
-		}
-		c, err := newCluster(spec, s.env, kept.secrets, kept.stats)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		next[spec.Name] = c
-		fresh = append(fresh, c)
-	}
-	return next, fresh, errors.Join(errs...)
-}
-
-// sameSpec compares what clusters are built from, not the proto it came in.
-func sameSpec(a, b *resource.Cluster) bool {
-	x, y := *a, *b
-	x.Raw, y.Raw = nil, nil
-	return reflect.DeepEqual(&x, &y)
-}
-
-// Release closes the clusters that Apply has replaced or removed. Their tables
+// Release closes the clusters that a Change has replaced or removed. Their tables
 // stay readable, but are not kept up any more.
 func (s *Set) Release() {
 	s.mu.Lock()

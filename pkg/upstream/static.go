@@ -3,19 +3,46 @@ package upstream
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/distribution"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// static is a discovery that has nothing to find.
+// static is a discovery that has nothing to find: the endpoints are those of the
+// specification, or of EDS, which may put others in their place.
 type static struct {
+	// read-only after construction
 	c *cluster
+
+	mu        sync.Mutex // guards below, and the order of publications
+	endpoints []resource.Endpoint
 }
 
+func newStatic(c *cluster) *static { return &static{c: c, endpoints: c.spec.Endpoints} }
+
 func (s *static) prepare() {
-	s.c.publish(s.c.compose(func(int, *resource.Endpoint) []netip.Addr { return nil }))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishLocked()
 	s.c.settle()
+}
+
+func (s *static) publishLocked() {
+	s.c.publish(s.c.compose(s.endpoints, func(int, *resource.Endpoint) []netip.Addr { return nil }))
+}
+
+func (s *static) move(to []resource.Endpoint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endpoints = to
+	s.publishLocked()
+}
+
+func (s *static) current() []resource.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endpoints
 }
 
 func (s *static) run(ctx context.Context) {
@@ -43,10 +70,12 @@ type composition struct {
 // replicas, servers whose ROLE will be asked, and endpoints that are chosen by
 // turns or hashed by address as Envoy does. A primary, and a server that is
 // hashed by its name, is one of them: which one, resolve says by its order.
-func (c *cluster) compose(resolve func(i int, e *resource.Endpoint) []netip.Addr) layout {
+func (c *cluster) compose(
+	endpoints []resource.Endpoint, resolve func(i int, e *resource.Endpoint) []netip.Addr,
+) layout {
 	b := &composition{c: c, byLabel: make(map[string]int), led: make(map[int]bool)}
-	for i := range c.spec.Endpoints {
-		e := &c.spec.Endpoints[i]
+	for i := range endpoints {
+		e := &endpoints[i]
 		if e.Path != "" {
 			b.add(e, "unix", []string{e.Path})
 			continue

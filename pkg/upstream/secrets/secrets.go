@@ -61,6 +61,15 @@ func (s *Store) Has(name string) bool {
 	return ok
 }
 
+// knows reports whether Secret would find a secret of that name.
+func (s *Store) knows(name string) bool {
+	if s.Has(name) {
+		return true
+	}
+	cut := strings.LastIndexByte(name, '/')
+	return cut > 0 && s.Has(name[:cut])
+}
+
 // Secret returns a generic secret by name, or one of its values by "name/key".
 func (s *Store) Secret(name string) (string, error) {
 	if s.Has(name) {
@@ -144,11 +153,26 @@ func trim(source resource.DataSource, b []byte) string {
 	return strings.TrimSuffix(text, "\r")
 }
 
-// Check reads every secret once and says what is wrong with all of them.
+// CheckError says which secret cannot be read.
+type CheckError struct {
+	Secret string
+	Err    error
+}
+
+// Error implements error.
+func (e *CheckError) Error() string { return e.Err.Error() } // which names the secret
+
+// Unwrap returns the cause.
+func (e *CheckError) Unwrap() error { return e.Err }
+
+// Check reads every secret once. The error is one CheckError for each that is
+// not good.
 func (s *Store) Check() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(s.secrets)) {
-		errs = append(errs, s.check(s.secrets[name]))
+		if err := s.check(s.secrets[name]); err != nil {
+			errs = append(errs, &CheckError{name, err})
+		}
 	}
 	return errors.Join(errs...)
 }

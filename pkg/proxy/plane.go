@@ -1,0 +1,4 @@
+package proxy
+
+// planeDump is what /config_dump shows of a control plane.
+type planeDump struct{}
