@@ -38,10 +38,6 @@ type Issuer struct {
 
 	certificate atomic.Pointer[tls.Certificate]
 	bundle      atomic.Pointer[[]byte]
-
-	// Owned by whoever calls Renew: Open, then Run.
-	current authorities
-	version string
 }
 
 // Open loads the authority, or makes it, publishes it and issues the first
