@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,11 +41,14 @@ func Server(tb TB, opts ...Option) *Node {
 // newNode prepares a node without starting it.
 func newNode(tb TB, opts ...Option) *Node {
 	tb.Helper()
-	config := nodeConfig{binary: "redis-server"}
+	config := nodeConfig{binary: "redis-server", host: "127.0.0.1"}
 	for _, opt := range opts {
 		opt(&config)
 	}
-	n := &Node{config: config, port: Port(tb)}
+	n := &Node{config: config, port: config.port}
+	if n.port == 0 {
+		n.port = Port(tb)
+	}
 	n.Process = newProcess(tb, config.binary, "redis.conf")
 	n.socketPath = filepath.Join(n.dir, "s")
 	conf := config.render(n.port, n.socketPath)
@@ -54,8 +58,8 @@ func newNode(tb TB, opts ...Option) *Node {
 	return n
 }
 
-// Addr returns "127.0.0.1:port".
-func (n *Node) Addr() string { return "127.0.0.1:" + strconv.Itoa(n.port) }
+// Addr returns "127.0.0.1:port", or the address of WithAddress.
+func (n *Node) Addr() string { return net.JoinHostPort(n.config.host, strconv.Itoa(n.port)) }
 
 // Port returns the port of Addr.
 func (n *Node) Port() int { return n.port }

@@ -18,6 +18,8 @@ type nodeConfig struct {
 	unixSocket bool
 	cluster    bool
 	busPort    int
+	host       string
+	port       int // 0 for one that is reserved
 	extra      []string
 }
 
@@ -46,6 +48,11 @@ func WithReplicaOf(primary *Node) Option { return func(c *nodeConfig) { c.replic
 // WithUnixSocket serves on a unix socket as well; SocketPath names it.
 func WithUnixSocket() Option { return func(c *nodeConfig) { c.unixSocket = true } }
 
+// WithAddress listens on an address that no other test has, at a port of choice, instead of 127.0.0.1 and a port of its own.
+func WithAddress(host string, port int) Option {
+	return func(c *nodeConfig) { c.host, c.port = host, port }
+}
+
 // WithConfig adds lines of redis.conf.
 func WithConfig(lines ...string) Option {
 	return func(c *nodeConfig) { c.extra = append(c.extra, lines...) }
@@ -71,7 +78,7 @@ func (c *nodeConfig) credentials() []string {
 // render returns redis.conf. Nothing is saved to disk, and a replica gets its first copy without the usual wait.
 func (c *nodeConfig) render(port int, socketPath string) string {
 	lines := []string{
-		"bind 127.0.0.1",
+		"bind " + c.host,
 		"protected-mode no",
 		"daemonize no",
 		`save ""`,
@@ -85,7 +92,7 @@ func (c *nodeConfig) render(port int, socketPath string) string {
 	lines = append(lines, c.renderPorts(port, socketPath)...)
 	lines = append(lines, c.renderAuth()...)
 	if c.replicaOf != nil {
-		lines = append(lines, fmt.Sprintf("replicaof 127.0.0.1 %d", c.replicaOf.port))
+		lines = append(lines, fmt.Sprintf("replicaof %s %d", c.replicaOf.config.host, c.replicaOf.port))
 	}
 	if c.cluster {
 		lines = append(lines,

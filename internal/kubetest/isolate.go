@@ -1,0 +1,126 @@
+package kubetest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// dirVariable is set in a test binary that runs in a network namespace of its own. It names a directory for etcd's data, which the parent
+// removes however the tests end.
+const dirVariable = "DRAGOMAN_KUBETEST_DIR"
+
+// isolated tells whether this test binary runs in a network namespace of its own.
+func isolated() bool { return os.Getenv(dirVariable) != "" }
+
+// runIsolated runs this test binary once more, in a network namespace of its own, and returns its exit code. An error means that it did not
+// run.
+func runIsolated() (int, error) {
+	dir, err := memoryDir()
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("finding the test binary: %w", err)
+	}
+	// The kernel kills the child when the thread that started it ends, so this one must stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var refused error
+	for _, attributes := range []*syscall.SysProcAttr{asRoot(), asUser()} {
+		cmd := exec.Command(self, os.Args[1:]...)
+		cmd.Env = append(os.Environ(), dirVariable+"="+dir)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.SysProcAttr = attributes
+		if err := cmd.Start(); err != nil {
+			refused = err
+			continue
+		}
+		return await(cmd), nil
+	}
+	return 0, refused
+}
+
+// asRoot asks for a network namespace, which root may have.
+func asRoot() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNET}
+}
+
+// asUser asks for a user namespace, too, in which we are root.
+func asUser() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Pdeathsig:   syscall.SIGKILL,
+		Cloneflags:  syscall.CLONE_NEWNET | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// await passes signals on until the child has ended, and returns its exit code. `go test` asks for the stacks of a test binary that takes
+// too long with SIGQUIT.
+func await(cmd *exec.Cmd) int {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				_ = cmd.Process.Signal(sig)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return exit.ExitCode()
+	default:
+		fmt.Fprintf(os.Stderr, "kubetest: %v\n", err)
+		return 2
+	}
+}
+
+// setUpNetwork makes loopback work in a fresh network namespace, and whole prefixes local: what is local can be listened on without being
+// an address of an interface.
+func setUpNetwork() error {
+	for _, args := range []string{
+		"link set lo up",
+		"route add local 10.200.0.0/16 dev lo",
+		"-6 route add local fd00:200::/64 dev lo",
+	} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+// memoryDir makes a directory in memory where there is such a file system: etcd waits for the disk at every write.
+func memoryDir() (string, error) {
+	base := os.Getenv(dirVariable)
+	if base == "" {
+		base = "/dev/shm"
+		if info, err := os.Stat(base); err != nil || !info.IsDir() {
+			base = os.TempDir()
+		}
+	}
+	dir, err := os.MkdirTemp(base, "kubetest")
+	if err != nil {
+		return "", fmt.Errorf("making a directory for etcd: %w", err)
+	}
+	return dir, nil
+}
