@@ -217,7 +217,8 @@ func (c *cluster) move(to []resource.Endpoint) {
 func sameDiscovery(a, b *cluster) bool {
 	x, y := a.spec, b.spec
 	return reflect.DeepEqual(x.Discovery, y.Discovery) && reflect.DeepEqual(a.endpoints(), b.endpoints()) &&
-		reflect.DeepEqual(x.TLS, y.TLS) && x.LB.Policy == y.LB.Policy && x.Redis.ProbeRole == y.Redis.ProbeRole
+		reflect.DeepEqual(x.TLS, y.TLS) && x.LB.Policy == y.LB.Policy && x.Redis.ProbeRole == y.Redis.ProbeRole &&
+		reflect.DeepEqual(x.Redis.Shards, y.Redis.Shards)
 }
 
 // tend does what others must not wait for.

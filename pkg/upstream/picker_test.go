@@ -134,6 +134,39 @@ func TestDeadShardKeepsItsKeys(t *testing.T) {
 	}
 }
 
+// TestShardWithoutEndpointsKeepsItsKeys: of an EDS cluster that says which
+// shards there are. Their order is its own, whatever that of the endpoints.
+func TestShardWithoutEndpointsKeepsItsKeys(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []resource.LBPolicy{resource.LBKetama, resource.LBModula} {
+		s := testSet(t, nil)
+		a, b := host("127.0.0.1", 1), host("127.0.0.1", 2)
+		a.Name, a.Shard, b.Name, b.Shard = "a", "a", "b", "b"
+		c := spec("c", a, b)
+		c.LB.Policy, c.Discovery.Type = policy, resource.DiscoverEDS
+		c.Redis.Shards = []resource.Shard{{Name: "b", Weight: 1}, {Name: "a", Weight: 3}, {Name: "none", Weight: 1}}
+		apply(t, s, c)
+		before := spread(running(t, s, "c"))
+		alone := *c
+		alone.Endpoints = []resource.Endpoint{a}
+		apply(t, s, &alone)
+		table := running(t, s, "c").Table()
+		var names []string
+		for i := range table.Shards {
+			names = append(names, table.Shards[i].Name)
+		}
+		if err := equal([]string{"b", "a", "none"}, names); err != nil {
+			t.Errorf("%s: %v", policy, names)
+		}
+		if table.Shards[0].Primary != nil || table.Shards[1].Primary == nil {
+			t.Errorf("%s: endpoints in the wrong shards", policy)
+		}
+		if err := equal(before, spread(running(t, s, "c"))); err != nil {
+			t.Errorf("%s: %v", policy, err)
+		}
+	}
+}
+
 // TestHashedNames pins what is hashed for an endpoint.
 func TestHashedNames(t *testing.T) {
 	t.Parallel()

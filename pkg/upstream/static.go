@@ -64,7 +64,8 @@ type composition struct {
 }
 
 // compose arranges the configured endpoints in shards, in the order of the
-// configuration. resolve gives the addresses of one that is a host name.
+// configuration: first the shards that it names, then those of which only
+// endpoints speak. resolve gives the addresses of one that is a host name.
 //
 // A host with several addresses is several endpoints where that makes sense:
 // replicas, servers whose ROLE will be asked, and endpoints that are chosen by
@@ -74,6 +75,10 @@ func (c *cluster) compose(
 	endpoints []resource.Endpoint, resolve func(i int, e *resource.Endpoint) []netip.Addr,
 ) layout {
 	b := &composition{c: c, byLabel: make(map[string]int), led: make(map[int]bool)}
+	for _, s := range c.spec.Redis.Shards {
+		b.layout.shards = append(b.layout.shards, shardSpec{name: s.Name, hashKey: s.Name, weight: s.Weight})
+		b.byLabel[s.Name] = len(b.layout.shards) - 1
+	}
 	for i := range endpoints {
 		e := &endpoints[i]
 		if e.Path != "" {

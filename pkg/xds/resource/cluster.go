@@ -240,6 +240,15 @@ type RedisUpstream struct {
 	ProbeRole bool
 	// PreConnect opens the connections before the first request.
 	PreConnect bool
+	// Shards are there whether they have endpoints or not, in this order, before
+	// those that only endpoints name. Each name is there once.
+	Shards []Shard
+}
+
+// Shard is the place of a primary and its replicas.
+type Shard struct {
+	Name   string // Endpoint.Name and Endpoint.Shard of its endpoints; never ""
+	Weight uint32 // never 0
 }
 
 // TCPKeepalive are the probes of the operating system; 0 leaves its default.

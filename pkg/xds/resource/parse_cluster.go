@@ -250,6 +250,7 @@ func (r *reader) ownUpstream(o *upstreamsv1.RedisUpstream, path string, u *Redis
 	if o.GetDatabase() > maxDatabase {
 		r.fail(join(path, "database"), "is not a database number")
 	}
+	u.Shards = r.shards(o.GetShards(), join(path, "shards"))
 	u.Database, u.ProbeRole, u.PreConnect = o.GetDatabase(), o.GetProbeRole(), o.GetPreConnect()
 	if (o.GetUsername() != nil || o.GetPassword() != nil) && (u.UsernameSecret.Set() || u.PasswordSecret.Set()) {
 		r.fail(path, "has credentials, and so does %s", RedisProtocolOptionsKey)
@@ -261,6 +262,20 @@ func (r *reader) ownUpstream(o *upstreamsv1.RedisUpstream, path string, u *Redis
 	if k := o.GetPassword(); k != nil {
 		u.PasswordSecret = r.secretKey(k, join(path, "password"))
 	}
+}
+
+func (r *reader) shards(list []*upstreamsv1.Shard, path string) []Shard {
+	var out []Shard
+	seen := make(map[string]bool, len(list))
+	for i, p := range list {
+		at := index(path, i)
+		if p.GetName() == "" || seen[p.GetName()] {
+			r.fail(join(at, "name"), "%q is empty or there twice", p.GetName())
+		}
+		seen[p.GetName()] = true
+		out = append(out, Shard{Name: p.GetName(), Weight: r.atLeast(p.GetWeight(), join(at, "weight"), 1, 1)})
+	}
+	return out
 }
 
 func (r *reader) keepalive(o *clusterv3.UpstreamConnectionOptions) *TCPKeepalive {

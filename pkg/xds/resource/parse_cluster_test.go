@@ -150,11 +150,12 @@ func TestClusters(t *testing.T) {
 		{
 			"auth", endpoints + `, "typed_extension_protocol_options": {
 			  "envoy.filters.network.redis_proxy": {"@type": "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions", "auth_username": {"inline_string": ""}, "auth_password": {"filename": "/p"}},
-			  "mesh.dragoman.io/redis": {"@type": "type.googleapis.com/dragoman.upstreams.redis.v1.RedisUpstream", "database": 2, "connections_per_endpoint": 3, "probe_role": true, "pre_connect": true}}`,
+			  "mesh.dragoman.io/redis": {"@type": "type.googleapis.com/dragoman.upstreams.redis.v1.RedisUpstream", "database": 2, "connections_per_endpoint": 3, "probe_role": true, "pre_connect": true, "shards": [{"name": "s2"}, {"name": "s1", "weight": 3}]}}`,
 			func(c *resource.Cluster) {
 				password := `c#typed_extension_protocol_options["envoy.filters.network.redis_proxy"].auth_password`
 				c.Redis = resource.RedisUpstream{
 					PasswordSecret: resource.SecretKey{Name: password}, Database: 2, ConnectionsPerEndpoint: 3, ProbeRole: true, PreConnect: true,
+					Shards: []resource.Shard{{Name: "s2", Weight: 1}, {Name: "s1", Weight: 3}},
 				}
 				c.Secrets = []*resource.Secret{{Name: password, Generic: map[string]resource.DataSource{"": {Filename: "/p"}}}}
 			},
@@ -242,9 +243,12 @@ func TestClusterErrors(t *testing.T) {
 		{"options", endpoints + `, "typed_extension_protocol_options": {
 		  "envoy.filters.network.redis_proxy": {"@type": "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions", "auth_password": {"filename": "/p"}, "aws_iam": {}},
 		  "http": {` + tcpType + `},
-		  "mesh.dragoman.io/redis": {"@type": "type.googleapis.com/dragoman.upstreams.redis.v1.RedisUpstream", "database": 4294967295, "connections_per_endpoint": 5000, "password": {"name": "x"}}}`, []string{
+		  "mesh.dragoman.io/redis": {"@type": "type.googleapis.com/dragoman.upstreams.redis.v1.RedisUpstream", "database": 4294967295, "connections_per_endpoint": 5000, "password": {"name": "x"},
+		    "shards": [{}, {"name": "s", "weight": 0}, {"name": "s"}]}}`, []string{
 			`typed_extension_protocol_options["http"]: is not supported`,
 			`typed_extension_protocol_options["envoy.filters.network.redis_proxy"].aws_iam: is not supported`,
+			options + `.shards[0].name: "" is empty or there twice`, options + ".shards[1].weight: must be at least 1",
+			options + `.shards[2].name: "s" is empty or there twice`,
 			options + ".connections_per_endpoint: must be at most 1024", options + ".database: is not a database number",
 			options + ": has credentials, and so does envoy.filters.network.redis_proxy",
 		}},

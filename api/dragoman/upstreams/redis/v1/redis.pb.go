@@ -38,7 +38,12 @@ type RedisUpstream struct {
 	// Ask every endpoint for its ROLE; the answer overrides the metadata.
 	ProbeRole bool `protobuf:"varint,5,opt,name=probe_role,json=probeRole,proto3" json:"probe_role,omitempty"`
 	// Open the connections before the first request.
-	PreConnect    bool `protobuf:"varint,6,opt,name=pre_connect,json=preConnect,proto3" json:"pre_connect,omitempty"`
+	PreConnect bool `protobuf:"varint,6,opt,name=pre_connect,json=preConnect,proto3" json:"pre_connect,omitempty"`
+	// The shards that there are, in the order in which modula counts them; those
+	// of endpoints that are of none of them come after. A shard without endpoints
+	// keeps its keys, which get errors. Absent: the shards of the endpoints, in
+	// their order.
+	Shards        []*Shard `protobuf:"bytes,7,rep,name=shards,proto3" json:"shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,11 +120,73 @@ func (x *RedisUpstream) GetPreConnect() bool {
 	return false
 }
 
+func (x *RedisUpstream) GetShards() []*Shard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+// Shard is the place of a primary and its replicas.
+type Shard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is hashed, and what the metadata of endpoints names.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Among the shards; absent: 1.
+	Weight        *wrapperspb.UInt32Value `protobuf:"bytes,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shard) Reset() {
+	*x = Shard{}
+	mi := &file_dragoman_upstreams_redis_v1_redis_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shard) ProtoMessage() {}
+
+func (x *Shard) ProtoReflect() protoreflect.Message {
+	mi := &file_dragoman_upstreams_redis_v1_redis_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shard.ProtoReflect.Descriptor instead.
+func (*Shard) Descriptor() ([]byte, []int) {
+	return file_dragoman_upstreams_redis_v1_redis_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Shard) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Shard) GetWeight() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.Weight
+	}
+	return nil
+}
+
 var File_dragoman_upstreams_redis_v1_redis_proto protoreflect.FileDescriptor
 
 const file_dragoman_upstreams_redis_v1_redis_proto_rawDesc = "" +
 	"\n" +
-	"'dragoman/upstreams/redis/v1/redis.proto\x12\x1bdragoman.upstreams.redis.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbb\x02\n" +
+	"'dragoman/upstreams/redis/v1/redis.proto\x12\x1bdragoman.upstreams.redis.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xf7\x02\n" +
 	"\rRedisUpstream\x12:\n" +
 	"\busername\x18\x01 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\busername\x12:\n" +
 	"\bpassword\x18\x02 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\bpassword\x12\x1a\n" +
@@ -128,7 +195,11 @@ const file_dragoman_upstreams_redis_v1_redis_proto_rawDesc = "" +
 	"\n" +
 	"probe_role\x18\x05 \x01(\bR\tprobeRole\x12\x1f\n" +
 	"\vpre_connect\x18\x06 \x01(\bR\n" +
-	"preConnectBKZIgithub.com/dragoman-mesh/dragoman/api/dragoman/upstreams/redis/v1;redisv1b\x06proto3"
+	"preConnect\x12:\n" +
+	"\x06shards\x18\a \x03(\v2\".dragoman.upstreams.redis.v1.ShardR\x06shards\"Q\n" +
+	"\x05Shard\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\x06weight\x18\x02 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x06weightBKZIgithub.com/dragoman-mesh/dragoman/api/dragoman/upstreams/redis/v1;redisv1b\x06proto3"
 
 var (
 	file_dragoman_upstreams_redis_v1_redis_proto_rawDescOnce sync.Once
@@ -142,21 +213,24 @@ func file_dragoman_upstreams_redis_v1_redis_proto_rawDescGZIP() []byte {
 	return file_dragoman_upstreams_redis_v1_redis_proto_rawDescData
 }
 
-var file_dragoman_upstreams_redis_v1_redis_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_dragoman_upstreams_redis_v1_redis_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_dragoman_upstreams_redis_v1_redis_proto_goTypes = []any{
 	(*RedisUpstream)(nil),          // 0: dragoman.upstreams.redis.v1.RedisUpstream
-	(*v1.SecretKey)(nil),           // 1: dragoman.secrets.v1.SecretKey
-	(*wrapperspb.UInt32Value)(nil), // 2: google.protobuf.UInt32Value
+	(*Shard)(nil),                  // 1: dragoman.upstreams.redis.v1.Shard
+	(*v1.SecretKey)(nil),           // 2: dragoman.secrets.v1.SecretKey
+	(*wrapperspb.UInt32Value)(nil), // 3: google.protobuf.UInt32Value
 }
 var file_dragoman_upstreams_redis_v1_redis_proto_depIdxs = []int32{
-	1, // 0: dragoman.upstreams.redis.v1.RedisUpstream.username:type_name -> dragoman.secrets.v1.SecretKey
-	1, // 1: dragoman.upstreams.redis.v1.RedisUpstream.password:type_name -> dragoman.secrets.v1.SecretKey
-	2, // 2: dragoman.upstreams.redis.v1.RedisUpstream.connections_per_endpoint:type_name -> google.protobuf.UInt32Value
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 0: dragoman.upstreams.redis.v1.RedisUpstream.username:type_name -> dragoman.secrets.v1.SecretKey
+	2, // 1: dragoman.upstreams.redis.v1.RedisUpstream.password:type_name -> dragoman.secrets.v1.SecretKey
+	3, // 2: dragoman.upstreams.redis.v1.RedisUpstream.connections_per_endpoint:type_name -> google.protobuf.UInt32Value
+	1, // 3: dragoman.upstreams.redis.v1.RedisUpstream.shards:type_name -> dragoman.upstreams.redis.v1.Shard
+	3, // 4: dragoman.upstreams.redis.v1.Shard.weight:type_name -> google.protobuf.UInt32Value
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_upstreams_redis_v1_redis_proto_init() }
@@ -170,7 +244,7 @@ func file_dragoman_upstreams_redis_v1_redis_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_upstreams_redis_v1_redis_proto_rawDesc), len(file_dragoman_upstreams_redis_v1_redis_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
