@@ -94,7 +94,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 	}
 	c.endpoints(u.Endpoints, at+".endpoints")
 	c.shards(u.Shards, at+".shards")
-	c.shardsFrom(u.ShardsFrom, at+".shardsFrom")
+	c.shardsFrom(u.ShardsFrom, s.Redis, at+".shardsFrom")
 	c.cluster(u.Cluster, at+".cluster")
 	c.sentinel(u.Sentinel, at+".sentinel")
 	c.database(u.Database, at+".database")
@@ -140,7 +140,7 @@ func (c *checker) service(s *ServiceRef, at, instead string) {
 	c.require(s.Port >= 1 && s.Port <= 65535, at+".port", "must be from 1 to 65535", "")
 }
 
-func (c *checker) shardsFrom(s *ShardsFrom, at string) {
+func (c *checker) shardsFrom(s *ShardsFrom, r *RedisSpec, at string) {
 	if s == nil {
 		return
 	}
@@ -154,6 +154,15 @@ func (c *checker) shardsFrom(s *ShardsFrom, at string) {
 	c.require(s.RoleLabel == "" || s.ShardLabel != "", at+".roleLabel",
 		"needs shardLabel, which says whose replica a pod is",
 		"a label that all pods share, as app, makes one shard of them")
+	c.require(s.Names == nil || len(s.Names) > 0, at+".names", "must not be empty", "")
+	seen := make(map[string]bool, len(s.Names))
+	for i, name := range s.Names {
+		here := fmt.Sprintf("%s.names[%d]", at, i)
+		c.require(name != "" && !strings.ContainsAny(name, " \t\r\n\x00"), here, "is not a name", "")
+		c.once(seen, name, here)
+	}
+	c.require(len(s.Names) > 0 || r == nil || r.Distribution != DistributionModula, at+".names",
+		"is missing, and the distribution modula goes by the order of shards", "list them, or use ketama")
 }
 
 func (c *checker) address(address, at string) {

@@ -88,8 +88,7 @@ type Shard struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.roleLabel) || has(self.shardLabel)",message="roleLabel needs shardLabel, which says whose replica a pod is"
 
 // ShardsFrom makes shards of the endpoints of a Service, which is usually
-// headless and that of a StatefulSet. Shards come and go with the pods, and keys
-// with them.
+// headless and that of a StatefulSet.
 type ShardsFrom struct {
 	Service ServiceRef `json:"service"`
 	// ShardLabel: pods with the same value of this label are one shard, which is
@@ -100,10 +99,17 @@ type ShardsFrom struct {
 	ShardLabel string `json:"shardLabel,omitempty"`
 	// RoleLabel: the value of this label says what a pod is in its shard: primary,
 	// master or leader; replica, slave, follower or secondary. Pods with none of
-	// them are left out. Absent: the servers are asked for their ROLE if any shard
-	// has several. Needs shardLabel.
+	// them are left out. Absent, where there is a shardLabel: the servers are asked
+	// for their ROLE. Needs shardLabel.
 	// +kubebuilder:validation:MaxLength=317
 	RoleLabel string `json:"roleLabel,omitempty"`
+	// Names of the shards that there are, in order. One that has no endpoint keeps
+	// its keys, which get errors, and endpoints of others are left out. Absent:
+	// shards come and go with the pods, and keys with them; then the distribution
+	// must not be modula, which goes by the order.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
+	Names []string `json:"names,omitempty"`
 }
 
 // RedisCluster is a Redis Cluster, known by some of its nodes.

@@ -73,7 +73,8 @@ func (r EnvironmentRule) matches(facts NodeFacts) string {
 		return "namespace " + facts.Namespace
 	}
 	if ok, _ := path.Match(r.Match, facts.Hostname); ok && facts.Hostname != "" {
-		return "host " + facts.Hostname
+		// Not which host it is: a control plane says the same to all that match.
+		return "host like " + r.Match
 	}
 	return ""
 }

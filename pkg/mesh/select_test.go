@@ -48,7 +48,7 @@ spec:
 			mesh.NodeFacts{Namespace: "shop-prod", Hostname: "ci-1"},
 			"prod", "environmentRules[0] (namespace shop-prod)", "",
 		},
-		{"rule by host", full, mesh.NodeFacts{Namespace: "shop", Hostname: "ci-1"}, "test", "environmentRules[1] (host ci-1)", ""},
+		{"rule by host", full, mesh.NodeFacts{Namespace: "shop", Hostname: "ci-1"}, "test", "environmentRules[1] (host like ci-?)", ""},
 		{"default", full, mesh.NodeFacts{Namespace: "shop", Hostname: "ci-10"}, "dev", "defaultEnvironment", ""},
 		{"unknown is not passed over", full, mesh.NodeFacts{PodLabel: "stage"}, "", "", `there is no environment "stage", which is what pod label`},
 		{"nothing", bare, mesh.NodeFacts{Namespace: "shop-prod"}, "", "", "nothing says which of the environments dev, prod, test this is"},

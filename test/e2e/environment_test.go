@@ -77,7 +77,7 @@ func TestEnvironmentChosen(t *testing.T) {
 		{"namespace file", nil, []string{"--namespace-file", "FILE:shop-prod\n"}, byRule, "prod", "environmentRules[0] (namespace shop-prod)"},
 		{
 			"host", nil, nil,
-			fmt.Sprintf("  environmentRules: [{match: %q, environment: prod}]\n", host), "prod", "environmentRules[0] (host " + host + ")",
+			fmt.Sprintf("  environmentRules: [{match: %q, environment: prod}]\n", host), "prod", "environmentRules[0] (host like " + host + ")",
 		},
 		{"default", nil, []string{"--namespace=shop"}, byRule, "dev", "defaultEnvironment"},
 	} {
