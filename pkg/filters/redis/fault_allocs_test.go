@@ -2,6 +2,7 @@ package redis
 
 import (
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -59,5 +60,46 @@ func TestNoAllocations(t *testing.T) {
 		if each > 0.1 {
 			t.Errorf("%s: %.4f allocations a request", name, each)
 		}
+	}
+}
+
+// Nor does a crowd, whose clients all have replies that wait for an earlier one.
+func TestNoAllocationsInACrowd(t *testing.T) {
+	const clients, rounds, pipeline = 200, 30, 16
+	cl := newCluster("main", servers(t, 2)...)
+	f := start(t, defaults(), cl)
+	k0, k1 := cl.keyOn(0, 0), cl.keyOn(1, 0)
+	request := []byte(strings.Repeat(redistest.Command("GET", k0)+redistest.Command("GET", k1), pipeline/2))
+	replies := make([]byte, pipeline*len("$-1\r\n"))
+	var crowd []net.Conn
+	for range clients {
+		crowd = append(crowd, f.dial().Conn())
+	}
+	round := func() {
+		for _, conn := range crowd {
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
+			if _, err := conn.Write(request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, conn := range crowd {
+			if _, err := io.ReadFull(conn, replies); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 5 {
+		round()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		round()
+	}
+	runtime.ReadMemStats(&after)
+	each := float64(after.Mallocs-before.Mallocs) / (rounds * clients * pipeline)
+	t.Logf("%.4f allocations a request", each)
+	if each > 0.03 {
+		t.Errorf("%.4f allocations a request", each)
 	}
 }

@@ -29,6 +29,8 @@ type finisher func(c *client, frame []byte) []byte
 type ring struct {
 	slots      []slot // length 0 or a power of two
 	head, tail uint32
+	first      uint32 // what head was when the ring was last empty
+	hint       uint32 // length that did last time
 }
 
 // minRing is the length of the smallest ring, which an idle client keeps.
@@ -50,14 +52,15 @@ func (r *ring) push(w *worker) (uint32, *slot) {
 
 func (r *ring) grow(w *worker) {
 	old := r.slots
-	r.slots = w.takeRing(max(minRing, 2*len(old)))
+	r.slots = w.takeRing(max(minRing, 2*len(old), int(r.hint)))
+	if len(old) == 0 {
+		return
+	}
 	for seq := r.head; seq != r.tail; seq++ {
 		*r.at(seq) = old[seq&uint32(len(old)-1)]
 	}
-	if len(old) > minRing {
-		clear(old)
-		w.putRing(old)
-	}
+	clear(old)
+	w.putRing(old)
 }
 
 // pop forgets the oldest slot. A ring that a long pipeline blew up goes back
@@ -65,8 +68,20 @@ func (r *ring) grow(w *worker) {
 func (r *ring) pop(w *worker) {
 	*r.at(r.head) = slot{}
 	r.head++
-	if r.head == r.tail && len(r.slots) > minRing {
+	if r.head == r.tail {
+		r.emptied(w)
+	}
+}
+
+func (r *ring) emptied(w *worker) {
+	n := uint32(len(r.slots))
+	if n > minRing {
+		r.hint = n
+		if r.tail-r.first <= n/2 { // it has been longer than needed
+			r.hint = n / 2
+		}
 		w.putRing(r.slots)
 		r.slots = nil
 	}
+	r.first = r.head
 }

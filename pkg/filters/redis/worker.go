@@ -43,6 +43,7 @@ type worker struct {
 	merged  []byte
 	groups  []group
 	stashes [][]byte
+	stashed int      // bytes of stashes
 	latest  struct { // the command that was looked up last
 		name    [16]byte
 		n       int
@@ -83,8 +84,8 @@ func (w *worker) pool(key poolKey, cluster filters.Cluster, opts *filters.Upstre
 	return p
 }
 
-// Rings are kept by the exponent of their length.
-const keepRings = 64
+// Rings are kept by the exponent of their length, so many slots of each.
+const keepRings = 16 << 10
 
 func (w *worker) takeRing(n int) []slot {
 	class := bits.TrailingZeros(uint(n))
@@ -101,13 +102,13 @@ func (w *worker) takeRing(n int) []slot {
 // putRing takes a ring whose slots are all zero.
 func (w *worker) putRing(r []slot) {
 	class := bits.TrailingZeros(uint(len(r)))
-	if class < len(w.rings) && len(w.rings[class]) < keepRings {
+	if class < len(w.rings) && len(w.rings[class])*len(r) < keepRings {
 		w.rings[class] = append(w.rings[class], r)
 	}
 }
 
-// keepStashes is how many stashes wait for their next client.
-const keepStashes = 32
+// keepStashes is how many bytes of stashes wait for their next client.
+const keepStashes = 2 << 20
 
 func (w *worker) takeStash() []byte {
 	n := len(w.stashes)
@@ -116,12 +117,14 @@ func (w *worker) takeStash() []byte {
 	}
 	s := w.stashes[n-1]
 	w.stashes = w.stashes[:n-1]
+	w.stashed -= cap(s)
 	return s
 }
 
 func (w *worker) putStash(s []byte) {
-	if len(w.stashes) < keepStashes {
+	if w.stashed+cap(s) <= keepStashes {
 		w.stashes = append(w.stashes, s[:0])
+		w.stashed += cap(s)
 	}
 }
 
