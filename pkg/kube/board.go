@@ -1,0 +1,87 @@
+package kube
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
+)
+
+// board holds the status of each object as the API server has it.
+type board struct {
+	mu      sync.Mutex // guards below
+	posted  map[inventory.Ref]posting
+	watcher []func(inventory.Ref)
+}
+
+// posting is what the API server has of an object.
+type posting struct {
+	uid    string
+	status v1alpha1.AmbassadorStatus
+}
+
+func newBoard() *board { return &board{posted: make(map[inventory.Ref]posting)} }
+
+// listen calls a function after each change, from the goroutine that made it.
+func (b *board) listen(f func(inventory.Ref)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watcher = append(b.watcher, f)
+}
+
+func (b *board) set(ref inventory.Ref, uid string, status v1alpha1.AmbassadorStatus) {
+	b.mu.Lock()
+	b.posted[ref] = posting{uid, status}
+	watcher := slices.Clone(b.watcher)
+	b.mu.Unlock()
+	for _, f := range watcher {
+		f(ref)
+	}
+}
+
+func (b *board) remove(ref inventory.Ref) {
+	b.mu.Lock()
+	delete(b.posted, ref)
+	watcher := slices.Clone(b.watcher)
+	b.mu.Unlock()
+	for _, f := range watcher {
+		f(ref)
+	}
+}
+
+func (b *board) get(ref inventory.Ref) (posting, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.posted[ref]
+	return p, ok
+}
+
+// namespaces lists those that have objects, sorted.
+func (b *board) namespaces() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := make(map[string]bool)
+	for ref := range b.posted {
+		found[ref.Namespace] = true
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// statusOf reads the status of an object; what cannot be read counts as absent,
+// and is then written anew.
+func statusOf(in *unstructured.Unstructured) v1alpha1.AmbassadorStatus {
+	var out v1alpha1.AmbassadorStatus
+	raw, ok, err := unstructured.NestedMap(in.Object, "status")
+	if err != nil || !ok {
+		return out
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &out); err != nil {
+		return v1alpha1.AmbassadorStatus{}
+	}
+	return out
+}

@@ -1,0 +1,142 @@
+package kube
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+)
+
+// annotationPrefix is that of the annotations which are kept.
+const annotationPrefix = "mesh.dragoman.io/"
+
+// PodOf converts a Pod. Zone is that of the label which Kubernetes copies from
+// the node to the pod, "" where it does not.
+func PodOf(in *corev1.Pod) *inventory.Pod {
+	out := &inventory.Pod{
+		Key:            inventory.Key{Namespace: in.Namespace, Name: in.Name},
+		UID:            string(in.UID),
+		ServiceAccount: in.Spec.ServiceAccountName,
+		Labels:         in.Labels,
+		NodeName:       in.Spec.NodeName,
+		Zone:           in.Labels[corev1.LabelTopologyZone],
+	}
+	for k, v := range in.Annotations {
+		if strings.HasPrefix(k, annotationPrefix) {
+			if out.Annotations == nil {
+				out.Annotations = make(map[string]string)
+			}
+			out.Annotations[k] = v
+		}
+	}
+	for _, ip := range in.Status.PodIPs {
+		out.IPs = append(out.IPs, ip.IP)
+	}
+	if len(out.IPs) == 0 && in.Status.PodIP != "" {
+		out.IPs = []string{in.Status.PodIP}
+	}
+	return out
+}
+
+func samePod(a, b *inventory.Pod) bool {
+	return a != nil && b != nil && a.Key == b.Key && a.UID == b.UID && a.ServiceAccount == b.ServiceAccount &&
+		a.NodeName == b.NodeName && a.Zone == b.Zone && slices.Equal(a.IPs, b.IPs) &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+}
+
+// NamespaceOf converts a Namespace, of which the metadata is enough.
+func NamespaceOf(in metav1.Object) *inventory.Namespace {
+	return &inventory.Namespace{Name: in.GetName(), Labels: in.GetLabels()}
+}
+
+func sameNamespace(a, b *inventory.Namespace) bool {
+	return a != nil && b != nil && a.Name == b.Name && maps.Equal(a.Labels, b.Labels)
+}
+
+// SecretOf converts a Secret. stringData, which a file may have, wins over data.
+func SecretOf(in *corev1.Secret) *inventory.Secret {
+	out := &inventory.Secret{
+		Key:  inventory.Key{Namespace: in.Namespace, Name: in.Name},
+		Type: string(in.Type),
+		Data: in.Data,
+	}
+	if len(in.StringData) > 0 {
+		out.Data = maps.Clone(in.Data)
+		if out.Data == nil {
+			out.Data = make(map[string][]byte, len(in.StringData))
+		}
+		for k, v := range in.StringData {
+			out.Data[k] = []byte(v)
+		}
+	}
+	return out
+}
+
+// ConfigMapOf converts a ConfigMap.
+func ConfigMapOf(in *corev1.ConfigMap) *inventory.Secret {
+	out := &inventory.Secret{
+		Key:  inventory.Key{Namespace: in.Namespace, Name: in.Name},
+		Data: make(map[string][]byte, len(in.Data)+len(in.BinaryData)),
+	}
+	maps.Copy(out.Data, in.BinaryData)
+	for k, v := range in.Data {
+		out.Data[k] = []byte(v)
+	}
+	return out
+}
+
+func sameSecret(a, b *inventory.Secret) bool {
+	return a != nil && b != nil && a.Key == b.Key && a.Type == b.Type && maps.EqualFunc(a.Data, b.Data, bytes.Equal)
+}
+
+// AmbassadorOf decodes and checks an Ambassador. Err of the result says what is
+// wrong with it.
+func AmbassadorOf(in *unstructured.Unstructured) *inventory.Object {
+	out := &inventory.Object{UID: string(in.GetUID()), Generation: in.GetGeneration()}
+	metadata := mesh.Metadata{
+		Name: in.GetName(), Namespace: in.GetNamespace(),
+		Labels: in.GetLabels(), Annotations: in.GetAnnotations(),
+	}
+	// Of the metadata only what package mesh knows is shown to it: what a future
+	// API server adds must not make an object invalid.
+	document := map[string]any{
+		"apiVersion": in.GetAPIVersion(), "kind": in.GetKind(), "metadata": metadata, "spec": in.Object["spec"],
+	}
+	data, err := json.Marshal(document)
+	if err != nil {
+		out.Object, out.Err = bare(metadata), fmt.Errorf("encoding %s/%s: %w", metadata.Namespace, metadata.Name, err)
+		return out
+	}
+	objs, errs := mesh.Decode("", data, mesh.InCluster())
+	errs = append(errs, mesh.Validate(objs, mesh.InCluster())...)
+	out.Err = errs.Err()
+	if len(objs) == 1 && objs[0].Meta().Name == metadata.Name {
+		out.Object = objs[0]
+	} else {
+		out.Object = bare(metadata)
+	}
+	return out
+}
+
+// bare is an Ambassador that could not be read.
+func bare(m mesh.Metadata) *mesh.Ambassador {
+	a := mesh.NewAmbassador(m.Name, mesh.AmbassadorSpec{})
+	a.Metadata = m
+	return a
+}
+
+// sameObject reports whether two readings are of the same document: the
+// generation counts changes of the spec, but not those of labels and annotations.
+func sameObject(a, b *inventory.Object) bool {
+	return a != nil && b != nil && a.UID == b.UID && a.Generation == b.Generation &&
+		maps.Equal(a.Meta().Labels, b.Meta().Labels) && maps.Equal(a.Meta().Annotations, b.Meta().Annotations)
+}
