@@ -119,6 +119,7 @@ type report struct {
 	config struct {
 		Version string
 		Refused *struct{ Errors []string }
+		Plane   *planeReport `json:"controlPlane"`
 	}
 	listeners []struct {
 		Name, Address, Environment, EnvironmentSource string
@@ -160,6 +161,9 @@ func (r *report) write(w io.Writer, ready error) {
 		state = ready.Error()
 	}
 	fmt.Fprintf(w, "%s, configuration %s\n", state, r.config.Version)
+	if r.config.Plane != nil {
+		r.config.Plane.write(w, time.Now())
+	}
 	for _, l := range r.listeners {
 		fmt.Fprintf(w, "listener %s on %s: %d connections", l.Name, l.Address, l.Connections)
 		if l.Environment != "" {

@@ -15,11 +15,13 @@ import (
 
 func newRun() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run -f FILE...",
-		Short: "Run the proxy from files",
-		Long: "Run the proxy from documents in files and folders, and follow their changes.\n" +
-			"A change that is refused leaves what runs as it is; the log and /config_dump\n" +
-			"say why.",
+		Use:   "run {-f FILE... | --control-plane HOST:PORT...}",
+		Short: "Run the proxy from files or from a control plane",
+		Long: "Run the proxy from documents in files and folders, or from what a control plane\n" +
+			"sends, and follow their changes. A change that is refused leaves what runs as\n" +
+			"it is; the log and /config_dump say why. A control plane that is away stops\n" +
+			"nothing: what runs goes on, and with --state-dir a new start uses what was\n" +
+			"accepted last.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := newSettings(cmd)
@@ -34,19 +36,32 @@ func newRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			files := s.list("file")
-			if len(files) == 0 {
-				return proxy.Usage(errors.New("no documents: name a file or folder with -f"))
+			if err := s.source(&o); err != nil {
+				return err
 			}
-			o.Source = proxy.NewFiles(files)
-			o.Detector = s.detector()
 			return serve(cmd.Context(), o, nil)
 		},
 	}
 	cmd.Flags().StringArrayP("file", "f", nil, "`file` or folder with documents; may be given several times")
 	runFlags(cmd.Flags())
 	environmentFlags(cmd.Flags())
+	planeFlags(cmd.Flags())
 	return cmd
+}
+
+// source finds where the configuration comes from.
+func (s *settings) source(o *proxy.Options) error {
+	var err error
+	if o.ControlPlane, err = s.plane(); err != nil || o.ControlPlane != nil {
+		return err
+	}
+	files := s.list("file")
+	if len(files) == 0 {
+		return proxy.Usage(errors.New("no documents: name a file or folder with -f, or a control plane with --control-plane"))
+	}
+	o.Source = proxy.NewFiles(files)
+	o.Detector = s.detector()
+	return nil
 }
 
 // beside is what a command does around a running proxy.

@@ -72,10 +72,11 @@ func (s *settings) text(name string) string { return s.viper.GetString(name) }
 // list is a flag that may be given several times; in a variable its values are
 // separated by commas.
 func (s *settings) list(name string) []string {
+	list := s.viper.GetStringSlice(name)
 	if env, ok := os.LookupEnv(prefix + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); ok && !s.flags.Changed(name) {
-		return strings.Split(env, ",")
+		list = strings.Split(env, ",")
 	}
-	return s.viper.GetStringSlice(name)
+	return slices.DeleteFunc(list, func(v string) bool { return v == "" })
 }
 
 func (s *settings) number(name string) int { return s.viper.GetInt(name) }

@@ -1,4 +1,161 @@
 package proxy
 
-// planeDump is what /config_dump shows of a control plane.
-type planeDump struct{}
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
+)
+
+// plane is the feed of a control plane, by ADS. That it is away, at the start or
+// later, never ends the process.
+type plane struct {
+	// read-only after construction
+	client *client.Client
+	proxy  *Proxy
+	addrs  []string
+
+	// settled is set once everything that was asked for at first has come or
+	// was given up: from then on the process is ready.
+	settled atomic.Bool
+}
+
+func newPlane(p *Proxy, o client.Options) (*plane, error) {
+	f := &plane{proxy: p, addrs: o.Servers}
+	o.Consumer, o.Log = f, p.log
+	var err error
+	if f.client, err = client.New(o); err != nil {
+		return nil, Usage(err)
+	}
+	return f, nil
+}
+
+// releaseAfter is when the pages of the start are handed back though there is no
+// configuration yet.
+const releaseAfter = 5 * time.Second
+
+// run implements feed.
+func (f *plane) run(ctx context.Context) error {
+	early := time.AfterFunc(releaseAfter, func() { releaseStartup(f.proxy.log) })
+	defer early.Stop()
+	return f.client.Run(ctx)
+}
+
+// Apply implements client.Consumer.
+func (f *plane) Apply(ctx context.Context, u client.Update) error {
+	snap, err := snapshot.Build(u.Set)
+	if err != nil {
+		f.proxy.state.refuse(err, time.Now())
+		return err
+	}
+	return blame(f.proxy.take(ctx, snap, mesh.NodeFacts{}), snap)
+}
+
+// reload implements feed: a control plane says by itself what is new.
+func (f *plane) reload() {}
+
+// collectors implements feed.
+func (f *plane) collectors() []prometheus.Collector {
+	return []prometheus.Collector{f.client, newPlaneMetrics(f.client)}
+}
+
+// standing implements feed.
+func (f *plane) standing() standing {
+	s := f.client.Status()
+	st := standing{sources: f.addrs, plane: dumpPlane(&s)}
+	switch {
+	case s.AppliedAt.IsZero():
+		st.waiting = "INITIALIZING: " + reach(&s)
+	case !f.settled.Load() && len(s.Pending) > 0:
+		st.waiting = "WARMING: " + waits(s.Pending)
+	default:
+		f.settled.Store(true)
+		st.note = note(&s)
+	}
+	return st
+}
+
+// reach says whether a control plane is there.
+func reach(s *client.Status) string {
+	if s.Connected {
+		return "connected to the control plane " + s.Server + ", no configuration has come yet"
+	}
+	text := "no control plane has answered"
+	if s.LastError != "" {
+		text += ": " + s.LastError
+	}
+	return text
+}
+
+// note says what is unusual about a configuration that runs.
+func note(s *client.Status) string {
+	var lines []string
+	if !s.Connected {
+		where := "as it was received last"
+		if s.Origin.Disk {
+			where = "from disk"
+		}
+		line := "configuration " + where + ", control plane unreachable"
+		if !s.Since.IsZero() {
+			line += " since " + s.Since.UTC().Format(time.RFC3339)
+		}
+		if s.LastError != "" {
+			line += ": " + s.LastError
+		}
+		lines = append(lines, line)
+	}
+	if w := append(append([]client.Wait{}, s.Pending...), s.Missing...); len(w) > 0 {
+		lines = append(lines, waits(w))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// waits says what is held up, and by what.
+func waits(list []client.Wait) string {
+	const most = 5 // the rest is in /config_dump
+	var parts []string
+	for i, w := range list {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(list)-most))
+			break
+		}
+		kind := w.TypeURL[strings.LastIndexByte(w.TypeURL, '.')+1:]
+		part := fmt.Sprintf("%s %q is missing for %s", kind, w.Name, cmp.Or(w.For, "this node"))
+		if w.Reason != "" {
+			part += " (" + w.Reason + ")"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// planeMetrics exports what the process runs on.
+type planeMetrics struct {
+	client *client.Client
+	disk   *prometheus.Desc
+}
+
+func newPlaneMetrics(c *client.Client) *planeMetrics {
+	return &planeMetrics{c, prometheus.NewDesc("dragoman_config_from_disk",
+		"Whether the running configuration is that of the last run (1), because no control plane has answered yet.", nil, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (m *planeMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.disk }
+
+// Collect implements prometheus.Collector.
+func (m *planeMetrics) Collect(ch chan<- prometheus.Metric) {
+	v := 0.0
+	if m.client.Status().Origin.Disk {
+		v = 1
+	}
+	ch <- prometheus.MustNewConstMetric(m.disk, prometheus.GaugeValue, v)
+}

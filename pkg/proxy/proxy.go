@@ -1,6 +1,6 @@
-// Package proxy is the composition root of the proxy: it takes documents
-// through the pipeline to running listeners, keeps doing so while they change,
-// and ends without losing a request.
+// Package proxy is the composition root of the proxy: it takes documents, or what
+// a control plane sends, through the pipeline to running listeners, keeps doing
+// so while they change, and ends without losing a request.
 package proxy
 
 import (
@@ -23,13 +23,20 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
 )
 
 // Options of a Proxy.
 type Options struct {
+	// Source gives the documents to run, read for the environment that Detector
+	// finds.
 	Source   Source
 	Detector environment.Detector
-	Zone     string // where the process runs, for zone affinity
+	// ControlPlane is where the configuration comes from instead; its Consumer
+	// and Log are the proxy's own.
+	ControlPlane *client.Options
+
+	Zone string // where the process runs, for zone affinity
 
 	AdminAddress  string        // "" or "off": no admin server
 	AdminOptional bool          // a taken admin port is no reason not to run
@@ -84,7 +91,9 @@ func New(o Options) (*Proxy, error) {
 		quit:     make(chan struct{}, 1),
 		secrets:  &secrets.Live{},
 	}
-	p.feed = newDocuments(p, &o)
+	if p.feed, err = newFeed(p, &o); err != nil {
+		return nil, err
+	}
 	p.listeners = listener.NewSet(group, p.filters, o.Log)
 	p.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -96,6 +105,13 @@ func New(o Options) (*Proxy, error) {
 	}
 	p.registry.MustRegister(p.feed.collectors()...)
 	return p, nil
+}
+
+func newFeed(p *Proxy, o *Options) (feed, error) {
+	if o.ControlPlane != nil {
+		return newPlane(p, *o.ControlPlane)
+	}
+	return newDocuments(p, o), nil
 }
 
 // Gatherer gives all metrics of the process.
@@ -111,13 +127,14 @@ func (p *Proxy) Quit() { poke(p.quit) }
 // what should be known although it does; else it is empty.
 func (p *Proxy) Ready() (ok bool, text string) {
 	ok, text = p.state.ready()
-	if text == "" {
-		text = p.feed.standing().note
+	if text != "" && text != initializing {
+		return ok, text
 	}
-	if text == initializing {
-		text = cmp.Or(p.feed.standing().waiting, text)
+	now := p.feed.standing()
+	if now.waiting != "" {
+		return false, now.waiting
 	}
-	return ok, text
+	return ok, cmp.Or(text, now.note)
 }
 
 // Listeners shows what is listened on.

@@ -24,7 +24,8 @@ import (
 // Options are what the server shows and does. A nil function leaves its path
 // out.
 type Options struct {
-	// Ready says whether the process serves, and why not.
+	// Ready says whether the process serves, and why not, or what should be known
+	// although it does.
 	Ready func() (ok bool, reason string)
 	// ConfigDump returns what /config_dump encodes as JSON.
 	ConfigDump func() any

@@ -33,7 +33,7 @@ func writeJSON(w http.ResponseWriter, log *slog.Logger, v any) {
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 	good, reason := o.Ready()
 	if good {
-		plain(w, "LIVE\n")
+		plain(w, strings.TrimSuffix("LIVE\n"+reason, "\n")+"\n")
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
