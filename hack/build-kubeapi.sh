@@ -17,10 +17,18 @@ mkdir -p bin "$cache"
 exec 9>"$cache/kubeapi.lock"
 flock 9
 
+# The version that the API server tells clients; the linker would otherwise leave it unset.
+version=$(sed -n 's|^\tk8s.io/kubernetes v||p' test/kubeapi/go.mod)
+IFS=. read -r major minor _ <<<"$version"
+ldflags="-s -w"
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+	ldflags+=" -X $package.gitVersion=v$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+done
+
 if [[ ! -x $built ]]; then
 	echo "building bin/kubeapi, the API server of the tests: some minutes, this once"
 	start=$SECONDS
-	(cd test/kubeapi && CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$built.new" .)
+	(cd test/kubeapi && CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags "$ldflags" -o "$built.new" .)
 	rm -f "$cache"/kubeapi-*-*-"$(go env GOARCH)"
 	mv "$built.new" "$built"
 	echo "built in $((SECONDS - start)) s"

@@ -1,7 +1,6 @@
 package kubetest
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -99,11 +98,11 @@ func (s *Server) makeKey() {
 	if err != nil {
 		s.tb.Fatalf("making a key: %v", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(crypto.PrivateKey(key))
+	der, err := x509.MarshalECPrivateKey(key) // the API server knows no PKCS #8
 	if err != nil {
 		s.tb.Fatalf("encoding a key: %v", err)
 	}
-	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	block := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 	if err := os.WriteFile(s.keyFile(), block, 0o600); err != nil {
 		s.tb.Fatalf("writing a key: %v", err)
 	}
