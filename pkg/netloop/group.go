@@ -10,18 +10,14 @@ import (
 	"time"
 )
 
-const (
-	judgeEvery   = time.Second
-	saturated    = 0.9 // busy share of wall time
-	saturatedFor = 3   // judgements in a row before another loop joins
-)
+const judgeEvery = time.Second
 
 // GroupOptions say how many loops, and what each is like.
 type GroupOptions struct {
 	// Loops is fixed, or 0: one loop takes connections, and another joins only
-	// when those active have been saturated for three seconds and the process
-	// may use another CPU. Where one loop suffices a second costs 10 to 45 %
-	// more CPU, because batches shrink.
+	// when those active have been saturated for three seconds and another CPU is
+	// there. Where one loop suffices a second costs 10 to 45 % more CPU, because
+	// batches shrink; so it takes no more connections once it is not needed.
 	Loops int
 	Loop  Options // of each; Name and ID get the index added
 }
@@ -86,7 +82,7 @@ func (g *Group) Start() {
 		})
 	}
 	if !g.fixed && len(g.loops) > 1 {
-		g.wg.Go(g.judge)
+		g.wg.Go(g.watch)
 	}
 }
 
@@ -125,44 +121,35 @@ func (g *Group) pick() *Loop {
 	return best
 }
 
-// judge lets another loop join when those active are saturated.
-func (g *Group) judge() {
+// watch lets loops join and leave as the judge says.
+func (g *Group) watch() {
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
+	j := judge{most: len(g.loops)}
 	last := make([]int64, len(g.loops))
-	at, streak := time.Now(), 0
+	at, used := time.Now(), processCPU()
 	for {
 		select {
 		case <-g.done:
 			return
 		case <-tick.C:
 		}
-		wall := time.Since(at)
-		at = time.Now()
-		if g.allSaturated(last, wall) {
-			streak++
-		} else {
-			streak = 0
+		wall, cpu := time.Since(at), processCPU()-used
+		at, used = at.Add(wall), used+cpu
+		active := g.Active()
+		busy := make([]time.Duration, active)
+		for i, l := range g.loops {
+			now := l.busy.Load()
+			if i < active {
+				busy[i] = time.Duration(now - last[i])
+			}
+			last[i] = now
 		}
-		if n := g.Active(); streak >= saturatedFor && n < len(g.loops) {
-			raiseProcs(n + 2)
-			g.active.Store(int32(n + 1))
-			streak = 0
+		if n := j.next(busy, cpu, wall); n != active {
+			raiseProcs(n + 1)
+			g.active.Store(int32(n))
 		}
 	}
-}
-
-// allSaturated compares busy times with those of the last judgement.
-func (g *Group) allSaturated(last []int64, wall time.Duration) bool {
-	all := true
-	for i, l := range g.loops[:g.active.Load()] {
-		busy := l.busy.Load()
-		if float64(busy-last[i]) < saturated*float64(wall) {
-			all = false
-		}
-		last[i] = busy
-	}
-	return all
 }
 
 func raiseProcs(n int) {
