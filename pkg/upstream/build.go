@@ -12,6 +12,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/tlsclient"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -30,7 +31,7 @@ type environment struct {
 
 // newCluster builds a cluster that does not run yet. An error refuses the
 // specification.
-func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, st *stats) (*cluster, error) {
+func newCluster(spec *resource.Cluster, env *environment, view *secretView, st *stats) (*cluster, error) {
 	b, err := newBalance(spec.LB)
 	if err != nil {
 		return nil, fmt.Errorf("load balancing: %w", err)
@@ -39,7 +40,7 @@ func newCluster(spec *resource.Cluster, env *environment, secrets *secretView, s
 		spec:      spec,
 		env:       env,
 		balance:   b,
-		secrets:   secrets,
+		secrets:   view,
 		stats:     st,
 		log:       env.log.With("cluster", spec.Name),
 		rebuild:   make(chan struct{}, 1),
@@ -102,19 +103,20 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 	}
 }
 
-// credentials reads user and password at each call; nil if none are named.
+// credentials reads user and password at each call; nil if none are named. A
+// secret without a user has a password alone.
 func (c *cluster) credentials(user, password resource.SecretKey) func() (string, string, error) {
 	if !password.Set() {
 		return nil
 	}
-	secrets := c.secrets
+	view := c.secrets
 	return func() (u, p string, err error) {
 		if user.Set() {
-			if u, err = secrets.value(user); err != nil {
+			if u, err = view.value(user); err != nil && !errors.Is(err, secrets.ErrUnknown) {
 				return "", "", err
 			}
 		}
-		p, err = secrets.value(password)
+		p, err = view.value(password)
 		return u, p, err
 	}
 }

@@ -179,3 +179,36 @@ func TestErrorsNameTheirCluster(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestPasswordWithoutUser: a Secret of Kubernetes need not have a username.
+func TestPasswordWithoutUser(t *testing.T) {
+	t.Parallel()
+	s := testSet(t, nil)
+	c := spec("c", host("127.0.0.1", 1))
+	c.Redis.UsernameSecret = resource.SecretKey{Name: "shop/redis", Key: "username"}
+	c.Redis.PasswordSecret = resource.SecretKey{Name: "shop/redis", Key: "password"}
+	generic := func(values map[string]resource.DataSource) *secrets.Store {
+		return secrets.NewStore([]*resource.Secret{{Name: "shop/redis", Generic: values}})
+	}
+	word := resource.DataSource{Inline: []byte("word")}
+	source := &secrets.Live{}
+	source.Offer(generic(map[string]resource.DataSource{"password": word}))
+	source.Accept()
+	if err := s.Apply([]*resource.Cluster{c}, source); err != nil {
+		t.Fatal(err)
+	}
+	credentials := running(t, s, "c").Table().Options.Redis.Credentials
+	if u, p, err := credentials(); u != "" || p != "word" || err != nil {
+		t.Errorf("without a user: %q, %q, %v", u, p, err)
+	}
+	source.Offer(generic(map[string]resource.DataSource{"password": word, "username": {Inline: []byte("app")}}))
+	source.Accept()
+	if u, p, err := credentials(); u != "app" || p != "word" || err != nil {
+		t.Errorf("with a user: %q, %q, %v", u, p, err)
+	}
+	source.Offer(generic(map[string]resource.DataSource{"username": word}))
+	source.Accept()
+	if _, _, err := credentials(); !errors.Is(err, secrets.ErrUnknown) {
+		t.Errorf("without a password: %v", err)
+	}
+}
