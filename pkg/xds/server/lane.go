@@ -1,0 +1,315 @@
+package server
+
+import (
+	"strings"
+	"time"
+)
+
+// mark is a set of facts about a sub.
+type marks uint8
+
+const (
+	// explicit: the client has named it, not only asked for everything.
+	explicit marks = 1 << iota
+	// dirty: in the lane's list of what may have to be sent.
+	dirty
+	// owed: it must be answered, even if nothing has changed.
+	owed
+	// held: the client has some version of it.
+	held
+	// told: the client knows that it does not exist.
+	told
+	// acked and refused: what became of the last version sent.
+	acked
+	refused
+	// gone: no longer in the lane.
+	gone
+)
+
+// sub is what one stream knows of one name.
+type sub struct {
+	lane *lane
+	name string
+	// entry is nil while the name is not granted.
+	entry *entry
+	// sent is the hash of the version that the client was sent last, or said at
+	// first that it has; 0: none, or none that is known.
+	sent  uint64
+	marks marks
+}
+
+func (s *sub) has(m marks) bool { return s.marks&m != 0 }
+
+// want is what the client ought to hold: nil if nothing.
+func (s *sub) want() *Resource {
+	if s.entry == nil {
+		return nil
+	}
+	return s.entry.current.Load()
+}
+
+// due says whether something must be sent, and what: a version, or (nil) that
+// there is none.
+func (s *sub) due() (r *Resource, due bool) {
+	r = s.want()
+	if r != nil {
+		return r, s.has(owed) || s.sent != r.hash
+	}
+	return nil, s.has(owed|held) || s.has(explicit) && !s.has(told)
+}
+
+// urgent says that the client waits for it: it has asked and has nothing yet.
+func (s *sub) urgent() bool { return s.has(owed) || s.has(explicit) && !s.has(held) }
+
+// bind makes e what the name stands for.
+func (s *sub) bind(e *entry) {
+	if s.entry == e {
+		return
+	}
+	if s.entry != nil {
+		s.entry.unsubscribe(s)
+	}
+	s.entry = e
+	if e != nil {
+		e.subscribe(s)
+	}
+}
+
+// drop takes the sub off its resource; the lane's map is the caller's.
+func (s *sub) drop() {
+	s.bind(nil)
+	s.marks |= gone
+}
+
+// lane is what a stream knows of one type. Its node's lock guards it.
+type lane struct {
+	node    *Node
+	typeURL string
+	rank    rank
+	meter   *typeMeter
+
+	// wildcard: everything of the type that is granted.
+	wildcard bool
+	// warned: it is in the log that this client asks for what it may not have.
+	warned bool
+
+	subs  map[string]*sub
+	dirty []*sub
+	// since and revision are of the causes that wait: the oldest At, the newest
+	// Publish.
+	since    time.Time
+	revision uint64
+	// flight is the response that waits for its ACK.
+	flight *flight
+	// watch is open while a state-of-the-world client waits for a response.
+	watch *watch
+	// obliged: such a client must be answered, even with nothing.
+	obliged bool
+	refusal *Refusal
+	// ups, removals and answers are what sweep has counted.
+	ups, removals, answers int
+}
+
+// flight is a response on its way.
+type flight struct {
+	nonce    uint64
+	subs     []*sub
+	bytes    int
+	count    int
+	since    time.Time
+	revision uint64
+	// delivered: a state-of-the-world response has left go-control-plane's server.
+	delivered bool
+}
+
+// mark notes that a sub may have something to be sent.
+func (l *lane) mark(s *sub) {
+	if s.has(dirty) {
+		return
+	}
+	s.marks |= dirty
+	l.dirty = append(l.dirty, s)
+}
+
+// cause notes why something may have to be sent.
+func (l *lane) cause(at time.Time, revision uint64) {
+	l.revision = max(l.revision, revision)
+	if !at.IsZero() && (l.since.IsZero() || at.Before(l.since)) {
+		l.since = at
+	}
+}
+
+// subscribe gives the sub of a name, making it if need be.
+func (l *lane) subscribe(name string, e *entry) *sub {
+	s := l.subs[name]
+	if s == nil {
+		s = &sub{lane: l, name: name}
+		l.subs[name] = s
+	}
+	s.bind(e)
+	return s
+}
+
+// remove forgets a sub.
+func (l *lane) remove(s *sub) {
+	s.drop()
+	delete(l.subs, s.name)
+}
+
+// regrant takes a changed grant over.
+func (l *lane) regrant(items []granted) {
+	for name, s := range l.subs {
+		var e *entry
+		if g := find(items, name); g != nil {
+			e = g.entry
+		}
+		if e == s.entry {
+			continue
+		}
+		s.bind(e)
+		l.mark(s)
+	}
+	if l.wildcard {
+		l.subscribeAll(items, nil)
+	}
+}
+
+// subscribeAll subscribes to everything that is granted. versions are those that
+// the client says it has.
+func (l *lane) subscribeAll(items []granted, versions map[string]string) {
+	for i := range items {
+		name := items[i].name
+		if l.subs[name] != nil {
+			continue
+		}
+		s := l.subscribe(name, items[i].entry)
+		s.adopt(versions)
+		l.mark(s)
+	}
+}
+
+// adopt takes over what the client says it has.
+func (s *sub) adopt(versions map[string]string) {
+	version, ok := versions[s.name]
+	if !ok {
+		return
+	}
+	s.marks |= held
+	if r := s.want(); r != nil && r.version == version {
+		s.sent = r.hash
+		s.marks |= acked
+	}
+}
+
+// sweep drops from the list what need not be sent after all, forgets subs that
+// nobody needs, and counts the rest.
+func (l *lane) sweep() {
+	l.ups, l.removals, l.answers = 0, 0, 0
+	kept := l.dirty[:0]
+	for _, s := range l.dirty {
+		if s.has(gone) {
+			continue
+		}
+		r, due := s.due()
+		switch {
+		case !due:
+			s.marks &^= dirty
+			if s.entry == nil && !s.has(explicit) {
+				l.remove(s)
+			}
+			continue
+		case r != nil:
+			l.ups++
+		case s.has(held):
+			l.removals++
+		default:
+			l.answers++
+		}
+		kept = append(kept, s)
+	}
+	clear(l.dirty[len(kept):])
+	l.dirty = kept
+	if len(kept) == 0 {
+		l.settle()
+	}
+}
+
+// settle clears what a lane with nothing to send need not remember.
+func (l *lane) settle() {
+	l.since, l.revision = time.Time{}, 0
+	l.dirty = nil
+}
+
+// gates says which kinds of things may go out now.
+type gates struct {
+	// changes: new versions of what the client has; removals: of what it has.
+	changes, removals bool
+}
+
+// gates looks at the other lanes: sweep must have counted them.
+func (n *Node) gates(l *lane) gates {
+	g := gates{changes: true, removals: true}
+	changes, removals := l.rank.changesAfter(), l.rank.removalsAfter()
+	for _, other := range n.lanes {
+		if changes.has(other.rank) && other.ups > 0 {
+			g.changes = false
+		}
+		if removals.has(other.rank) && (other.ups+other.removals > 0 || other.flight != nil) {
+			g.removals = false
+		}
+	}
+	return g
+}
+
+// pass says whether a sub's news may go out.
+func (g gates) pass(s *sub, r *Resource) bool {
+	switch {
+	case r != nil:
+		return g.changes || s.urgent()
+	case s.has(held):
+		return g.removals
+	default:
+		return true
+	}
+}
+
+// take marks a sub as sent: r, or (nil) that it does not exist.
+func (s *sub) take(r *Resource) {
+	s.marks &^= dirty | owed | acked | refused | told
+	if r != nil {
+		s.sent = r.hash
+		s.marks |= held
+		return
+	}
+	s.sent = 0
+	s.marks &^= held
+	s.marks |= told
+	if s.entry == nil && !s.has(explicit) {
+		s.lane.remove(s)
+	}
+}
+
+// answered ends the flight. It gives the resources concerned if the client has
+// refused them.
+func (l *lane) answered(refusal bool) []Key {
+	f := l.flight
+	l.flight = nil
+	l.node.unacked -= f.bytes
+	var keys []Key
+	for _, s := range f.subs {
+		if refusal {
+			keys = append(keys, s.key())
+			s.marks |= refused
+		} else {
+			s.marks |= acked
+		}
+	}
+	return keys
+}
+
+func (s *sub) key() Key {
+	if s.entry != nil {
+		return s.entry.key
+	}
+	return Key{TypeURL: s.lane.typeURL, ID: strings.Clone(s.name)}
+}
