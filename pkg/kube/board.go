@@ -44,6 +44,15 @@ func (b *board) set(ref inventory.Ref, uid string, status v1alpha1.AmbassadorSta
 	}
 }
 
+// wrote notes a status before its watch event comes, which changes nothing then.
+func (b *board) wrote(ref inventory.Ref, uid string, status v1alpha1.AmbassadorStatus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.posted[ref].uid == uid {
+		b.posted[ref] = posting{uid, status}
+	}
+}
+
 func (b *board) remove(ref inventory.Ref) {
 	b.mu.Lock()
 	delete(b.posted, ref)

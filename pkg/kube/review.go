@@ -34,9 +34,10 @@ const (
 	positiveLife  = time.Minute      // of an answer in the cache
 	negativeLife  = 5 * time.Second  // of a refusal
 	staleLife     = 10 * time.Minute // of an answer while nobody can be asked
+	awayLife      = 5 * time.Second  // for which the API server is not asked once it did not answer
 	reviewTimeout = 10 * time.Second
 	maxTokenBytes = 16 << 10
-	maxCached     = 1 << 14
+	maxCached     = 1 << 16
 	maxReviews    = 16 // at once
 )
 
@@ -58,6 +59,7 @@ type Reviewer struct {
 
 	mu      sync.Mutex // guards below
 	answers map[tokenHash]*answer
+	away    time.Time // nobody is asked until then
 }
 
 type tokenHash [sha256.Size]byte
@@ -87,10 +89,7 @@ func (r *Reviewer) Review(ctx context.Context, token string) (inventory.Identity
 		return inventory.Identity{}, fmt.Errorf("%w: there is no token, or one of more than %d bytes", inventory.ErrUnauthenticated, maxTokenBytes)
 	}
 	hash := sha256.Sum256([]byte(token))
-	known, pending := r.lookup(hash, time.Now())
-	if known == nil {
-		known = r.ask(ctx, hash, token, pending)
-	}
+	known := r.answer(ctx, hash, token)
 	if known.err != nil {
 		return inventory.Identity{}, known.err
 	}
@@ -103,22 +102,52 @@ func (r *Reviewer) Review(ctx context.Context, token string) (inventory.Identity
 	return known.identity, nil
 }
 
-// lookup gives an answer that is still good, else the one to fill or to wait for.
-func (r *Reviewer) lookup(hash tokenHash, now time.Time) (known *answer, pending *answer) {
+// answer gives one that is known and still good, waits for one that is on its
+// way, or asks.
+func (r *Reviewer) answer(ctx context.Context, hash tokenHash, token string) *answer {
+	now := time.Now()
+	r.mu.Lock()
+	former := r.answers[hash]
+	switch {
+	case former != nil && !former.arrived():
+		r.mu.Unlock()
+		return former.wait(ctx)
+	case former != nil && now.Sub(former.at) < former.life(now.Before(r.away)):
+		r.mu.Unlock()
+		return former
+	case now.Before(r.away):
+		r.mu.Unlock()
+		return &answer{err: ErrUnavailable}
+	}
+	own := &answer{done: make(chan struct{})}
+	r.answers[hash] = own
+	r.mu.Unlock()
+
+	// Others may wait for it: it does not end with the one who happened to ask.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
+	defer cancel()
+	identity, err := r.review(ctx, token)
+	return r.fill(hash, own, former, identity, err)
+}
+
+// fill makes an answer of a review. While nobody can be asked, a former one that
+// was good is good for longer.
+func (r *Reviewer) fill(hash tokenHash, own, former *answer, identity inventory.Identity, err error) *answer {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := r.answers[hash]
-	if a == nil || !a.arrived() {
-		return nil, a
+	defer close(own.done)
+	own.identity, own.err, own.at = identity, err, now
+	if errors.Is(err, ErrUnavailable) {
+		r.away = now.Add(awayLife)
+		delete(r.answers, hash)
+		if former != nil && former.err == nil && now.Sub(former.at) < staleLife {
+			own.identity, own.err = former.identity, nil
+			r.answers[hash] = former
+		}
 	}
-	life := positiveLife
-	if a.err != nil {
-		life = negativeLife
-	}
-	if now.Sub(a.at) < life {
-		return a, nil
-	}
-	return nil, nil
+	r.trimLocked(now)
+	return own
 }
 
 func (a *answer) arrived() bool {
@@ -130,51 +159,24 @@ func (a *answer) arrived() bool {
 	}
 }
 
-// ask waits for a review that is under way, or makes one.
-func (r *Reviewer) ask(ctx context.Context, hash tokenHash, token string, pending *answer) *answer {
-	r.mu.Lock()
-	former := r.answers[hash]
-	if former != nil && !former.arrived() {
-		pending = former
+// life is for how long an answer is believed.
+func (a *answer) life(away bool) time.Duration {
+	switch {
+	case a.err != nil:
+		return negativeLife
+	case away:
+		return staleLife
 	}
-	fresh := pending == nil
-	if fresh {
-		pending = &answer{done: make(chan struct{})}
-		r.answers[hash] = pending
-	}
-	r.mu.Unlock()
-	if fresh {
-		// Who waits for it may leave; the answer is for all of them.
-		go r.fill(context.WithoutCancel(ctx), hash, token, pending, former)
-	}
+	return positiveLife
+}
+
+func (a *answer) wait(ctx context.Context) *answer {
 	select {
-	case <-pending.done:
-		return pending
+	case <-a.done:
+		return a
 	case <-ctx.Done():
 		return &answer{err: fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())}
 	}
-}
-
-// fill makes a review. While nobody can be asked, a former answer that was good
-// is, for a time.
-func (r *Reviewer) fill(ctx context.Context, hash tokenHash, token string, into, former *answer) {
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
-	defer cancel()
-	identity, err := r.review(ctx, token)
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	into.identity, into.err, into.at = identity, err, now
-	if errors.Is(err, ErrUnavailable) {
-		if former != nil && former.err == nil && now.Sub(former.at) < staleLife {
-			into.identity, into.err = former.identity, nil
-			r.answers[hash] = former // the next one asks again
-		} else {
-			delete(r.answers, hash)
-		}
-	}
-	close(into.done)
-	r.trimLocked(now)
 }
 
 // trimLocked keeps the cache within its bound: first the answers that no one

@@ -1,0 +1,94 @@
+package kube
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
+)
+
+// Reasons of the condition Programmed where it follows from the counts of all
+// replicas.
+const (
+	ReasonProgrammed = "Programmed" // all connected proxies run it
+	ReasonPending    = "Pending"    // some have not answered yet
+	ReasonRefused    = "Refused"    // some refused it, and run what they had
+)
+
+// newStatus makes a status of what this replica says and of what all count.
+// before is the one that is written: a condition that has not turned since keeps
+// its time.
+func newStatus(st *inventory.Status, total *count, before *v1alpha1.AmbassadorStatus, now metav1.Time) v1alpha1.AmbassadorStatus {
+	out := v1alpha1.AmbassadorStatus{
+		ObservedGeneration: st.Generation,
+		Proxies:            &v1alpha1.ProxyCounts{Connected: total.Proxies, Running: total.Running, Refused: total.Refused},
+		Refusals:           refusals(total.Refusals),
+	}
+	for _, c := range st.Conditions {
+		if c.Type == inventory.ConditionProgrammed && total.Proxies > 0 {
+			c = programmed(total)
+		}
+		const longest = 4 << 10
+		next := metav1.Condition{
+			Type: c.Type, Status: metav1.ConditionStatus(c.Status), ObservedGeneration: st.Generation,
+			LastTransitionTime: now, Reason: cmp.Or(c.Reason, "Unknown"), Message: clip(c.Message, longest),
+		}
+		if old := conditionOf(before, c.Type); old != nil && old.Status == next.Status {
+			next.LastTransitionTime = old.LastTransitionTime
+		}
+		out.Conditions = append(out.Conditions, next)
+	}
+	return out
+}
+
+// programmed is the condition that the counts of all replicas give.
+func programmed(total *count) inventory.Condition {
+	out := inventory.Condition{Type: inventory.ConditionProgrammed, Status: inventory.StatusFalse}
+	waiting := total.Proxies - total.Running - total.Refused
+	parts := []string{fmt.Sprintf("%d of %d connected proxies run it", total.Running, total.Proxies)}
+	if waiting > 0 {
+		parts = append(parts, fmt.Sprintf("%d have not answered yet", waiting))
+	}
+	switch {
+	case total.Refused > 0:
+		out.Reason = ReasonRefused
+		refused := fmt.Sprintf("%d refused it", total.Refused)
+		if reasons := refusals(total.Refusals); len(reasons) > 0 {
+			refused += ": " + strings.Join(reasons, "; ")
+		}
+		parts = append(parts, refused)
+	case waiting > 0:
+		out.Reason = ReasonPending
+	default:
+		out.Status, out.Reason = inventory.StatusTrue, ReasonProgrammed
+	}
+	out.Message = strings.Join(parts, ", ")
+	return out
+}
+
+func conditionOf(s *v1alpha1.AmbassadorStatus, conditionType string) *metav1.Condition {
+	i := slices.IndexFunc(s.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
+	if i < 0 {
+		return nil
+	}
+	return &s.Conditions[i]
+}
+
+// sameStatus reports whether got holds all of want. Conditions of other types
+// are somebody else's.
+func sameStatus(want, got *v1alpha1.AmbassadorStatus) bool {
+	if want.ObservedGeneration != got.ObservedGeneration || got.Proxies == nil || *want.Proxies != *got.Proxies ||
+		!slices.Equal(want.Refusals, got.Refusals) {
+		return false
+	}
+	return !slices.ContainsFunc(want.Conditions, func(c metav1.Condition) bool {
+		old := conditionOf(got, c.Type)
+		return old == nil || old.Status != c.Status || old.Reason != c.Reason || old.Message != c.Message ||
+			old.ObservedGeneration != c.ObservedGeneration
+	})
+}
