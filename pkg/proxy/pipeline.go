@@ -13,10 +13,10 @@ import (
 // without an environment refuses all, so that nobody is left with half of what
 // the files say.
 func Snapshot(objs []mesh.Object, facts mesh.NodeFacts) (*snapshot.Snapshot, error) {
-	set, conditions := translate.Translate(objs, translate.Node{Facts: facts})
+	set, conditions := translate.Translate(objs, translate.Node{Facts: facts}, nil)
 	var errs []error
-	for _, c := range conditions {
-		if !c.Status {
+	for i, c := range conditions {
+		if !c.Status && (i == 0 || conditions[i-1].Status || conditions[i-1].Object != c.Object) {
 			errs = append(errs, errors.New(c.Message))
 		}
 	}

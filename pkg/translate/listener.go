@@ -23,17 +23,17 @@ const (
 )
 
 // listener makes the one of an object, which leads to the cluster main.
-func (t *translator) listener(a *mesh.Ambassador, env *mesh.Environment, main, environment, source string) {
-	s := &a.Spec
+func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
+	a, s := t.a, &t.a.Spec
 	options := &optionsv1.ListenerOptions{
 		DrainDeadline:     duration(s.DrainDeadline, defaultDrainDeadline),
-		Environment:       environment,
-		EnvironmentSource: source,
+		Environment:       v.Environment,
+		EnvironmentSource: v.Source,
 	}
 	if s.OnEnvironmentChange == mesh.ChangeCut {
 		options.DrainMode = optionsv1.ListenerOptions_CUT
 	}
-	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS(a)}
+	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS()}
 	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
 	if limit := orEmpty(s.Limits).MaxConnections; limit != nil {
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.connection_limit", &limitv3.ConnectionLimit{
@@ -44,7 +44,7 @@ func (t *translator) listener(a *mesh.Ambassador, env *mesh.Environment, main, e
 	if s.Protocol == mesh.ProtocolRedis {
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.redis_proxy", redisProxy(s, env, main, statPrefix)))
 		chain.Metadata = &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
-			resource.RedisMetadata: pack(t.redisOptions(a, env)),
+			resource.RedisMetadata: pack(t.redisOptions(env)),
 		}}
 	} else {
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))

@@ -113,18 +113,6 @@ func aggregated() *corev3.ConfigSource {
 	}
 }
 
-// address takes apart what validation found to be an address.
-func address(s string) *corev3.Address {
-	host, port, path, err := mesh.SplitAddress(s)
-	if err != nil {
-		panic("translate: an object that was not validated: " + err.Error())
-	}
-	if path != "" {
-		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
-	}
-	return socketAddress(host, port)
-}
-
 func socketAddress(host string, port uint32) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address:       host,

@@ -117,15 +117,15 @@ func readPolicy(p mesh.ReadPolicy) redisv3.RedisProxy_ConnPoolSettings_ReadPolic
 }
 
 // redisOptions makes what Envoy's filter has no field for.
-func (t *translator) redisOptions(a *mesh.Ambassador, env *mesh.Environment) *optionsv1.RedisOptions {
-	r, l := orEmpty(a.Spec.Redis), orEmpty(a.Spec.Limits)
+func (t *translator) redisOptions(env *mesh.Environment) *optionsv1.RedisOptions {
+	r, l := orEmpty(t.a.Spec.Redis), orEmpty(t.a.Spec.Limits)
 	o := &optionsv1.RedisOptions{
 		Limits: &optionsv1.RedisLimits{MaxPipeline: optional(l.MaxPipeline)},
 		SlowLog: &optionsv1.SlowLog{
 			Threshold: duration(orEmpty(r.SlowLog).Threshold, defaultSlowThreshold),
 			MaxLen:    number(orEmpty(r.SlowLog).MaxLen, defaultSlowLen),
 		},
-		Database: database(&a.Spec, &env.Upstream),
+		Database: database(&t.a.Spec, &env.Upstream),
 	}
 	if l.MaxRequestBytes != nil {
 		o.Limits.MaxRequestBytes = wrapperspb.UInt64(uint64(*l.MaxRequestBytes))
@@ -146,7 +146,7 @@ func (t *translator) redisOptions(a *mesh.Ambassador, env *mesh.Environment) *op
 		o.HotKeys = &optionsv1.HotKeys{SampleRate: value(h.SampleRate, defaultSampleRate), Top: value(h.Top, defaultTop)}
 	}
 	for i := range r.Users {
-		o.Users = append(o.Users, t.user(a, &r.Users[i]))
+		o.Users = append(o.Users, t.user(&r.Users[i]))
 	}
 	return o
 }
@@ -155,17 +155,14 @@ func database(s *mesh.AmbassadorSpec, u *mesh.Upstream) uint32 {
 	return value(u.Database, value(orEmpty(s.Redis).Database, 0))
 }
 
-func (t *translator) user(a *mesh.Ambassador, u *mesh.User) *optionsv1.User {
+func (t *translator) user(u *mesh.User) *optionsv1.User {
 	rules := orEmpty(u.Commands)
 	p := &optionsv1.User{Name: u.Name, ReadOnly: u.ReadOnly, Allow: rules.Allow, Deny: rules.Deny}
 	switch {
 	case u.PasswordSecret != nil:
-		p.Passwords = []*secretsv1.SecretKey{{
-			Name: secretName(a, u.PasswordSecret.Name),
-			Key:  passwordKey(u.PasswordSecret.Key),
-		}}
+		p.Passwords = []*secretsv1.SecretKey{t.keySecret(u.PasswordSecret)}
 	case !u.NoPassword:
-		name := a.Key() + "/users/" + u.Name
+		name := t.a.Key() + "/users/" + u.Name
 		t.genericSecret(name, source("", u.PasswordFile, u.PasswordEnv))
 		p.Passwords = []*secretsv1.SecretKey{{Name: name}}
 	}

@@ -1,8 +1,6 @@
 package translate
 
 import (
-	"cmp"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -12,17 +10,8 @@ import (
 
 const tlsSocket = "envoy.transport_sockets.tls"
 
-// secretName is the SDS name of a Kubernetes Secret.
-func secretName(a *mesh.Ambassador, name string) string {
-	return a.Metadata.Namespace + "/" + name
-}
-
-// passwordKey is the key of a password in a Secret, as kubernetes.io/basic-auth
-// has it.
-func passwordKey(key string) string { return cmp.Or(key, "password") }
-
 func (t *translator) genericSecret(name string, d *corev3.DataSource) {
-	t.set.Secrets = append(t.set.Secrets, &tlsv3.Secret{
+	t.addSecret(&tlsv3.Secret{
 		Name: name,
 		Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: d}},
 	})
@@ -30,12 +19,12 @@ func (t *translator) genericSecret(name string, d *corev3.DataSource) {
 
 // certificate gives where a certificate and its key come from: a Secret, or
 // files, of which it makes a secret.
-func (t *translator) certificate(a *mesh.Ambassador, name, certFile, keyFile string, cert *mesh.SecretSource) []*tlsv3.SdsSecretConfig {
+func (t *translator) certificate(name, certFile, keyFile string, cert *mesh.SecretSource) []*tlsv3.SdsSecretConfig {
 	switch {
 	case cert != nil:
-		name = secretName(a, cert.Secret.Name)
+		name = t.certificateSecret(&cert.Secret)
 	case certFile != "":
-		t.set.Secrets = append(t.set.Secrets, &tlsv3.Secret{
+		t.addSecret(&tlsv3.Secret{
 			Name: name,
 			Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 				CertificateChain: fileSource(certFile),
@@ -48,14 +37,14 @@ func (t *translator) certificate(a *mesh.Ambassador, name, certFile, keyFile str
 	return []*tlsv3.SdsSecretConfig{{Name: name, SdsConfig: aggregated()}}
 }
 
-// authorities sets whom a context trusts: a Secret, or a file, of which it makes
-// a secret, or else the system's.
-func (t *translator) authorities(c *tlsv3.CommonTlsContext, a *mesh.Ambassador, name, file string, ca *mesh.CASource) {
+// authorities sets whom a context trusts: a Secret or ConfigMap, or a file, of
+// which it makes a secret, or else the system's.
+func (t *translator) authorities(c *tlsv3.CommonTlsContext, name, file string, ca *mesh.CASource) {
 	switch {
-	case ca != nil && ca.Secret != nil:
-		name = secretName(a, ca.Secret.Name)
+	case ca != nil:
+		name = t.authoritySecret(ca)
 	case file != "":
-		t.set.Secrets = append(t.set.Secrets, &tlsv3.Secret{
+		t.addSecret(&tlsv3.Secret{
 			Name: name,
 			Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
 				TrustedCa: fileSource(file),
@@ -74,16 +63,16 @@ func (t *translator) authorities(c *tlsv3.CommonTlsContext, a *mesh.Ambassador, 
 	}
 }
 
-func (t *translator) downstreamTLS(a *mesh.Ambassador) *corev3.TransportSocket {
-	s := a.Spec.Listen.TLS
+func (t *translator) downstreamTLS() *corev3.TransportSocket {
+	a, s := t.a, t.a.Spec.Listen.TLS
 	if s == nil {
 		return nil
 	}
 	common := &tlsv3.CommonTlsContext{
-		TlsCertificateSdsSecretConfigs: t.certificate(a, a.Key()+"/certificate", s.CertFile, s.KeyFile, s.Cert),
+		TlsCertificateSdsSecretConfigs: t.certificate(a.Key()+"/certificate", s.CertFile, s.KeyFile, s.Cert),
 	}
 	if s.ClientCA != nil || s.ClientCAFile != "" {
-		t.authorities(common, a, a.Key()+"/client-ca", s.ClientCAFile, s.ClientCA)
+		t.authorities(common, a.Key()+"/client-ca", s.ClientCAFile, s.ClientCA)
 	}
 	p := &tlsv3.DownstreamTlsContext{CommonTlsContext: common}
 	if s.RequireClientCert {
@@ -92,15 +81,15 @@ func (t *translator) downstreamTLS(a *mesh.Ambassador) *corev3.TransportSocket {
 	return &corev3.TransportSocket{Name: tlsSocket, ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(p)}}
 }
 
-func (t *translator) upstreamTLS(a *mesh.Ambassador, s *mesh.UpstreamTLS, cluster string) *corev3.TransportSocket {
+func (t *translator) upstreamTLS(s *mesh.UpstreamTLS, cluster string) *corev3.TransportSocket {
 	if s == nil || s.Mode == mesh.TLSDisable {
 		return nil
 	}
 	common := &tlsv3.CommonTlsContext{
-		TlsCertificateSdsSecretConfigs: t.certificate(a, cluster+"/certificate", s.CertFile, s.KeyFile, s.Cert),
+		TlsCertificateSdsSecretConfigs: t.certificate(cluster+"/certificate", s.CertFile, s.KeyFile, s.Cert),
 	}
 	if s.Mode != mesh.TLSRequire {
-		t.authorities(common, a, cluster+"/ca", s.CAFile, s.CA)
+		t.authorities(common, cluster+"/ca", s.CAFile, s.CA)
 	}
 	p := &tlsv3.UpstreamTlsContext{
 		CommonTlsContext:     common,

@@ -1,20 +1,40 @@
-// Package translate makes xDS resources of mesh documents, for one node. It is
-// a pure function: the same documents and the same node give the same bytes.
+// Package translate makes xDS resources of mesh documents: for one node
+// (Translate), or object by object for kinds of nodes (Object), as a control plane
+// does, so that its work grows with what changed and with the kinds of nodes, and
+// not with their number. It is pure: the same input gives the same bytes.
 //
-// Listeners are named "namespace/name" after their object, clusters
-// "namespace/name/environment" or ".../environment/pool". A Kubernetes Secret is
-// the SDS secret "namespace/name"; files and variables that hold TLS material or
-// the passwords of a listener's users become SDS secrets below the name of what
-// needs them.
+// Names: a listener is "namespace/name" after its object, a cluster
+// "namespace/name/environment" or ".../environment/pool", and the endpoints of a
+// cluster that follows Services (EDS) have its name. SDS secrets are
+//
+//   - "namespace/name": the keys username and password of a Secret, of credentials
+//   - "namespace/name:key:KEY": one key of a Secret, of passwordSecret
+//   - "namespace/name:tls": the certificate and private key of a Secret
+//   - "namespace/name:ca": the authorities in the key ca.crt of a Secret
+//   - "namespace/name:configmap:KEY": the authorities in a key of a ConfigMap
+//
+// so that one Secret may serve for several things, and a node is given no key of
+// it that no object of its own names. Files and variables that hold TLS material
+// or the passwords of a listener's users are the proxy's own; they become SDS
+// secrets below the name of what needs them, which tell the proxy where to look.
+//
+// References: Secrets and ConfigMaps are those of the object's own namespace. A
+// Service may be of another one if its annotation mesh.dragoman.io/allow-from
+// names the object's namespace. An object of which a reference cannot be followed
+// has no resources; a Service without endpoints is no such case.
+//
+// Endpoints: of a Service those are taken that are ready; where none is, those
+// that are terminating and still serve, as draining. Topology hints are followed
+// as kube-proxy does, for tcp and for Redis replicas. Redis uses one address of a
+// pod that has several, IPv4 first.
 package translate
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
@@ -30,6 +50,7 @@ type Node struct {
 	// of Facts.Namespace whose selector fits Labels. Otherwise it gets all.
 	InCluster bool
 	Labels    map[string]string // of the pod
+	Zone      string            // where it runs; "" if unknown
 }
 
 // gets reports whether an object is for the node.
@@ -37,61 +58,57 @@ func (n *Node) gets(a *mesh.Ambassador) bool {
 	return !n.InCluster || a.Metadata.Namespace == n.Facts.Namespace && a.Spec.Selector.Matches(n.Labels)
 }
 
-// ConditionType is what a condition speaks of, as in an object's status.
-type ConditionType string
-
-// The types of condition.
-const (
-	Accepted     ConditionType = "Accepted"     // the node has resources for the object
-	ResolvedRefs ConditionType = "ResolvedRefs" // what the object refers to was found
-)
-
-// Reasons of conditions.
-const (
-	ReasonAccepted        = "Accepted"
-	ReasonNoEnvironment   = "NoEnvironment"   // nothing says which, or it is unknown
-	ReasonListenConflict  = "ListenConflict"  // another object of the node binds there
-	ReasonServiceNotFound = "ServiceNotFound" // a Service cannot be followed
-)
-
-// Condition says what became of an object at this node.
-type Condition struct {
-	Object  string // "namespace/name"
-	Type    ConditionType
-	Status  bool
-	Reason  string
-	Message string // for people
-}
-
-// Translate gives the resources of a node, and one condition for each object
-// that is for it. An object that is refused has no resources; the others do.
-// The objects must be valid. All output is sorted by name.
-func Translate(objs []mesh.Object, node Node) (resource.Set, []Condition) {
-	t := &translator{}
+// Translate gives the resources of a node, and the conditions Accepted and
+// ResolvedRefs for each object that is for it. An object for which one of them is
+// false has no resources; the others do. The objects must be valid. All output is
+// sorted by name.
+//
+// It does for one node what Object does for a kind of nodes; what is added is the
+// choice of objects and environments, and that listeners must not meet.
+func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Condition) {
+	var set resource.Set
+	var conditions []Condition
 	var taken []*mesh.Ambassador
 	for _, a := range ambassadors(objs, &node) {
-		condition := Condition{Object: a.Key(), Type: Accepted, Status: true, Reason: ReasonAccepted}
-		environment, source, err := mesh.SelectEnvironment(a, node.Facts)
-		other := slices.IndexFunc(taken, func(b *mesh.Ambassador) bool { return b.Spec.Listen.Overlaps(&a.Spec.Listen) })
-		switch {
-		case err != nil:
-			condition.refuse(Accepted, ReasonNoEnvironment, err.Error())
-		case other >= 0:
-			condition.refuse(Accepted, ReasonListenConflict, taken[other].Key()+" binds to the same place")
-		case unresolved(a, environment) != "":
-			condition.refuse(ResolvedRefs, ReasonServiceNotFound, unresolved(a, environment))
-		default:
-			taken = append(taken, a)
-			t.ambassador(a, environment, source)
-			condition.Message = fmt.Sprintf("environment %s (%s)", environment, source)
+		out := node.object(a, world)
+		if accepted := &out.Conditions[0]; accepted.Status {
+			// Who comes first has the port, also while its references are not resolved:
+			// it must not go from one object to another with them.
+			if other := taker(taken, a); other != nil {
+				out.Set = resource.Set{}
+				accepted.refuse(ReasonListenConflict, other.Key()+" binds to the same place")
+			} else {
+				taken = append(taken, a)
+			}
 		}
-		t.conditions = append(t.conditions, condition)
+		conditions = append(conditions, out.Conditions...)
+		merge(&set, &out.Set)
 	}
-	return t.sorted(), t.conditions
+	sortSet(&set)
+	return set, conditions
 }
 
-func (c *Condition) refuse(t ConditionType, reason, message string) {
-	c.Type, c.Status, c.Reason, c.Message = t, false, reason, message
+// object translates one object for the node.
+func (n *Node) object(a *mesh.Ambassador, world World) Output {
+	environment, source, err := mesh.SelectEnvironment(a, n.Facts)
+	if err != nil {
+		return withoutEnvironment(a, err.Error())
+	}
+	return Object(a, Variant{Environment: environment, Source: source, Zone: n.Zone}, world)
+}
+
+// taker finds an object that binds where another would, or nil.
+func taker(taken []*mesh.Ambassador, a *mesh.Ambassador) *mesh.Ambassador {
+	for _, b := range taken {
+		if b.Spec.Listen.Overlaps(&a.Spec.Listen) {
+			return b
+		}
+	}
+	return nil
+}
+
+func (c *Condition) refuse(reason, message string) {
+	c.Status, c.Reason, c.Message = false, reason, message
 }
 
 // ambassadors gives those of the node, sorted.
@@ -106,42 +123,24 @@ func ambassadors(objs []mesh.Object, node *Node) []*mesh.Ambassador {
 	return out
 }
 
-// unresolved says which Service of an environment cannot be followed, or "".
-func unresolved(a *mesh.Ambassador, environment string) string {
-	env := a.Spec.Environments[environment]
-	upstreams := []mesh.Upstream{env.Upstream}
-	for _, name := range sortedKeys(env.Pools) {
-		upstreams = append(upstreams, env.Pools[name])
-	}
-	for i := range upstreams {
-		for _, ref := range upstreams[i].Services() {
-			return fmt.Sprintf("Service %s/%s port %d is not known here",
-				cmp.Or(ref.Namespace, a.Metadata.Namespace), ref.Name, ref.Port)
+// merge adds the resources of an object to those of others. Only secrets may be
+// there already: two objects may name the same one.
+func merge(into, set *resource.Set) {
+	into.Listeners = append(into.Listeners, set.Listeners...)
+	into.Clusters = append(into.Clusters, set.Clusters...)
+	into.Endpoints = append(into.Endpoints, set.Endpoints...)
+	for _, s := range set.Secrets {
+		if !slices.ContainsFunc(into.Secrets, func(other *tlsv3.Secret) bool { return other.GetName() == s.GetName() }) {
+			into.Secrets = append(into.Secrets, s)
 		}
 	}
-	return ""
 }
 
-// translator gathers what the objects become.
-type translator struct {
-	set        resource.Set
-	conditions []Condition
-}
-
-func (t *translator) sorted() resource.Set {
-	slices.SortFunc(t.set.Listeners, func(a, b *listenerv3.Listener) int { return strings.Compare(a.GetName(), b.GetName()) })
-	slices.SortFunc(t.set.Clusters, func(a, b *clusterv3.Cluster) int { return strings.Compare(a.GetName(), b.GetName()) })
-	slices.SortFunc(t.set.Secrets, func(a, b *tlsv3.Secret) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return t.set
-}
-
-func (t *translator) ambassador(a *mesh.Ambassador, environment, source string) {
-	env := a.Spec.Environments[environment]
-	main := a.Key() + "/" + environment
-	t.cluster(a, &env.Upstream, main)
-	for _, name := range sortedKeys(env.Pools) {
-		pool := env.Pools[name]
-		t.cluster(a, &pool, main+"/"+name)
-	}
-	t.listener(a, &env, main, environment, source)
+func sortSet(s *resource.Set) {
+	slices.SortFunc(s.Listeners, func(a, b *listenerv3.Listener) int { return strings.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(s.Clusters, func(a, b *clusterv3.Cluster) int { return strings.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(s.Endpoints, func(a, b *endpointv3.ClusterLoadAssignment) int {
+		return strings.Compare(a.GetClusterName(), b.GetClusterName())
+	})
+	slices.SortFunc(s.Secrets, func(a, b *tlsv3.Secret) int { return strings.Compare(a.GetName(), b.GetName()) })
 }

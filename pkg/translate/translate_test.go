@@ -24,9 +24,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// A case is documents, named *.yaml; perhaps a node, in JSON; and what they
-// become: conditions and resources.json. Where the node is not in a cluster the
-// resources must make a snapshot.
+// A case is documents, named *.yaml; perhaps a node and a world, in JSON; and
+// what they become: conditions and resources.json. The resources must make a
+// snapshot.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -41,10 +41,10 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			objs, node := read(t, archive)
-			set, conditions := translate.Translate(objs, node)
+			set, conditions := translate.Translate(objs, node, readWorld(t, archive))
 			want := map[string]string{"conditions": lines(conditions), "resources.json": asJSON(t, set)}
 			compare(t, file, archive, want)
-			if _, err := snapshot.Build(set); err != nil && !node.InCluster {
+			if _, err := snapshot.Build(set); err != nil {
 				t.Errorf("no snapshot:\n%v", err)
 			}
 		})
@@ -123,7 +123,7 @@ func asJSON(t *testing.T, set resource.Set) string {
 	if err := json.Indent(&b, data, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	return b.String() + "\n"
+	return withoutMaterial(b.String()) + "\n"
 }
 
 func compare(t *testing.T, path string, archive *txtar.Archive, got map[string]string) {
@@ -168,10 +168,10 @@ func TestDeterminism(t *testing.T) {
 	objs := append(decode(t, "a.yaml", data), decode(t, "b.yaml", sharded)[0])
 	node := translate.Node{Facts: mesh.NodeFacts{EnvVar: "prod"}}
 	objs[2].(*mesh.Ambassador).Spec.Listen.Port = 6390
-	want, _ := translate.Translate(objs, node)
+	want, _ := translate.Translate(objs, node, nil)
 	for range 20 {
 		objs[0], objs[1], objs[2] = objs[1], objs[2], objs[0]
-		got, _ := translate.Translate(objs, node)
+		got, _ := translate.Translate(objs, node, nil)
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Fatalf("-first +then:\n%s", diff)
 		}

@@ -1,0 +1,90 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ConditionType is what a condition speaks of, as in an object's status.
+type ConditionType string
+
+// The types of condition. A node has resources for an object if both are true.
+const (
+	Accepted     ConditionType = "Accepted"     // the object has a meaning at the node
+	ResolvedRefs ConditionType = "ResolvedRefs" // what the object refers to was found
+)
+
+// Reasons of conditions.
+const (
+	ReasonAccepted       = "Accepted"
+	ReasonNoEnvironment  = "NoEnvironment"  // nothing says which, or it is unknown
+	ReasonListenConflict = "ListenConflict" // another object of the node binds there
+
+	ReasonResolvedRefs       = "ResolvedRefs"
+	ReasonServiceNotFound    = "ServiceNotFound"    // there is no such Service
+	ReasonServiceUnsupported = "ServiceUnsupported" // it is of a kind that does not go here
+	ReasonPortNotFound       = "PortNotFound"       // it has no such TCP port
+	ReasonRefNotPermitted    = "RefNotPermitted"    // it does not allow the object's namespace
+	ReasonSecretNotFound     = "SecretNotFound"     // there is no such Secret in the object's namespace
+	ReasonSecretInvalid      = "SecretInvalid"      // it lacks a key, or what it holds is not of use
+	ReasonConfigMapNotFound  = "ConfigMapNotFound"  // there is no such ConfigMap in the object's namespace
+	ReasonConfigMapInvalid   = "ConfigMapInvalid"   // it lacks a key, or what it holds is not of use
+)
+
+// Condition says what became of an object at this node.
+type Condition struct {
+	Object  string // "namespace/name"
+	Type    ConditionType
+	Status  bool
+	Reason  string
+	Message string // for people
+}
+
+// maxMessages bounds what a condition tells: the first few things are enough to
+// act upon.
+const maxMessages = 5
+
+// said joins messages, each once, in order.
+func said(messages []string) string {
+	var once []string
+	for _, m := range messages {
+		if !slices.Contains(once, m) {
+			once = append(once, m)
+		}
+	}
+	if more := len(once) - maxMessages; more > 0 {
+		once = append(once[:maxMessages], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(once, "; ")
+}
+
+// findings gathers what is to be said of an object's references.
+type findings struct {
+	reason   string // of the first problem
+	problems []string
+	notes    []string
+}
+
+// fail says that a reference cannot be followed.
+func (f *findings) fail(reason, format string, args ...any) {
+	if f.reason == "" {
+		f.reason = reason
+	}
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// note says what is worth knowing of a reference that can be followed.
+func (f *findings) note(format string, args ...any) {
+	f.notes = append(f.notes, fmt.Sprintf(format, args...))
+}
+
+// condition is ResolvedRefs.
+func (f *findings) condition(object string) Condition {
+	c := Condition{Object: object, Type: ResolvedRefs, Status: true, Reason: ReasonResolvedRefs, Message: cmp.Or(said(f.notes), "all references are resolved")}
+	if f.reason != "" {
+		c.Status, c.Reason, c.Message = false, f.reason, said(f.problems)
+	}
+	return c
+}

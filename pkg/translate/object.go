@@ -1,0 +1,83 @@
+package translate
+
+import (
+	"fmt"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Variant is a kind of node that an object is translated for.
+type Variant struct {
+	Environment string // one of the object's
+	Source      string // what chose it, as mesh.SelectEnvironment says
+	Zone        string // where the node runs; "" if unknown
+}
+
+// Output is what an object becomes for a kind of node.
+type Output struct {
+	// Set is sorted by name. It is empty unless both conditions are true.
+	Set resource.Set
+	// Conditions are Accepted and ResolvedRefs, in this order.
+	Conditions []Condition
+	// Zoned says that another Variant.Zone may give other Endpoints: a Service of
+	// this environment has topology hints. Otherwise all zones share the output.
+	Zoned bool
+}
+
+// Object translates one object for one kind of node. The object must be valid.
+//
+// The output depends on the object, the Variant, and what ReferencesIn lists,
+// and on nothing else. Of the Variant, only Listeners depend on Source, and only
+// Endpoints on Zone, and that only where Output.Zoned says so. A change of a
+// Service's endpoints changes Endpoints alone, unless the servers are host names
+// (an ExternalName, or addresses beside the Service), which need a cluster that
+// resolves them and so holds all of them.
+//
+// Selectors and conflicts between objects are not looked at: they are a node's.
+func Object(a *mesh.Ambassador, v Variant, world World) Output {
+	accepted := Condition{Object: a.Key(), Type: Accepted, Status: true, Reason: ReasonAccepted}
+	env, ok := a.Spec.Environments[v.Environment]
+	if !ok {
+		return withoutEnvironment(a, fmt.Sprintf("%s: there is no environment %q", a.Key(), v.Environment))
+	}
+	accepted.Message = fmt.Sprintf("environment %s (%s)", v.Environment, v.Source)
+	t := &translator{a: a, world: world, zone: v.Zone, secrets: make(map[string]bool)}
+	main := a.Key() + "/" + v.Environment
+	t.cluster(&env.Upstream, main)
+	for _, name := range sortedKeys(env.Pools) {
+		pool := env.Pools[name]
+		t.cluster(&pool, main+"/"+name)
+	}
+	t.listener(&env, main, v)
+	out := Output{Conditions: []Condition{accepted, t.condition(a.Key())}, Zoned: t.zoned}
+	if t.reason == "" {
+		sortSet(&t.set)
+		out.Set = t.set
+	}
+	return out
+}
+
+// withoutEnvironment is the output for an object whose environment is not known.
+func withoutEnvironment(a *mesh.Ambassador, why string) Output {
+	return Output{Conditions: []Condition{
+		{Object: a.Key(), Type: Accepted, Reason: ReasonNoEnvironment, Message: why},
+		{
+			Object: a.Key(), Type: ResolvedRefs, Reason: ReasonNoEnvironment,
+			Message: "without an environment nothing says which references count",
+		},
+	}}
+}
+
+// translator gathers what one object becomes.
+type translator struct {
+	// read-only after construction
+	a     *mesh.Ambassador
+	world World
+	zone  string // of the node
+
+	findings
+	set     resource.Set
+	secrets map[string]bool // names of those in set
+	zoned   bool            // the node's zone was asked for
+}
