@@ -49,7 +49,7 @@ func TestExamples(t *testing.T) {
 func check(t *testing.T, obj mesh.Object, environment string) {
 	t.Helper()
 	node := translate.Node{Facts: mesh.NodeFacts{Flag: environment}}
-	set, conditions := translate.Translate([]mesh.Object{obj}, node)
+	set, conditions := translate.Translate([]mesh.Object{obj}, node, nil)
 	for _, c := range conditions {
 		if !c.Status {
 			t.Errorf("%s in %s: %s", c.Object, environment, c.Message)

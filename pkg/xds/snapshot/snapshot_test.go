@@ -213,7 +213,7 @@ spec:
 		t.Fatal(errs)
 	}
 	in := func(facts mesh.NodeFacts) *snapshot.Snapshot {
-		set, _ := translate.Translate(objs, translate.Node{Facts: facts})
+		set, _ := translate.Translate(objs, translate.Node{Facts: facts}, nil)
 		return build(t, set)
 	}
 	dev, same, prod := in(mesh.NodeFacts{}), in(mesh.NodeFacts{Flag: "dev"}), in(mesh.NodeFacts{Flag: "prod"})
