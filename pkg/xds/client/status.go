@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Status is what a Client knows of itself. It holds no secret.
 type Status struct {
@@ -60,4 +64,64 @@ type Nack struct {
 	Version string
 	Nonce   string
 	Reason  string
+}
+
+// Status shows where everything stands.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.machine
+	s := Status{
+		Mode: m.stream.mode, LastContact: m.events.lastContact,
+		LastError: c.failure, LastErrorAt: c.failedAt, CacheErr: c.diskErr,
+		Origin: Origin{Disk: m.applied.disk, Server: m.applied.server}, AppliedAt: m.applied.at,
+		Nacks: slices.Clone(m.events.lastNacks),
+	}
+	if c.link != nil {
+		s.Connected, s.Server, s.Since = true, c.link.server, m.stream.since
+	}
+	s.Pending, s.Missing = m.lacking(m.evaluate())
+	for k := range numKinds {
+		s.Types = append(s.Types, m.typeStatus(k))
+	}
+	return s
+}
+
+func (m *machine) typeStatus(k kind) TypeStatus {
+	t := &m.types[k]
+	s := TypeStatus{TypeURL: k.typeURL(), Answered: t.answered, Version: t.seen, Nonce: t.nonce}
+	for name, e := range t.entries {
+		if !e.empty() {
+			s.Resources = append(s.Resources, e.status(name))
+		}
+	}
+	for w := range m.waits {
+		if w.kind == k && (t.entries[w.name] == nil || t.entries[w.name].empty()) {
+			state := StateWaiting
+			if m.waits[w].gaveUp {
+				state = StateMissing
+			}
+			s.Resources = append(s.Resources, ResourceStatus{Name: w.name, State: state})
+		}
+	}
+	slices.SortFunc(s.Resources, func(a, b ResourceStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+func (e *entry) status(name string) ResourceStatus {
+	s := ResourceStatus{Name: name, Running: e.running != nil}
+	if e.offered != nil {
+		s.Version = e.offered.number
+	}
+	switch {
+	case e.refused != nil:
+		s.State, s.Error = StateRefused, e.refused.Error()
+	case e.running != nil && e.running.synthetic:
+		s.State = StateMissing
+	case e.offered == e.running:
+		s.State = StateRunning
+	default:
+		s.State = StateWarming
+	}
+	return s
 }

@@ -1,0 +1,222 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// reply is a response that has not been answered yet.
+type reply struct {
+	nonce    string
+	number   string
+	versions []*version      // that it brought and that are valid
+	errs     resource.Errors // of those that are not
+	// notBefore holds a NACK back.
+	notBefore time.Time
+	hurry     bool            // but not longer, because names go with it
+	final     resource.Errors // with notBefore: why it is a NACK
+}
+
+// nackPace keeps a server that answers every NACK with the same version at once
+// from doing so without end: each further NACK of a version comes later.
+type nackPace struct {
+	number string
+	pause  time.Duration
+}
+
+const (
+	firstNackPause = time.Second
+	lastNackPause  = 30 * time.Second
+)
+
+// next gives the pause before a version is refused (again).
+func (p *nackPace) next(number string) time.Duration {
+	if p.number != number {
+		*p = nackPace{number: number}
+		return 0
+	}
+	p.pause = min(max(2*p.pause, firstNackPause), lastNackPause)
+	return p.pause
+}
+
+// answer sends the ACKs and NACKs of a type that are due, in order.
+func (m *machine) answer(k kind, now time.Time) {
+	t := &m.types[k]
+	if !m.stream.open {
+		return
+	}
+	for len(t.replies) > 0 {
+		r := t.replies[0]
+		if r.notBefore.IsZero() {
+			errs, settled := m.outcome(k, r)
+			if !settled {
+				return
+			}
+			m.pace(t, r, errs, now)
+		}
+		if now.Before(r.notBefore) && !r.hurry {
+			return
+		}
+		t.replies = t.replies[1:]
+		m.reply(k, now, r)
+	}
+	m.mended(k)
+}
+
+// pace decides when an answer is sent.
+func (m *machine) pace(t *typeState, r *reply, errs resource.Errors, now time.Time) {
+	r.notBefore, r.final = now, errs
+	if len(errs) > 0 && m.stream.mode == SotW {
+		r.notBefore = now.Add(t.held.next(r.number))
+	}
+}
+
+// outcome says how a response has fared; settled is false while that is open.
+func (m *machine) outcome(k kind, r *reply) (errs resource.Errors, settled bool) {
+	errs = append(errs, r.errs...)
+	ev := m.evaluate()
+	for _, v := range r.versions {
+		e := m.entry(v.key)
+		switch {
+		case v.refused != nil:
+			errs = append(errs, v.refused...)
+		case e == nil || e.offered != v || e.running == v:
+			// replaced, removed, or it runs
+		default:
+			late, open := m.unsettled(k, ev, v)
+			if open {
+				return nil, false
+			}
+			errs = append(errs, late...)
+		}
+	}
+	return errs, true
+}
+
+// unsettled says whether it must be waited for what becomes of a version that
+// does not run, and if not, what is wrong with it.
+func (m *machine) unsettled(k kind, ev *evaluation, v *version) (errs resource.Errors, open bool) {
+	if m.attempt != nil && m.attempt.chosen[v.key] == v {
+		return nil, true
+	}
+	j := ev.judge(v)
+	if k == listeners && j.verdict == missing {
+		return resource.Errors{{TypeURL: k.typeURL(), Name: v.key.name, Reason: j.text()}}, false
+	}
+	if k == listeners {
+		return nil, true
+	}
+	// Others wait for nothing but their turn, if they have one.
+	return nil, m.attempt != nil && j.verdict == ready && m.applied.ever
+}
+
+// reply sends the answer.
+func (m *machine) reply(k kind, now time.Time, r *reply) {
+	t := &m.types[k]
+	if len(r.final) == 0 {
+		m.events.acks[k]++
+		t.number, t.held = r.number, nackPace{}
+		m.send(k, r.nonce, nil)
+		return
+	}
+	if len(r.errs) == 0 && r.nonce == t.nonce {
+		t.mendable = r
+	}
+	m.events.nacks[k]++
+	status := nackStatus(r.final)
+	m.noteNack(now, k.typeURL(), r.number, r.nonce, status.GetMessage())
+	m.send(k, r.nonce, status)
+}
+
+// mended acknowledges the newest response after all, if everything that it
+// brought runs now.
+func (m *machine) mended(k kind) {
+	t := &m.types[k]
+	r := t.mendable
+	if r == nil || len(t.replies) > 0 || r.nonce != t.nonce {
+		return
+	}
+	for _, v := range r.versions {
+		if e := m.entry(v.key); e == nil || e.running != v {
+			return
+		}
+	}
+	t.mendable, t.number, t.held = nil, r.number, nackPace{}
+	m.events.acks[k]++
+	m.send(k, r.nonce, nil)
+}
+
+// refuseUnknown answers a response of a type that nobody asked for.
+func (m *machine) refuseUnknown(now time.Time, msg message) {
+	reason := fmt.Sprintf("type %q is not known to this proxy", msg.typeURL)
+	m.noteNack(now, msg.typeURL, msg.version, msg.nonce, reason)
+	m.todo.requests = append(m.todo.requests, m.request(msg.typeURL, msg.nonce, &statuspb.Status{
+		Code: int32(codes.InvalidArgument), Message: reason,
+	}))
+}
+
+const keptNacks = 16
+
+func (m *machine) noteNack(now time.Time, typeURL, version, nonce, reason string) {
+	nack := Nack{At: now, TypeURL: typeURL, Version: version, Nonce: nonce, Reason: reason}
+	m.todo.refused = append(m.todo.refused, nack)
+	last := append(m.events.lastNacks, nack)
+	m.events.lastNacks = last[max(0, len(last)-keptNacks):]
+}
+
+// Bounds of a NACK, so that it fits into what a server takes.
+const (
+	maxNackErrors = 64
+	maxNackReason = 1024 // bytes of one reason
+)
+
+// nackStatus is what a NACK carries: one line for each error, and the same as a
+// google.rpc.ResourceInfo each (resource_type is the type URL, description
+// "path: reason").
+func nackStatus(errs resource.Errors) *statuspb.Status {
+	status := &statuspb.Status{Code: int32(codes.InvalidArgument)}
+	var lines []string
+	for i, err := range errs {
+		if i == maxNackErrors {
+			lines = append(lines, fmt.Sprintf("and %d more", len(errs)-i))
+			break
+		}
+		short := *err
+		short.Reason = shorten(err.Reason)
+		lines = append(lines, short.Error())
+		info := &errdetails.ResourceInfo{
+			ResourceType: err.TypeURL, ResourceName: err.Name, Description: short.Reason,
+		}
+		if err.Path != "" {
+			info.Description = err.Path + ": " + short.Reason
+		}
+		if packed, err := anypb.New(info); err == nil {
+			status.Details = append(status.Details, packed)
+		}
+	}
+	status.Message = strings.Join(lines, "\n")
+	return status
+}
+
+// shorten cuts a reason, and makes it one line of valid UTF-8, which the wire
+// demands.
+func shorten(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\n", "; ")
+	if len(s) <= maxNackReason {
+		return s
+	}
+	end := maxNackReason
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
+}
