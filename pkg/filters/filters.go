@@ -31,6 +31,13 @@ type Network interface {
 	Retire(r Retirement)
 }
 
+// Mover is a Network whose connections keep to one endpoint each.
+type Mover interface {
+	// EndpointsMoved says that a cluster has other endpoints than before.
+	// Connections to those that are gone may go on for deadline at most.
+	EndpointsMoved(deadline time.Duration)
+}
+
 // Retirement tells a filter how its connections are to leave.
 type Retirement struct {
 	// Next took this filter's place on the same listener; nil when the

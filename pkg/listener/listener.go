@@ -121,6 +121,17 @@ func (s *Set) Status() []Status {
 	return list
 }
 
+// EndpointsMoved tells the filters that some clusters have other endpoints.
+func (s *Set) EndpointsMoved() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.sockets {
+		if f, ok := k.filter.Load().Network.(filters.Mover); ok {
+			f.EndpointsMoved(k.spec.Drain.Deadline)
+		}
+	}
+}
+
 // StopAccepting closes all sockets; connections live on.
 func (s *Set) StopAccepting() {
 	s.mu.Lock()

@@ -63,6 +63,9 @@ func (p *Proxy) change(ctx context.Context, snap *snapshot.Snapshot, diff *snaps
 		return err
 	}
 	p.commit(clusters, listeners)
+	if !diff.Endpoints.Empty() {
+		p.listeners.EndpointsMoved()
+	}
 	return nil
 }
 

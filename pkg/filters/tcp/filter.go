@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -126,10 +128,7 @@ func (f *Filter) Retire(r filters.Retirement) {
 	f.mu.Lock()
 	f.retired = true
 	f.done = r.Done
-	sessions := make([]*session, 0, len(f.sessions))
-	for s := range f.sessions {
-		sessions = append(sessions, s)
-	}
+	sessions := slices.Collect(maps.Keys(f.sessions))
 	f.mu.Unlock()
 	next, _ := r.Next.(*Filter) // another kind of filter, or none, takes no connections over
 	for _, s := range sessions {
@@ -137,6 +136,17 @@ func (f *Filter) Retire(r filters.Retirement) {
 		loop.Post(func() { s.leave(loop, next, r) })
 	}
 	f.settle()
+}
+
+// EndpointsMoved implements filters.Mover.
+func (f *Filter) EndpointsMoved(deadline time.Duration) {
+	f.mu.Lock()
+	sessions := slices.Collect(maps.Keys(f.sessions))
+	f.mu.Unlock()
+	for _, s := range sessions {
+		loop := s.down.Loop()
+		loop.Post(func() { s.review(loop, deadline) })
+	}
 }
 
 // settle calls Done once the last connection has left.

@@ -21,7 +21,8 @@ type session struct {
 	tried  []*filters.Endpoint
 
 	idle, age, last *netloop.Timer
-	active          int64 // loop time of the last byte, ns
+	leaving         *netloop.Timer // set while the endpoint is not the cluster's any more
+	active          int64          // loop time of the last byte, ns
 
 	connected       bool
 	downEOF, upEOF  bool
@@ -244,7 +245,7 @@ func (s *session) closeBoth() {
 }
 
 func (s *session) stopTimers() {
-	for _, t := range []*netloop.Timer{s.idle, s.age, s.last} {
+	for _, t := range []*netloop.Timer{s.idle, s.age, s.last, s.leaving} {
 		if t != nil {
 			t.Stop()
 		}
@@ -265,6 +266,25 @@ func (s *session) leave(loop *netloop.Loop, next *Filter, r filters.Retirement) 
 		return
 	}
 	loop.After(r.Deadline, func() { s.end(retired) })
+}
+
+// review gives a session whose endpoint has left the cluster until the deadline
+// to end, or the endpoint to come back.
+func (s *session) review(loop *netloop.Loop, deadline time.Duration) {
+	if s.ended || s.leaving != nil || s.entry == nil || s.settled() {
+		return
+	}
+	s.leaving = loop.After(deadline, func() {
+		s.leaving = nil
+		if !s.settled() {
+			s.end(retired)
+		}
+	})
+}
+
+// settled says whether the cluster has the session's endpoint.
+func (s *session) settled() bool {
+	return s.filter.balancer.find(s.filter.cluster.Table(), s.entry.endpoint) != nil
 }
 
 func (s *session) move(next *Filter) bool {
