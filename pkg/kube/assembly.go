@@ -214,11 +214,10 @@ func (a *assembly) flush(into *inventory.Store) {
 		a.mu.Lock()
 		service, pod := a.makeLocked(ref)
 		a.mu.Unlock()
-		switch {
-		case ref.Kind == inventory.KindService:
-			putIfNew(into, ref, service, sameService, at)
-		case ref.Kind == inventory.KindPod:
+		if ref.Kind == inventory.KindPod {
 			putIfNew(into, ref, pod, samePod, at)
+		} else {
+			putIfNew(into, ref, service, sameService, at)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func EndpointsOf(in *corev1.Endpoints) []*Slice { //nolint:staticcheck // deprec
 	return out
 }
 
-func coreEndpointOf(namespace string, a *corev1.EndpointAddress, ports map[string]uint32, ready bool) sliceEndpoint { //nolint:staticcheck // see EndpointsOf
+func coreEndpointOf(namespace string, a *corev1.EndpointAddress, ports map[string]uint32, ready bool) sliceEndpoint {
 	out := sliceEndpoint{node: orZero(a.NodeName), podNamespace: namespace}
 	out.Endpoint = inventory.Endpoint{
 		Address: a.IP, Ports: ports, Ready: ready, Serving: ready, Hostname: a.Hostname,
@@ -197,9 +197,9 @@ func (s *Service) Join(parts []*Slice, around Surroundings) *inventory.Service {
 // firstFamily gives the endpoints but for those of pods which have an address
 // of the Service's first family, too.
 func (s *Service) firstFamily(parts []*Slice) []sliceEndpoint {
-	first, other := discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6
+	other := discoveryv1.AddressTypeIPv6
 	if s.family == corev1.IPv6Protocol {
-		first, other = other, first
+		other = discoveryv1.AddressTypeIPv4
 	}
 	var out, seconds []sliceEndpoint
 	for _, p := range parts {
