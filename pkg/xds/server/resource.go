@@ -100,6 +100,9 @@ func (r *Resource) Version() string { return r.version }
 // Size is the number of bytes of the marshalled message.
 func (r *Resource) Size() int { return len(r.value) }
 
+// Value is the marshalled message. It must not be changed.
+func (r *Resource) Value() []byte { return r.value }
+
 // Field numbers of envoy/service/discovery/v3/discovery.proto and of Any.
 const (
 	fieldResponseResources = 2
