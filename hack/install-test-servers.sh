@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js and etcd. With
+# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js and iproute2. With
 # --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
@@ -13,7 +13,6 @@ wanted=(
 	haproxy:haproxy
 	node:nodejs
 	npm:npm
-	etcd:etcd-server
 	ip:iproute2
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)

@@ -1,4 +1,4 @@
-// Package kubetest gives tests a real Kubernetes API: a kube-apiserver, built of Kubernetes' own sources in test/kubeapi, and etcd. There is no
+// Package kubetest gives tests a real Kubernetes API: a kube-apiserver and its etcd, built of their own sources in test/kubeapi. There is no
 // kubelet, scheduler or controller: tests write what those would write, by the same API.
 //
 // A test package has one suite, whose API server starts when the first test asks for it (3 s, 340 MB) and ends with the test binary:
@@ -26,5 +26,5 @@
 // in 127.0.0.0/8, and no two test binaries can take each other's ports. That needs root or user namespaces; where neither is to be had, tests run all
 // the same, and only Addresses fails. There is no way out of the namespace: a test that needs more than this machine belongs in another package.
 //
-// Nothing is skipped: where the API server or etcd is missing, the test fails and says how to get it.
+// Nothing is skipped: where the API server is missing, the test fails and says how to get it.
 package kubetest

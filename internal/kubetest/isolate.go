@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// dirVariable is set in a test binary that runs in a network namespace of its own. It names a directory for etcd's data, which the parent
-// removes however the tests end.
+// dirVariable is set in a test binary that runs in a network namespace of its own. It names a directory for the data of
+// servers, which the parent removes however the tests end.
 const dirVariable = "DRAGOMAN_KUBETEST_DIR"
 
 // isolated tells whether this test binary runs in a network namespace of its own.
@@ -21,7 +21,7 @@ func isolated() bool { return os.Getenv(dirVariable) != "" }
 // runIsolated runs this test binary once more, in a network namespace of its own, and returns its exit code. An error means that it did not
 // run.
 func runIsolated() (int, error) {
-	dir, err := memoryDir()
+	dir, err := dataDir()
 	if err != nil {
 		return 0, err
 	}
@@ -94,33 +94,27 @@ func await(cmd *exec.Cmd) int {
 	}
 }
 
-// setUpNetwork makes loopback work in a fresh network namespace, and whole prefixes local: what is local can be listened on without being
-// an address of an interface.
+// setUpNetwork makes loopback work in a fresh network namespace, and a whole prefix local: what is local can be listened on without being an
+// address of an interface. (Only in IPv4: there, addresses are added one by one.)
 func setUpNetwork() error {
-	for _, args := range []string{
-		"link set lo up",
-		"route add local 10.200.0.0/16 dev lo",
-		"-6 route add local fd00:200::/64 dev lo",
-	} {
-		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", args, err, out)
-		}
+	return ip("link set lo up", "route add local 10.200.0.0/16 dev lo")
+}
+
+// ip runs commands of iproute2.
+func ip(commands ...string) error {
+	cmd := exec.Command("ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(commands, "; "), err, out)
 	}
 	return nil
 }
 
-// memoryDir makes a directory in memory where there is such a file system: etcd waits for the disk at every write.
-func memoryDir() (string, error) {
-	base := os.Getenv(dirVariable)
-	if base == "" {
-		base = "/dev/shm"
-		if info, err := os.Stat(base); err != nil || !info.IsDir() {
-			base = os.TempDir()
-		}
-	}
-	dir, err := os.MkdirTemp(base, "kubetest")
+// dataDir makes a directory for the data of a server.
+func dataDir() (string, error) {
+	dir, err := os.MkdirTemp(os.Getenv(dirVariable), "kubetest") // an empty variable is the system's directory
 	if err != nil {
-		return "", fmt.Errorf("making a directory for etcd: %w", err)
+		return "", fmt.Errorf("making a directory for a server's data: %w", err)
 	}
 	return dir, nil
 }

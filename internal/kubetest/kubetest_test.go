@@ -3,6 +3,7 @@ package kubetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -16,7 +17,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -80,7 +83,7 @@ func TestWatchSeesAnEndpointSliceChange(t *testing.T) {
 		event := next(t, watcher)
 		slice, ok := event.Object.(*discoveryv1.EndpointSlice)
 		if !ok {
-			t.Fatalf("event %s of a %T", event.Type, event.Object)
+			t.Fatalf("event %s of a %T: %v", event.Type, event.Object, event.Object)
 		}
 		got = append(got, seen{event.Type, slice.Endpoints[0].Addresses})
 	}
@@ -142,7 +145,7 @@ func TestAddressesAreGivenOnce(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	for range 3 {
-		for _, address := range append(suite.Addresses(t, 300), suite.Addresses6(t, 300)...) {
+		for _, address := range append(suite.Addresses(t, 300), suite.Addresses6(t, 30)...) {
 			if seen[address.String()] || address.IsLoopback() || !address.IsPrivate() {
 				t.Fatalf("address %s", address)
 			}
@@ -336,19 +339,25 @@ spec:
   ports: [{name: http, port: 80, targetPort: 8080}]
 `)
 	api.RunEndpointSliceController(t)
+	zone := "zone-of-" + ns
+	api.Node(t, ns, zone)
 	app := map[string]string{"app": "web"}
-	api.Pod(t, PodSpec{Namespace: ns, Name: "web-0", Labels: app, Addresses: hosts[:1]})
-	api.Pod(t, PodSpec{Namespace: ns, Name: "web-1", Labels: app, Addresses: hosts[1:], NotReady: true})
-	want := map[string]bool{hosts[0].String(): true, hosts[1].String(): false}
+	api.Pod(t, PodSpec{Namespace: ns, Name: "web-0", Labels: app, Node: ns, Addresses: hosts[:1]})
+	api.Pod(t, PodSpec{Namespace: ns, Name: "web-1", Labels: app, Node: ns, Addresses: hosts[1:], NotReady: true})
+	type endpoint struct {
+		Zone  string
+		Ready bool
+	}
+	want := map[string]endpoint{hosts[0].String(): {zone, true}, hosts[1].String(): {zone, false}}
 	redistest.Eventually(t, callLimit, "the slice of both pods", func() error {
-		got := make(map[string]bool)
+		got := make(map[string]endpoint)
 		slices, err := api.Client().DiscoveryV1().EndpointSlices(ns).List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=web"})
 		if err != nil {
 			return err
 		}
 		for _, slice := range slices.Items {
-			for _, endpoint := range slice.Endpoints {
-				got[endpoint.Addresses[0]] = *endpoint.Conditions.Ready
+			for _, e := range slice.Endpoints {
+				got[e.Addresses[0]] = endpoint{*e.Zone, *e.Conditions.Ready}
 			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -356,6 +365,75 @@ spec:
 		}
 		return nil
 	})
+}
+
+func TestOwnKindsAreServedAndValidated(t *testing.T) {
+	t.Parallel()
+	api := suite.Server(t)
+	ns := api.Namespace(t)
+	for range 2 { // the second time it is there already
+		api.ApplyCRDs(t, "internal/kubetest/testdata/crds")
+	}
+	const widget = "{apiVersion: kubetest.dragoman.io/v1, kind: Widget, metadata: {name: w}, spec: {low: %d, high: 2}}"
+	_, err := api.TryApply(ns, fmt.Sprintf(widget, 3))
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "low is above high") {
+		t.Errorf("got %v, want the refusal of the rule", err)
+	}
+	made := api.Apply(t, ns, fmt.Sprintf(widget, 1))[0]
+	if got, _, _ := unstructured.NestedInt64(api.Get(t, made).Object, "spec", "low"); got != 1 {
+		t.Errorf("low: got %d, want 1", got)
+	}
+	api.Delete(t, made)
+	if list := api.Kubectl(t, nil, "get", "widgets", "-n", ns, "-o", "name"); list != "" {
+		t.Errorf("after the deletion: %s", list)
+	}
+}
+
+// TestInformerFollows shows that informers work as in a cluster: they list by watching, for which the API server must know how far etcd is.
+func TestInformerFollows(t *testing.T) {
+	t.Parallel()
+	api := suite.Server(t)
+	ns := api.Namespace(t)
+	api.Pod(t, PodSpec{Namespace: ns, Name: "before"})
+	factory := informers.NewSharedInformerFactoryWithOptions(api.Client(), 0, informers.WithNamespace(ns))
+	pods := factory.Core().V1().Pods()
+	informer := pods.Informer()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer factory.Shutdown()
+	defer cancel()
+	factory.Start(ctx.Done())
+	redistest.Eventually(t, callLimit, "the first list", func() error {
+		if !informer.HasSynced() {
+			return errors.New("not synced")
+		}
+		return nil
+	})
+	api.Pod(t, PodSpec{Namespace: ns, Name: "after"})
+	for _, name := range []string{"before", "after"} {
+		redistest.Eventually(t, callLimit, "the pod", func() error {
+			_, err := pods.Lister().Pods(ns).Get(name)
+			return err
+		})
+	}
+}
+
+func TestMissingServerIsAFailureThatSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	if _, err := binaryIn(t.TempDir()); err == nil || !strings.Contains(err.Error(), "make kubeapi") {
+		t.Errorf("got %v", err)
+	}
+	idle := &Suite{life: &lifetime{}}
+	want := errors.New("no server")
+	idle.failure = want
+	for range 2 { // every test says why, not the first alone
+		test := &lifetime{}
+		if err := test.try(func() { idle.Server(test) }); err == nil || err.Error() != want.Error() {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	if err := new(Suite).start(); !errors.Is(err, errNoMain) {
+		t.Errorf("without Main: got %v", err)
+	}
 }
 
 func TestKubectl(t *testing.T) {

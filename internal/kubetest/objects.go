@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"strings"
 
@@ -41,13 +42,34 @@ func (s *Server) ServiceAccount(tb TB, namespace, name string) *corev1.ServiceAc
 	return made
 }
 
+// Node makes a node in a zone, or in none, if there is no node of that name, and returns it. Nodes have no namespace: a test that wants a zone
+// needs a name of its own.
+func (s *Server) Node(tb TB, name, zone string) *corev1.Node {
+	tb.Helper()
+	ctx, cancel := call()
+	defer cancel()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if zone != "" {
+		node.Labels = map[string]string{corev1.LabelTopologyZone: zone}
+	}
+	nodes := s.client.CoreV1().Nodes()
+	made, err := nodes.Create(ctx, node, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		made, err = nodes.Get(ctx, name, metav1.GetOptions{})
+	}
+	if err != nil {
+		tb.Fatalf("making the node %s: %v", name, err)
+	}
+	return made
+}
+
 // PodSpec is what a test wants of a pod.
 type PodSpec struct {
 	Namespace, Name     string
 	Labels, Annotations map[string]string
 	// ServiceAccount is made when it is missing; empty is "default".
 	ServiceAccount string
-	// Node may be empty, and need not be there.
+	// Node is made when it is missing; empty is "node".
 	Node string
 	// Addresses are the pod's, of one or both families; none is a pod that has none yet.
 	Addresses []netip.Addr
@@ -61,7 +83,11 @@ func (s *Server) Pod(tb TB, spec PodSpec) *corev1.Pod {
 	if spec.ServiceAccount == "" {
 		spec.ServiceAccount = "default"
 	}
+	if spec.Node == "" {
+		spec.Node = "node"
+	}
 	s.ServiceAccount(tb, spec.Namespace, spec.ServiceAccount)
+	s.Node(tb, spec.Node, "")
 	ctx, cancel := call()
 	defer cancel()
 	pods := s.client.CoreV1().Pods(spec.Namespace)
@@ -253,14 +279,8 @@ func pairs(tb TB, keyValues []string) map[string]string {
 // merged returns base with the changes made; an empty value removes a key.
 func merged(base, changes map[string]string) map[string]string {
 	m := make(map[string]string, len(base)+len(changes))
-	for key, value := range base {
-		m[key] = value
-	}
-	for key, value := range changes {
-		m[key] = value
-		if value == "" {
-			delete(m, key)
-		}
-	}
+	maps.Copy(m, base)
+	maps.Copy(m, changes)
+	maps.DeleteFunc(m, func(_, value string) bool { return value == "" })
 	return m
 }

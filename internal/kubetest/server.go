@@ -1,10 +1,12 @@
 package kubetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,7 +57,7 @@ func Start(tb TB, flags ...string) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, binary: Binary(tb), port: redistest.Port(tb)}
 	var err error
-	if s.dir, err = memoryDir(); err != nil {
+	if s.dir, err = dataDir(); err != nil {
 		tb.Fatalf("%v", err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(s.dir) })
@@ -164,13 +166,13 @@ func (s *Server) awaitReady(api *redistest.Process) error {
 func (s *Server) startEtcd() string {
 	s.tb.Helper()
 	client := "http://127.0.0.1:" + strconv.Itoa(redistest.Port(s.tb))
-	redistest.Run(s.tb, "etcd",
+	redistest.Run(s.tb, s.binary, "etcd",
 		"--data-dir="+filepath.Join(s.dir, "etcd"),
 		"--listen-client-urls="+client,
 		"--advertise-client-urls="+client,
 		"--listen-peer-urls=http://127.0.0.1:0", // one member has no peers
-		"--logger=zap",
 		"--log-level=warn",
+		"--unsafe-no-fsync",
 	)
 	return client
 }
@@ -186,11 +188,12 @@ func (s *Server) makeAdmin() string {
 	return token
 }
 
-// logOnFailure shows the end of the API server's log when the test has failed.
+// logOnFailure shows what the API server logs from now on, without info, when the test has failed.
 func (s *Server) logOnFailure(tb TB) {
+	before := len(s.Output())
 	tb.Cleanup(func() {
 		if f, ok := tb.(interface{ Failed() bool }); ok && f.Failed() {
-			tb.Logf("output of kube-apiserver:\n%s", tail(s.Output()))
+			tb.Logf("warnings and errors of kube-apiserver:\n%s", tail(withoutInfo(s.Output()[before:])))
 		}
 	})
 }
@@ -203,6 +206,17 @@ func call() (context.Context, context.CancelFunc) {
 // poll calls done until it returns true or an error.
 func poll(limit time.Duration, done func(ctx context.Context) (bool, error)) error {
 	return wait.PollUntilContextTimeout(context.Background(), pollInterval, limit, true, done)
+}
+
+// withoutInfo leaves out the lines of a log that begin with I and a digit, those of level info.
+func withoutInfo(log []byte) []byte {
+	var kept []byte
+	for line := range bytes.Lines(log) {
+		if len(line) < 2 || line[0] != 'I' || line[1] < '0' || line[1] > '9' {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
 }
 
 // tail is as much of a log as helps.
@@ -223,11 +237,19 @@ func Binary(tb TB) string {
 	if err != nil {
 		tb.Fatalf("looking for bin/kubeapi: %v", err)
 	}
-	path := filepath.Join(root, "bin", "kubeapi")
-	if _, err := os.Stat(path); err != nil {
-		tb.Fatalf("this test needs a Kubernetes API server, %v: build it with `make kubeapi` (`make test` does that, too)", err)
+	path, err := binaryIn(root)
+	if err != nil {
+		tb.Fatalf("%v", err)
 	}
 	return path
+}
+
+func binaryIn(root string) (string, error) {
+	path := filepath.Join(root, "bin", "kubeapi")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("this test needs a Kubernetes API server: build it with `make kubeapi` (`make test` does that, too): %w", err)
+	}
+	return path, nil
 }
 
 // moduleRoot goes up from the working directory, which is the tested package's.

@@ -81,7 +81,15 @@ func (s *Suite) Addresses(tb TB, n int) []netip.Addr {
 // Addresses6 is Addresses for IPv6: addresses of fd00:200::/64.
 func (s *Suite) Addresses6(tb TB, n int) []netip.Addr {
 	tb.Helper()
-	return s.take(tb, n, netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x02}))
+	addresses := s.take(tb, n, netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x02}))
+	commands := make([]string, 0, n)
+	for _, address := range addresses {
+		commands = append(commands, "addr add "+address.String()+"/128 dev lo nodad")
+	}
+	if err := ip(commands...); err != nil {
+		tb.Fatalf("adding addresses: %v", err)
+	}
+	return addresses
 }
 
 // take numbers addresses upwards from base; those of both families have the same numbers, none twice.

@@ -1,10 +1,12 @@
 // Command kubeapi is the part of Kubernetes that the tests run against, linked into one program to be built once:
 //
 //	kubeapi kube-apiserver ...            the API server, with its own flags
+//	kubeapi etcd ...                      where it keeps its objects, with its own flags
 //	kubeapi kubectl ...                   kubectl, with its own flags
 //	kubeapi endpointslices KUBECONFIG     the controller that makes EndpointSlices of Services and Pods, until SIGTERM
 //
-// Under the name kube-apiserver or kubectl (a link) it is that program.
+// Under the name of one of these (a link) it is that program. etcd is the version that Kubernetes' own tests take; with those of Linux
+// distributions (Debian 12 has 3.4.23) the API server falls back to other ways of watching than it has in a cluster of today, or times out.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -29,10 +32,10 @@ import (
 	"k8s.io/kubernetes/pkg/controller/endpointslice"
 )
 
-var errUsage = errors.New("usage: kubeapi kube-apiserver|kubectl|endpointslices ...")
+var errUsage = errors.New("usage: kubeapi kube-apiserver|etcd|kubectl|endpointslices ...")
 
 func main() {
-	programs := []string{"kube-apiserver", "kubectl", "endpointslices"}
+	programs := []string{"kube-apiserver", "etcd", "kubectl", "endpointslices"}
 	name := filepath.Base(os.Args[0])
 	if !slices.Contains(programs, name) && len(os.Args) > 1 {
 		// Kubernetes' commands read os.Args themselves, and some of them act on the program's name.
@@ -42,6 +45,8 @@ func main() {
 	switch name {
 	case "kube-apiserver":
 		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
+	case "etcd":
+		etcdmain.Main(os.Args)
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			kubectlutil.CheckErr(err)
