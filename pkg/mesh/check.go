@@ -70,9 +70,9 @@ func (c *checker) metadata(a *Ambassador) {
 	c.require(a.APIVersion == APIVersion, "apiVersion",
 		fmt.Sprintf("unknown version %q", clip(a.APIVersion)), `use "`+APIVersion+`"`)
 	const rule = "use lower-case letters, digits and -"
-	c.require(isDNSLabel(a.Metadata.Name), "metadata.name",
+	c.require(IsDNSLabel(a.Metadata.Name), "metadata.name",
 		fmt.Sprintf("%q is not a name", clip(a.Metadata.Name)), rule)
-	c.require(isDNSLabel(a.Metadata.Namespace), "metadata.namespace",
+	c.require(IsDNSLabel(a.Metadata.Namespace), "metadata.namespace",
 		fmt.Sprintf("%q is not a namespace", clip(a.Metadata.Namespace)), rule)
 }
 
@@ -228,7 +228,9 @@ func (c *checker) positive(d *Duration, at string) {
 	c.require(d == nil || *d > 0, at, "must be longer than 0", "")
 }
 
-func isDNSLabel(s string) bool {
+// IsDNSLabel reports whether s is a label as in RFC 1123, in lower case: the form
+// of the names of objects, Services and namespaces.
+func IsDNSLabel(s string) bool {
 	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
@@ -244,7 +246,7 @@ func isObjectName(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if !isDNSLabel(label) {
+		if !IsDNSLabel(label) {
 			return false
 		}
 	}
@@ -322,7 +324,7 @@ func isHost(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if !isDNSLabel(strings.ReplaceAll(strings.ToLower(label), "_", "x")) {
+		if !IsDNSLabel(strings.ReplaceAll(strings.ToLower(label), "_", "x")) {
 			return false
 		}
 	}

@@ -31,7 +31,7 @@ func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
 	for _, name := range slices.Sorted(maps.Keys(env.Pools)) {
 		pool := env.Pools[name]
 		here := join(at+".pools", name)
-		c.require(isDNSLabel(name), here, fmt.Sprintf("%q is not a name for a pool", clip(name)),
+		c.require(IsDNSLabel(name), here, fmt.Sprintf("%q is not a name for a pool", clip(name)),
 			"use lower-case letters, digits and -")
 		c.require(used[name] != "", here, "no prefix route or mirror names this pool", "remove it, or name it")
 		c.upstream(&pool, s, here)
@@ -135,8 +135,8 @@ func (c *checker) server(s *Server, at string) {
 
 func (c *checker) service(s *ServiceRef, at, instead string) {
 	c.needsControlPlane(at, "a Service", instead)
-	c.require(isDNSLabel(s.Name), at+".name", "must be the name of a Service", "")
-	c.require(s.Namespace == "" || isDNSLabel(s.Namespace), at+".namespace", "must be the name of a namespace", "")
+	c.require(IsDNSLabel(s.Name), at+".name", "must be the name of a Service", "")
+	c.require(s.Namespace == "" || IsDNSLabel(s.Namespace), at+".namespace", "must be the name of a namespace", "")
 	c.require(s.Port >= 1 && s.Port <= 65535, at+".port", "must be from 1 to 65535", "")
 }
 

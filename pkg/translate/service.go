@@ -66,10 +66,10 @@ func portOf(svc *inventory.Service, number uint32) (inventory.ServicePort, error
 		if p.Port == number && (p.Protocol == "" || p.Protocol == "TCP") {
 			return p, nil
 		}
-		others = append(others, strings.TrimSpace(fmt.Sprintf("%d/%s %s", p.Port, p.Protocol, p.Name)))
+		others = append(others, strings.TrimSpace(fmt.Sprintf("%d/%s %s", p.Port, cmp.Or(p.Protocol, "TCP"), p.Name)))
 	}
-	return inventory.ServicePort{}, fmt.Errorf("Service %v has no TCP port %d, but %s", svc.Key, number,
-		cmp.Or(strings.Join(others, ", "), "none"))
+	return inventory.ServicePort{}, fmt.Errorf("no TCP port %d: Service %v has %s", number, svc.Key,
+		cmp.Or(strings.Join(others, ", "), "no port"))
 }
 
 // backend is an endpoint of a Service with what it is used as.
