@@ -1,7 +1,7 @@
 // Package kubetest gives tests a real Kubernetes API: a kube-apiserver and its etcd, built of their own sources in test/kubeapi. There is no
 // kubelet, scheduler or controller: tests write what those would write, by the same API.
 //
-// A test package has one suite, whose API server starts when the first test asks for it (3 s, 340 MB) and ends with the test binary:
+// A test package has one suite, whose API server starts when the first test asks for it (3 s, 400 MB) and ends with the test binary:
 //
 //	var suite kubetest.Suite
 //

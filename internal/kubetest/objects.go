@@ -69,7 +69,7 @@ type PodSpec struct {
 	Labels, Annotations map[string]string
 	// ServiceAccount is made when it is missing; empty is "default".
 	ServiceAccount string
-	// Node is made when it is missing; empty is "node".
+	// Node may be one that is not there, as soon after it was removed. Empty is one named "node", which is.
 	Node string
 	// Addresses are the pod's, of one or both families; none is a pod that has none yet.
 	Addresses []netip.Addr
@@ -84,10 +84,9 @@ func (s *Server) Pod(tb TB, spec PodSpec) *corev1.Pod {
 		spec.ServiceAccount = "default"
 	}
 	if spec.Node == "" {
-		spec.Node = "node"
+		spec.Node = s.Node(tb, "node", "").Name
 	}
 	s.ServiceAccount(tb, spec.Namespace, spec.ServiceAccount)
-	s.Node(tb, spec.Node, "")
 	ctx, cancel := call()
 	defer cancel()
 	pods := s.client.CoreV1().Pods(spec.Namespace)
