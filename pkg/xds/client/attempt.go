@@ -140,10 +140,10 @@ func (m *machine) lacking(ev *evaluation) (pending, gone []Wait) {
 	slices.SortFunc(keys, compareKeys)
 	for _, k := range keys {
 		e := m.entry(k)
-		if e != nil && e.offered != nil {
-			continue // from the file; it runs
-		}
 		w := m.waits[k]
+		if !w.offered || e != nil && e.offered != nil {
+			continue // only what is old needs it; or it is from the file, and runs
+		}
 		out := Wait{TypeURL: k.kind.typeURL(), Name: k.name, For: w.user.String(), Since: w.since}
 		if j := ev.m.absence(k, e); j.verdict == missing {
 			out.Reason = j.reason

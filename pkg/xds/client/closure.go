@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -12,11 +13,12 @@ func (m *machine) want(now time.Time) {
 	for k := range m.types {
 		w.users[k] = make(map[string]key)
 	}
-	for _, k := range []kind{clusters, listeners} {
-		for _, e := range m.types[k].entries {
-			w.entry(e)
-		}
+	w.all(false)
+	offered := w.users
+	for k := range offered {
+		offered[k] = maps.Clone(offered[k])
 	}
+	w.all(true)
 	for k := range numKinds {
 		m.adopt(k, w.users[k], now)
 	}
@@ -25,28 +27,46 @@ func (m *machine) want(now time.Time) {
 		_, wanted := w.users[k.kind][k.name]
 		if !wanted || e != nil && e.offered != nil && !e.offered.disk {
 			delete(m.waits, k)
+			continue
+		}
+		_, m.waits[k].offered = offered[k.kind][k.name]
+	}
+}
+
+// wanting walks over references.
+type wanting struct {
+	m    *machine
+	done map[*version]bool
+	// old looks into what runs although there is something newer, and into what
+	// was refused: once what that needs is better, it may be tried again.
+	old   bool
+	users [numKinds]map[string]key // by name of what is wanted: one that needs it
+}
+
+// all starts from what is there without anybody's reference.
+func (w *wanting) all(old bool) {
+	w.old = old
+	clear(w.done)
+	for _, k := range []kind{clusters, listeners} {
+		for _, e := range w.m.types[k].entries {
+			w.entry(e)
 		}
 	}
 }
 
-// wanting walks over references. What was refused is looked into too: once what
-// it needs is better, it may be tried again.
-type wanting struct {
-	m     *machine
-	done  map[*version]bool
-	users [numKinds]map[string]key // by name of what is wanted: one that needs it
-}
-
 func (w *wanting) entry(e *entry) {
-	for _, v := range []*version{e.offered, e.running, e.parked} {
-		if v != nil && !w.done[v] {
-			w.done[v] = true
-			w.version(v)
-		}
+	w.version(e.offered)
+	if w.old {
+		w.version(e.running)
+		w.version(e.parked)
 	}
 }
 
 func (w *wanting) version(v *version) {
+	if v == nil || w.done[v] {
+		return
+	}
+	w.done[v] = true
 	for k := range numKinds {
 		for _, name := range v.refs[k] {
 			if _, ok := w.users[k][name]; !ok {
@@ -157,6 +177,9 @@ func (m *machine) absence(k key, e *entry) judgement {
 	switch {
 	case e != nil && e.refused != nil && e.offered == nil:
 		j.verdict, j.reason = missing, "was refused: "+e.refused[0].Reason
+		if path := e.refused[0].Path; path != "" {
+			j.reason = "was refused: " + path + ": " + e.refused[0].Reason
+		}
 	case w != nil && w.gaveUp:
 		j.verdict, j.reason = missing, fmt.Sprintf("did not come within %s", m.timeout)
 	case m.offline():

@@ -78,7 +78,8 @@ type wait struct {
 	since    time.Time
 	deadline time.Time // zero: no stream is open
 	gaveUp   bool
-	user     key // one that needs it
+	user     key  // one that needs it
+	offered  bool // something needs it that is not about to go
 }
 
 // events are counters of what happened, for metrics and Status.
@@ -162,6 +163,10 @@ func (t *typeState) resetStream() {
 func (m *machine) tick(now time.Time) {
 	for k, w := range m.waits {
 		if !w.gaveUp && due(w.deadline, now) {
+			if e := m.entry(k); e != nil && e.offered != nil && !m.types[clusters].answered {
+				w.deadline = now.Add(m.timeout) // what the file has is good as long as nothing better is there
+				continue
+			}
 			w.gaveUp = true
 			m.events.timeouts[k.kind]++
 			m.unconfirmed(k)

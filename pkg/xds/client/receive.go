@@ -31,11 +31,11 @@ func (m *machine) receive(now time.Time, msg message) {
 	}
 	in := intake{m: m, t: t, kind: k, now: now, seen: make(map[string]bool, len(msg.resources))}
 	in.reply = &reply{nonce: msg.nonce, number: msg.version}
-	for i := range msg.resources {
-		in.resource(&msg.resources[i])
-	}
 	for _, name := range msg.removed {
 		in.removed(name)
+	}
+	for i := range msg.resources {
+		in.resource(&msg.resources[i])
 	}
 	if msg.whole && k.wildcard() && !in.nameless {
 		in.absent()
@@ -51,6 +51,7 @@ type intake struct {
 	now      time.Time
 	seen     map[string]bool
 	nameless bool // of some resource the name could not be read
+	count    int  // resources that are held; 0: not counted yet
 	reply    *reply
 }
 
@@ -159,7 +160,7 @@ func (in *intake) parse(r *incoming) {
 
 // offer makes a valid resource the newest version of its name.
 func (in *intake) offer(v *version, r *incoming) {
-	if in.t.entries[v.key.name] == nil && len(in.t.entries) >= in.m.most {
+	if in.t.entries[v.key.name] == nil && !in.room() {
 		in.fail(v.key.name, "", "is more than the %d resources of this type that the proxy holds", in.m.most)
 		return
 	}
@@ -181,12 +182,25 @@ func (in *intake) offer(v *version, r *incoming) {
 	in.reply.versions = append(in.reply.versions, v)
 }
 
+// room reports whether one more resource may be held.
+func (in *intake) room() bool {
+	if in.count == 0 {
+		for _, e := range in.t.entries {
+			if e.offered != nil || e.refused != nil {
+				in.count++
+			}
+		}
+	}
+	in.count++
+	return in.count <= in.m.most
+}
+
 // refuse keeps what was there before and remembers why.
 func (in *intake) refuse(name string, errs resource.Errors) {
 	in.reply.errs = append(in.reply.errs, errs...)
 	e := in.t.entries[name]
 	if e == nil {
-		if name == "" || len(in.t.entries) >= in.m.most {
+		if name == "" || !in.room() {
 			return
 		}
 		e = in.m.make(key{in.kind, name})
@@ -196,9 +210,8 @@ func (in *intake) refuse(name string, errs resource.Errors) {
 
 // removed takes a resource out.
 func (in *intake) removed(name string) {
-	if e := in.t.entries[name]; e != nil && !in.seen[name] {
-		e.remove()
-		in.m.changed(in.kind)
+	if e := in.t.entries[name]; e != nil && (e.offered != nil || e.refused != nil) {
+		in.remove(e)
 	}
 }
 
@@ -206,10 +219,15 @@ func (in *intake) removed(name string) {
 func (in *intake) absent() {
 	for name, e := range in.t.entries {
 		if !in.seen[name] && (e.offered != nil || e.refused != nil) {
-			e.remove()
-			in.m.changed(in.kind)
+			in.remove(e)
 		}
 	}
+}
+
+func (in *intake) remove(e *entry) {
+	e.remove()
+	in.m.changed(in.kind)
+	in.reply.removed = append(in.reply.removed, e.key)
 }
 
 func sumOf(body *anypb.Any) [sha256.Size]byte { return sha256.Sum256(body.GetValue()) }

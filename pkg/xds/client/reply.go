@@ -19,6 +19,7 @@ type reply struct {
 	nonce    string
 	number   string
 	versions []*version      // that it brought and that are valid
+	removed  []key           // that it took out
 	errs     resource.Errors // of those that are not
 	// notBefore holds a NACK back.
 	notBefore time.Time
@@ -83,10 +84,17 @@ func (m *machine) pace(t *typeState, r *reply, errs resource.Errors, now time.Ti
 // outcome says how a response has fared; settled is false while that is open.
 func (m *machine) outcome(k kind, r *reply) (errs resource.Errors, settled bool) {
 	errs = append(errs, r.errs...)
+	for _, k := range r.removed {
+		if e := m.entry(k); m.attempt != nil && e != nil && e.offered == nil && e.running != nil {
+			return nil, false // it is being taken out, now or next
+		}
+	}
 	ev := m.evaluate()
 	for _, v := range r.versions {
 		e := m.entry(v.key)
 		switch {
+		case m.attempt != nil && m.attempt.chosen[v.key] == v && (e == nil || e.running != v):
+			return nil, false
 		case v.refused != nil:
 			errs = append(errs, v.refused...)
 		case e == nil || e.offered != v || e.running == v:
@@ -105,9 +113,6 @@ func (m *machine) outcome(k kind, r *reply) (errs resource.Errors, settled bool)
 // unsettled says whether it must be waited for what becomes of a version that
 // does not run, and if not, what is wrong with it.
 func (m *machine) unsettled(k kind, ev *evaluation, v *version) (errs resource.Errors, open bool) {
-	if m.attempt != nil && m.attempt.chosen[v.key] == v {
-		return nil, true
-	}
 	j := ev.judge(v)
 	if k == listeners && j.verdict == missing {
 		return resource.Errors{{TypeURL: k.typeURL(), Name: v.key.name, Reason: j.text()}}, false

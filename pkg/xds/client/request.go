@@ -13,10 +13,11 @@ import (
 // wildcardName asks for all resources of a type.
 const wildcardName = "*"
 
-// diskVersion is what is claimed to be held of a resource that only the file
-// has told of. No control plane has such a version, so that it sends the
-// resource again, or that it is gone.
-const diskVersion = "disk"
+// uncertain is the version that is claimed to be held of a resource that is not
+// certain: only the file has told of it, it was refused, or it is a listener
+// that does not run yet and has to be acknowledged when it does. No control
+// plane has such a version, so that it sends the resource, or that it is gone.
+const uncertain = "uncertain"
 
 // subscribe tells the server which names of a type are wanted now, if it does
 // not know.
@@ -87,14 +88,15 @@ func (m *machine) first(k kind, names []string) {
 	m.todo.requests = append(m.todo.requests, request)
 }
 
-// held are the versions that a server need not send again.
+// held are the resources that a server need tell about only if it has another
+// version of them, or none.
 func (m *machine) held(k kind) map[string]string {
 	versions := make(map[string]string)
 	for name, e := range m.types[k].entries {
 		switch {
-		case e.offered == nil || !k.wildcard() && !m.types[k].wanted[name]:
-		case e.offered.disk:
-			versions[name] = diskVersion
+		case e.offered == nil && e.refused == nil || !k.wildcard() && !m.types[k].wanted[name]:
+		case e.offered == nil || e.offered.disk || k == listeners && e.offered != e.running:
+			versions[name] = uncertain
 		default:
 			versions[name] = e.offered.number
 		}
