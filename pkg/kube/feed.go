@@ -2,8 +2,10 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
@@ -49,7 +52,7 @@ func (f *feed[V]) run(ctx context.Context, lw cache.ListerWatcher) {
 		TypeDescription: f.name,
 		Clock:           endingClock{done: ctx.Done()},
 		Backoff:         &wait.Backoff{Duration: 400 * time.Millisecond, Cap: 8 * time.Second, Steps: 5, Factor: 2, Jitter: 0.5},
-	}).RunWithContext(ctx)
+	}).RunWithContext(klog.NewContext(ctx, klog.Logger{})) // health says it all, once
 }
 
 // Transformer lets the reflector convert while it gathers what is there at the
@@ -152,7 +155,10 @@ func (h *health) outcome(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	var request *url.Error
 	switch {
+	case errors.As(err, &request):
+		err = request.Err // its URL has a random part, and says nothing new
 	case apierrors.IsForbidden(err):
 		err = fmt.Errorf("%w (allow it to the control plane's service account, as manifests/controlplane/rbac.yaml does)", err)
 	case apierrors.IsNotFound(err):
