@@ -71,21 +71,28 @@ func TestWatchSeesAnEndpointSliceChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watcher.Stop()
-	api.EndpointSlice(t, ns, "redis", 6379, hosts[0].String())
+	slice := api.EndpointSlice(t, ns, "redis", 6379, hosts[0].String())
 	api.EndpointSlice(t, ns, "redis", 6379, hosts[1].String())
+	slice.Endpoints[0].Conditions.Ready = new(false)
+	api.PutEndpointSlice(t, slice) // as it was read before the change
 	type seen struct {
-		Type      watch.EventType
-		Addresses []string
+		Type    watch.EventType
+		Address string
+		Ready   bool
 	}
-	want := []seen{{watch.Added, []string{hosts[0].String()}}, {watch.Modified, []string{hosts[1].String()}}}
+	want := []seen{
+		{watch.Added, hosts[0].String(), true},
+		{watch.Modified, hosts[1].String(), true},
+		{watch.Modified, hosts[0].String(), false},
+	}
 	var got []seen
 	for range want {
 		event := next(t, watcher)
-		slice, ok := event.Object.(*discoveryv1.EndpointSlice)
+		object, ok := event.Object.(*discoveryv1.EndpointSlice)
 		if !ok {
 			t.Fatalf("event %s of a %T: %v", event.Type, event.Object, event.Object)
 		}
-		got = append(got, seen{event.Type, slice.Endpoints[0].Addresses})
+		got = append(got, seen{event.Type, object.Endpoints[0].Addresses[0], *object.Endpoints[0].Conditions.Ready})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

@@ -210,15 +210,17 @@ func (s *Server) EndpointSlice(tb TB, namespace, service string, port int32, add
 	})
 }
 
-// PutEndpointSlice makes a slice, or replaces the one of that name.
+// PutEndpointSlice makes a slice, or replaces the one of that name, also when somebody has changed it since it was read.
 func (s *Server) PutEndpointSlice(tb TB, slice *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	tb.Helper()
 	ctx, cancel := call()
 	defer cancel()
+	slice = slice.DeepCopy()
+	slice.ResourceVersion, slice.UID = "", ""
 	slices := s.client.DiscoveryV1().EndpointSlices(slice.Namespace)
 	put, err := slices.Create(ctx, slice, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		put, err = slices.Update(ctx, slice, metav1.UpdateOptions{}) // without a resourceVersion: whatever is there
+		put, err = slices.Update(ctx, slice, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		tb.Fatalf("putting the EndpointSlice %s/%s: %v", slice.Namespace, slice.Name, err)
