@@ -3,6 +3,8 @@ package controlplane
 import (
 	"context"
 
+	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
+	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 )
 
@@ -22,27 +24,22 @@ type Source interface {
 	Synced() <-chan struct{}
 }
 
-// StatusSink is told what became of objects. Kubernetes writes it into their
-// status (its Lease holder does, the others pass over it), files log it.
-type StatusSink interface {
-	// SetStatus is called from the engine's goroutine whenever something has
-	// changed, with a value that is not changed afterwards. It must not block: a
-	// sink keeps the newest per object and writes in its own time, at a bounded
-	// rate. After a change of leader it writes what it was told before.
-	SetStatus(ref inventory.Ref, status inventory.Status)
+// Platform is what a control plane runs on: Kubernetes, or files.
+type Platform struct {
+	Store  *inventory.Store
+	Source Source
+	// Status is told what became of objects. It must not block: a sink keeps the
+	// newest per object and writes in its own time.
+	Status engine.StatusSink
+	// Reviewer says whose token of a service account it is; nil: there are none.
+	Reviewer trust.Reviewer
+	// Authority is where the authority of the certificate is kept.
+	Authority trust.Store
+	// Tasks run beside everything else. They end first, so that another replica
+	// takes over while this one drains.
+	Tasks []func(ctx context.Context) error
+	// Problems are what /config_dump shows of the source; nil: nothing.
+	Problems func() []string
+	// Reload has the source look again; nil: it always looks.
+	Reload func()
 }
-
-// Reviewer says whose token it is: TokenReview with the audience dragoman, and
-// then the expiry of the token's own claim.
-type Reviewer interface {
-	// Review gives ErrUnauthenticated of the inventory for a token that is not
-	// good, and other errors when nobody could be asked. Positive answers may be
-	// cached for a minute at most and never past Identity.Expires; negative ones
-	// for seconds, within a bounded number of entries, by hash and not by token.
-	Review(ctx context.Context, token string) (inventory.Identity, error)
-}
-
-// Besides, the file source reads plain Kubernetes YAML, and so it needs from
-// pkg/kube the pure conversions that its informers use: of a Service with its
-// EndpointSlices (and the pods behind them) into an inventory.Service, of a
-// Secret, a ConfigMap, a Pod and a Namespace into theirs.

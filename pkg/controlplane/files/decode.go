@@ -170,4 +170,3 @@ func (d *document) typeError(err error) *mesh.Error {
 	}
 	return d.fail(d.root, "", "cannot be read", "kubectl apply --dry-run=server explains it")
 }
-

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
+)
+
+// take does what the changes of the inventory ask for.
+func (e *Engine) take(ctx context.Context) {
+	changes := e.opts.Store.Take()
+	if len(changes) == 0 {
+		return
+	}
+	began := time.Now()
+	ctx, span := e.opts.Tracer.Start(ctx, "apply changes", trace.WithAttributes(attribute.Int("dragoman.changes", len(changes))))
+	defer span.End()
+	b := e.begin(ctx)
+	// Objects first: nodes are placed by them.
+	moved := map[string]bool{}
+	for _, ref := range slices.SortedFunc(maps.Keys(changes), inventory.Ref.Compare) {
+		e.changed(ref, changes[ref], b, moved)
+	}
+	for namespace := range moved {
+		for n := range e.byPlace[namespace] {
+			e.place(n, b)
+		}
+	}
+	b.finish()
+	e.metrics.changes.Add(float64(len(changes)))
+	e.metrics.applying.Observe(time.Since(began).Seconds())
+}
+
+// changed notes what a change is about. Namespaces in which nodes may have to
+// move go into moved.
+func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[string]bool) {
+	switch ref.Kind {
+	case inventory.KindAmbassador, inventory.KindAdapter:
+		e.objectChanged(ref.Key, at, b)
+		moved[ref.Namespace] = true
+	case inventory.KindPod:
+		for n := range e.byPod[ref.Key] {
+			e.place(n, b)
+		}
+	case inventory.KindNamespace:
+		moved[ref.Name] = true
+	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap:
+		for v := range e.byRef[ref] {
+			b.renew(v, at)
+		}
+		e.status.refChanged(ref, e.opts.Store)
+	}
+}
+
+// objectChanged takes the new document of an object. One with errors leaves the
+// former in force.
+func (e *Engine) objectChanged(key inventory.Key, at time.Time, b *batch) {
+	o := e.opts.Store.Ambassador(key)
+	e.status.touch(key)
+	switch a := usable(o); {
+	case o == nil:
+		delete(e.good, key)
+		e.status.remove(key)
+	case a == nil:
+		e.opts.Log.Warn("object refused, what ran before stays", "object", key.String(), "error", o.Err)
+		return
+	default:
+		e.good[key] = a
+	}
+	_, there := e.good[key]
+	e.placeOf(key.Namespace).set(key, there, e.good)
+	for v := range e.byObject[key] {
+		b.renew(v, at)
+	}
+}
+
+// usable gives the document of an object that has no errors, or nil.
+func usable(o *inventory.Object) *mesh.Ambassador {
+	if o == nil || o.Err != nil {
+		return nil
+	}
+	a, _ := o.Object.(*mesh.Ambassador)
+	return a
+}
+
+// batch gathers what has to be done, so that it is done once and in the right
+// order: what is new is published before anybody is granted it, and what is gone
+// disappears when nobody is granted it any more.
+type batch struct {
+	e   *Engine
+	ctx context.Context
+
+	dirty    map[*variant]time.Time // since when the cause of it is known
+	kinds    map[*kind]struct{}     // whose grant may be another
+	nodes    map[*node]struct{}     // who are of another kind
+	dropped  map[*variant]struct{}
+	released map[server.Key]struct{} // which a variant used and does not any more
+	changes  []server.Change
+}
+
+func (e *Engine) begin(ctx context.Context) *batch {
+	return &batch{
+		e: e, ctx: ctx, dirty: map[*variant]time.Time{}, kinds: map[*kind]struct{}{}, nodes: map[*node]struct{}{},
+		dropped: map[*variant]struct{}{}, released: map[server.Key]struct{}{},
+	}
+}
+
+func (b *batch) regrant(k *kind)      { b.kinds[k] = struct{}{} }
+func (b *batch) grant(n *node)        { b.nodes[n] = struct{}{} }
+func (b *batch) drop(v *variant)      { b.dropped[v] = struct{}{} }
+func (b *batch) used(k *variant) bool { return len(k.kinds) > 0 }
+
+// renew has a variant translated again.
+func (b *batch) renew(v *variant, at time.Time) {
+	if old, ok := b.dirty[v]; !ok || at.Before(old) {
+		b.dirty[v] = at
+	}
+}
+
+func (b *batch) finish() {
+	e := b.e
+	for v := range b.dropped {
+		if !b.used(v) {
+			e.dropVariant(v, b)
+		}
+	}
+	for v, at := range b.dirty {
+		if b.used(v) {
+			e.renew(v, at, b)
+		}
+	}
+	if len(b.changes) > 0 {
+		_, span := e.opts.Tracer.Start(b.ctx, "push", trace.WithAttributes(attribute.Int("dragoman.resources", len(b.changes))))
+		e.server.Publish(b.changes)
+		span.End()
+	}
+	for k := range b.kinds {
+		k.grant = e.server.NewGrant(k.names())
+		for n := range k.nodes {
+			b.nodes[n] = struct{}{}
+		}
+	}
+	for n := range b.nodes {
+		if n.kind != nil {
+			n.stream.SetGrant(n.kind.grant)
+		}
+	}
+	e.withdraw(b.released)
+	e.metrics.sizes(len(e.nodes), len(e.kinds), len(e.variants), len(e.resources))
+}

@@ -1,0 +1,20 @@
+// Package engine decides what every connected node gets, and keeps it true.
+//
+// It takes changes from the inventory, translates anew the objects that they
+// concern and nothing else, publishes what came of it, and changes the grants of
+// nodes when a label or an object does. What no connected node needs is not
+// translated.
+//
+// # Variants and kinds
+//
+// An object in one environment (and zone, where that matters) is a variant. It is
+// translated once, however many nodes need it. Nodes that get the same variants
+// are of one kind and share a grant. So a thousand pods of a Deployment cost one
+// kind, and a changed EndpointSlice costs the variants that name its Service.
+//
+// # Goroutines
+//
+// All of this is owned by one goroutine, Run's. Streams and queries reach it
+// through a queue of functions; what it learns from ACKs is only noted by their
+// goroutines, and looked up a moment later.
+package engine

@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
+)
+
+// kind is what nodes have in common that get the same.
+type kind struct {
+	key       string
+	namespace string
+	zone      string
+	choices   []choice
+	variants  []*variant // of those choices that are not refused
+	grant     *server.Grant
+	nodes     map[*node]struct{}
+	idle      time.Time // since when it has no nodes; zero: it has
+}
+
+// choice is one object and what a kind gets of it.
+type choice struct {
+	object  inventory.Key
+	variant variantKey
+	reason  string // why it gets none; "" if it does
+	message string
+}
+
+// Reasons why a node does not get an object that is for it.
+const (
+	reasonNoEnvironment  = "NoEnvironment"
+	reasonListenConflict = "ListenConflict"
+)
+
+// choices are the objects that are for a node, sorted.
+func (e *Engine) choices(namespace string, f *facts) []choice {
+	if !f.known {
+		return nil
+	}
+	var out []choice
+	var taken []*mesh.Ambassador
+	for _, key := range e.placeOf(namespace).objects {
+		a := e.good[key]
+		if a == nil || !a.Spec.Selector.Matches(f.labels) {
+			continue
+		}
+		c := choose(key, a, f, taken)
+		if c.reason == "" {
+			taken = append(taken, a)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func choose(key inventory.Key, a *mesh.Ambassador, f *facts, taken []*mesh.Ambassador) choice {
+	c := choice{object: key}
+	environment, source, err := mesh.SelectEnvironment(a, f.NodeFacts)
+	if err != nil {
+		c.reason, c.message = reasonNoEnvironment, strings.TrimPrefix(err.Error(), a.Key()+": ")
+		return c
+	}
+	for _, other := range taken {
+		if other.Spec.Listen.Overlaps(&a.Spec.Listen) {
+			c.reason, c.message = reasonListenConflict, other.Key()+" binds to the same place"
+			return c
+		}
+	}
+	c.variant = variantKey{object: key, environment: environment, source: source}
+	return c
+}
+
+func kindKey(namespace, zone string, choices []choice) string {
+	var b strings.Builder
+	write := func(s string) {
+		b.WriteString(s)
+		b.WriteByte(0)
+	}
+	write(namespace)
+	write(zone)
+	for i := range choices {
+		c := &choices[i]
+		write(c.object.Name)
+		write(c.reason)
+		write(c.message)
+		write(c.variant.environment)
+		write(c.variant.source)
+	}
+	return b.String()
+}
+
+// kindOf gives the kind of nodes with these facts, making it if need be.
+func (e *Engine) kindOf(namespace string, f *facts, b *batch) *kind {
+	choices := e.choices(namespace, f)
+	key := kindKey(namespace, f.zone, choices)
+	if k := e.kinds[key]; k != nil {
+		return k
+	}
+	k := &kind{key: key, namespace: namespace, zone: f.zone, choices: choices, nodes: map[*node]struct{}{}, idle: time.Now()}
+	e.kinds[key] = k
+	e.placeOf(namespace).kinds[k] = struct{}{}
+	for i := range choices {
+		if choices[i].reason == "" {
+			v := e.need(choices[i].variant, b)
+			v.kinds[k] = struct{}{}
+			if _, ok := v.uses[k.zone]; v.zoned && !ok {
+				b.renew(v, time.Time{}) // nobody needed it in this zone before
+			}
+			k.variants = append(k.variants, v)
+		}
+	}
+	b.regrant(k)
+	return k
+}
+
+// forget drops a kind that no node is of, and what only it needed.
+func (e *Engine) forget(k *kind, b *batch) {
+	p := e.placeOf(k.namespace)
+	delete(e.kinds, k.key)
+	delete(p.kinds, k)
+	maps.DeleteFunc(p.known, func(_ string, other *kind) bool { return other == k })
+	if len(p.kinds) == 0 && len(p.objects) == 0 {
+		delete(e.places, k.namespace)
+	}
+	for _, v := range k.variants {
+		delete(v.kinds, k)
+		if len(v.kinds) == 0 {
+			b.drop(v)
+		}
+	}
+}
+
+// sweep forgets kinds that have been without nodes for long enough.
+func (e *Engine) sweep(now time.Time) {
+	var idle []*kind
+	for _, k := range e.kinds {
+		if len(k.nodes) == 0 && now.Sub(k.idle) >= e.opts.Linger {
+			idle = append(idle, k)
+		}
+	}
+	if len(idle) == 0 {
+		return
+	}
+	b := e.begin(context.Background())
+	for _, k := range idle {
+		e.forget(k, b)
+	}
+	b.finish()
+}

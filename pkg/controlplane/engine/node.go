@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
+)
+
+// ErrEnded is what Connect gives when the engine does not run any more.
+var ErrEnded = errors.New("the control plane is ending")
+
+// node is one that is connected.
+type node struct {
+	stream   *server.Node
+	identity inventory.Identity
+	kind     *kind
+}
+
+func (n *node) pod() inventory.Key {
+	return inventory.Key{Namespace: n.identity.Namespace, Name: n.identity.Pod}
+}
+
+// Connect gives a node what is meant for its identity, and follows what becomes
+// of that until Disconnect.
+func (e *Engine) Connect(ctx context.Context, stream *server.Node, id inventory.Identity) error {
+	ok := e.do(ctx, func() { e.connect(ctx, &node{stream: stream, identity: id}) })
+	switch {
+	case ok:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return ErrEnded
+}
+
+// Disconnect forgets a node.
+func (e *Engine) Disconnect(stream *server.Node) {
+	e.do(context.Background(), func() {
+		n := e.nodes[stream]
+		if n == nil {
+			return
+		}
+		delete(e.nodes, stream)
+		e.byPlace.remove(n.identity.Namespace, n)
+		if n.identity.Pod != "" {
+			e.byPod.remove(n.pod(), n)
+		}
+		e.leave(n)
+	})
+}
+
+func (e *Engine) connect(ctx context.Context, n *node) {
+	e.nodes[n.stream] = n
+	e.byPlace.add(n.identity.Namespace, n)
+	if n.identity.Pod != "" {
+		e.byPod.add(n.pod(), n)
+	}
+	batch := e.begin(ctx)
+	e.place(n, batch)
+	batch.finish()
+}
+
+// facts are what is known of a node without asking it.
+type facts struct {
+	mesh.NodeFacts
+	labels map[string]string
+	zone   string
+	known  bool // what its credentials are bound to is there
+}
+
+func (e *Engine) facts(n *node) facts {
+	id := n.identity
+	f := facts{NodeFacts: mesh.NodeFacts{Namespace: id.Namespace, Hostname: id.Pod}, known: true}
+	if ns := e.opts.Store.Namespace(id.Namespace); ns != nil {
+		f.NamespaceLabel = ns.Labels[mesh.EnvironmentLabel]
+	}
+	if id.Pod == "" {
+		return f // a service account without a pod has no labels
+	}
+	pod := e.opts.Store.Pod(n.pod())
+	if pod == nil || pod.UID != id.PodUID {
+		// Not there yet, or gone and another of its name is: its labels are not ours.
+		f.known = false
+		return f
+	}
+	f.labels, f.zone = pod.Labels, pod.Zone
+	f.PodLabel = pod.Labels[mesh.EnvironmentLabel]
+	return f
+}
+
+// place finds the kind of a node and grants what that gets.
+func (e *Engine) place(n *node, b *batch) {
+	f := e.facts(n)
+	p := e.placeOf(n.identity.Namespace)
+	mark := p.mark(&f)
+	k := p.known[mark]
+	if k == nil {
+		k = e.kindOf(n.identity.Namespace, &f, b)
+		p.known[mark] = k
+	}
+	if n.kind == k {
+		return
+	}
+	e.leave(n)
+	n.kind = k
+	k.nodes[n] = struct{}{}
+	k.idle = time.Time{}
+	b.grant(n)
+	e.status.touchKind(k)
+}
+
+// leave takes a node out of its kind, which may then be of no use.
+func (e *Engine) leave(n *node) {
+	if n.kind == nil {
+		return
+	}
+	delete(n.kind.nodes, n)
+	if len(n.kind.nodes) == 0 {
+		n.kind.idle = time.Now()
+	}
+	e.status.touchKind(n.kind)
+	n.kind = nil
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+)
+
+// place is a namespace, as far as nodes in it are concerned.
+type place struct {
+	objects []inventory.Key // of mesh objects, sorted
+
+	// What the objects ask of a pod: these labels, and its name.
+	labels []string // sorted
+	names  bool
+	// known are the kinds of pods that give the same answers.
+	known map[string]*kind
+	kinds map[*kind]struct{} // of nodes in it
+}
+
+// placeOf gives a namespace.
+func (e *Engine) placeOf(namespace string) *place {
+	p := e.places[namespace]
+	if p == nil {
+		p = &place{known: map[string]*kind{}, kinds: map[*kind]struct{}{}}
+		e.places[namespace] = p
+	}
+	return p
+}
+
+// set notes that an object is there or not, or is another now.
+func (p *place) set(key inventory.Key, there bool, good map[inventory.Key]*mesh.Ambassador) {
+	i, found := slices.BinarySearchFunc(p.objects, key, compareKeys)
+	switch {
+	case there && !found:
+		p.objects = slices.Insert(p.objects, i, key)
+	case !there && found:
+		p.objects = slices.Delete(p.objects, i, i+1)
+	}
+	p.known = map[string]*kind{}
+	p.labels, p.names = nil, false
+	for _, key := range p.objects {
+		p.asks(good[key])
+	}
+	slices.Sort(p.labels)
+	p.labels = slices.Compact(p.labels)
+}
+
+// asks notes what an object asks of a pod.
+func (p *place) asks(a *mesh.Ambassador) {
+	p.names = p.names || len(a.Spec.EnvironmentRules) > 0
+	if a.Spec.Selector == nil {
+		return
+	}
+	for k := range a.Spec.Selector.MatchLabels {
+		p.labels = append(p.labels, k)
+	}
+	for _, r := range a.Spec.Selector.MatchExpressions {
+		p.labels = append(p.labels, r.Key)
+	}
+}
+
+func compareKeys(a, b inventory.Key) int { return inventory.Ref{Key: a}.Compare(inventory.Ref{Key: b}) }
+
+// mark is the same for pods that get the same.
+func (p *place) mark(f *facts) string {
+	if !f.known {
+		return ""
+	}
+	var b strings.Builder
+	write := func(s string) {
+		b.WriteString(s)
+		b.WriteByte(0)
+	}
+	write("known")
+	write(f.zone)
+	write(f.PodLabel)
+	write(f.NamespaceLabel)
+	if p.names {
+		write(f.Hostname)
+	}
+	for _, k := range p.labels {
+		v, ok := f.labels[k]
+		if ok {
+			b.WriteByte('=') // an empty value is not an absent one
+		}
+		write(v)
+	}
+	return b.String()
+}

@@ -1,0 +1,301 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
+)
+
+// variantKey names an object in one environment.
+type variantKey struct {
+	object      inventory.Key
+	environment string
+	source      string // what chose it: the listener says it
+}
+
+// variant is what an object is in one environment, for all who need it.
+type variant struct {
+	key   variantKey
+	kinds map[*kind]struct{}
+	refs  []inventory.Ref
+	// zoned: the endpoints depend on the zone.
+	zoned bool
+	// uses are the resources by zone; without zoned, all are under "".
+	uses       map[string][]use
+	conditions []translate.Condition
+	err        error // why it could not be published
+}
+
+// use is a resource that a variant consists of.
+type use struct {
+	name string // on the wire
+	key  server.Key
+}
+
+// published is a resource that some variants use.
+type published struct {
+	current *server.Resource
+	users   map[*variant]struct{}
+}
+
+// separator keeps the parts of an ID apart; no name has it.
+const separator = "\x00"
+
+// need gives a variant; a new one is to be translated.
+func (e *Engine) need(key variantKey, b *batch) *variant {
+	if v := e.variants[key]; v != nil {
+		return v
+	}
+	v := &variant{key: key, kinds: map[*kind]struct{}{}}
+	e.variants[key] = v
+	add(e.byObject, key.object, v)
+	b.renew(v, time.Time{})
+	return v
+}
+
+func (e *Engine) dropVariant(v *variant, b *batch) {
+	delete(e.variants, v.key)
+	remove(e.byObject, v.key.object, v)
+	for _, ref := range v.refs {
+		remove(e.byRef, ref, v)
+	}
+	e.setUses(v, nil, b)
+}
+
+// zones are those of the nodes that need a variant, sorted.
+func (v *variant) zones() []string {
+	zones := map[string]struct{}{}
+	for k := range v.kinds {
+		zones[k.zone] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(zones))
+}
+
+// renew translates a variant anew. Where that does not lead to resources, those
+// before stay, but for a reference that is no longer permitted.
+func (e *Engine) renew(v *variant, at time.Time, b *batch) {
+	a := e.good[v.key.object]
+	if a == nil {
+		return // nodes leave it in this batch
+	}
+	e.status.touch(v.key.object)
+	e.setRefs(v, translate.ReferencesIn(a, v.key.environment))
+	outputs := map[string]*translate.Output{}
+	zoned := false
+	for _, zone := range v.zones() {
+		out := e.translate(v, a, zone, b)
+		v.conditions, zoned = out.Conditions, out.Zoned
+		if !zoned {
+			outputs = map[string]*translate.Output{"": out}
+			break
+		}
+		outputs[zone] = out
+	}
+	if c := failed(v.conditions); c != nil {
+		if c.Reason == translate.ReasonRefNotPermitted {
+			e.setUses(v, nil, b)
+		}
+		return
+	}
+	v.zoned = zoned
+	e.publish(v, outputs, at, b)
+}
+
+// failed gives the first condition that is not true, or nil.
+func failed(conditions []translate.Condition) *translate.Condition {
+	for i := range conditions {
+		if !conditions[i].Status {
+			return &conditions[i]
+		}
+	}
+	return nil
+}
+
+// translate is the one place that calls the translation.
+func (e *Engine) translate(v *variant, a *mesh.Ambassador, zone string, b *batch) *translate.Output {
+	began := time.Now()
+	_, span := e.opts.Tracer.Start(b.ctx, "translate", trace.WithAttributes(
+		attribute.String("dragoman.object", v.key.object.String()),
+		attribute.String("dragoman.environment", v.key.environment), attribute.String("dragoman.zone", zone)))
+	defer span.End()
+	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Zone: zone}, e.opts.Store)
+	if c := failed(out.Conditions); c != nil {
+		span.SetStatus(codes.Error, c.Reason)
+	}
+	e.metrics.translations.Inc()
+	e.metrics.translating.Observe(time.Since(began).Seconds())
+	return &out
+}
+
+// publish makes the outputs by zone a variant's resources.
+func (e *Engine) publish(v *variant, outputs map[string]*translate.Output, at time.Time, b *batch) {
+	v.err = nil
+	uses := map[string][]use{}
+	for zone, out := range outputs {
+		for _, item := range v.items(&out.Set, zone) {
+			if err := e.put(item, at, b); err != nil {
+				v.err = err
+				e.opts.Log.Error("object refused, what ran before stays", "object", v.key.object.String(), "error", err)
+				return
+			}
+			uses[zone] = append(uses[zone], use{item.name, item.key})
+		}
+	}
+	e.setUses(v, uses, b)
+}
+
+// item is a resource that is to be published.
+type item struct {
+	use
+	message proto.Message
+}
+
+// items lists the resources of a set. Of these, listeners differ by what chose
+// the environment, and endpoints by zone; the others are what their names say.
+func (v *variant) items(set *resource.Set, zone string) []item {
+	var out []item
+	add := func(typeURL, name, suffix string, m proto.Message) {
+		out = append(out, item{use{name, server.Key{TypeURL: typeURL, ID: name + suffix}}, m})
+	}
+	for _, l := range set.Listeners {
+		add(server.ListenerType, l.GetName(), separator+v.key.environment+separator+v.key.source, l)
+	}
+	for _, c := range set.Clusters {
+		add(server.ClusterType, c.GetName(), "", c)
+	}
+	for _, a := range set.Endpoints {
+		suffix := ""
+		if zone != "" {
+			suffix = separator + zone
+		}
+		add(server.EndpointType, a.GetClusterName(), suffix, a)
+	}
+	for _, s := range set.Secrets {
+		add(server.SecretType, s.GetName(), "", s)
+	}
+	return out
+}
+
+// put publishes a resource if it is another than before.
+func (e *Engine) put(i item, at time.Time, b *batch) error {
+	r, err := server.NewResource(i.key.TypeURL, i.name, i.message)
+	if err != nil {
+		return err
+	}
+	p := e.resources[i.key]
+	if p == nil {
+		p = &published{users: map[*variant]struct{}{}}
+		e.resources[i.key] = p
+	}
+	if p.current != nil && p.current.Version() == r.Version() {
+		return nil
+	}
+	p.current = r
+	b.changes = append(b.changes, server.Change{Key: i.key, Resource: r, At: at})
+	return nil
+}
+
+// setUses makes uses what a variant consists of. If those are other names than
+// before, all who need it are granted them.
+func (e *Engine) setUses(v *variant, uses map[string][]use, b *batch) {
+	if maps.EqualFunc(v.uses, uses, slices.Equal) {
+		return
+	}
+	for _, list := range uses {
+		for _, u := range list {
+			e.resources[u.key].users[v] = struct{}{}
+		}
+	}
+	for _, list := range v.uses {
+		for _, u := range list {
+			if !has(uses, u) {
+				delete(e.resources[u.key].users, v)
+				b.released[u.key] = struct{}{}
+			}
+		}
+	}
+	v.uses = uses
+	for k := range v.kinds {
+		b.regrant(k)
+	}
+}
+
+func has(uses map[string][]use, u use) bool {
+	for _, list := range uses {
+		if slices.Contains(list, u) {
+			return true
+		}
+	}
+	return false
+}
+
+// withdraw takes back resources that nobody uses any more.
+func (e *Engine) withdraw(released map[server.Key]struct{}) {
+	var changes []server.Change
+	for key := range released {
+		if p := e.resources[key]; p != nil && len(p.users) == 0 {
+			delete(e.resources, key)
+			changes = append(changes, server.Change{Key: key})
+		}
+	}
+	if len(changes) > 0 {
+		e.server.Publish(changes)
+	}
+}
+
+// names are what a kind is granted: type URL, name and ID.
+func (k *kind) names() map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, v := range k.variants {
+		zone := ""
+		if v.zoned {
+			zone = k.zone
+		}
+		for _, u := range v.uses[zone] {
+			if out[u.key.TypeURL] == nil {
+				out[u.key.TypeURL] = map[string]string{}
+			}
+			out[u.key.TypeURL][u.name] = u.key.ID
+		}
+	}
+	return out
+}
+
+// setRefs keeps the index of who looks up what.
+func (e *Engine) setRefs(v *variant, refs []inventory.Ref) {
+	if slices.Equal(v.refs, refs) {
+		return
+	}
+	for _, ref := range v.refs {
+		remove(e.byRef, ref, v)
+	}
+	for _, ref := range refs {
+		add(e.byRef, ref, v)
+	}
+	v.refs = refs
+}
+
+func add[K comparable](m map[K]map[*variant]struct{}, k K, v *variant) {
+	if m[k] == nil {
+		m[k] = map[*variant]struct{}{}
+	}
+	m[k][v] = struct{}{}
+}
+
+func remove[K comparable](m map[K]map[*variant]struct{}, k K, v *variant) {
+	delete(m[k], v)
+	if len(m[k]) == 0 {
+		delete(m, k)
+	}
+}
