@@ -11,7 +11,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
@@ -124,13 +124,17 @@ type meshSet struct {
 
 // translated makes the resources of a document, for an environment, with
 // endpoints by EDS.
-func translated(t *testing.T, document, environment string) *meshSet {
+func translated(t *testing.T, document, environment string, secrets ...*inventory.Secret) *meshSet {
 	t.Helper()
-	objs, wrong := mesh.Decode("test", []byte(document))
+	objs, wrong := mesh.Decode("test", []byte(document), mesh.InCluster())
 	if err := wrong.Err(); err != nil {
 		t.Fatal(err)
 	}
-	set, conditions := translate.Translate(objs, translate.Node{Facts: mesh.NodeFacts{Flag: environment}}, nil)
+	world := inventory.NewStore()
+	for _, s := range secrets {
+		inventory.Put(world, inventory.Ref{Kind: inventory.KindSecret, Key: s.Key}, s, time.Now())
+	}
+	set, conditions := translate.Translate(objs, translate.Node{Facts: mesh.NodeFacts{Flag: environment}}, world)
 	for _, c := range conditions {
 		if !c.Status {
 			t.Fatal(c.Message)
@@ -178,25 +182,13 @@ func (m *meshSet) move(cluster string, i, port int) {
 	m.addresses(cluster)[i].PortSpecifier = &corev3.SocketAddress_PortValue{PortValue: uint32(port)}
 }
 
-// secret puts a generic secret of one key, or replaces it.
-func (m *meshSet) secret(name, key, value string) {
-	m.put(&tlsv3.Secret{Name: name, Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{
-		Secrets: map[string]*corev3.DataSource{key: inline(value)},
-	}}})
-}
-
-func (m *meshSet) put(s *tlsv3.Secret) {
-	for i := range m.Secrets {
-		if m.Secrets[i].GetName() == s.GetName() {
-			m.Secrets[i] = s
-			return
-		}
+// secret is one of Kubernetes, of keys and values by turns.
+func secret(name string, data ...string) *inventory.Secret {
+	s := &inventory.Secret{Key: inventory.Key{Namespace: "default", Name: name}, Data: map[string][]byte{}}
+	for i := 0; i < len(data); i += 2 {
+		s.Data[data[i]] = []byte(data[i+1])
 	}
-	m.Secrets = append(m.Secrets, s)
-}
-
-func inline(text string) *corev3.DataSource {
-	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
+	return s
 }
 
 // shards is an environment "test" with one shard for each address.

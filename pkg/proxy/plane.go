@@ -3,13 +3,16 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
@@ -26,6 +29,10 @@ type plane struct {
 	// settled is set once everything that was asked for at first has come or
 	// was given up: from then on the process is ready.
 	settled atomic.Bool
+
+	mu    sync.Mutex    // guards below
+	retry *time.Timer   // until what could not be bound is tried again; nil: nothing to try
+	delay time.Duration // of the next such timer
 }
 
 func newPlane(p *Proxy, o client.Options) (*plane, error) {
@@ -46,6 +53,7 @@ const releaseAfter = 5 * time.Second
 func (f *plane) run(ctx context.Context) error {
 	early := time.AfterFunc(releaseAfter, func() { releaseStartup(f.proxy.log) })
 	defer early.Stop()
+	defer f.stopRetry()
 	return f.client.Run(ctx)
 }
 
@@ -56,15 +64,55 @@ func (f *plane) Apply(ctx context.Context, u client.Update) error {
 		f.proxy.state.refuse(err, time.Now())
 		return err
 	}
-	return blame(f.proxy.take(ctx, snap, mesh.NodeFacts{}), snap)
+	err = f.proxy.take(ctx, snap, mesh.NodeFacts{})
+	f.retryBind(ctx, err)
+	return blame(err, snap)
 }
 
-// reload implements feed: a control plane says by itself what is new.
-func (f *plane) reload() {}
+// Pauses between attempts to bind what somebody else has bound.
+const (
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+)
+
+// retryBind sees to it that a listener whose port is taken gets another chance:
+// nothing else would tell that the port is free.
+func (f *plane) retryBind(ctx context.Context, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	bind, ok := errors.AsType[*listener.BindError](err)
+	switch {
+	case ok && bind.Taken() && f.retry == nil:
+		f.delay = min(max(2*f.delay, firstRetry), lastRetry)
+		f.retry = time.AfterFunc(f.delay, func() {
+			f.mu.Lock()
+			f.retry = nil
+			f.mu.Unlock()
+			if ctx.Err() == nil {
+				f.client.Retry()
+			}
+		})
+	case err == nil && f.retry == nil:
+		f.delay = 0
+	}
+}
+
+// stopRetry is for the end.
+func (f *plane) stopRetry() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.retry != nil {
+		f.retry.Stop()
+	}
+}
+
+// reload implements feed: a control plane says by itself what is new, but what
+// was refused may be possible now.
+func (f *plane) reload() { f.client.Retry() }
 
 // collectors implements feed.
 func (f *plane) collectors() []prometheus.Collector {
-	return []prometheus.Collector{f.client, newPlaneMetrics(f.client)}
+	return []prometheus.Collector{f.client}
 }
 
 // standing implements feed.
@@ -135,27 +183,4 @@ func waits(list []client.Wait) string {
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
-}
-
-// planeMetrics exports what the process runs on.
-type planeMetrics struct {
-	client *client.Client
-	disk   *prometheus.Desc
-}
-
-func newPlaneMetrics(c *client.Client) *planeMetrics {
-	return &planeMetrics{c, prometheus.NewDesc("dragoman_config_from_disk",
-		"Whether the running configuration is that of the last run (1), because no control plane has answered yet.", nil, nil)}
-}
-
-// Describe implements prometheus.Collector.
-func (m *planeMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.disk }
-
-// Collect implements prometheus.Collector.
-func (m *planeMetrics) Collect(ch chan<- prometheus.Metric) {
-	v := 0.0
-	if m.client.Status().Origin.Disk {
-		v = 1
-	}
-	ch <- prometheus.MustNewConstMetric(m.disk, prometheus.GaugeValue, v)
 }

@@ -25,7 +25,8 @@ type Client struct {
 	mu sync.Mutex // guards below
 
 	machine  *machine
-	link     *link // open stream; nil: none
+	link     *link     // open stream; nil: none
+	away     time.Time // since when there is none
 	failure  string
 	failedAt time.Time
 	diskErr  string
@@ -53,6 +54,7 @@ func New(o Options) (*Client, error) {
 // started has ended. Call it once. No failure of a control plane ends it.
 func (c *Client) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	c.begin(time.Now())
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
@@ -64,6 +66,12 @@ func (c *Client) Run(ctx context.Context) error {
 	})
 	c.loop(ctx)
 	return nil
+}
+
+func (c *Client) begin(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = now
 }
 
 // consume hands sets to the consumer, one at a time.
@@ -147,6 +155,7 @@ func (c *Client) event(e event) {
 func (c *Client) closed(e event, now time.Time) {
 	if c.link != nil {
 		c.breaks++
+		c.away = now
 	}
 	c.link = nil
 	c.failure, c.failedAt = e.closed.Error(), now

@@ -8,10 +8,10 @@ import (
 
 // Status is what a Client knows of itself. It holds no secret.
 type Status struct {
-	Server      string // that the stream goes to; "": none
-	Mode        Mode   // spoken on that stream
-	Connected   bool   // a stream is open
-	Since       time.Time
+	Server      string    // that the stream goes to; "": none
+	Mode        Mode      // spoken on that stream
+	Connected   bool      // a stream is open
+	Since       time.Time // when it was opened; without one: since when there is none
 	LastContact time.Time // when a control plane last sent something; zero: never
 	LastError   string    // why the last stream ended or could not be opened
 	LastErrorAt time.Time
@@ -75,7 +75,7 @@ func (c *Client) Status() Status {
 		Mode: m.stream.mode, LastContact: m.events.lastContact,
 		LastError: c.failure, LastErrorAt: c.failedAt, CacheErr: c.diskErr,
 		Origin: Origin{Disk: m.applied.disk, Server: m.applied.server}, AppliedAt: m.applied.at,
-		Nacks: slices.Clone(m.events.lastNacks),
+		Nacks: slices.Clone(m.events.lastNacks), Since: c.away,
 	}
 	if c.link != nil {
 		s.Connected, s.Server, s.Since = true, c.link.server, m.stream.since

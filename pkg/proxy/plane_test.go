@@ -1,0 +1,520 @@
+package proxy_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
+)
+
+// bulk is a Redis reply.
+func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
+
+// received is the number of connections that a server has seen, by one of them.
+func received(c *redistest.Client) string {
+	_, rest, _ := strings.Cut(c.Do("INFO", "stats"), "total_connections_received:")
+	number, _, _ := strings.Cut(rest, "\r")
+	return number
+}
+
+// TestControlPlane runs from somebody else's control plane, and shows where
+// everything comes from.
+func TestControlPlane(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port := redistest.Port(t)
+	f := startForeign(t)
+	f.publish(&translated(t, ambassador("cache", port, one(node.Addr())), "test").Set)
+	r := start(t, "", f.options())
+	if got := redistest.Dial(t, local(port)).Do("SET", "k", "v"); got != "+OK\r\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := r.get("/ready"); got != "LIVE\n" {
+		t.Errorf("/ready: %q", got)
+	}
+	for _, want := range []string{
+		`"connected": true`, `"server": "` + f.addr + `"`, `"origin": "` + f.addr + `"`, `"protocol": "delta"`,
+		`"name": "default/cache"`, `"state": "running"`, `"environment": "test"`,
+	} {
+		r.shows("/config_dump", want)
+	}
+	r.shows("/metrics", "dragoman_xds_from_disk 0")
+	r.shows("/listeners", "default/cache::"+local(port))
+}
+
+// TestEndpointsMove changes nothing but endpoints: what is in flight on an
+// endpoint that stays is not touched, and a subscriber goes on for ever.
+func TestEndpointsMove(t *testing.T) {
+	t.Parallel()
+	stays, from, to := redistest.Server(t), redistest.Server(t), redistest.Server(t)
+	port := redistest.Port(t)
+	f := startForeign(t)
+	set := translated(t, ambassador("cache", port, shards(stays, from), `redis: {distribution: modula, hash: one_at_a_time, hashTag: "{}"}`), "test")
+	f.publish(&set.Set)
+	r := start(t, "", f.options())
+	cluster := "default/cache/test"
+
+	key := func(node *redistest.Node) string { // that lives there
+		c := redistest.Dial(t, local(port))
+		for i := range 100 {
+			k := fmt.Sprintf("k%d", i)
+			c.Do("SET", k, "1")
+			if strings.HasPrefix(node.Do("GET", k), "$1") {
+				return k
+			}
+		}
+		t.Fatal("no key lives on the server")
+		return ""
+	}
+	staying, moving := key(stays), key(from)
+	blocked := redistest.Dial(t, local(port))
+	blocked.Do("DEL", staying+"{list}")
+	list := "{" + staying + "}list"
+	blocked.Send(redistest.Command("BLPOP", list, "0"))
+	subscriber := redistest.Dial(t, local(port))
+	channel := "{" + staying + "}news"
+	subscriber.Do("SUBSCRIBE", channel)
+	r.eventually("the client to be blocked", func() error {
+		if got := stays.Info("blocked_clients"); got != "1" {
+			return errors.New(got)
+		}
+		return nil
+	})
+	client := redistest.Dial(t, local(port))
+	admin := stays.Client()
+	connections := received(admin)
+
+	set.move(cluster, 1, to.Port())
+	f.publish(&set.Set)
+	r.shows("/clusters", to.Addr())
+	r.eventually("keys to go to the other server", func() error {
+		if got := client.Do("SET", moving, "moved"); got != "+OK\r\n" {
+			return errors.New(got)
+		}
+		if got := to.Do("GET", moving); got != bulk("moved") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if got := client.Do("GET", staying); got != bulk("1") {
+		t.Errorf("a key that stays: %q", got)
+	}
+	if got := received(admin); got != connections {
+		t.Errorf("%s connections to the endpoint that stays, before %s", got, connections)
+	}
+	stays.Do("RPUSH", list, "x")
+	if got := blocked.ReadFrame(); got != "*2\r\n"+bulk(list)+bulk("x") {
+		t.Errorf("the blocked client: %q", got)
+	}
+	stays.Do("PUBLISH", channel, "hello")
+	if got := subscriber.ReadFrame(); !strings.HasSuffix(got, bulk("hello")) {
+		t.Errorf("the subscriber: %q", got)
+	}
+	if n := strings.Count(r.log.String(), "configuration accepted"); n != 1 {
+		t.Errorf("%d configurations are logged, want endpoints to come and go silently", n)
+	}
+}
+
+// TestTCPEndpointsMove: a connection that leads to an endpoint that is gone has
+// until the deadline; one to an endpoint that stays is not touched.
+func TestTCPEndpointsMove(t *testing.T) {
+	t.Parallel()
+	stays, from, to := redistest.Server(t), redistest.Server(t), redistest.Server(t)
+	port := redistest.Port(t)
+	f := startForeign(t)
+	set := translated(t, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: raw}
+spec:
+  protocol: tcp
+  listen: {port: %d}
+  drainDeadline: 300ms
+  environments: {test: {endpoints: [{address: %q}, {address: %q}]}}
+`, port, stays.Addr(), from.Addr()), "test")
+	f.publish(&set.Set)
+	r := start(t, "", f.options())
+	for _, n := range []*redistest.Node{stays, from, to} {
+		n.Do("SET", "where", n.Addr())
+	}
+	at := func(n *redistest.Node) *redistest.Client {
+		for range 20 {
+			if c := redistest.Dial(t, local(port)); c.Do("GET", "where") == bulk(n.Addr()) {
+				return c
+			}
+		}
+		t.Fatalf("no connection leads to %s", n.Addr())
+		return nil
+	}
+	staying, leaving := at(stays), at(from)
+	set.move("default/raw/test", 1, to.Port())
+	f.publish(&set.Set)
+	r.shows("/clusters", to.Addr())
+	at(to)
+	if _, err := leaving.TryReadFrame(); err == nil {
+		t.Error("a connection to an endpoint that is gone lives on")
+	}
+	if got := staying.Do("GET", "where"); got != bulk(stays.Addr()) {
+		t.Errorf("a connection to an endpoint that stays: %q", got)
+	}
+}
+
+// TestPasswordRotates: a new password is used for the next connection, and
+// nobody notices.
+func TestPasswordRotates(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t, redistest.WithPassword("first"))
+	port := redistest.Port(t)
+	f := startForeign(t)
+	document := ambassador("cache", port, fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", node.Addr()))
+	f.publish(&translated(t, document, "test", secret("redis", "password", "first")).Set)
+	r := start(t, "", f.options())
+	client := redistest.Dial(t, local(port))
+	if got := client.Do("SET", "k", "v"); got != "+OK\r\n" {
+		t.Fatalf("got %q", got)
+	}
+	admin := node.Client()
+	before, version := received(admin), r.get("/config_dump")
+
+	admin.Do("CONFIG", "SET", "requirepass", "second")
+	f.publish(&translated(t, document, "test", secret("redis", "password", "second")).Set)
+	r.eventually("the rotation to be taken", func() error {
+		if page := r.get("/config_dump"); page == version || !strings.Contains(r.log.String(), "configuration accepted") {
+			return errors.New(page)
+		}
+		return nil
+	})
+	if got := client.Do("GET", "k"); got != bulk("v") {
+		t.Errorf("after the rotation: %q", got)
+	}
+	if got := received(admin); got != before {
+		t.Errorf("%s connections after the rotation, %s before: it is no reason for another", got, before)
+	}
+	admin.Do("CLIENT", "KILL", "TYPE", "normal")
+	r.eventually("a new connection to log in with the new password", func() error {
+		got, err := client.TryDo("GET", "k")
+		if err != nil {
+			t.Fatalf("the client was dropped: %v", err)
+		}
+		if got != bulk("v") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	for _, page := range []string{"/config_dump", "/clusters", "/metrics"} {
+		if text := r.get(page) + r.log.String(); strings.Contains(text, `"first"`) || strings.Contains(text, "second\"") {
+			t.Errorf("%s or the log shows a password", page)
+		}
+	}
+}
+
+// TestCertificateRotates: the next handshake shows the new certificate; the
+// connections of before live on, and so does the socket.
+func TestCertificateRotates(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port := redistest.Port(t)
+	f := startForeign(t)
+	document := strings.Replace(ambassador("cache", port, one(node.Addr())),
+		fmt.Sprintf("{port: %d}", port), fmt.Sprintf("{port: %d, tls: {cert: {secret: {name: web}}}}", port), 1)
+	pki := redistest.NewPKI(t)
+	certificate := func() string {
+		chain, key := pki.Issue("localhost", "localhost", "127.0.0.1")
+		f.publish(&translated(t, document, "test", secret("web", "tls.crt", readFile(t, chain), "tls.key", readFile(t, key))).Set)
+		return serial(t, chain)
+	}
+	first := certificate()
+	r := start(t, "", f.options())
+	old := redistest.DialTLS(t, local(port), pki.ClientConfig())
+	if got := old.Do("SET", "k", "v"); got != "+OK\r\n" {
+		t.Fatalf("got %q", got)
+	}
+	shown := func() string {
+		c, err := tls.Dial("tcp", local(port), pki.ClientConfig())
+		if err != nil {
+			return err.Error()
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	if got := shown(); got != first {
+		t.Fatalf("certificate %s, want %s", got, first)
+	}
+	second := certificate()
+	r.eventually("the new certificate to be shown", func() error {
+		if got := shown(); got != second {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if got := old.Do("GET", "k"); got != bulk("v") {
+		t.Errorf("a connection from before: %q", got)
+	}
+	if text := r.get("/config_dump"); strings.Contains(text, "PRIVATE KEY") || strings.Contains(text, "BEGIN CERTIFICATE") {
+		t.Error("/config_dump shows a key or a certificate")
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func serial(t *testing.T, chain string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(readFile(t, chain)))
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert.SerialNumber.String()
+}
+
+// TestPortTakenByAnother: the control plane is told which listener cannot run
+// and why; the others do, and once the port is free, that one does, too.
+func TestPortTakenByAnother(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port, bad, later := redistest.Port(t), taken.Addr().(*net.TCPAddr).Port, redistest.Port(t)
+	f := startForeign(t)
+	two := ambassador("good", port, one(node.Addr())) + ambassador("bad", bad, one(node.Addr()))
+	f.publish(&translated(t, two, "test").Set)
+	r := start(t, "", f.options())
+	if got := redistest.Dial(t, local(port)).Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("the listener whose port is free: %q", got)
+	}
+	r.shows("/config_dump", `"state": "refused"`)
+	r.shows("/config_dump", "address already in use")
+	client := redistest.Dial(t, local(port))
+	client.Do("PING")
+
+	f.publish(&translated(t, two+ambassador("more", later, one(node.Addr())), "test").Set)
+	r.shows("/listeners", "default/more::"+local(later))
+	if got := client.Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("a client of before: %q", got)
+	}
+	_ = taken.Close()
+	r.shows("/listeners", "default/bad::"+local(bad))
+}
+
+// TestRefusedChange: of what is refused, the old version runs on.
+func TestRefusedChange(t *testing.T) {
+	t.Parallel()
+	a, b := redistest.Server(t), redistest.Server(t)
+	b.Do("SET", "where", "b")
+	port, other := redistest.Port(t), redistest.Port(t)
+	f := startForeign(t)
+	set := translated(t, ambassador("cache", port, one(a.Addr())), "test")
+	f.publish(&set.Set)
+	r := start(t, "", f.options())
+	client := redistest.Dial(t, local(port))
+	client.Do("SET", "where", "a")
+
+	next := translated(t, ambassador("cache", port, one(a.Addr()))+ambassador("more", other, one(b.Addr())), "test")
+	for _, c := range next.Clusters {
+		if c.GetName() == "default/cache/test" {
+			c.ConnectTimeout = durationpb.New(-1)
+		}
+	}
+	f.publish(&next.Set)
+	r.shows("/config_dump", "connect_timeout")
+	r.shows("/listeners", "default/more::"+local(other))
+	if got := redistest.Dial(t, local(other)).Do("GET", "where"); got != bulk("b") {
+		t.Errorf("what came with the bad resource: %q", got)
+	}
+	if got := client.Do("GET", "where"); got != bulk("a") {
+		t.Errorf("what was refused: %q", got)
+	}
+	f.publish(&set.Set)
+	r.eventually("the refusal to be forgotten", func() error {
+		if page := r.get("/config_dump"); strings.Contains(page, "connect_timeout") && strings.Contains(page, `"state": "refused"`) {
+			return errors.New(page)
+		}
+		return nil
+	})
+}
+
+// TestRemoved: a listener that is not sent any more closes after its drain, and
+// the others are not touched.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	keep, drop := redistest.Port(t), redistest.Port(t)
+	f := startForeign(t)
+	kept := ambassador("keep", keep, one(node.Addr()))
+	f.publish(&translated(t, kept+ambassador("drop", drop, one(node.Addr()), "drainDeadline: 200ms"), "test").Set)
+	r := start(t, "", f.options())
+	staying, leaving := redistest.Dial(t, local(keep)), redistest.Dial(t, local(drop))
+	staying.Do("SUBSCRIBE", "news")
+	leaving.Do("SUBSCRIBE", "news")
+	f.publish(&translated(t, kept, "test").Set)
+	r.eventually("the port to be closed", func() error {
+		c, err := net.Dial("tcp", local(drop))
+		if err == nil {
+			_ = c.Close()
+			return errors.New("still open")
+		}
+		return nil
+	})
+	if _, err := leaving.TryReadFrame(); err == nil {
+		t.Error("the connection of a removed listener lives on")
+	}
+	node.Do("PUBLISH", "news", "hello")
+	if got := staying.ReadFrame(); !strings.HasSuffix(got, bulk("hello")) {
+		t.Errorf("the client of the other listener: %q", got)
+	}
+}
+
+// TestEnvironmentFromControlPlane: the control plane chooses another environment
+// for the node.
+func TestEnvironmentFromControlPlane(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"Drain", "Cut"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			dev, prod := redistest.Server(t), redistest.Server(t)
+			dev.Do("SET", "where", "dev")
+			prod.Do("SET", "where", "prod")
+			port := redistest.Port(t)
+			f := startForeign(t)
+			document := ambassador("cache", port, fmt.Sprintf("dev: {address: %q}, prod: {address: %q}", dev.Addr(), prod.Addr()),
+				"onEnvironmentChange: "+mode, "drainDeadline: 5s")
+			f.publish(&translated(t, document, "dev").Set)
+			r := start(t, "", f.options())
+			client := redistest.Dial(t, local(port))
+			if got := client.Do("GET", "where"); got != bulk("dev") {
+				t.Fatalf("got %q", got)
+			}
+			f.publish(&translated(t, document, "prod").Set)
+			r.shows("/listeners?format=json", `"environment": "prod"`)
+			if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("prod") {
+				t.Errorf("a new client: %q", got)
+			}
+			r.eventually("the old connection to "+mode, func() error {
+				got, err := client.TryDo("GET", "where")
+				if (mode == "Cut") == (err != nil) && (err != nil || got == bulk("prod")) {
+					return nil
+				}
+				return fmt.Errorf("%q, %w", got, err)
+			})
+		})
+	}
+}
+
+// TestControlPlaneAway kills the control plane, and starts again without it.
+func TestControlPlaneAway(t *testing.T) {
+	t.Parallel()
+	a, b := redistest.Server(t), redistest.Server(t)
+	a.Do("SET", "where", "a")
+	b.Do("SET", "where", "b")
+	port, closed := redistest.Port(t), redistest.Port(t)
+	f := startForeign(t)
+	set := translated(t, ambassador("cache", port, one(a.Addr()), "drainDeadline: 100ms")+ambassador("locked", closed,
+		fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", a.Addr())), "test",
+		secret("redis", "password", "hunter2-and-more"))
+	f.publish(&set.Set)
+	disk := filepath.Join(t.TempDir(), "set")
+	options := f.options(func(o *client.Options) { o.CachePath = disk })
+	r := start(t, "", options)
+	c := redistest.Dial(t, local(port))
+	c.Do("PING")
+	f.stop()
+	r.shows("/ready", "LIVE\nconfiguration as it was received last, control plane unreachable since ")
+	r.shows("/config_dump", `"connected": false`)
+	if got := c.Do("GET", "where"); got != bulk("a") {
+		t.Errorf("without the control plane: %q", got)
+	}
+	if got := readFile(t, disk); strings.Contains(got, "hunter2") {
+		t.Error("the password is on disk")
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+
+	r = start(t, "", options)
+	r.shows("/ready", "LIVE\nconfiguration from disk, control plane unreachable since ")
+	r.shows("/ready", `Secret "default/redis" is missing for Cluster "default/locked/test"`)
+	r.shows("/metrics", "dragoman_xds_from_disk 1")
+	c = redistest.Dial(t, local(port))
+	if got := c.Do("GET", "where"); got != bulk("a") {
+		t.Errorf("from disk: %q", got)
+	}
+	if free, err := net.Dial("tcp", local(closed)); err == nil {
+		_ = free.Close()
+		t.Error("a listener whose secret is not there is open")
+	}
+
+	set.move("default/cache/test", 0, b.Port())
+	f.publish(&set.Set)
+	f.start()
+	r.eventually("the change that was missed", func() error {
+		got, err := c.TryDo("GET", "where")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != bulk("b") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	r.eventually("/ready to have nothing to say", func() error {
+		if got := r.get("/ready"); got != "LIVE\n" {
+			return errors.New(got)
+		}
+		return nil
+	})
+	r.shows("/metrics", "dragoman_xds_from_disk 0")
+	if got := redistest.Dial(t, local(closed)).Do("PING"); strings.HasPrefix(got, "-ERR dragoman") {
+		t.Errorf("the listener whose secret has come: %q", got)
+	}
+}
+
+// TestNothingToRunOn: without control plane and disk the process waits, says so,
+// and ends when it is told to.
+func TestNothingToRunOn(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port := redistest.Port(t)
+	f := startForeign(t)
+	f.stop()
+	r := launch(t, "", f.options())
+	r.shows("/ready", "INITIALIZING: no control plane has answered: ")
+	if ok, _ := r.Ready(); ok {
+		t.Error("ready without a configuration")
+	}
+	r.shows("/config_dump", `"connected": false`)
+	f.publish(&translated(t, ambassador("cache", port, one(node.Addr())), "test").Set)
+	f.start()
+	r.shows("/ready", "LIVE")
+	if got := redistest.Dial(t, local(port)).Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("got %q", got)
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	f.stop()
+	r = launch(t, "", f.options())
+	r.shows("/ready", "INITIALIZING")
+	if err := r.stop(); err != nil {
+		t.Errorf("ending before anything has come: %v", err)
+	}
+}
