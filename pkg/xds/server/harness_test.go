@@ -72,6 +72,18 @@ func (p *people) count() int {
 	return len(p.nodes)
 }
 
+// find gives the node that calls itself so, nil if there is none.
+func (p *people) find(id string) *server.Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := range p.nodes {
+		if n.ID() == id {
+			return n
+		}
+	}
+	return nil
+}
+
 // give changes what those who come will get.
 func (p *people) give(g *server.Grant) {
 	p.mu.Lock()
