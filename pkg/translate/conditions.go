@@ -62,17 +62,22 @@ func said(messages []string) string {
 
 // findings gathers what is to be said of an object's references.
 type findings struct {
-	reason   string // of the first problem
+	reason   string // of the first problem, or of the first that is a ban
 	problems []string
 	notes    []string
 }
 
-// fail says that a reference cannot be followed.
+// fail says that a reference cannot be followed. That one is not permitted comes
+// before all else: who keeps what was there before must not keep it then.
 func (f *findings) fail(reason, format string, args ...any) {
-	if f.reason == "" {
+	problem := fmt.Sprintf(format, args...)
+	if reason == ReasonRefNotPermitted && f.reason != reason {
 		f.reason = reason
+		f.problems = slices.Insert(f.problems, 0, problem)
+		return
 	}
-	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+	f.reason = cmp.Or(f.reason, reason)
+	f.problems = append(f.problems, problem)
 }
 
 // note says what is worth knowing of a reference that can be followed.

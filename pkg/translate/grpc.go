@@ -35,21 +35,25 @@ func GRPCNames(svc inventory.Key, port uint32, domain string) []string {
 func ParseGRPCName(name, domain string) (svc inventory.Key, port uint32, ok bool) {
 	host, digits, ok := cutLast(name, ':')
 	n, err := strconv.ParseUint(digits, 10, 16)
-	if !ok || err != nil || n == 0 || digits[0] == '0' {
+	if !ok || err != nil || n == 0 || digits[0] == '0' || digits[0] == '+' {
 		return inventory.Key{}, 0, false
 	}
-	var found bool
-	if svc.Namespace, svc.Name, found = strings.Cut(host, "/"); !found {
-		host = strings.TrimSuffix(strings.TrimSuffix(host, "."+domain), ".svc")
-		svc.Name, svc.Namespace, _ = strings.Cut(host, ".")
+	if namespace, service, found := strings.Cut(host, "/"); found {
+		svc = inventory.Key{Namespace: namespace, Name: service}
+		return svc, uint32(n), isServiceKey(svc)
 	}
-	for _, valid := range append(GRPCNames(svc, uint32(n), domain), grpcCluster(svc, uint32(n))) {
-		if name == valid && mesh.IsDNSLabel(svc.Name) && mesh.IsDNSLabel(svc.Namespace) {
-			return svc, uint32(n), true
+	for _, suffix := range []string{"", ".svc", ".svc." + domain} { // a namespace may be called svc
+		if rest, found := strings.CutSuffix(host, suffix); found {
+			svc.Name, svc.Namespace, _ = strings.Cut(rest, ".")
+			if isServiceKey(svc) {
+				return svc, uint32(n), true
+			}
 		}
 	}
 	return inventory.Key{}, 0, false
 }
+
+func isServiceKey(k inventory.Key) bool { return mesh.IsDNSLabel(k.Name) && mesh.IsDNSLabel(k.Namespace) }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {
 	if i := strings.LastIndexByte(s, sep); i >= 0 {

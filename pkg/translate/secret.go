@@ -102,7 +102,7 @@ func (t *translator) addAuthorities(name, kind, reason string, from *inventory.S
 	value := from.Data[key]
 	switch {
 	case len(value) == 0:
-		t.fail(reason, "%s %v has no key %s", kind, from.Key, key)
+		t.fail(reason, "%s %v: the key %s is missing or empty", kind, from.Key, key)
 	case !holdsCertificates(value):
 		t.fail(reason, "%s %v: the key %s does not hold PEM certificates", kind, from.Key, key)
 	}
@@ -149,7 +149,7 @@ func (t *translator) lookUpSecret(key inventory.Key) *inventory.Secret {
 // required gives the value of a key that a Secret must have.
 func (t *translator) required(s *inventory.Secret, key string) *corev3.DataSource {
 	if len(s.Data[key]) == 0 {
-		t.fail(ReasonSecretInvalid, "Secret %v has no key %s", s.Key, key)
+		t.fail(ReasonSecretInvalid, "Secret %v: the key %s is missing or empty", s.Key, key)
 	}
 	return inline(s.Data[key])
 }

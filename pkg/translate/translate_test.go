@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +117,9 @@ func asJSON(t *testing.T, set resource.Set) string {
 	for _, p := range set.Secrets {
 		add("secrets", p)
 	}
+	for _, p := range set.Routes {
+		add("routes", p)
+	}
 	data, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +150,7 @@ func compare(t *testing.T, path string, archive *txtar.Archive, got map[string]s
 		}
 		return
 	}
-	for _, name := range []string{"conditions", "resources.json"} {
+	for _, name := range slices.Sorted(maps.Keys(got)) {
 		kept = append(kept, txtar.File{Name: name, Data: []byte(got[name])})
 	}
 	archive.Files = kept

@@ -16,6 +16,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 )
 
+// testTime is when all that a world holds was observed.
+var testTime = time.Time{}
+
 // world is what a case says of its surroundings.
 type world struct {
 	Services            []*inventory.Service
@@ -40,15 +43,15 @@ func readWorld(t *testing.T, archive *txtar.Archive) *inventory.Store {
 	}
 	store := inventory.NewStore()
 	for _, s := range w.Services {
-		inventory.Put(store, inventory.Ref{Kind: inventory.KindService, Key: s.Key}, s, time.Time{})
+		inventory.Put(store, inventory.Ref{Kind: inventory.KindService, Key: s.Key}, s, testTime)
 	}
 	for _, s := range w.Secrets {
 		inventory.Put(store, inventory.Ref{Kind: inventory.KindSecret, Key: s.Key},
-			&inventory.Secret{Key: s.Key, Type: s.Type, Data: values(s.Data)}, time.Time{})
+			&inventory.Secret{Key: s.Key, Type: s.Type, Data: values(s.Data)}, testTime)
 	}
 	for _, m := range w.ConfigMaps {
 		inventory.Put(store, inventory.Ref{Kind: inventory.KindConfigMap, Key: m.Key},
-			&inventory.Secret{Key: m.Key, Data: values(m.Data)}, time.Time{})
+			&inventory.Secret{Key: m.Key, Data: values(m.Data)}, testTime)
 	}
 	return store
 }
