@@ -163,7 +163,7 @@ func TestSourceFollowsEndpoints(t *testing.T) {
 	ns := api.Namespace(t)
 	want := func(what string, list ...string) {
 		t.Helper()
-		eventually(t, what, list, func() []string { return addresses(p, ns, "redis") })
+		eventually(t, what, append([]string{}, list...), func() []string { return addresses(p, ns, "redis") })
 	}
 	endpoints := &corev1.Endpoints{ //nolint:staticcheck // deprecated, and still what some clusters have
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "redis"},

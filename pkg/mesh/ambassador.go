@@ -38,7 +38,7 @@ type AmbassadorSpec struct {
 	DrainDeadline *Duration `json:"drainDeadline,omitempty"`
 }
 
-// +kubebuilder:validation:Enum=redis;tcp;postgres;mysql;http
+// +kubebuilder:validation:Enum=redis;tcp
 
 // Protocol is what the app speaks.
 type Protocol string
