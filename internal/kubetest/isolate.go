@@ -1,6 +1,7 @@
 package kubetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,21 +12,20 @@ import (
 	"syscall"
 )
 
-// dirVariable is set in a test binary that runs in a network namespace of its own. It names a directory for the data of
-// servers, which the parent removes however the tests end.
-const dirVariable = "DRAGOMAN_KUBETEST_DIR"
+// isolatedVariable is set in a test binary that runs in a network namespace of its own.
+const isolatedVariable = "DRAGOMAN_KUBETEST_ISOLATED"
 
 // isolated tells whether this test binary runs in a network namespace of its own.
-func isolated() bool { return os.Getenv(dirVariable) != "" }
+func isolated() bool { return os.Getenv(isolatedVariable) != "" }
 
 // runIsolated runs this test binary once more, in a network namespace of its own, and returns its exit code. An error means that it did not
-// run.
+// run. Its directory for temporary files is removed however it ends.
 func runIsolated() (int, error) {
-	dir, err := dataDir()
+	dir, err := os.MkdirTemp("", "kubetest")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("making a directory: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer remove(dir)
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("finding the test binary: %w", err)
@@ -36,7 +36,7 @@ func runIsolated() (int, error) {
 	var refused error
 	for _, attributes := range []*syscall.SysProcAttr{asRoot(), asUser()} {
 		cmd := exec.Command(self, os.Args[1:]...)
-		cmd.Env = append(os.Environ(), dirVariable+"="+dir)
+		cmd.Env = append(os.Environ(), isolatedVariable+"=1", "TMPDIR="+dir)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes
 		if err := cmd.Start(); err != nil {
@@ -46,6 +46,14 @@ func runIsolated() (int, error) {
 		return await(cmd), nil
 	}
 	return 0, refused
+}
+
+// remove removes a directory, into which servers that are just being killed may still write.
+func remove(dir string) {
+	err := poll(endLimit, func(context.Context) (bool, error) { return os.RemoveAll(dir) == nil, nil })
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "kubetest: cannot remove %s\n", dir)
+	}
 }
 
 // asRoot asks for a network namespace, which root may have.
@@ -108,13 +116,4 @@ func ip(commands ...string) error {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(commands, "; "), err, out)
 	}
 	return nil
-}
-
-// dataDir makes a directory for the data of a server.
-func dataDir() (string, error) {
-	dir, err := os.MkdirTemp(os.Getenv(dirVariable), "kubetest") // an empty variable is the system's directory
-	if err != nil {
-		return "", fmt.Errorf("making a directory for a server's data: %w", err)
-	}
-	return dir, nil
 }

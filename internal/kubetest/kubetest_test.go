@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,10 +24,6 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
-
-var suite Suite
-
-func TestMain(m *testing.M) { os.Exit(suite.Main(m)) }
 
 func TestObjectsAreMadeReadChangedAndDeleted(t *testing.T) {
 	t.Parallel()
@@ -421,25 +416,6 @@ func TestInformerFollows(t *testing.T) {
 			_, err := pods.Lister().Pods(ns).Get(name)
 			return err
 		})
-	}
-}
-
-func TestMissingServerIsAFailureThatSaysWhatToDo(t *testing.T) {
-	t.Parallel()
-	if _, err := binaryIn(t.TempDir()); err == nil || !strings.Contains(err.Error(), "make kubeapi") {
-		t.Errorf("got %v", err)
-	}
-	idle := &Suite{life: &lifetime{}}
-	want := errors.New("no server")
-	idle.failure = want
-	for range 2 { // every test says why, not the first alone
-		test := &lifetime{}
-		if err := test.try(func() { idle.Server(test) }); err == nil || err.Error() != want.Error() {
-			t.Errorf("got %v, want %v", err, want)
-		}
-	}
-	if err := new(Suite).start(); !errors.Is(err, errNoMain) {
-		t.Errorf("without Main: got %v", err)
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 const (
 	// startLimit bounds the API server's start. It takes 3 s on two idle cores, and much more where every package's tests run at once.
 	startLimit = 2 * time.Minute
+	// endLimit bounds the end of processes that were killed.
+	endLimit = 10 * time.Second
 	// callLimit bounds one call of the API.
 	callLimit = 30 * time.Second
 	// pollInterval is short against anything that the API server does in the background.
@@ -57,8 +59,8 @@ func Start(tb TB, flags ...string) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, binary: Binary(tb), port: redistest.Port(tb)}
 	var err error
-	if s.dir, err = dataDir(); err != nil {
-		tb.Fatalf("%v", err)
+	if s.dir, err = os.MkdirTemp("", "api"); err != nil {
+		tb.Fatalf("making a directory for an API server: %v", err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(s.dir) })
 	pki := redistest.NewPKI(tb)
