@@ -4,9 +4,13 @@ package examples_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
@@ -15,7 +19,18 @@ import (
 // Every example is valid, and makes a snapshot in each of its environments.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("*.yaml")
+	examples(t, "*.yaml")
+}
+
+// So are those for a control plane, where what they refer to is there.
+func TestKubernetesExamples(t *testing.T) {
+	t.Parallel()
+	examples(t, "kubernetes/*.yaml", mesh.InCluster())
+}
+
+func examples(t *testing.T, pattern string, opts ...mesh.Option) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no examples", err)
 	}
@@ -33,8 +48,8 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			objs, errs := mesh.Decode(file, data)
-			if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 {
+			objs, errs := mesh.Decode(file, data, opts...)
+			if errs = append(errs, mesh.Validate(objs, opts...)...); len(errs) > 0 {
 				t.Fatal(errs)
 			}
 			for _, obj := range objs {
@@ -49,7 +64,7 @@ func TestExamples(t *testing.T) {
 func check(t *testing.T, obj mesh.Object, environment string) {
 	t.Helper()
 	node := translate.Node{Facts: mesh.NodeFacts{Flag: environment}}
-	set, conditions := translate.Translate([]mesh.Object{obj}, node, nil)
+	set, conditions := translate.Translate([]mesh.Object{obj}, node, worldOf(t, obj.(*mesh.Ambassador)))
 	for _, c := range conditions {
 		if !c.Status {
 			t.Errorf("%s in %s: %s", c.Object, environment, c.Message)
@@ -62,4 +77,28 @@ func check(t *testing.T, obj mesh.Object, environment string) {
 	if len(s.Listeners) != 1 {
 		t.Errorf("%d listeners", len(s.Listeners))
 	}
+}
+
+// worldOf holds what an object refers to.
+func worldOf(t *testing.T, a *mesh.Ambassador) *inventory.Store {
+	t.Helper()
+	world := inventory.NewStore()
+	ca, err := os.ReadFile(redistest.NewPKI(t).CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := map[string][]byte{"username": []byte("u"), "password": []byte("p"), "ca.crt": ca}
+	for _, ref := range translate.References(a) {
+		switch ref.Kind {
+		case inventory.KindService:
+			svc := &inventory.Service{Key: ref.Key, AllowFrom: []string{a.Metadata.Namespace}}
+			for _, port := range []uint32{25, 1025, 6379} {
+				svc.Ports = append(svc.Ports, inventory.ServicePort{Name: strconv.Itoa(int(port)), Port: port})
+			}
+			inventory.Put(world, ref, svc, time.Time{})
+		default:
+			inventory.Put(world, ref, &inventory.Secret{Key: ref.Key, Data: data}, time.Time{})
+		}
+	}
+	return world
 }

@@ -168,7 +168,7 @@ func encode(t *testing.T, obj mesh.Object) []byte {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, pattern := range []string{"testdata/decode/*.txtar", "../../examples/*.yaml"} {
+	for _, pattern := range []string{"testdata/decode/*.txtar", "../../examples/*.yaml", "../../examples/kubernetes/*.yaml"} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			data, err := os.ReadFile(file)

@@ -53,7 +53,9 @@ func ParseGRPCName(name, domain string) (svc inventory.Key, port uint32, ok bool
 	return inventory.Key{}, 0, false
 }
 
-func isServiceKey(k inventory.Key) bool { return mesh.IsDNSLabel(k.Name) && mesh.IsDNSLabel(k.Namespace) }
+func isServiceKey(k inventory.Key) bool {
+	return mesh.IsDNSLabel(k.Name) && mesh.IsDNSLabel(k.Namespace)
+}
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {
 	if i := strings.LastIndexByte(s, sep); i >= 0 {
