@@ -40,7 +40,19 @@ func newForeign(ads bool) *foreign {
 	return &foreign{cache: cache.NewSnapshotCache(ads, cache.IDHash{}, nil), acks: make(map[string]int)}
 }
 
-func (f *foreign) register(s *grpc.Server) {
+func (f *foreign) register(s *grpc.Server) { f.registerWith(s) }
+
+// grpcRegistrar gets hold of a service without a server.
+type grpcRegistrar struct {
+	service discoveryv3.AggregatedDiscoveryServiceServer
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (r *grpcRegistrar) RegisterService(_ *grpc.ServiceDesc, service any) {
+	r.service, _ = service.(discoveryv3.AggregatedDiscoveryServiceServer)
+}
+
+func (f *foreign) registerWith(s grpc.ServiceRegistrar) {
 	callbacks := server.CallbackFuncs{
 		StreamRequestFunc: func(_ int64, r *discoveryv3.DiscoveryRequest) error {
 			f.note(r.GetTypeUrl(), r.GetResponseNonce(), r.GetErrorDetail().GetMessage())

@@ -15,14 +15,17 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	redisv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/redis_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
 
@@ -262,4 +265,13 @@ func nobody(t *testing.T) string {
 func cachePath(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "last.xds")
+}
+
+// redisPassword is a password that stands in the cluster itself.
+func redisPassword(password string) map[string]*anypb.Any {
+	packed, err := anypb.New(fromJSON(&redisv3.RedisProtocolOptions{}, fmt.Sprintf(`{"auth_password": {"inline_string": %q}}`, password)))
+	if err != nil {
+		panic(err)
+	}
+	return map[string]*anypb.Any{resource.RedisProtocolOptionsKey: packed}
 }
