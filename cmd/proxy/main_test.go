@@ -268,7 +268,7 @@ func TestSecondSignal(t *testing.T) {
 	node.Freeze()
 	defer node.Thaw()
 	client.Send(redistest.Command("SET", "k", "v"))
-	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGINT)
 	p.prints("draining")
 	p.signal(syscall.SIGTERM)
 	if code := p.end(); code != 70 && code != 0 {

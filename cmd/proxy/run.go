@@ -67,8 +67,9 @@ func (s *settings) source(o *proxy.Options) error {
 // beside is what a command does around a running proxy.
 type beside func(ctx context.Context, p *proxy.Proxy) (stop func(), err error)
 
-// serve runs a proxy until it is told to end. The first SIGINT or SIGTERM lets
-// it drain, the second ends the process at once; SIGHUP has it look at its
+// serve runs a proxy until it is told to end. SIGTERM lets it serve until the
+// app is gone, and then drain; SIGINT, which somebody at a terminal sends, lets
+// it drain; a second of them ends the process at once. SIGHUP has it look at its
 // files again.
 func serve(ctx context.Context, o proxy.Options, extra beside) error {
 	p, err := proxy.New(o)
@@ -103,7 +104,11 @@ func obey(signals <-chan os.Signal, log *slog.Logger, p *proxy.Proxy, cancel fun
 		default:
 			log.Info("ending", "signal", s.String())
 			ending = true
-			cancel()
+			if s == syscall.SIGTERM {
+				p.Leave()
+			} else {
+				cancel()
+			}
 		}
 	}
 }

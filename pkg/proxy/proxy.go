@@ -61,6 +61,7 @@ type Proxy struct {
 	clusters  *upstream.Set
 	registry  *prometheus.Registry
 	quit      chan struct{} // has room for one
+	leave     chan struct{} // has room for one
 
 	state    state
 	retiring atomic.Int32 // changes whose old filters still have connections
@@ -89,6 +90,7 @@ func New(o Options) (*Proxy, error) {
 		clusters: upstream.NewSet(upstream.Options{Log: o.Log}),
 		registry: prometheus.NewRegistry(),
 		quit:     make(chan struct{}, 1),
+		leave:    make(chan struct{}, 1),
 		secrets:  &secrets.Live{},
 	}
 	if p.feed, err = newFeed(p, &o); err != nil {
@@ -122,6 +124,10 @@ func (p *Proxy) Reload() { p.feed.reload() }
 
 // Quit makes Run drain and return.
 func (p *Proxy) Quit() { poke(p.quit) }
+
+// Leave is Quit for a proxy whose app may still need it: everybody is served
+// until no client is left, or until the drain deadline.
+func (p *Proxy) Leave() { poke(p.leave) }
 
 // Ready says whether the process serves. The text is the reason why not, or
 // what should be known although it does; else it is empty.
@@ -171,24 +177,75 @@ func (p *Proxy) serve(ctx context.Context) error {
 	defer cancel()
 	fed := make(chan error, 1)
 	go func() { fed <- p.feed.run(feeding) }()
+	left := p.opts.DrainTimeout
 	select {
 	case err = <-fed:
 	case <-p.quit:
+		cancel()
+		err = <-fed
+	case <-p.leave:
+		left = p.outlast(ctx)
 		cancel()
 		err = <-fed
 	}
 	if err != nil {
 		return err
 	}
-	p.drain(ctx)
+	p.drain(ctx, left)
 	return nil
 }
 
-func (p *Proxy) drain(ctx context.Context) {
-	p.log.Info("draining", "timeout", p.opts.DrainTimeout.String())
+const (
+	// goneFor is how long there must be no client for the app to be taken for gone.
+	goneFor  = time.Second
+	goneTick = 100 * time.Millisecond
+	// finishTime is for the requests of an app that outlasts the drain deadline.
+	finishTime = 5 * time.Second
+)
+
+// outlast goes on serving until the app is gone or the drain deadline passes:
+// where both are told to end at once, the app may need its port once more. It
+// returns the time that is left for what runs.
+func (p *Proxy) outlast(ctx context.Context) time.Duration {
+	p.log.Info("waiting for the app to end", "timeout", p.opts.DrainTimeout.String())
+	p.state.drain()
+	tick := time.NewTicker(goneTick)
+	defer tick.Stop()
+	deadline := time.NewTimer(p.opts.DrainTimeout)
+	defer deadline.Stop()
+	for alone := time.Duration(0); alone < goneFor; alone += goneTick {
+		select {
+		case <-ctx.Done():
+			return p.opts.DrainTimeout
+		case <-p.quit:
+			return p.opts.DrainTimeout
+		case <-deadline.C:
+			p.log.Warn("the app is still connected at the drain deadline")
+			return finishTime
+		case <-tick.C:
+		}
+		if p.clients() > 0 {
+			alone = -goneTick
+		}
+	}
+	return p.opts.DrainTimeout
+}
+
+// clients counts the connections of all listeners.
+func (p *Proxy) clients() int {
+	n := 0
+	for _, l := range p.listeners.Status() {
+		n += l.Connections
+	}
+	return n
+}
+
+// drain closes the ports and lets what runs end, within a limit.
+func (p *Proxy) drain(ctx context.Context, within time.Duration) {
+	p.log.Info("draining", "timeout", within.String())
 	p.state.drain()
 	p.listeners.StopAccepting()
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.DrainTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	if err := p.filters.Drain(limit); err != nil {
 		p.log.Warn("connections were closed at the drain deadline", "error", err)

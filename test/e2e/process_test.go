@@ -114,7 +114,7 @@ func TestProcessStart(t *testing.T) {
 	}
 }
 
-// TestProcessDrain: on SIGTERM the port closes, idle clients are seen off, and who is in the middle of something finishes it.
+// TestProcessDrain: on SIGINT the port closes, idle clients are seen off, and who is in the middle of something finishes it.
 func TestProcessDrain(t *testing.T) {
 	t.Parallel()
 	node := redistest.Server(t)
@@ -126,7 +126,7 @@ func TestProcessDrain(t *testing.T) {
 	wantReply(t, tx, "+QUEUED\r\n", "SET", "k", "v")
 	blocked.Send(redistest.Command("BLPOP", "queue", "0"))
 	awaitBlocked(t, node)
-	if err := p.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	p.awaitShows("/ready", "DRAINING")
@@ -150,13 +150,55 @@ func TestProcessDrain(t *testing.T) {
 	if got, want := blocked.ReadFrame(), "*2\r\n"+bulkOf("queue")+bulkOf("job"); got != want {
 		t.Errorf("BLPOP: got %q, want %q", got, want)
 	}
+	p.awaitEnd()
+}
+
+// TestProcessOutlivesTheApp: on SIGTERM, which app and proxy may get at the same moment, the app is served as before, on new connections too,
+// until it is gone.
+func TestProcessOutlivesTheApp(t *testing.T) {
+	t.Parallel()
+	m := mesh{port: redistest.Port(t), env: shards([]*redistest.Node{redistest.Server(t)})}
+	p := startProxy(t, m.YAML(), "--drain-timeout=60s")
+	pooled := redistest.Dial(t, m.Addr())
+	wantReply(t, pooled, "+PONG\r\n", "PING")
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitShows("/ready", "DRAINING")
+	last := redistest.Dial(t, m.Addr())
+	wantReply(t, last, "+OK\r\n", "SET", "last", "words")
+	wantReply(t, pooled, bulkOf("words"), "GET", "last")
+	last.Close()
+	pooled.Close()
+	p.awaitEnd()
+}
+
+// TestProcessDoesNotWaitForEver: an app that outlasts the drain deadline loses its port.
+func TestProcessDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	m := mesh{port: redistest.Port(t), env: shards([]*redistest.Node{redistest.Server(t)})}
+	p := startProxy(t, m.YAML(), "--drain-timeout=300ms")
+	pooled := redistest.Dial(t, m.Addr())
+	wantReply(t, pooled, "+PONG\r\n", "PING")
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := pooled.TryReadFrame(); !errors.Is(err, io.EOF) {
+		t.Errorf("the idle client: got %q, %v, want the end of the connection", got, err)
+	}
+	p.awaitEnd()
+}
+
+// awaitEnd waits for the process to end by itself, with exit code 0.
+func (p *Proxy) awaitEnd() {
+	p.t.Helper()
 	select {
 	case <-p.Done():
 	case <-time.After(stopLimit):
-		t.Fatalf("the proxy does not end although nobody is left:\n%s", p.Output())
+		p.t.Fatalf("the proxy does not end although nobody is left:\n%s", p.Output())
 	}
 	if got := p.ExitCode(); got != 0 {
-		t.Errorf("exit code: got %d, want 0", got)
+		p.t.Errorf("exit code: got %d, want 0", got)
 	}
 }
 
@@ -183,14 +225,7 @@ func TestProcessDrainDeadline(t *testing.T) {
 	if got, err := blocked.TryReadFrame(); !errors.Is(err, io.EOF) {
 		t.Errorf("BLPOP: got %q, %v, want the end of the connection", got, err)
 	}
-	select {
-	case <-p.Done():
-	case <-time.After(stopLimit):
-		t.Fatalf("the proxy does not end:\n%s", p.Output())
-	}
-	if got := p.ExitCode(); got != 0 {
-		t.Errorf("exit code: got %d, want 0", got)
-	}
+	p.awaitEnd()
 	if got := node.Do("LPUSH", "queue", "job"); got != ":1\r\n" {
 		t.Errorf("LPUSH afterwards: got %q: the job went to a client that is gone", got)
 	}

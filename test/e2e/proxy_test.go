@@ -33,7 +33,7 @@ type Proxy struct {
 	file  string
 }
 
-// startProxy runs `proxy run -f` with one document, or several, and returns when /ready says so. When the test ends the proxy gets SIGTERM
+// startProxy runs `proxy run -f` with one document, or several, and returns when /ready says so. When the test ends the proxy gets SIGINT
 // and must exit with 0, without a data race found on the way.
 func startProxy(t *testing.T, meshYAML string, args ...string) *Proxy {
 	t.Helper()
@@ -67,14 +67,14 @@ func launchProxy(t *testing.T, meshYAML string, args ...string) *Proxy {
 	return p
 }
 
-// Stop sends SIGTERM and fails the test unless the proxy ends in time, with exit code 0. A proxy that has ended is left alone, unless it
+// Stop sends SIGINT and fails the test unless the proxy ends in time, with exit code 0. A proxy that has ended is left alone, unless it
 // found a data race.
 func (p *Proxy) Stop() {
 	p.t.Helper()
 	select {
 	case <-p.Done():
 	default:
-		if err := p.Signal(syscall.SIGTERM); err != nil {
+		if err := p.Signal(syscall.SIGINT); err != nil {
 			p.t.Errorf("stopping the proxy: %v", err)
 		}
 		timeout := time.NewTimer(stopLimit)
@@ -82,10 +82,10 @@ func (p *Proxy) Stop() {
 		select {
 		case <-p.Done():
 			if code := p.ExitCode(); code != 0 {
-				p.t.Errorf("exit code on SIGTERM: got %d, want 0", code)
+				p.t.Errorf("exit code on SIGINT: got %d, want 0", code)
 			}
 		case <-timeout.C:
-			p.t.Errorf("the proxy still runs %v after SIGTERM", stopLimit)
+			p.t.Errorf("the proxy still runs %v after SIGINT", stopLimit)
 		}
 	}
 	if bytes.Contains(p.Output(), []byte("WARNING: DATA RACE")) {
