@@ -20,12 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-type cancelKey struct{}
-
-// tap is asked before a stream begins, on its connection's goroutine. It refuses
-// those that are too many per second, and gives the others a context that the
-// server can end: a stream that waits for its client can then be closed without
-// a goroutine beside it.
+// tap is asked before a stream begins, on its connection's goroutine: those that
+// are too many per second cost nothing more.
 func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if !strings.HasPrefix(info.FullMethodName, "/"+discoveryv3.AggregatedDiscoveryService_ServiceDesc.ServiceName+"/") {
 		return ctx, nil
@@ -34,8 +30,7 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	if !s.bucket.take(now) {
 		return nil, s.refuse(reasonConnects, "", now)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	return context.WithValue(ctx, cancelKey{}, cancel), nil
+	return ctx, nil
 }
 
 // refusals as clients see them.
@@ -100,13 +95,11 @@ func (f *floods) may(reason refusalReason, now time.Time) (hidden int, ok bool) 
 	return last.hidden, true
 }
 
-// serve runs a stream from its beginning to its end.
+// serve runs a stream from its beginning to its end. The conversation has a
+// goroutine of its own, because nothing else ends a gRPC stream that waits for
+// its client than its handler's return.
 func (s *Server) serve(stream grpc.ServerStream, protocol Protocol, converse func(ctx context.Context, n *Node) error) error {
-	ctx := stream.Context()
-	cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc)
-	if !ok {
-		return status.Error(codes.Internal, "the gRPC server was not made with the xDS server's options")
-	}
+	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	n := &Node{server: s, protocol: protocol, since: time.Now(), cancel: cancel}
 	if p, ok := peer.FromContext(ctx); ok {
@@ -116,15 +109,29 @@ func (s *Server) serve(stream grpc.ServerStream, protocol Protocol, converse fun
 		return s.refuse(reason, n.remote, n.since)
 	}
 	n.deadline = time.AfterFunc(s.options.Limits.FirstRequest, func() { n.Close(s.refuse(reasonSilent, n.remote, time.Now())) })
-	err := converse(ctx, n)
+	ended := make(chan error, 1)
+	s.run(func() {
+		err := converse(ctx, n)
+		n.leave()
+		ended <- err
+	})
+	select {
+	case err := <-ended:
+		return n.verdict(err)
+	case <-ctx.Done():
+		return n.verdict(status.FromContextError(ctx.Err()).Err())
+	}
+}
+
+// leave ends what the server has of a stream.
+func (n *Node) leave() {
 	n.deadline.Stop()
 	n.close()
 	admitted := n.admitted.Load()
-	s.registry.leave(n, admitted)
 	if admitted {
-		s.options.Nodes.Disconnected(n)
+		n.server.options.Nodes.Disconnected(n)
 	}
-	return n.verdict(err)
+	n.server.registry.leave(n, admitted)
 }
 
 // verdict is what the stream ends with.
