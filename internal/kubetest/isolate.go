@@ -103,9 +103,10 @@ func await(cmd *exec.Cmd) int {
 }
 
 // setUpNetwork makes loopback work in a fresh network namespace, and a whole prefix local: what is local can be listened on without being an
-// address of an interface. (Only in IPv4: there, addresses are added one by one.)
+// address of an interface. (Only in IPv4: in IPv6, addresses are added one by one.) It may have been done before: the workers of a fuzz target
+// share the namespace.
 func setUpNetwork() error {
-	return ip("link set lo up", "route add local 10.200.0.0/16 dev lo")
+	return ip("link set lo up", "route replace local 10.200.0.0/16 dev lo")
 }
 
 // ip runs commands of iproute2.

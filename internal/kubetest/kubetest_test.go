@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,7 +162,11 @@ func TestTokenOfAPodTellsWhoItIs(t *testing.T) {
 	api := suite.Server(t)
 	ns := api.Namespace(t)
 	pod := api.Pod(t, PodSpec{Namespace: ns, Name: "web-0", ServiceAccount: "web", Node: "node-1"})
-	status := review(t, api, api.Token(t, pod))
+	token, err := os.ReadFile(api.TokenFile(t, pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := review(t, api, string(token))
 	if !status.Authenticated {
 		t.Fatalf("refused: %s", status.Error)
 	}

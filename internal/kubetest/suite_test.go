@@ -39,28 +39,30 @@ func crash() int {
 	panic("a test crashes")
 }
 
-// runMain runs this test binary, not isolated yet, with temporary files in dir.
-func runMain(t *testing.T, what, dir string) (string, error) {
+// runMain runs this test binary with temporary files in dir and with further variables; with isolatedVariable empty, as `go test` does.
+func runMain(t *testing.T, what, dir string, env ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), isolatedVariable+"=", runVariable+"="+what, "TMPDIR="+dir)
+	cmd.Env = append(os.Environ(), append(env, runVariable+"="+what, "TMPDIR="+dir)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
 func TestMainReturnsTheExitCode(t *testing.T) {
 	t.Parallel()
-	out, err := runMain(t, "seven", t.TempDir())
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 7 {
-		t.Errorf("got %v, want exit status 7; it printed:\n%s", err, out)
+	for _, env := range []string{isolatedVariable + "=", isolatedVariable + "=1"} {
+		out, err := runMain(t, "seven", t.TempDir(), env)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 7 {
+			t.Errorf("%s: got %v, want exit status 7; it printed:\n%s", env, err, out)
+		}
 	}
 }
 
 func TestCrashLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	out, err := runMain(t, "crash", dir)
+	out, err := runMain(t, "crash", dir, isolatedVariable+"=")
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(out, "a test crashes") {
 		t.Fatalf("got %v, want a panic; it printed:\n%s", err, out)

@@ -34,6 +34,21 @@ func (s *Server) Token(tb TB, pod *corev1.Pod, audiences ...string) string {
 	})
 }
 
+// TokenFile writes a token as Token returns it into a file, as the kubelet does for a projected volume; it is removed when the test ends.
+func (s *Server) TokenFile(tb TB, pod *corev1.Pod) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "token")
+	if err != nil {
+		tb.Fatalf("making a directory for a token: %v", err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte(s.Token(tb, pod)), 0o600); err != nil {
+		tb.Fatalf("writing a token: %v", err)
+	}
+	return path
+}
+
 // token asks the API for a token of a service account.
 func (s *Server) token(tb TB, namespace, account string, spec authenticationv1.TokenRequestSpec) string {
 	tb.Helper()

@@ -48,7 +48,8 @@ func WithReplicaOf(primary *Node) Option { return func(c *nodeConfig) { c.replic
 // WithUnixSocket serves on a unix socket as well; SocketPath names it.
 func WithUnixSocket() Option { return func(c *nodeConfig) { c.unixSocket = true } }
 
-// WithAddress listens on an address that no other test has, at a port of choice, instead of 127.0.0.1 and a port of its own.
+// WithAddress listens on an address that no other test has, at a port of choice, instead of 127.0.0.1 and a port of its own. It is for
+// Server only.
 func WithAddress(host string, port int) Option {
 	return func(c *nodeConfig) { c.host, c.port = host, port }
 }
