@@ -27,7 +27,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
-// NoAdmin, as the address, means that there is no admin server.
+// NoAdmin as the address means that there is no admin server.
 const NoAdmin = "off"
 
 // Options of a ControlPlane.

@@ -24,9 +24,10 @@ func (e *Engine) hear(n *server.Node) {
 func (e *Engine) news() map[*server.Node]struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	heard := e.heard
-	if len(heard) > 0 {
-		e.heard = map[*server.Node]struct{}{}
+	if len(e.heard) == 0 {
+		return nil
 	}
+	heard := e.heard
+	e.heard = map[*server.Node]struct{}{}
 	return heard
 }

@@ -49,8 +49,9 @@ type published struct {
 	users   map[*variant]struct{}
 }
 
-// separator keeps the parts of an ID apart; no name has it.
-const separator = "\x00"
+// separator keeps the parts of an ID apart; no name has it, and people can read
+// it.
+const separator = " | "
 
 // need gives a variant; a new one is to be translated.
 func (e *Engine) need(key variantKey, b *batch) *variant {

@@ -54,7 +54,9 @@ func Load(paths []string, nodesFile string) (*Documents, error) {
 		}
 		found = append(found, b.file(name, data)...)
 	}
-	found = append(found, b.join()...)
+	if missing := b.join(); len(found) == 0 {
+		found = missing // or what is missing is only what could not be read
+	}
 	found = append(found, mesh.Validate(b.objects, mesh.InCluster())...)
 	nodes, err := b.nodes(nodesFile)
 	errs = append(errs, found.Err(), err)
