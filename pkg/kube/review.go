@@ -56,6 +56,7 @@ type Reviewer struct {
 	store    *inventory.Store
 	audience string
 	turns    chan struct{} // one for each review at once
+	now      func() time.Time
 
 	mu      sync.Mutex // guards below
 	answers map[tokenHash]*answer
@@ -77,6 +78,7 @@ func NewReviewer(clients *Clients, store *inventory.Store) *Reviewer {
 	return &Reviewer{
 		clients: clients, store: store, audience: Audience,
 		turns:   make(chan struct{}, maxReviews),
+		now:     time.Now,
 		answers: make(map[tokenHash]*answer),
 	}
 }
@@ -93,7 +95,7 @@ func (r *Reviewer) Review(ctx context.Context, token string) (inventory.Identity
 	if known.err != nil {
 		return inventory.Identity{}, known.err
 	}
-	if end := known.identity.Expires; !end.IsZero() && !time.Now().Before(end) {
+	if end := known.identity.Expires; !end.IsZero() && !r.now().Before(end) {
 		return inventory.Identity{}, fmt.Errorf("%w: the token has expired", inventory.ErrUnauthenticated)
 	}
 	if err := r.checkPod(ctx, known.identity); err != nil {
@@ -105,7 +107,7 @@ func (r *Reviewer) Review(ctx context.Context, token string) (inventory.Identity
 // answer gives one that is known and still good, waits for one that is on its
 // way, or asks.
 func (r *Reviewer) answer(ctx context.Context, hash tokenHash, token string) *answer {
-	now := time.Now()
+	now := r.now()
 	r.mu.Lock()
 	former := r.answers[hash]
 	switch {
@@ -133,7 +135,7 @@ func (r *Reviewer) answer(ctx context.Context, hash tokenHash, token string) *an
 // fill makes an answer of a review. While nobody can be asked, a former one that
 // was good is good for longer.
 func (r *Reviewer) fill(hash tokenHash, own, former *answer, identity inventory.Identity, err error) *answer {
-	now := time.Now()
+	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer close(own.done)
@@ -180,22 +182,21 @@ func (a *answer) wait(ctx context.Context) *answer {
 }
 
 // trimLocked keeps the cache within its bound: first the answers that no one
-// would use any more go, then any.
+// would use any more go, then any, until there is room for many.
 func (r *Reviewer) trimLocked(now time.Time) {
 	if len(r.answers) <= maxCached {
 		return
 	}
-	for hash, a := range r.answers {
-		if a.arrived() && (a.err != nil || now.Sub(a.at) >= positiveLife) {
-			delete(r.answers, hash)
-		}
-	}
-	for hash, a := range r.answers {
-		if len(r.answers) <= maxCached {
-			return
-		}
-		if a.arrived() {
-			delete(r.answers, hash)
+	const enough = maxCached / 8 * 7
+	useless := func(a *answer) bool { return a.err != nil || now.Sub(a.at) >= positiveLife }
+	for _, drop := range []func(*answer) bool{useless, func(*answer) bool { return true }} {
+		for hash, a := range r.answers {
+			if len(r.answers) <= enough {
+				return
+			}
+			if a.arrived() && drop(a) {
+				delete(r.answers, hash)
+			}
 		}
 	}
 }
