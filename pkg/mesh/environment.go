@@ -77,8 +77,8 @@ type Shard struct {
 	// Weight among the shards; default 1.
 	// +kubebuilder:validation:Minimum=1
 	Weight *uint32 `json:"weight,omitempty"`
-	// Primary takes the writes. Of a Service each endpoint does, and there should
-	// be one.
+	// Primary takes the writes. Of a Service that should be one endpoint; of
+	// several the first is the primary, and the others are taken for replicas.
 	Primary Server `json:"primary"`
 	// Replicas may take reads. Of a Service each endpoint is one.
 	// +kubebuilder:validation:MaxItems=64
