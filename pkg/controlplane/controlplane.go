@@ -83,7 +83,7 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 	g := newGate(o.Auth, c.engine)
 	limits := o.Limits
 	limits.Drain = cmp.Or(limits.Drain, o.DrainTimeout)
-	c.xds = server.New(server.Options{Nodes: g, Observer: c.engine, Logger: o.Log, Limits: limits})
+	c.xds = server.New(server.Options{Nodes: g, Observer: c.engine, Finder: c.engine, Logger: o.Log, Limits: limits})
 	options := append(c.xds.GRPCOptions(), grpc.Creds(credentials.NewTLS(o.TLS)))
 	c.grpc = grpc.NewServer(options...)
 	c.xds.Register(c.grpc)

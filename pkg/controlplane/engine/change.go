@@ -113,10 +113,10 @@ func (e *Engine) begin(ctx context.Context) *batch {
 	}
 }
 
-func (b *batch) regrant(k *kind)      { b.kinds[k] = struct{}{} }
-func (b *batch) grant(n *node)        { b.nodes[n] = struct{}{} }
-func (b *batch) drop(v *variant)      { b.dropped[v] = struct{}{} }
-func (b *batch) used(k *variant) bool { return len(k.kinds) > 0 }
+func (b *batch) regrant(k *kind) { b.kinds[k] = struct{}{} }
+func (b *batch) grant(n *node)   { b.nodes[n] = struct{}{} }
+func (b *batch) drop(v *variant) { b.dropped[v] = struct{}{} }
+func (v *variant) used() bool    { return len(v.kinds)+len(v.askers) > 0 }
 
 // renew has a variant translated again.
 func (b *batch) renew(v *variant, at time.Time) {
@@ -128,12 +128,12 @@ func (b *batch) renew(v *variant, at time.Time) {
 func (b *batch) finish() {
 	e := b.e
 	for v := range b.dropped {
-		if !b.used(v) {
+		if !v.used() {
 			e.dropVariant(v, b)
 		}
 	}
 	for v, at := range b.dirty {
-		if b.used(v) {
+		if v.used() {
 			e.renew(v, at, b)
 		}
 	}
@@ -149,9 +149,7 @@ func (b *batch) finish() {
 		}
 	}
 	for n := range b.nodes {
-		if n.kind != nil {
-			n.stream.SetGrant(n.kind.grant)
-		}
+		n.stream.SetGrant(e.grantOf(n))
 	}
 	e.withdraw(b.released)
 	e.metrics.sizes(len(e.nodes), len(e.kinds), len(e.variants), len(e.resources))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	Status StatusSink
 	Tracer trace.Tracer
 	Log    *slog.Logger
+	// Domain is the cluster's, for gRPC clients' names of Services; cluster.local.
+	Domain string
 	// HoldOff is how long changes are gathered after the first; 2 ms.
 	HoldOff time.Duration
 	// Linger is how long what no node needs any more is kept, for nodes that come
@@ -46,6 +49,9 @@ func (o *Options) fill() {
 	}
 	if o.StatusEvery == 0 {
 		o.StatusEvery = 200 * time.Millisecond
+	}
+	if o.Domain == "" {
+		o.Domain = translate.ClusterDomain
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

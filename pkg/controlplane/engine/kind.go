@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type kind struct {
 	variants  []*variant // of those choices that are not refused
 	grant     *server.Grant
 	nodes     map[*node]struct{}
+	stranger  bool      // what the nodes' credentials are bound to is not there
 	idle      time.Time // since when it has no nodes; zero: it has
 }
 
@@ -75,14 +77,15 @@ func choose(key inventory.Key, a *mesh.Ambassador, f *facts, taken []*mesh.Ambas
 	return c
 }
 
-func kindKey(namespace, zone string, choices []choice) string {
+func kindKey(namespace string, f *facts, choices []choice) string {
 	var b strings.Builder
 	write := func(s string) {
 		b.WriteString(s)
 		b.WriteByte(0)
 	}
 	write(namespace)
-	write(zone)
+	write(f.zone)
+	write(strconv.FormatBool(f.known))
 	for i := range choices {
 		c := &choices[i]
 		write(c.object.Name)
@@ -97,11 +100,11 @@ func kindKey(namespace, zone string, choices []choice) string {
 // kindOf gives the kind of nodes with these facts, making it if need be.
 func (e *Engine) kindOf(namespace string, f *facts, b *batch) *kind {
 	choices := e.choices(namespace, f)
-	key := kindKey(namespace, f.zone, choices)
+	key := kindKey(namespace, f, choices)
 	if k := e.kinds[key]; k != nil {
 		return k
 	}
-	k := &kind{key: key, namespace: namespace, zone: f.zone, choices: choices, nodes: map[*node]struct{}{}, idle: time.Now()}
+	k := &kind{key: key, namespace: namespace, zone: f.zone, choices: choices, stranger: !f.known, nodes: map[*node]struct{}{}, idle: time.Now()}
 	e.kinds[key] = k
 	e.placeOf(namespace).kinds[k] = struct{}{}
 	for i := range choices {
@@ -129,7 +132,7 @@ func (e *Engine) forget(k *kind, b *batch) {
 	}
 	for _, v := range k.variants {
 		delete(v.kinds, k)
-		if len(v.kinds) == 0 {
+		if !v.used() {
 			b.drop(v)
 		}
 	}

@@ -17,7 +17,17 @@ var ErrEnded = errors.New("the control plane is ending")
 type node struct {
 	stream   *server.Node
 	identity inventory.Identity
-	kind     *kind
+	kind     *kind // nil only until it is placed
+	// wants are ports of Services that it has asked for.
+	wants map[variantKey]*variant
+}
+
+// zone is where it runs; "" if that is not known.
+func (n *node) zone() string {
+	if n.kind == nil {
+		return ""
+	}
+	return n.kind.zone
 }
 
 func (n *node) pod() inventory.Key {
@@ -50,6 +60,9 @@ func (e *Engine) Disconnect(stream *server.Node) {
 			e.byPod.remove(n.pod(), n)
 		}
 		e.leave(n)
+		b := e.begin(context.Background())
+		e.unwant(n, b)
+		b.finish()
 	})
 }
 

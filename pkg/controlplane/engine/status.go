@@ -225,11 +225,7 @@ func (e *Engine) missing(a *mesh.Ambassador, environment string) (reason, messag
 		if lookOf(ref, e.opts.Store) == "" {
 			return reasons[ref.Kind], fmt.Sprintf("there is no %s %s", ref.Kind, ref.Key)
 		}
-		if ref.Kind != inventory.KindService || ref.Namespace == a.Metadata.Namespace {
-			continue
-		}
-		allowed := e.opts.Store.Service(ref.Key).AllowFrom
-		if !slices.Contains(allowed, "*") && !slices.Contains(allowed, a.Metadata.Namespace) {
+		if ref.Kind == inventory.KindService && !permits(e.opts.Store.Service(ref.Key), a.Metadata.Namespace) {
 			return translate.ReasonRefNotPermitted, fmt.Sprintf(
 				"Service %s does not let namespace %s refer to it (annotation mesh.dragoman.io/allow-from)", ref.Key, a.Metadata.Namespace)
 		}

@@ -17,24 +17,28 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
-// variantKey names an object in one environment.
+// variantKey names an object in one environment, or a port of a Service that
+// gRPC clients call themselves.
 type variantKey struct {
 	object      inventory.Key
 	environment string
 	source      string // what chose it: the listener says it
+	port        uint32 // 0: it is an object
 }
 
 // variant is what an object is in one environment, for all who need it.
 type variant struct {
-	key   variantKey
-	kinds map[*kind]struct{}
-	refs  []inventory.Ref
+	key    variantKey
+	kinds  map[*kind]struct{} // of nodes that it is for
+	askers map[*node]struct{} // that have asked for it
+	refs   []inventory.Ref
 	// zoned: the endpoints depend on the zone.
 	zoned bool
 	// uses are the resources by zone; without zoned, all are under "".
 	uses       map[string][]use
 	conditions []translate.Condition
-	err        error // why it could not be published
+	err        error  // why it could not be published
+	allow      string // of a port: who may refer to its Service
 }
 
 // use is a resource that a variant consists of.
@@ -58,9 +62,11 @@ func (e *Engine) need(key variantKey, b *batch) *variant {
 	if v := e.variants[key]; v != nil {
 		return v
 	}
-	v := &variant{key: key, kinds: map[*kind]struct{}{}}
+	v := &variant{key: key, kinds: map[*kind]struct{}{}, askers: map[*node]struct{}{}}
 	e.variants[key] = v
-	add(e.byObject, key.object, v)
+	if key.port == 0 {
+		add(e.byObject, key.object, v)
+	}
 	b.renew(v, time.Time{})
 	return v
 }
@@ -80,28 +86,35 @@ func (v *variant) zones() []string {
 	for k := range v.kinds {
 		zones[k.zone] = struct{}{}
 	}
+	for n := range v.askers {
+		zones[n.zone()] = struct{}{}
+	}
 	return slices.Sorted(maps.Keys(zones))
 }
 
 // renew translates a variant anew. Where that does not lead to resources, those
 // before stay, but for a reference that is no longer permitted.
 func (e *Engine) renew(v *variant, at time.Time, b *batch) {
+	if v.key.port != 0 {
+		e.renewPort(v, at, b)
+		return
+	}
 	a := e.good[v.key.object]
 	if a == nil {
 		return // nodes leave it in this batch
 	}
 	e.status.touch(v.key.object)
 	e.setRefs(v, translate.ReferencesIn(a, v.key.environment))
-	outputs := map[string]*translate.Output{}
+	outputs := map[string]*resource.Set{}
 	zoned := false
 	for _, zone := range v.zones() {
 		out := e.translate(v, a, zone, b)
 		v.conditions, zoned = out.Conditions, out.Zoned
 		if !zoned {
-			outputs = map[string]*translate.Output{"": out}
+			outputs = map[string]*resource.Set{"": &out.Set}
 			break
 		}
-		outputs[zone] = out
+		outputs[zone] = &out.Set
 	}
 	if c := failed(v.conditions); c != nil {
 		if c.Reason == translate.ReasonRefNotPermitted {
@@ -140,11 +153,11 @@ func (e *Engine) translate(v *variant, a *mesh.Ambassador, zone string, b *batch
 }
 
 // publish makes the outputs by zone a variant's resources.
-func (e *Engine) publish(v *variant, outputs map[string]*translate.Output, at time.Time, b *batch) {
+func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.Time, b *batch) {
 	v.err = nil
 	uses := map[string][]use{}
-	for zone, out := range outputs {
-		for _, item := range v.items(&out.Set, zone) {
+	for zone, set := range outputs {
+		for _, item := range v.items(set, zone) {
 			if err := e.put(item, at, b); err != nil {
 				v.err = err
 				e.opts.Log.Error("object refused, what ran before stays", "object", v.key.object.String(), "error", err)
@@ -169,8 +182,15 @@ func (v *variant) items(set *resource.Set, zone string) []item {
 	add := func(typeURL, name, suffix string, m proto.Message) {
 		out = append(out, item{use{name, server.Key{TypeURL: typeURL, ID: name + suffix}}, m})
 	}
+	chosen := ""
+	if v.key.port == 0 {
+		chosen = separator + v.key.environment + separator + v.key.source
+	}
 	for _, l := range set.Listeners {
-		add(server.ListenerType, l.GetName(), separator+v.key.environment+separator+v.key.source, l)
+		add(server.ListenerType, l.GetName(), chosen, l)
+	}
+	for _, r := range set.Routes {
+		add(server.RouteType, r.GetName(), "", r)
 	}
 	for _, c := range set.Clusters {
 		add(server.ClusterType, c.GetName(), "", c)
@@ -230,6 +250,9 @@ func (e *Engine) setUses(v *variant, uses map[string][]use, b *batch) {
 	for k := range v.kinds {
 		b.regrant(k)
 	}
+	for n := range v.askers {
+		b.grant(n)
+	}
 }
 
 func has(uses map[string][]use, u use) bool {
@@ -259,18 +282,22 @@ func (e *Engine) withdraw(released map[server.Key]struct{}) {
 func (k *kind) names() map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, v := range k.variants {
-		zone := ""
-		if v.zoned {
-			zone = k.zone
-		}
-		for _, u := range v.uses[zone] {
-			if out[u.key.TypeURL] == nil {
-				out[u.key.TypeURL] = map[string]string{}
-			}
-			out[u.key.TypeURL][u.name] = u.key.ID
-		}
+		v.names(k.zone, out)
 	}
 	return out
+}
+
+// names adds what a variant consists of in a zone.
+func (v *variant) names(zone string, out map[string]map[string]string) {
+	if !v.zoned {
+		zone = ""
+	}
+	for _, u := range v.uses[zone] {
+		if out[u.key.TypeURL] == nil {
+			out[u.key.TypeURL] = map[string]string{}
+		}
+		out[u.key.TypeURL][u.name] = u.key.ID
+	}
 }
 
 // setRefs keeps the index of who looks up what.
