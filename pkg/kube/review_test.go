@@ -41,9 +41,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // reviewing is a plane with a reviewer whose questions are counted.
 func reviewing(t *testing.T, api *kubetest.Server) (*plane, *kube.Reviewer, *atomic.Int32) {
 	t.Helper()
-	install(t, api)
-	cfg, reviews := counted(account(t, api))
-	p := startPlane(t, cfg)
+	system := install(t, api)
+	cfg, reviews := counted(account(t, api, system))
+	p := startPlane(t, cfg, system)
 	p.await(t)
 	return p, kube.NewReviewer(p.clients, p.store), reviews
 }

@@ -30,42 +30,45 @@ func TestMain(m *testing.M) { os.Exit(suite.Main(m)) }
 // patience is for how long a test waits for what should take milliseconds.
 const patience = 30 * time.Second
 
-// system is the control plane's own namespace.
-const system = "dragoman-system"
-
 // plane is a source that runs, and what it fills.
 type plane struct {
 	clients *kube.Clients
+	system  string // its own namespace
 	source  *kube.Source
 	store   *inventory.Store
 }
 
-// install makes an API server ready for a control plane.
-func install(t *testing.T, api *kubetest.Server) {
+// install makes an API server ready for a control plane, as the manifests do it,
+// but in a namespace of the test's own, which it returns.
+func install(t *testing.T, api *kubetest.Server) (system string) {
 	t.Helper()
 	api.ApplyCRDs(t, "manifests/crds")
-	api.Apply(t, "", "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+system+"}\n")
+	system = api.Namespace(t)
 	rbac, err := os.ReadFile("../../manifests/controlplane/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.Apply(t, "", string(rbac))
+	api.Apply(t, "", strings.NewReplacer(
+		"dragoman-system", system,
+		"kind: ClusterRoleBinding\nmetadata: {name: dragoman-controlplane}", "kind: ClusterRoleBinding\nmetadata: {name: "+system+"}",
+	).Replace(string(rbac)))
+	return system
 }
 
 // account is the configuration of the control plane's service account.
-func account(t *testing.T, api *kubetest.Server) *rest.Config {
+func account(t *testing.T, api *kubetest.Server, system string) *rest.Config {
 	t.Helper()
 	return api.AsServiceAccount(t, system, "dragoman-controlplane")
 }
 
 // startPlane runs a source with a configuration, until the test ends.
-func startPlane(t *testing.T, cfg *rest.Config) *plane {
+func startPlane(t *testing.T, cfg *rest.Config, system string) *plane {
 	t.Helper()
 	clients, err := kube.NewClients(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{clients: clients, source: kube.NewSource(clients, kube.SourceOptions{}), store: inventory.NewStore()}
+	p := &plane{clients: clients, system: system, source: kube.NewSource(clients, kube.SourceOptions{}), store: inventory.NewStore()}
 	background(t, func(ctx context.Context) error { return p.source.Run(ctx, p.store) })
 	return p
 }
@@ -128,8 +131,8 @@ func eventually[T any](t *testing.T, what string, want T, got func() T) {
 func shared(t *testing.T) (*kubetest.Server, *plane) {
 	t.Helper()
 	api := suite.Server(t)
-	install(t, api)
-	p := startPlane(t, account(t, api))
+	system := install(t, api)
+	p := startPlane(t, account(t, api, system), system)
 	p.await(t)
 	return api, p
 }
@@ -297,7 +300,7 @@ func password(p *plane, ns string) func() string {
 
 // allowSecrets lets the control plane read the named Secrets and ConfigMaps of a
 // namespace, and no others.
-func allowSecrets(t *testing.T, api *kubetest.Server, ns string, names ...string) {
+func allowSecrets(t *testing.T, api *kubetest.Server, system, ns string, names ...string) {
 	t.Helper()
 	api.Apply(t, ns, `
 apiVersion: rbac.authorization.k8s.io/v1
@@ -321,7 +324,7 @@ func TestSourceFollowsNamedSecrets(t *testing.T) {
 	t.Parallel()
 	api, p := shared(t)
 	ns := api.Namespace(t)
-	allowSecrets(t, api, ns, "redis-prod", "redis-ca")
+	allowSecrets(t, api, p.system, ns, "redis-prod", "redis-ca")
 	api.Secret(t, ns, "other", map[string]string{"password": "secret"})
 	api.Apply(t, ns, cacheObject)
 	key := inventory.Key{Namespace: ns, Name: "redis-prod"}
@@ -377,7 +380,7 @@ func TestSourceSaysWhatItMayNotRead(t *testing.T) {
 		err := p.source.WantProblem(ref)
 		return err != nil && strings.Contains(err.Error(), "forbidden") && strings.Contains(err.Error(), "rbac.yaml")
 	})
-	allowSecrets(t, api, ns, "redis-prod", "redis-ca")
+	allowSecrets(t, api, p.system, ns, "redis-prod", "redis-ca")
 	eventually(t, "allowed", "one", password(p, ns))
 	eventually(t, "no reason", true, func() bool { return p.source.WantProblem(ref) == nil })
 }
@@ -387,14 +390,14 @@ func TestSourceSaysWhatItMayNotRead(t *testing.T) {
 func TestSourceSyncsWithSecrets(t *testing.T) {
 	t.Parallel()
 	api := suite.Server(t)
-	install(t, api)
+	system := install(t, api)
 	ns := api.Namespace(t)
-	allowSecrets(t, api, ns, "redis-prod", "redis-ca")
+	allowSecrets(t, api, system, ns, "redis-prod", "redis-ca")
 	api.Secret(t, ns, "redis-prod", map[string]string{"password": "one"})
 	api.Apply(t, ns, cacheObject)
 	api.Service(t, ns, "redis", 6379)
 	api.EndpointSlice(t, ns, "redis", 6379, "10.9.2.1")
-	p := startPlane(t, account(t, api))
+	p := startPlane(t, account(t, api, system), system)
 	p.await(t)
 	if got := password(p, ns)(); got != "one" {
 		t.Errorf("the Secret is %q", got)
@@ -443,20 +446,20 @@ func TestSourceKeepsWhatIsInvalid(t *testing.T) {
 func TestSourceSurvivesAbsence(t *testing.T) {
 	t.Parallel()
 	api := kubetest.Start(t)
-	install(t, api)
+	system := install(t, api)
 	ns := api.Namespace(t)
-	allowSecrets(t, api, ns, "redis-prod", "redis-ca")
+	allowSecrets(t, api, system, ns, "redis-prod", "redis-ca")
 	api.Service(t, ns, "redis", 6379)
 	api.EndpointSlice(t, ns, "redis", 6379, "10.9.3.1")
 	api.Secret(t, ns, "redis-prod", map[string]string{"password": "one"})
 	api.Apply(t, ns, cacheObject)
-	cfg := account(t, api)
-	p := startPlane(t, cfg)
+	cfg := account(t, api, system)
+	p := startPlane(t, cfg, system)
 	p.await(t)
 	p.store.Take()
 
 	api.Stop()
-	late := startPlane(t, cfg)
+	late := startPlane(t, cfg, system)
 	eventually(t, "the absence is noticed", true, func() bool { return p.source.Problem() != nil })
 	if got := addresses(p, ns, "redis"); !slices.Equal(got, []string{"10.9.3.1"}) {
 		t.Errorf("while it is away: %v", got)
