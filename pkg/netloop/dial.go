@@ -113,7 +113,11 @@ func (l *Loop) connect(c *Conn) error {
 }
 
 func (l *Loop) failDial(c *Conn, err error) {
-	if c.is(isConnecting | isHandshaking) {
+	switch {
+	case !c.is(isConnecting | isHandshaking):
+	case c.rare.dial == nil: // StartTLS
+		l.closeConn(c, err)
+	default:
 		l.closeConn(c, fmt.Errorf("dialing %q: %w", c.rare.dial.addr, err))
 	}
 }

@@ -45,7 +45,7 @@ type BulkDriver interface {
 }
 
 // ConnectDriver is a Driver that wants to know when a dialled connection is
-// established, TLS included.
+// established, TLS included, and when [Conn.StartTLS] has done its work.
 type ConnectDriver interface {
 	Driver
 	Connected(c *Conn)

@@ -211,7 +211,7 @@ func (l *Loop) inputBuffer(c *Conn) *Chunk {
 // from them, and keeps what is left.
 func (l *Loop) show(c *Conn, cur *Chunk) {
 	l.shown, l.given = cur, false
-	for !c.is(isPaused | isClosed | isClosing) {
+	for !c.is(isPaused | isClosed | isClosing | isHandshaking) {
 		if c.bulk > 0 {
 			l.deliver(c, cur)
 			if c.bulk > 0 || cur.r == cur.w {

@@ -28,8 +28,9 @@ type tlsState struct {
 	mem      *memConn
 	out      Chain  // cipher text for the kernel
 	rest     *Chunk // cipher text that was read but not yet decrypted
-	timer    *Timer // bounds a client's handshake
+	timer    *Timer // bounds a handshake that is not part of a dial
 	notified bool   // close_notify has been written
+	midway   bool   // the connection was plain before
 }
 
 // memConn is the transport under crypto/tls: memory. During the handshake it
@@ -110,6 +111,35 @@ func (l *Loop) startTLS(c *Conn, cfg *tls.Config) {
 	}
 }
 
+// StartTLS goes on with TLS on a connection that has been plain so far, as
+// server (Downstream) or client (Upstream); for protocols that agree on TLS in
+// the clear. Output written before goes out in the clear, before the handshake.
+// Input that the driver leaves in the current [Driver.Data] call is taken for
+// the beginning of the handshake: a driver for which more than its request for
+// TLS must not have arrived has to look for itself, or an attacker's plain text
+// would be as good as the peer's.
+//
+// A [ConnectDriver] hears when the handshake is done; Closed says why it failed.
+// On a connection that speaks TLS already it does nothing.
+func (c *Conn) StartTLS(cfg *tls.Config, timeout time.Duration) {
+	if c.is(isClosed|isBroken|isConnecting|isHandshaking) || (c.rare != nil && c.rare.tls != nil) {
+		return
+	}
+	l := c.loop
+	var plain Chain
+	c.out.MoveTo(&plain)
+	l.startTLS(c, cfg)
+	t := c.rare.tls
+	t.midway = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.timer = l.After(timeout, func() { l.closeConn(c, ErrHandshakeTimeout) })
+	plain.MoveTo(&t.out)
+	t.pump(c)
+	l.enqueue(c)
+}
+
 // finish takes the session over from the handshake's goroutine.
 func (t *tlsState) finish(c *Conn, err error) {
 	l := c.loop
@@ -140,12 +170,20 @@ func (t *tlsState) finish(c *Conn, err error) {
 		t.rest.w = copy(t.rest.buf, hs.in)
 	}
 	l.established(c)
+	if t.midway && c.side == Downstream {
+		c.connected()
+	}
 }
 
 // feed passes what arrived to the handshake, and sends what it said.
 func (t *tlsState) feed(c *Conn) {
 	l := c.loop
 	t.pump(c)
+	if c.in != nil && !c.is(isClosed) { // left by the driver that asked for TLS
+		t.mem.hs.feed(c.in.Bytes())
+		l.Free(c.in)
+		c.in = nil
+	}
 	for c.is(isReadable) && !c.is(isClosed) && t.mem.hs.room() {
 		b := l.cipherBuffer().buf
 		n, res := c.readSocket(b)
