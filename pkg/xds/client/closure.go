@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -180,6 +181,8 @@ func (m *machine) absence(k key, e *entry) judgement {
 		if path := e.refused[0].Path; path != "" {
 			j.reason = "was refused: " + path + ": " + e.refused[0].Reason
 		}
+	case w != nil && w.gaveUp && w.absent:
+		j.verdict, j.reason = missing, "is not there, as the control plane says"
 	case w != nil && w.gaveUp:
 		j.verdict, j.reason = missing, fmt.Sprintf("did not come within %s", m.timeout)
 	case m.offline():
@@ -245,9 +248,10 @@ func (ev *evaluation) include(k key) {
 
 // text tells what is not there, and why.
 func (j judgement) text() string {
-	var way string
+	var b strings.Builder
 	for _, k := range j.via {
-		way += fmt.Sprintf("needs %s, which ", k)
+		fmt.Fprintf(&b, "needs %s, which ", k)
 	}
-	return fmt.Sprintf("%sneeds %s, which %s", way, j.cause, j.reason)
+	fmt.Fprintf(&b, "needs %s, which %s", j.cause, j.reason)
+	return b.String()
 }

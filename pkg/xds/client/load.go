@@ -42,14 +42,10 @@ func (m *machine) loadOne(r *diskset.Resource) error {
 	case len(m.types[k].entries) >= m.most:
 		return fmt.Errorf("%s %q: is more than the %d resources of this type that the proxy holds", k.short(), name, m.most)
 	}
-	e := m.make(key{k, name})
-	if e.offered != nil || e.refused != nil {
-		return nil // a control plane knows better
+	if e := m.make(key{k, name}); e.offered == nil && e.refused == nil { // else a control plane knows better
+		e.offer(&version{key: e.key, number: r.Version, sum: sumOf(r.Body), msg: msg, refs: found, disk: true})
+		m.changed(k)
 	}
-	e.offer(&version{
-		key: e.key, number: r.Version, sum: sumOf(r.Body), msg: msg, refs: found, disk: true,
-	})
-	m.changed(k)
 	return nil
 }
 

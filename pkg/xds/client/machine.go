@@ -78,6 +78,7 @@ type wait struct {
 	since    time.Time
 	deadline time.Time // zero: no stream is open
 	gaveUp   bool
+	absent   bool // the control plane has said so
 	user     key  // one that needs it
 	offered  bool // something needs it that is not about to go
 }
@@ -135,7 +136,7 @@ func (m *machine) opened(now time.Time, server string, mode Mode) {
 		t.confirmBy = now.Add(m.timeout)
 	}
 	for _, w := range m.waits {
-		w.deadline = now.Add(m.timeout)
+		w.deadline, w.absent = now.Add(m.timeout), w.absent && w.gaveUp
 	}
 	for k := range numKinds {
 		m.subscribe(k)
@@ -180,6 +181,23 @@ func (m *machine) tick(now time.Time) {
 	})
 	for k := range numKinds {
 		m.confirm(k, now)
+	}
+}
+
+// absentGrace is how long it is waited for a resource that the control plane
+// says is not there: it may be about to be, or what needs it about to go.
+const absentGrace = 2 * time.Second
+
+// absent tells that the control plane does not have a resource that is wanted.
+func (m *machine) absent(k key, now time.Time) {
+	w := m.waits[k]
+	if w == nil {
+		w = &wait{since: now, deadline: now.Add(m.timeout)}
+		m.waits[k] = w
+	}
+	w.absent = true
+	if soon := now.Add(absentGrace); soon.Before(w.deadline) {
+		w.deadline = soon
 	}
 }
 
@@ -277,6 +295,12 @@ func (m *machine) settle(now time.Time) {
 		m.answer(k, now)
 	}
 	m.applied.disk = m.unconfirmedRuns()
+}
+
+// retry has settle try everything again that was refused by the Consumer.
+func (m *machine) retry() {
+	m.changes++
+	m.retryAt = time.Time{}
 }
 
 // retryParked offers what was refused again, if something has changed since.

@@ -213,6 +213,9 @@ func (in *intake) removed(name string) {
 	if e := in.t.entries[name]; e != nil && (e.offered != nil || e.refused != nil) {
 		in.remove(e)
 	}
+	if in.t.wanted[name] {
+		in.m.absent(key{in.kind, name}, in.now)
+	}
 }
 
 // absent takes out what a whole response does not mention.

@@ -5,7 +5,7 @@ package client
 // at any time, from any goroutine.
 func (c *Client) Retry() {
 	c.mu.Lock()
-	c.machine.changes++
+	c.machine.retry()
 	c.mu.Unlock()
 	select {
 	case c.events <- event{}: // nothing but a reason to look
