@@ -82,14 +82,18 @@ func newWait() *cobra.Command {
 func (c *adminClient) wait(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	var why error // the last that was not for lack of time
 	for {
 		err := c.ready(ctx)
 		if err == nil {
 			return nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return proxy.Temporary(fmt.Errorf("waiting for the proxy: %w", err))
+			return proxy.Temporary(fmt.Errorf("waiting for the proxy: %w", why))
 		case <-tick.C:
 		}
 	}

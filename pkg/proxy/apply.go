@@ -35,8 +35,9 @@ func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.No
 	p.state.accept(snap, facts, time.Now())
 	p.logAccepted(snap, &diff)
 	if before == nil {
-		releaseStartup(p.log)
+		releasePages(p.log)
 	}
+	p.pages.soon()
 	return nil
 }
 

@@ -43,6 +43,7 @@ type refusal struct {
 }
 
 func (p *Proxy) dump() any {
+	defer p.pages.soon()
 	now := p.feed.standing()
 	s := &p.state
 	s.mu.Lock()

@@ -32,7 +32,7 @@ Anonymous:             0 kB
 // TestReleaseStartup goes on afterwards.
 func TestReleaseStartup(t *testing.T) {
 	t.Parallel()
-	releaseStartup(slog.New(slog.DiscardHandler))
+	releasePages(slog.New(slog.DiscardHandler))
 	if got := strings.Repeat("x", 3); got != "xxx" {
 		t.Errorf("got %q", got)
 	}

@@ -45,14 +45,9 @@ func newPlane(p *Proxy, o client.Options) (*plane, error) {
 	return f, nil
 }
 
-// releaseAfter is when the pages of the start are handed back though there is no
-// configuration yet.
-const releaseAfter = 5 * time.Second
-
 // run implements feed.
 func (f *plane) run(ctx context.Context) error {
-	early := time.AfterFunc(releaseAfter, func() { releaseStartup(f.proxy.log) })
-	defer early.Stop()
+	f.proxy.pages.soon() // though no configuration has come
 	defer f.stopRetry()
 	return f.client.Run(ctx)
 }

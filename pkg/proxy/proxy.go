@@ -66,6 +66,8 @@ type Proxy struct {
 	state    state
 	retiring atomic.Int32 // changes whose old filters still have connections
 
+	pages releaser
+
 	taking  sync.Mutex // held by take
 	secrets *secrets.Live
 }
@@ -90,6 +92,7 @@ func New(o Options) (*Proxy, error) {
 		clusters: upstream.NewSet(upstream.Options{Log: o.Log}),
 		registry: prometheus.NewRegistry(),
 		quit:     make(chan struct{}, 1),
+		pages:    releaser{log: o.Log},
 		leave:    make(chan struct{}, 1),
 		secrets:  &secrets.Live{},
 	}
@@ -173,6 +176,7 @@ func (p *Proxy) serve(ctx context.Context) error {
 		return err
 	}
 	defer server.close(ctx)
+	defer p.pages.stop()
 	feeding, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fed := make(chan error, 1)
