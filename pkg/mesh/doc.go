@@ -2,8 +2,15 @@
 // Adapter, their strict decoding from YAML, their validation, and the choice of
 // an environment.
 //
-// The same documents are read from files and from a Kubernetes API; only a
-// reference to a Service needs the latter (InCluster). Decoding collects every
+// The same documents are read from files and from a Kubernetes API; only
+// references to Services, Secrets and ConfigMaps need the latter (InCluster).
+// Files and environment variables that a document names are always the proxy's.
+//
+// The types carry markers (+kubebuilder) of which the schema of the
+// CustomResourceDefinitions is made. It refuses early what can be refused field by
+// field; what it takes is decoded and validated here like any file.
+//
+// Decoding collects every
 // error instead of stopping at the first, and each error has a place.
 //
 // The package is pure: it opens no file, reads no clock and knows no network.

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"math"
 	"net"
 	"net/netip"
@@ -45,7 +46,8 @@ type group struct {
 	members []member
 	seen    map[string]bool // identities of members
 
-	fromService bool    // what members there are is for a Service to say
+	fromService bool    // a Service's endpoints are among the members
+	follows     bool    // a Service says what members there are, itself or by a name
 	probeRole   bool    // only the servers know who is primary
 	shards      []shard // that are there with or without members
 }
@@ -55,8 +57,9 @@ func (t *translator) newGroup(u *mesh.Upstream) *group {
 	return &group{t: t, verify: tls, perPod: t.a.Spec.Protocol == mesh.ProtocolRedis, seen: make(map[string]bool)}
 }
 
-// add takes members in, each server once: the first one counts.
-func (g *group) add(list ...member) {
+// add takes members in, each server once, and returns how many it took: where a
+// server is there twice, the first one counts.
+func (g *group) add(list ...member) (taken int) {
 	for i := range list {
 		m := &list[i]
 		address, server := m.address(), m.address()
@@ -68,7 +71,9 @@ func (g *group) add(list ...member) {
 		}
 		g.seen[address], g.seen[server] = true, true
 		g.members = append(g.members, *m)
+		taken++
 	}
+	return taken
 }
 
 // servers gives what a server of a document stands for: itself, or the endpoints
@@ -77,6 +82,7 @@ func (g *group) servers(s *mesh.Server, hints bool) []member {
 	if s.Service == nil {
 		return []member{plain(s)}
 	}
+	g.follows = true
 	svc, ok := g.t.follow(s.Service)
 	if !ok {
 		return nil
@@ -161,11 +167,19 @@ func (m *member) isName() bool {
 // place puts the group into a cluster: names make it resolve, Services alone make
 // it an EDS cluster, whose endpoints come apart.
 func (g *group) place(c *clusterv3.Cluster) {
-	names := false
+	name, socket := "", ""
 	for i := range g.members {
-		names = names || g.members[i].isName()
+		m := &g.members[i]
+		if m.isName() {
+			name = m.host
+		}
+		socket = cmp.Or(socket, m.path)
 	}
+	names := name != ""
 	switch {
+	case names && socket != "":
+		g.t.fail(ReasonServiceUnsupported, "a Service stands for the name %s, which cannot be beside the unix socket %s", name, socket)
+		return
 	case g.fromService && !names:
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 		c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: aggregated(), ServiceName: c.GetName()}
@@ -183,7 +197,7 @@ func (g *group) place(c *clusterv3.Cluster) {
 // lists gives the shards for the cluster to keep, where its members do not say
 // them all, or not in order: Services may be empty, and zones part them.
 func (g *group) lists() []*upstreamsv1.Shard {
-	needed := g.fromService
+	needed := g.follows
 	for i := range g.members {
 		needed = needed || g.members[i].zone != ""
 	}

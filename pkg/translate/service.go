@@ -3,6 +3,7 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -86,7 +87,7 @@ func (s *target) backends() []backend {
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		port, ok := e.Ports[s.port.Name]
-		if !ok || port == 0 || e.Address == "" {
+		if !ok || port == 0 || port > math.MaxUint16 || e.Address == "" {
 			continue
 		}
 		b := backend{Endpoint: e, port: port, health: corev3.HealthStatus_UNHEALTHY}

@@ -18,7 +18,7 @@ import (
 // keys do not move while a server restarts; only the end of its last endpoint
 // ends it, and not even that where the document says which shards there are.
 func (g *group) shardsFrom(s *mesh.ShardsFrom) {
-	g.fromService = true
+	g.fromService, g.follows = true, true
 	g.probeRole = s.ShardLabel != "" && s.RoleLabel == ""
 	for _, name := range s.Names {
 		g.shards = append(g.shards, shard{name: name})
@@ -127,7 +127,9 @@ func (g *group) redisMembers(r *mesh.RedisSpec, u *mesh.Upstream) {
 		s := &shards[i]
 		name := hashName(r, s)
 		g.shards = append(g.shards, shard{name, s.Weight})
-		g.addAs(primaries[i], name, s.Weight, resource.RolePrimary)
+		if g.addAs(primaries[i], name, s.Weight, resource.RolePrimary) == 0 && len(primaries[i]) > 0 {
+			g.t.note("shard %s has no server of its own: that of its primary is another shard's", name)
+		}
 		for j := range s.Replicas {
 			replicas := slices.DeleteFunc(g.servers(&s.Replicas[j], true), func(m member) bool { return primary[m.identity()] })
 			g.addAs(replicas, name, s.Weight, resource.RoleReplica)
@@ -135,11 +137,11 @@ func (g *group) redisMembers(r *mesh.RedisSpec, u *mesh.Upstream) {
 	}
 }
 
-func (g *group) addAs(list []member, shard string, weight *uint32, role resource.Role) {
+func (g *group) addAs(list []member, shard string, weight *uint32, role resource.Role) (taken int) {
 	for i := range list {
 		list[i].name, list[i].weight, list[i].role = shard, weight, role
 	}
-	g.add(list...)
+	return g.add(list...)
 }
 
 // hashName is what is hashed for a shard.

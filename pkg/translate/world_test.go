@@ -41,8 +41,16 @@ func readWorld(t *testing.T, archive *txtar.Archive) *inventory.Store {
 			}
 		}
 	}
+	return w.store()
+}
+
+// store makes an inventory of a world.
+func (w *world) store() *inventory.Store {
 	store := inventory.NewStore()
 	for _, s := range w.Services {
+		if s == nil {
+			continue
+		}
 		inventory.Put(store, inventory.Ref{Kind: inventory.KindService, Key: s.Key}, s, testTime)
 	}
 	for _, s := range w.Secrets {
