@@ -10,8 +10,8 @@
 // CustomResourceDefinitions is made. It refuses early what can be refused field by
 // field; what it takes is decoded and validated here like any file.
 //
-// Decoding collects every
-// error instead of stopping at the first, and each error has a place.
+// Decoding collects every error instead of stopping at the first, and each error
+// has a place.
 //
 // The package is pure: it opens no file, reads no clock and knows no network.
 package mesh
