@@ -166,8 +166,9 @@ func (s *settings) platform(o *controlplane.Options) error {
 			return controlplane.Usage(errTrustDir)
 		}
 		o.Auth = trust.NewAuthenticator(nil, nil)
-		o.Platform = controlplane.FromFiles(paths, nodes, s.text("trust-dir"), o.Auth, o.Log)
-		return nil
+		var err error
+		o.Platform, err = controlplane.FromFiles(paths, nodes, s.text("trust-dir"), o.Auth, o.Log)
+		return err
 	}
 	platform, err := controlplane.FromKubernetes(controlplane.KubernetesOptions{
 		Kubeconfig: s.text("kubeconfig"), Context: s.text("kubeconfig-context"),

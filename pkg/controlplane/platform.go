@@ -17,8 +17,12 @@ import (
 )
 
 // FromFiles is a platform of documents in files and folders; dir is where the
-// authority is kept, nodes are handed to auth whenever they change.
-func FromFiles(paths []string, nodesFile, dir string, auth *trust.Authenticator, log *slog.Logger) *Platform {
+// authority is kept, nodes are handed to auth whenever they change. Documents
+// that are wrong are an error now, and not only when the control plane runs.
+func FromFiles(paths []string, nodesFile, dir string, auth *trust.Authenticator, log *slog.Logger) (*Platform, error) {
+	if _, err := files.Load(paths, nodesFile); err != nil {
+		return nil, Usage(err)
+	}
 	source := files.New(files.Options{Paths: paths, NodesFile: nodesFile, OnNodes: auth.SetNodes, Log: log})
 	return &Platform{
 		Store: inventory.NewStore(), Source: source, Status: &statusLog{log: log}, Authority: trust.NewFolder(dir),
@@ -27,7 +31,7 @@ func FromFiles(paths []string, nodesFile, dir string, auth *trust.Authenticator,
 			return problems
 		},
 		Reload: source.Reload,
-	}
+	}, nil
 }
 
 // KubernetesOptions say which cluster, and who this replica is.

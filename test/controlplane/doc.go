@@ -1,0 +1,2 @@
+// Package controlplane tests the control plane's program from outside.
+package controlplane
