@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/twemproxy"
 )
 
@@ -72,7 +74,14 @@ func TestDocs(t *testing.T) {
 
 func checkDocuments(t *testing.T, file, text string) {
 	t.Helper()
-	objs, errs := mesh.Decode(file, []byte(text))
+	objs, errs := mesh.Decode(file, []byte(text), mesh.InCluster())
+	if len(errs) == 0 && needsControlPlane(objs) {
+		if errs = mesh.Validate(objs, mesh.InCluster()); len(errs) > 0 {
+			t.Errorf("%s:\n%v\n%s", file, errs, text)
+		}
+		return
+	}
+	objs, errs = mesh.Decode(file, []byte(text))
 	if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 {
 		t.Errorf("%s:\n%v\n%s", file, errs, text)
 		return
@@ -80,6 +89,14 @@ func checkDocuments(t *testing.T, file, text string) {
 	if _, err := proxy.Check(proxy.Memory(objs), mesh.NodeFacts{}); err != nil {
 		t.Errorf("%s: %v\n%s", file, err, text)
 	}
+}
+
+// needsControlPlane reports whether documents name Services or the like.
+func needsControlPlane(objs []mesh.Object) bool {
+	return slices.ContainsFunc(objs, func(obj mesh.Object) bool {
+		a, ok := obj.(*mesh.Ambassador)
+		return ok && len(translate.References(a)) > 0
+	})
 }
 
 // checkCommands parses the lines that run the proxy, and counts them.
