@@ -409,12 +409,16 @@ func TestEnvironmentFromControlPlane(t *testing.T) {
 			if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("prod") {
 				t.Errorf("a new client: %q", got)
 			}
+			want := map[string]string{"Drain": bulk("prod"), "Cut": "closed"}[mode]
 			r.eventually("the old connection to "+mode, func() error {
 				got, err := client.TryDo("GET", "where")
-				if (mode == "Cut") == (err != nil) && (err != nil || got == bulk("prod")) {
-					return nil
+				if err != nil {
+					got = "closed"
 				}
-				return fmt.Errorf("%q, %w", got, err)
+				if got != want {
+					return fmt.Errorf("%q, %w", got, err)
+				}
+				return nil
 			})
 		})
 	}
