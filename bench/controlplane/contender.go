@@ -70,7 +70,7 @@ func newDragoman(s size) (*dragoman, error) {
 	for p := range s.Proxies {
 		names := map[string]string{}
 		for _, i := range s.names(p) {
-			names[serviceName(i)] = serviceName(i)
+			names[changes[i].Key.ID] = changes[i].Key.ID // strings that exist once, as a control plane's do
 		}
 		d.grants[nodeID(p)] = d.server.NewGrant(map[string]map[string]string{server.EndpointType: names})
 	}

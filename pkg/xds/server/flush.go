@@ -67,7 +67,7 @@ func (n *Node) drainLocked(patient bool) {
 // so that nobody else tries.
 func (n *Node) send(m *response) bool {
 	if err := n.transmit(m); err != nil {
-		n.cancel()
+		n.Close(err)
 		return false
 	}
 	m.meter.sent(m)

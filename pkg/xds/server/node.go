@@ -92,7 +92,7 @@ type Node struct {
 	identity string
 	since    time.Time
 	transmit func(*response) error
-	cancel   context.CancelFunc
+	hangUp   func(reason error)
 	deadline *time.Timer
 	admitted atomic.Bool
 
@@ -139,8 +139,9 @@ func (n *Node) Close(reason error) {
 	if n.reason == nil {
 		n.reason = reason
 	}
+	reason = n.reason
 	n.mu.Unlock()
-	n.cancel()
+	n.hangUp(reason)
 }
 
 // SetGrant changes what the node may have, at any time and from any goroutine.

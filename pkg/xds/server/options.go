@@ -106,6 +106,7 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		grpc.MaxSendMsgSize(maxResourceBytes + 2*l.ResponseBytes),
 		grpc.MaxConcurrentStreams(l.StreamsPerConnection),
 		grpc.MaxHeaderListSize(64 << 10), // a service account's token is 1 to 2 KiB
+		grpc.HeaderTableSize(0),          // one stream per connection: nothing is said twice, and tokens are not kept
 		grpc.ConnectionTimeout(20 * time.Second),
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),

@@ -95,13 +95,43 @@ func (f *floods) may(reason refusalReason, now time.Time) (hidden int, ok bool) 
 	return last.hidden, true
 }
 
-// serve runs a stream from its beginning to its end. The conversation has a
-// goroutine of its own, because nothing else ends a gRPC stream that waits for
-// its client than its handler's return.
+// statusWriter is what gRPC's own streams can do: end with a status while their
+// handler waits for the client. It is not part of the documented interface, so
+// there is another way where it is missing.
+type statusWriter interface {
+	WriteStatus(st *status.Status) error
+}
+
+// serve runs a stream from its beginning to its end.
 func (s *Server) serve(stream grpc.ServerStream, protocol Protocol, converse func(ctx context.Context, n *Node) error) error {
-	ctx, cancel := context.WithCancel(stream.Context())
+	ctx := stream.Context()
+	n := &Node{server: s, protocol: protocol, since: time.Now()}
+	if w, ok := grpc.ServerTransportStreamFromContext(ctx).(statusWriter); ok {
+		n.hangUp = func(reason error) { _ = w.WriteStatus(status.Convert(reason)) } // it fails if the stream has ended already
+		return n.live(ctx, converse)
+	}
+	return n.serveBeside(ctx, converse)
+}
+
+// serveBeside ends a stream by returning from its handler: the conversation needs
+// a goroutine of its own.
+func (n *Node) serveBeside(ctx context.Context, converse func(ctx context.Context, n *Node) error) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	n := &Node{server: s, protocol: protocol, since: time.Now(), cancel: cancel}
+	n.hangUp = func(error) { cancel() }
+	ended := make(chan error, 1)
+	n.server.run(func() { ended <- n.live(ctx, converse) })
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return n.verdict(status.FromContextError(ctx.Err()).Err())
+	}
+}
+
+// live is a stream's life: enter, converse, leave.
+func (n *Node) live(ctx context.Context, converse func(ctx context.Context, n *Node) error) error {
+	s := n.server
 	if p, ok := peer.FromContext(ctx); ok {
 		n.remote = p.Addr.String()
 	}
@@ -109,29 +139,15 @@ func (s *Server) serve(stream grpc.ServerStream, protocol Protocol, converse fun
 		return s.refuse(reason, n.remote, n.since)
 	}
 	n.deadline = time.AfterFunc(s.options.Limits.FirstRequest, func() { n.Close(s.refuse(reasonSilent, n.remote, time.Now())) })
-	ended := make(chan error, 1)
-	s.run(func() {
-		err := converse(ctx, n)
-		n.leave()
-		ended <- err
-	})
-	select {
-	case err := <-ended:
-		return n.verdict(err)
-	case <-ctx.Done():
-		return n.verdict(status.FromContextError(ctx.Err()).Err())
-	}
-}
-
-// leave ends what the server has of a stream.
-func (n *Node) leave() {
+	err := converse(ctx, n)
 	n.deadline.Stop()
 	n.close()
 	admitted := n.admitted.Load()
 	if admitted {
-		n.server.options.Nodes.Disconnected(n)
+		s.options.Nodes.Disconnected(n)
 	}
-	n.server.registry.leave(n, admitted)
+	s.registry.leave(n, admitted)
+	return n.verdict(err)
 }
 
 // verdict is what the stream ends with.
