@@ -159,7 +159,7 @@ func schemaCases(t *testing.T, base string, lines []byte) []schemaCase {
 	t.Helper()
 	line := regexp.MustCompile(`^(.*) => (.*) # (?:unknown field )?(\S+) ?(.*)$`)
 	var out []schemaCase
-	for _, c := range strings.Split(strings.TrimSpace(string(lines)), "\n") {
+	for c := range strings.SplitSeq(strings.TrimSpace(string(lines)), "\n") {
 		m := line.FindStringSubmatch(c)
 		if m == nil || !strings.Contains(base, m[1]) {
 			t.Fatalf("want \"there => instead # path words\" with what is there, not %q", c)

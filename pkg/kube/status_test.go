@@ -180,7 +180,6 @@ func TestStatusOfTwoReplicas(t *testing.T) {
 		}
 	}
 	// What is said of the former generation comes too late.
-	before = a.writes.Load()
 	a.status.SetStatus(ref, say(object, 9, 9, 0))
 	a.status.SetStatus(other, say(cart, 1, 1, 0))
 	eventually(t, "the other object", 1, func() int { return posted(t, api, ns, "cart").Proxies.Connected })
