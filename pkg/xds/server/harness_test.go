@@ -110,11 +110,11 @@ type world struct {
 	address string
 }
 
-func newWorld(t testing.TB, limits server.Limits) *world {
+func newWorld(t testing.TB, limits server.Limits, options ...grpc.ServerOption) *world {
 	t.Helper()
 	w := &world{t: t, people: newPeople()}
 	w.server = server.New(server.Options{Nodes: w.people, Observer: w.people, Finder: w.people, Limits: limits, Logger: quietLog(t)})
-	w.grpc = grpc.NewServer(w.server.GRPCOptions()...)
+	w.grpc = grpc.NewServer(append(w.server.GRPCOptions(), options...)...)
 	w.server.Register(w.grpc)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
