@@ -127,6 +127,9 @@ func (s *CAStore) Publish(_ context.Context, bundle []byte) error {
 func (s *CAStore) Lead(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
+	s.mu.Lock()
+	clear(s.published) // of an earlier term
+	s.mu.Unlock()
 	seen := newHealth("published certificates", s.logger)
 	running.Go(func() { s.follow(ctx, seen) })
 	select {

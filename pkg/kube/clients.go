@@ -12,13 +12,6 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Requests beside watches that a control plane makes of itself: reviews of
-// tokens and writes of status, each of which has a bound of its own beneath these.
-const (
-	clientQPS   = 100
-	clientBurst = 200
-)
-
 // Clients speak to one API server.
 type Clients struct {
 	Typed    kubernetes.Interface
@@ -51,7 +44,9 @@ func Config(kubeconfig, context string) (*rest.Config, error) {
 func NewClients(cfg *rest.Config) (*Clients, error) {
 	cfg = rest.CopyConfig(cfg)
 	if cfg.QPS == 0 {
-		cfg.QPS, cfg.Burst = clientQPS, clientBurst
+		// Reviews and writes have bounds of their own, and a thousand watches that
+		// start together should; the API server is fair among its clients.
+		cfg.QPS = -1
 	}
 	cfg.UserAgent = "dragoman-controlplane"
 	// The API server warns at every look at the deprecated kind Endpoints.

@@ -66,8 +66,21 @@ func NewStatus(clients *Clients, source *Source, replica Replica, logger *slog.L
 			s.enqueue(ref, statusHold)
 		}
 	}}
-	s.board.listen(func(ref inventory.Ref) { s.enqueue(ref, statusHold) })
+	s.board.listen(s.look)
 	return s
+}
+
+// look takes that the API server has another status of an object, or the object
+// no more.
+func (s *Status) look(ref inventory.Ref) {
+	if _, there := s.board.get(ref); there {
+		s.enqueue(ref, statusHold)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.local, ref)
+	delete(s.wrote, ref)
 }
 
 // SetStatus takes what this replica says of an object. It does not block.
@@ -207,10 +220,6 @@ func (s *Status) write(ctx context.Context, ref inventory.Ref) error {
 	posted, there := s.board.get(ref)
 	s.mu.Lock()
 	st, told := s.local[ref]
-	if !there {
-		delete(s.local, ref)
-		delete(s.wrote, ref)
-	}
 	s.mu.Unlock()
 	if !there || !told || st.UID != posted.uid || st.Generation < posted.status.ObservedGeneration {
 		return nil // what is told of an earlier object, or spec, is out of date
