@@ -346,7 +346,7 @@ func TestTermination(t *testing.T) {
 
 	// Another process with the same folder is trusted by the same proxies.
 	again := meshtest.StartControlPlane(t, s.trust, "-f", filepath.Dir(s.documents), "--nodes-file", s.nodes)
-	s.ControlPlane.XDS = again.XDS
+	s.XDS = again.XDS
 	next := s.dial(webToken)
 	next.Subscribe(resource.ListenerType)
 	next.Await(resource.ListenerType, "shop/cache", &l)

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,9 @@ func Load(paths []string, nodesFile string) (*Documents, error) {
 	}
 	found = append(found, mesh.Validate(b.objects, mesh.InCluster())...)
 	nodes, err := b.nodes(nodesFile)
+	slices.SortStableFunc(found, func(a, b *mesh.Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	errs = append(errs, found.Err(), err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
