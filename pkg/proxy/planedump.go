@@ -34,6 +34,7 @@ type resourceDump struct {
 	Name    string `json:"name"`
 	State   string `json:"state"`
 	Running bool   `json:"running"`
+	Origin  string `json:"origin,omitempty"` // of what runs: the address of a control plane, or disk
 	Version string `json:"version,omitempty"`
 	Error   string `json:"error,omitempty"`
 }
@@ -63,7 +64,9 @@ func dumpPlane(s *client.Status) *planeDump {
 	for _, t := range s.Types {
 		td := typeDump{TypeURL: t.TypeURL, Version: t.Version}
 		for _, r := range t.Resources {
-			td.Resources = append(td.Resources, resourceDump{r.Name, string(r.State), r.Running, r.Version, r.Error})
+			td.Resources = append(td.Resources, resourceDump{
+				r.Name, string(r.State), r.Running, origin(s, &r), r.Version, r.Error,
+			})
 		}
 		d.Types = append(d.Types, td)
 	}
@@ -71,6 +74,14 @@ func dumpPlane(s *client.Status) *planeDump {
 		d.Nacks = append(d.Nacks, nackDump{n.At, n.TypeURL, n.Version, n.Reason})
 	}
 	return d
+}
+
+// origin is where the running version of a resource is from.
+func origin(s *client.Status, r *client.ResourceStatus) string {
+	if !r.Running {
+		return ""
+	}
+	return client.Origin{Disk: r.Disk, Server: s.Origin.Server}.String()
 }
 
 func dumpWaits(list []client.Wait) []waitDump {

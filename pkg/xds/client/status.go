@@ -54,6 +54,7 @@ type ResourceStatus struct {
 	State   ResourceState
 	Version string // of the newest that is valid
 	Running bool   // some version of it runs
+	Disk    bool   // that is from the file, and no control plane has confirmed it
 	Error   string // why the newest was refused
 }
 
@@ -109,7 +110,7 @@ func (m *machine) typeStatus(k kind) TypeStatus {
 }
 
 func (e *entry) status(name string) ResourceStatus {
-	s := ResourceStatus{Name: name, Running: e.running != nil}
+	s := ResourceStatus{Name: name, Running: e.running != nil, Disk: e.running != nil && e.running.disk}
 	if e.offered != nil {
 		s.Version = e.offered.number
 	}

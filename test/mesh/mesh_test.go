@@ -1,0 +1,206 @@
+package mesh
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+var web = node{namespace: "shop", name: "web-1"}
+
+// TestEndpointsMove edits an EndpointSlice: traffic of a client that stays
+// connected moves to another server. A proxy of another namespace gets nothing.
+func TestEndpointsMove(t *testing.T) {
+	t.Parallel()
+	dev, prod, other := world(t, "dev"), world(t, "prod"), world(t, "other")
+	port := redistest.Port(t)
+	stranger := node{namespace: "bank", name: "web-1"}
+	p := startPlane(t, map[string]string{
+		"cache.yaml": cache(port), "dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", prod),
+	}, web, stranger)
+	proxy, nobody := p.proxy(web, t.TempDir()), p.proxy(stranger, t.TempDir())
+	proxy.ready("LIVE")
+	client := redistest.Dial(t, local(port))
+	asks(proxy, client, "dev")
+
+	p.write("dev.yaml", service("shop", "redis-dev", other))
+	asks(proxy, client, "other")
+	proxy.shows("/clusters", other.Addr())
+
+	nobody.ready("LIVE")
+	for _, path := range []string{"/listeners", "/clusters"} {
+		if _, body := nobody.get(path); body != "" {
+			t.Errorf("%s of another namespace's proxy: %s", path, body)
+		}
+	}
+	p.eventually("both proxies to be in sync", func() error {
+		list := p.proxies()
+		for _, id := range []string{"shop/web-1", "bank/web-1"} {
+			if list[id].State != "synced" {
+				return fmt.Errorf("%v", list)
+			}
+		}
+		return nil
+	})
+}
+
+// TestAway kills the control plane: nothing ends. A proxy that starts meanwhile
+// runs from disk, and both catch up with what was missed.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	dev, other := world(t, "dev"), world(t, "other")
+	port := redistest.Port(t)
+	p := startPlane(t, map[string]string{
+		"cache.yaml": cache(port), "dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", dev),
+	}, web)
+	state := filepath.Join(t.TempDir(), "state")
+	proxy := p.proxy(web, state)
+	proxy.ready("LIVE")
+	client := redistest.Dial(t, local(port))
+	asks(proxy, client, "dev")
+
+	p.Kill()
+	proxy.ready("control plane unreachable since")
+	asks(proxy, client, "dev")
+	p.write("dev.yaml", service("shop", "redis-dev", other))
+	p.start()
+	asks(proxy, client, "other")
+	proxy.eventually("/ready to have nothing to say", func() error {
+		if _, body := proxy.get("/ready"); body != "LIVE\n" {
+			return fmt.Errorf("%s", body)
+		}
+		return nil
+	})
+
+	p.Kill()
+	client.Close()
+	proxy.stop()
+	proxy = p.proxy(web, state)
+	proxy.ready("configuration from disk, control plane unreachable since")
+	proxy.shows("/metrics", "dragoman_xds_from_disk 1")
+	client = redistest.Dial(t, local(port))
+	asks(proxy, client, "other")
+	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "configuration from disk") {
+		t.Errorf("status: %s", out)
+	}
+	p.write("dev.yaml", service("shop", "redis-dev", dev))
+	p.start()
+	asks(proxy, client, "dev")
+	proxy.shows("/metrics", "dragoman_xds_from_disk 0")
+}
+
+// TestRefused moves a listener to a port that somebody else has: it stays where
+// it is, and the control plane knows why.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	dev, other := world(t, "dev"), world(t, "other")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port, bad := redistest.Port(t), taken.Addr().(*net.TCPAddr).Port
+	p := startPlane(t, map[string]string{
+		"cache.yaml": cache(port), "dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", dev),
+	}, web)
+	proxy := p.proxy(web, t.TempDir())
+	proxy.ready("LIVE")
+	client := redistest.Dial(t, local(port))
+	asks(proxy, client, "dev")
+
+	p.write("cache.yaml", cache(bad))
+	p.eventually("the control plane to know of the refusal", func() error {
+		s := p.proxies()["shop/web-1"]
+		for _, want := range []string{"shop/cache", "address already in use"} {
+			if !strings.Contains(s.raw, want) {
+				return fmt.Errorf("no %q in %s", want, s.raw)
+			}
+		}
+		return nil
+	})
+	if out := says(t, "controlplane", "proxies", "--admin-address", p.admin); !strings.Contains(out, "address already in use") {
+		t.Errorf("the table does not say why:\n%s", out)
+	}
+	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "refused Listener shop/cache (the one before runs on)") {
+		t.Errorf("status:\n%s", out)
+	}
+	// What else changes is taken.
+	p.write("dev.yaml", service("shop", "redis-dev", other))
+	asks(proxy, client, "other")
+	asks(proxy, redistest.Dial(t, local(port)), "other")
+
+	_ = taken.Close()
+	proxy.shows("/listeners", "shop/cache::"+local(bad))
+	asks(proxy, redistest.Dial(t, local(bad)), "other")
+}
+
+// TestSecretRotates gives a server another password, then the mesh: the next
+// connection uses it, and the client notices nothing.
+func TestSecretRotates(t *testing.T) {
+	t.Parallel()
+	dev := world(t, "dev", redistest.WithPassword("first-password"))
+	port := redistest.Port(t)
+	secret := func(password string) string {
+		return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: redis, namespace: shop}\nstringData: {password: %q}\n", password)
+	}
+	document := strings.ReplaceAll(cache(port), "port: 6379}}", "port: 6379}, credentials: {secret: {name: redis}}}")
+	p := startPlane(t, map[string]string{
+		"cache.yaml": document, "secret.yaml": secret("first-password"),
+		"dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", dev),
+	}, web)
+	state := t.TempDir()
+	proxy := p.proxy(web, state)
+	proxy.ready("LIVE")
+	client := redistest.Dial(t, local(port))
+	asks(proxy, client, "dev")
+
+	admin := dev.Client()
+	admin.Do("CONFIG", "SET", "requirepass", "second-password")
+	p.write("secret.yaml", secret("second-password"))
+	proxy.eventually("the new secret to arrive", func() error {
+		admin.Do("CLIENT", "KILL", "TYPE", "normal")
+		got, err := client.TryDo("GET", "where")
+		if err != nil {
+			t.Fatalf("the client was dropped: %v", err)
+		}
+		if got != bulk("dev") {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+	for _, what := range []*program{proxy, p.program} {
+		_, dump := what.get("/config_dump")
+		if text := dump + string(what.Output()); strings.Contains(text, "first-password") || strings.Contains(text, "second-password") {
+			t.Errorf("the %s shows a password", what.name)
+		}
+	}
+}
+
+// TestEnvironment: the namespace becomes prod, and a client that stays connected
+// finds itself there.
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	dev, prod := world(t, "dev"), world(t, "prod")
+	port := redistest.Port(t)
+	namespace := func(environment string) string {
+		return fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {mesh.dragoman.io/environment: %s}}\n", environment)
+	}
+	p := startPlane(t, map[string]string{
+		"cache.yaml": cache(port), "namespace.yaml": namespace("dev"),
+		"dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", prod),
+	}, web)
+	proxy := p.proxy(web, t.TempDir())
+	proxy.ready("LIVE")
+	client := redistest.Dial(t, local(port))
+	asks(proxy, client, "dev")
+	p.write("namespace.yaml", namespace("prod"))
+	asks(proxy, client, "prod")
+	proxy.shows("/listeners?format=json", `"environment": "prod"`)
+	if out := says(t, "controlplane", "proxies", "--admin-address", p.admin); !strings.Contains(out, "prod") {
+		t.Errorf("the control plane does not show the environment:\n%s", out)
+	}
+}
