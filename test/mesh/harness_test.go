@@ -33,20 +33,23 @@ var built struct {
 
 func binary(t *testing.T, name string) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "mesh"); built.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-race", "-o", built.dir, "./cmd/proxy", "./cmd/controlplane")
-		cmd.Dir = filepath.Join("..", "..")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%v: %w\n%s", cmd, err, out)
-		}
-	})
+	built.once.Do(func() { built.dir, built.err = build() })
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return filepath.Join(built.dir, name)
+}
+
+func build() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "mesh"); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-race", "-o", dir, "./cmd/proxy", "./cmd/controlplane")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return dir, nil
 }
 
 func TestMain(m *testing.M) {
