@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -159,14 +160,14 @@ func (f *fleet) open(ctx context.Context, proxy int, again bool) error {
 		return err
 	}
 	f.streams.Go(func() {
-		if err := f.follow(stream, proxy); err != nil && ctx.Err() == nil {
+		if err := f.follow(stream, proxy); ctx.Err() == nil {
 			f.broken.CompareAndSwap(nil, &err)
 		}
 	})
 	return nil
 }
 
-// follow acknowledges what comes.
+// follow acknowledges what comes, until the stream ends.
 func (f *fleet) follow(stream grpc.ClientStream, proxy int) error {
 	var r brief
 	ack := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), resourcev3.EndpointType)
@@ -196,9 +197,7 @@ func (f *fleet) keep(proxy int, versions map[string]string) {
 	if f.versions[proxy] == nil {
 		f.versions[proxy] = map[string]string{}
 	}
-	for name, version := range versions {
-		f.versions[proxy][name] = version
-	}
+	maps.Copy(f.versions[proxy], versions)
 }
 
 // await waits until so many resources have come in all.

@@ -37,7 +37,7 @@ func (r *report) all() error {
 		r.printf("%d proxies share a TCP connection.\n", r.settings.perConnection)
 	}
 	var all []figures
-	for _, name := range strings.Split(r.settings.contenders, ",") {
+	for name := range strings.SplitSeq(r.settings.contenders, ",") {
 		f, err := r.contend(name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

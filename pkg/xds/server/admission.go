@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ const (
 	reasonMalformed refusalReason = "malformed"
 	reasonForeign   refusalReason = "not_granted"
 	reasonDraining  refusalReason = "draining"
+	reasonPace      refusalReason = "request_rate"
 )
 
 // bucket is a token bucket.
@@ -51,6 +54,43 @@ func (b *bucket) take(now time.Time) bool {
 	b.tokens--
 	return true
 }
+
+// pace keeps one stream from taking all of a CPU: it may send requests as fast as
+// it is sent responses, and some more; then it waits. The stream's goroutine only.
+type pace struct {
+	tokens float64
+	filled time.Time
+}
+
+// wait takes a request in, when it is its turn.
+func (p *pace) wait(ctx context.Context, n *Node, now time.Time) error {
+	limits := &n.server.options.Limits
+	rate, burst := limits.Requests, float64(limits.RequestBurst)
+	if p.filled.IsZero() {
+		p.tokens = burst
+	} else {
+		p.tokens = min(burst, p.tokens+rate*now.Sub(p.filled).Seconds())
+	}
+	p.filled = now
+	p.tokens--
+	if p.tokens >= 0 {
+		return nil
+	}
+	n.violation(reasonPace, errPace)
+	timer := time.NewTimer(time.Duration(-p.tokens / rate * float64(time.Second)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// earn gives a request back: an ACK is the answer to a response.
+func (p *pace) earn() { p.tokens++ }
+
+var errPace = errors.New("too many requests: the next one has to wait")
 
 // registry is who is there.
 type registry struct {

@@ -40,6 +40,9 @@ func (n *Node) delta(ctx context.Context, r *deltaRequest) error {
 			return err
 		}
 	}
+	if err := n.pace.wait(ctx, n, now); err != nil {
+		return err
+	}
 	n.find(ctx, r.typeURL, r.subscribe)
 
 	n.mu.Lock()
@@ -127,7 +130,7 @@ func (l *lane) all(items []granted, versions map[string]string) {
 	if l.wildcard {
 		return
 	}
-	l.wildcard = true
+	l.wildcard, l.obliged = true, true
 	l.subscribeAll(items, versions)
 	for name := range versions {
 		if l.subs[name] != nil {

@@ -127,9 +127,10 @@ func (l *lane) fill(g gates) *response {
 	}
 	clear(l.dirty[len(kept):])
 	l.dirty = kept
-	if m.count == 0 {
+	if m.count == 0 && (!l.obliged || len(kept) > 0) {
 		return nil
 	}
+	l.obliged = false
 	l.launch(f, m.count)
 	head := l.head(f.nonce, removed)
 	m.data[0] = mem.SliceBuffer(head)
@@ -176,6 +177,7 @@ func (l *lane) head(nonce uint64, removed []string) []byte {
 // lock; what it gives is to be called without.
 func (l *lane) resolve(refusal *Refusal, now time.Time) func() {
 	n, f := l.node, l.flight
+	n.pace.earn()
 	keys := l.answered(refusal != nil)
 	observer := n.server.options.Observer
 	if refusal != nil {

@@ -194,7 +194,7 @@ func TestGRPCsOwnClient(t *testing.T) {
 	}
 	w.put(map[string]proto.Message{"cds/cluster": &clusterv3.Cluster{
 		Name: "cluster", LbPolicy: clusterv3.Cluster_ROUND_ROBIN, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: "endpoints"},
+		EdsClusterConfig:         &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: "endpoints"},
 		MaxRequestsPerConnection: wrapperspb.UInt32(7), //nolint:staticcheck // any change will do
 	}})
 	eventually(t, "the better one is accepted", func() bool {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -112,8 +113,13 @@ type world struct {
 
 func newWorld(t testing.TB, limits server.Limits, options ...grpc.ServerOption) *world {
 	t.Helper()
+	return newLoggedWorld(t, limits, quietLog(t), options...)
+}
+
+func newLoggedWorld(t testing.TB, limits server.Limits, log *slog.Logger, options ...grpc.ServerOption) *world {
+	t.Helper()
 	w := &world{t: t, people: newPeople()}
-	w.server = server.New(server.Options{Nodes: w.people, Observer: w.people, Finder: w.people, Limits: limits, Logger: quietLog(t)})
+	w.server = server.New(server.Options{Nodes: w.people, Observer: w.people, Finder: w.people, Limits: limits, Logger: log})
 	w.grpc = grpc.NewServer(append(w.server.GRPCOptions(), options...)...)
 	w.server.Register(w.grpc)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -103,7 +103,8 @@ type lane struct {
 	flight *flight
 	// watch is open while a state-of-the-world client waits for a response.
 	watch *watch
-	// obliged: such a client must be answered, even with nothing.
+	// obliged: the client has asked for everything; if there is nothing, that must be
+	// said, because it waits.
 	obliged bool
 	refusal *Refusal
 	// ups, removals and answers are what sweep has counted.
@@ -249,12 +250,15 @@ type gates struct {
 // gates looks at the other lanes: sweep must have counted them.
 func (n *Node) gates(l *lane) gates {
 	g := gates{changes: true, removals: true}
-	changes, removals := l.rank.changesAfter(), l.rank.removalsAfter()
+	changes, removals, before := l.rank.changesAfter(), l.rank.removalsAfter(), l.rank.removalsBefore()
 	for _, other := range n.lanes {
 		if changes.has(other.rank) && other.ups > 0 {
 			g.changes = false
 		}
 		if removals.has(other.rank) && (other.ups+other.removals > 0 || other.flight != nil) {
+			g.removals = false
+		}
+		if before.has(other.rank) && other.removals > 0 {
 			g.removals = false
 		}
 	}

@@ -369,3 +369,30 @@ func TestWhoIsNotAdmitted(t *testing.T) {
 		}
 	}
 }
+
+// TestAChattyStreamWaits sends many requests that answer nothing: they are all
+// heard, at the pace that is allowed, and other streams are not slowed down.
+func TestAChattyStreamWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{Requests: 100, RequestBurst: 10})
+	stream := openDelta(t, w.dial(), "me")
+	began := time.Now()
+	for i := range 40 {
+		_ = stream.Send(hello(fmt.Sprint("x", i)))
+	}
+	subscribed := func() bool {
+		for _, st := range w.server.Status() {
+			for _, t := range st.Types {
+				return t.Subscribed == 40
+			}
+		}
+		return false
+	}
+	eventually(t, "all is heard", subscribed)
+	if took := time.Since(began); took < 250*time.Millisecond {
+		t.Errorf("40 requests were heard within %s, want 0.3 s for the 30 beyond the burst", took)
+	}
+	if got := w.metric("refused_total", "request_rate"); got < 1 {
+		t.Errorf("refused_total{request_rate} = %v, want some", got)
+	}
+}

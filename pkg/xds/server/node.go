@@ -93,6 +93,8 @@ type Node struct {
 	since    time.Time
 	transmit func(*response) error
 	hangUp   func(reason error)
+	// pace is the stream's goroutine's.
+	pace     pace
 	deadline *time.Timer
 	admitted atomic.Bool
 
@@ -145,7 +147,9 @@ func (n *Node) Close(reason error) {
 }
 
 // SetGrant changes what the node may have, at any time and from any goroutine.
-// The node is sent the difference.
+// The node is sent the difference. Publish what is new before it is granted, and
+// take away what is going before its end is published: then all of it goes out
+// in order.
 func (n *Node) SetGrant(g *Grant) {
 	n.mu.Lock()
 	if n.closed || n.grant == g {

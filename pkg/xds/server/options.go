@@ -32,6 +32,11 @@ type Limits struct {
 	// (2,000) have begun at once.
 	Connects float64
 	Burst    int
+	// Requests is how many requests a stream may send per second (100) beside those
+	// that answer a response, once RequestBurst of them (1,000) have come at once.
+	// Further ones wait.
+	Requests     float64
+	RequestBurst int
 	// RetryWithin is the span (15 s) over which refused clients are told to
 	// spread their next attempts.
 	RetryWithin time.Duration
@@ -70,6 +75,8 @@ func (l *Limits) fill() {
 	orDefault(&l.StreamsPerConnection, 100)
 	orDefault(&l.Connects, 1_000)
 	orDefault(&l.Burst, 2_000)
+	orDefault(&l.Requests, 100)
+	orDefault(&l.RequestBurst, 1_000)
 	orDefault(&l.RetryWithin, 15*time.Second)
 	orDefault(&l.FirstRequest, 15*time.Second)
 	orDefault(&l.RequestBytes, 2<<20)

@@ -76,21 +76,28 @@ func (r rank) changesAfter() ranks {
 	}
 }
 
-// removalsAfter is what must have been sent and acknowledged before the client
-// is told to drop something of this rank: those who might still name it.
+// removalsAfter is what might still name something of this rank: its news must
+// have been sent and answered before the client is told to drop that.
 func (r rank) removalsAfter() ranks {
 	switch r {
 	case rankRoute, rankExtension:
 		return rankSet(rankListener)
-	case rankEndpoint:
+	case rankEndpoint, rankCluster:
 		return rankSet(rankListener, rankRoute)
-	case rankCluster:
-		return rankSet(rankListener, rankRoute, rankEndpoint)
 	case rankSecret:
 		return rankSet(rankListener, rankCluster)
 	default:
 		return 0
 	}
+}
+
+// removalsBefore is of what the removals go out first. Other news of it doesn't
+// matter: endpoints change all the time.
+func (r rank) removalsBefore() ranks {
+	if r == rankCluster {
+		return rankSet(rankEndpoint)
+	}
+	return 0
 }
 
 // dismantling is a rank's place when a batch of removals is spread.

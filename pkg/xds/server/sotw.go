@@ -68,8 +68,8 @@ func (w *watcher) OnStreamClosed(int64, *corev3.Node) {}
 
 // OnStreamRequest judges a request before it is looked at.
 func (w *watcher) OnStreamRequest(_ int64, r *discoveryv3.DiscoveryRequest) error {
-	n := w.node
-	n.touch(time.Now())
+	n, now := w.node, time.Now()
+	n.touch(now)
 	names := r.GetResourceNames()
 	longest := 0
 	for _, name := range names {
@@ -82,6 +82,9 @@ func (w *watcher) OnStreamRequest(_ int64, r *discoveryv3.DiscoveryRequest) erro
 		if err := n.admit(w.ctx, r.GetNode()); err != nil {
 			return err
 		}
+	}
+	if err := n.pace.wait(w.ctx, n, now); err != nil {
+		return err
 	}
 	n.find(w.ctx, r.GetTypeUrl(), names)
 	return nil
@@ -116,7 +119,7 @@ func (w *watcher) CreateWatch(r *cachev3.Request, sub cachev3.Subscription, answ
 	}
 	tell := l.hearSotw(r, time.Now())
 	alien := l.applySotw(sub, n.grant.items(l.typeURL))
-	l.obliged = l.obliged || first && l.wildcard // there may be nothing, but that must be said
+	l.obliged = l.obliged || first && l.wildcard
 	waits := &watch{request: r, answer: answer}
 	l.watch = waits
 	n.mu.Unlock()

@@ -1,0 +1,197 @@
+package server_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
+)
+
+// settled waits until what a client has said is heard: its answer to something
+// else comes after it.
+func settled(t *testing.T, c *deltaClient) {
+	t.Helper()
+	if err := c.say("sync", []string{"+there"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.hear(); err != nil || got != "sync -there" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	if err := c.say("sync", []string{"ack"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustHear(t *testing.T, c *deltaClient, want string) {
+	t.Helper()
+	if got, err := c.hear(); err != nil || got != want {
+		t.Fatalf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// TestAcksTellWhatTheyCover follows one change, and several in one response, from
+// their causes to the ACK.
+func TestAcksTellWhatTheyCover(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("eds/a", "eds/b"))
+	w.publish("eds/a=1", "eds/b=1")
+	c := newDeltaClient(w)
+	_ = c.say("eds", []string{"+a", "+b"})
+	mustHear(t, c, "eds a=1 b=1")
+	_ = c.say("eds", []string{"ack"})
+	first := next(t, "the ACK", w.people.acks)
+	if diff := cmp.Diff(server.Ack{TypeURL: server.EndpointType, Resources: 2}, first); diff != "" {
+		t.Errorf("an ACK of a subscription: -want +got\n%s", diff)
+	}
+
+	w.publish("eds/a=2")
+	mustHear(t, c, "eds a=2")
+	early := time.Now().Add(-time.Minute)
+	late := w.change("eds/a=3")
+	old := w.change("eds/b=2")
+	old.At = early
+	w.server.Publish([]server.Change{late})
+	revision := w.server.Publish([]server.Change{old})
+	_ = c.say("eds", []string{"ack"})
+	if a := next(t, "the ACK", w.people.acks); a.Revision != revision-2 || a.At.Equal(early) || a.Resources != 1 {
+		t.Errorf("the ACK of the first change is %+v, want revision %d", a, revision-2)
+	}
+	mustHear(t, c, "eds a=3 b=2")
+	_ = c.say("eds", []string{"ack"})
+	if a := next(t, "the ACK", w.people.acks); a.Revision != revision || !a.At.Equal(early) || a.Took < time.Minute || a.Resources != 2 {
+		t.Errorf("the ACK of both changes is %+v, want revision %d and the older cause", a, revision)
+	}
+	if got := w.metric("convergence_seconds"); got != 2 {
+		t.Errorf("%v convergences were observed, want 2", got)
+	}
+}
+
+// TestStatusShowsWhoIsWhere has one node behind, one that refuses, and one that
+// has everything.
+func TestStatusShowsWhoIsWhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("cds/a", "cds/later", "eds/e"))
+	w.publish("cds/a=1", "eds/e=1")
+	var clients [3]*deltaClient
+	for i := range clients {
+		clients[i] = newDeltaClient(w)
+		_ = clients[i].say("cds", nil)
+		mustHear(t, clients[i], "cds a=1")
+	}
+	_ = clients[0].say("cds", []string{"ack"})
+	_ = clients[1].say("cds", []string{"ack", "!no", "such", "filter"})
+	for _, c := range clients {
+		settled(t, c)
+	}
+	key := server.Key{TypeURL: server.ClusterType, ID: "a"}
+	c := w.server.Coverage(key)
+	if c.Subscribers != 3 || c.Acked != 1 || c.Refused != 1 || c.Waiting != 1 || len(c.Refusals) != 1 {
+		t.Fatalf("coverage: %+v", c)
+	}
+	want := server.Refusal{TypeURL: server.ClusterType, Code: 3, Message: "no such filter", Keys: []server.Key{key}}
+	if diff := cmp.Diff(want, c.Refusals[0].Refusal, cmpopts.IgnoreFields(server.Refusal{}, "At")); diff != "" {
+		t.Errorf("refusal: -want +got\n%s", diff)
+	}
+	seen := map[string]int{}
+	for _, st := range w.server.Status() {
+		if st.ID != "n1" || st.Remote == "" || st.LastContact.Before(st.Since) || len(st.Types) != 2 {
+			t.Errorf("status: %+v", st)
+		}
+		cds := st.Types[0]
+		if cds.TypeURL != server.ClusterType || !cds.Wildcard || cds.Subscribed != 2 || cds.Current != 1 || cds.Sent != 1 {
+			t.Errorf("type status: %+v", cds)
+		}
+		switch {
+		case st.Synced() && cds.Acked == 1:
+			seen["synced"]++
+		case cds.Refused == 1 && cds.Refusal != nil && cds.Refusal.Message == "no such filter":
+			seen["refused"]++
+		case cds.InFlight && cds.Acked == 0:
+			seen["behind"]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"synced": 1, "refused": 1, "behind": 1}, seen); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	// A better version is on its way to who is free; the other is yet to answer.
+	w.publish("cds/a=2")
+	if c := w.server.Coverage(key); c.Waiting != 3 || c.Refused != 0 {
+		t.Errorf("coverage after a new version: %+v", c)
+	}
+	if c := w.server.Coverage(server.Key{TypeURL: server.ClusterType, ID: "unheard of"}); c.Subscribers != 0 {
+		t.Errorf("coverage of nothing: %+v", c)
+	}
+}
+
+// TestABatchSpeaksOnce has one key several times in a batch, and a resource under
+// a key of another type.
+func TestABatchSpeaksOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("cds/a", "cds/b"))
+	wrong := w.change("eds/b=1")
+	wrong.Key.TypeURL = server.ClusterType
+	w.server.Publish([]server.Change{w.change("cds/a=1"), wrong, w.change("cds/a=-"), w.change("cds/a=2")})
+	c := newDeltaClient(w)
+	_ = c.say("cds", nil)
+	mustHear(t, c, "cds a=2")
+	if r := w.server.Resource(server.Key{TypeURL: server.ClusterType, ID: "a"}); r == nil || r.Name() != "a" || r.TypeURL() != server.ClusterType {
+		t.Errorf("the resource is %+v", r)
+	}
+	if r := w.server.Resource(wrong.Key); r != nil {
+		t.Errorf("a resource of the wrong type is there: %+v", r)
+	}
+	if got := w.metric("resources"); got != 1 {
+		t.Errorf("resources = %v, want 1", got)
+	}
+}
+
+// lockedBuffer is a log to read.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestForeignNamesAreLoggedOnceAndCounted asks for other people's secrets again
+// and again.
+func TestForeignNamesAreLoggedOnceAndCounted(t *testing.T) {
+	t.Parallel()
+	var text lockedBuffer
+	w := newLoggedWorld(t, server.Limits{}, slog.New(slog.NewTextHandler(&text, nil)))
+	w.publish("sds/theirs=password")
+	c := newDeltaClient(w)
+	for range 5 {
+		_ = c.say("sds", []string{"+theirs", "+others", "ack"})
+		mustHear(t, c, "sds -others -theirs")
+	}
+	if got := w.metric("refused_total", "not_granted"); got != 10 {
+		t.Errorf("refused_total{not_granted} = %v, want 10", got)
+	}
+	if got := strings.Count(text.String(), "not granted"); got != 1 {
+		t.Errorf("%d lines in the log, want 1:\n%s", got, text.String())
+	}
+	if strings.Contains(text.String(), "password") {
+		t.Error("the log has a secret")
+	}
+}
