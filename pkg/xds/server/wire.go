@@ -147,14 +147,16 @@ func (r *deltaRequest) field(number protowire.Number, value []byte, text string)
 func (r *deltaRequest) version(entry []byte, text string) error {
 	var name, version string
 	err := eachField(entry, func(number protowire.Number, value []byte, end int) error {
+		if number != fieldMapKey && number != fieldMapValue {
+			return nil
+		}
 		part := text[end-len(value) : end]
 		if !utf8.ValidString(part) {
 			return fmt.Errorf("%w: initial_resource_versions is not UTF-8", errRequest)
 		}
-		switch number {
-		case fieldMapKey:
+		if number == fieldMapKey {
 			name = part
-		case fieldMapValue:
+		} else {
 			version = part
 		}
 		return nil
