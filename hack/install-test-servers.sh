@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js and iproute2. With
-# --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL and
+# MariaDB. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
 # program:package
@@ -14,13 +14,19 @@ wanted=(
 	node:nodejs
 	npm:npm
 	ip:iproute2
+	postgres:postgresql
+	mariadbd-safe:mariadb-server
+	mariadb:mariadb-client
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 missing_packages() {
-	local entry
+	local entry dir
+	for dir in /usr/lib/postgresql/*/bin; do # where Debian keeps what may be there in several versions
+		PATH=$PATH:$dir
+	done
 	for entry in "${wanted[@]}"; do
 		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
 	done | sort -u | tr '\n' ' '
@@ -47,6 +53,13 @@ if [[ ! -e $policy ]]; then
 	trap '"${as_root[@]}" rm -f "$policy"' EXIT
 	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
 	"${as_root[@]}" chmod 755 "$policy"
+fi
+
+# The package postgresql makes a cluster besides, which nobody here needs.
+cluster=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+if [[ " ${packages[*]} " == *" postgresql "* && ! -e $cluster ]]; then
+	"${as_root[@]}" mkdir -p "${cluster%/*}"
+	echo 'create_main_cluster = false' | "${as_root[@]}" tee "$cluster" >/dev/null
 fi
 
 echo "installing ${packages[*]}"

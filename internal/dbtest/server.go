@@ -1,0 +1,215 @@
+package dbtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// server is what both kinds of server have in common.
+type server struct {
+	// Read-only after construction.
+	tb      TB
+	account account
+	dir     string // of everything that belongs to the server
+	port    int
+	bin     string
+	args    []string
+	ready   func() error
+
+	mu   sync.Mutex // guards what follows
+	proc *redistest.Process
+}
+
+// Addr returns "127.0.0.1:port".
+func (s *server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// Port returns the port of Addr.
+func (s *server) Port() int { return s.port }
+
+// Dir is the directory in which the server's files and its unix socket lie.
+func (s *server) Dir() string { return s.dir }
+
+// Pid returns the process id of the latest start.
+func (s *server) Pid() int { return s.process().Pid() }
+
+// Done is closed when the process of the latest start has ended.
+func (s *server) Done() <-chan struct{} { return s.process().Done() }
+
+// Output returns what the server has logged since its latest start.
+func (s *server) Output() string { return string(s.process().Output()) }
+
+func (s *server) process() *redistest.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc
+}
+
+// start runs the server and waits until it answers.
+func (s *server) start() {
+	s.tb.Helper()
+	name, args := s.account.command(s.bin, s.args...)
+	proc := redistest.Run(s.tb, name, args...)
+	s.mu.Lock()
+	s.proc = proc
+	s.mu.Unlock()
+	// Runs before the process is killed: a server that ends by itself leaves no shared memory behind.
+	s.tb.Cleanup(func() { s.end(proc, syscall.SIGQUIT) })
+	redistest.Eventually(s.tb, startLimit, filepath.Base(s.bin)+" to answer", func() error {
+		select {
+		case <-proc.Done():
+			s.tb.Fatalf("%s has ended; it printed:\n%s", filepath.Base(s.bin), proc.Output())
+		default:
+		}
+		return s.ready()
+	})
+}
+
+// end asks a process to end, and kills it if that takes too long.
+func (s *server) end(proc *redistest.Process, sig syscall.Signal) {
+	select {
+	case <-proc.Done():
+		return
+	default:
+	}
+	s.signalAll(proc, syscall.SIGCONT)
+	if err := proc.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.tb.Logf("ending %s: %v", filepath.Base(s.bin), err)
+	}
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-proc.Done():
+	case <-timer.C:
+		s.signalAll(proc, syscall.SIGKILL)
+		proc.Kill()
+	}
+}
+
+// Kill ends the server at once, with all of its processes, as a crash of its machine would, save that the kernel still closes its sockets.
+func (s *server) Kill() {
+	s.tb.Helper()
+	proc := s.process()
+	pids := children(proc.Pid())
+	s.signalAll(proc, syscall.SIGKILL)
+	proc.Kill()
+	// A server that is started again looks whether any of the old one's processes is left.
+	redistest.Eventually(s.tb, 10*time.Second, "all processes to be gone", func() error {
+		for _, pid := range pids {
+			if state, _ := procStat(pid); running(state) {
+				return fmt.Errorf("process %d is in state %c", pid, state)
+			}
+		}
+		return nil
+	})
+}
+
+// Freeze stops all of the server's processes: its sockets stay open, the kernel goes on accepting for it, and nothing answers. It returns
+// when all stand still.
+func (s *server) Freeze() {
+	s.tb.Helper()
+	proc := s.process()
+	proc.Freeze()
+	redistest.Eventually(s.tb, 10*time.Second, "all processes to stand still", func() error {
+		s.signalAll(proc, syscall.SIGSTOP)
+		for _, pid := range children(proc.Pid()) {
+			if state, _ := procStat(pid); state != 'T' && running(state) {
+				return fmt.Errorf("process %d is in state %c", pid, state)
+			}
+		}
+		return nil
+	})
+}
+
+// Thaw lets a frozen server go on.
+func (s *server) Thaw() { s.signalAll(s.process(), syscall.SIGCONT) }
+
+// Restart ends the server, if it still runs, and starts it again with its data, on the same port.
+func (s *server) Restart() {
+	s.tb.Helper()
+	s.end(s.process(), syscall.SIGQUIT)
+	s.start()
+}
+
+// signalAll sends a signal to the process and to all of its children, the parent first.
+func (s *server) signalAll(proc *redistest.Process, sig syscall.Signal) {
+	select {
+	case <-proc.Done():
+		return // its number may be somebody else's by now
+	default:
+	}
+	pids := children(proc.Pid())
+	_ = proc.Signal(sig)
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// children returns the ids of a process' children.
+func children(parent int) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if _, ppid := procStat(pid); ppid == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// running reports whether a process in the given state is more than a number that its parent has not asked for.
+func running(state byte) bool { return state != 0 && state != 'Z' && state != 'X' }
+
+// procStat returns the state of a process, and its parent; 0 if it is gone.
+func procStat(pid int) (state byte, ppid int) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0
+	}
+	// The second field is the program's name in parentheses, and may itself contain any character.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 || len(fields[0]) != 1 {
+		return 0, 0
+	}
+	ppid, err = strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return 0, 0
+	}
+	return fields[0][0], ppid
+}
+
+// install copies a certificate and its key to where the server can read them.
+func (s *server) install(pki *redistest.PKI) error {
+	for from, to := range map[string]string{pki.ServerCertFile: "server.crt", pki.ServerKeyFile: "server.key", pki.CAFile: "ca.crt"} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := s.account.write(filepath.Join(s.dir, to), content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyTemplate makes the server's data directory.
+func (s *server) copyTemplate(from string) error {
+	_, err := s.account.run("", "/bin/cp", "-a", "--reflink=auto", from, filepath.Join(s.dir, "data"))
+	return err
+}
