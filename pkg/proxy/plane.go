@@ -54,7 +54,7 @@ func (f *plane) run(ctx context.Context) error {
 
 // Apply implements client.Consumer.
 func (f *plane) Apply(ctx context.Context, u client.Update) error {
-	snap, err := snapshot.Build(u.Set)
+	snap, err := snapshot.Next(f.proxy.state.current(), u.Set)
 	if err != nil {
 		f.proxy.state.refuse(err, time.Now())
 		return err

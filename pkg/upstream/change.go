@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
@@ -106,7 +107,7 @@ func (c *Change) buildLocked(specs []*resource.Cluster, running map[string]*clus
 
 func (c *Change) keep(running *cluster, spec *resource.Cluster) {
 	c.next[spec.Name] = running
-	if !reflect.DeepEqual(running.endpoints(), spec.Endpoints) {
+	if !slices.Equal(running.endpoints(), spec.Endpoints) {
 		c.moves = append(c.moves, move{running, spec.Endpoints})
 	}
 }
@@ -114,6 +115,9 @@ func (c *Change) keep(running *cluster, spec *resource.Cluster) {
 // sameSpec compares what clusters are built from: not the proto it came in, and
 // not endpoints that can change under a cluster.
 func sameSpec(a, b *resource.Cluster) bool {
+	if a.Raw != nil && a.Raw == b.Raw {
+		return true // parsed from the very same message
+	}
 	x, y := *a, *b
 	x.Raw, y.Raw = nil, nil
 	if x.Discovery.Type == resource.DiscoverEDS && y.Discovery.Type == resource.DiscoverEDS {

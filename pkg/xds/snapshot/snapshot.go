@@ -36,8 +36,16 @@ type key struct{ typeURL, name string }
 
 // Build validates all resources, and each against the others. The error is a
 // resource.Errors with everything that is wrong.
-func Build(set resource.Set) (*Snapshot, error) {
-	b := &builder{s: &Snapshot{
+func Build(set resource.Set) (*Snapshot, error) { return Next(nil, set) }
+
+// Next is Build after an earlier snapshot: of resources that are the very same
+// messages as then, which nobody may have changed, it takes what was found then.
+// Its cost is that of what is new, and of the references between resources.
+func Next(before *Snapshot, set resource.Set) (*Snapshot, error) {
+	if before == nil {
+		before = &Snapshot{}
+	}
+	b := &builder{before: before, s: &Snapshot{
 		Listeners:   make(map[string]*resource.Listener, len(set.Listeners)),
 		Clusters:    make(map[string]*resource.Cluster, len(set.Clusters)),
 		Assignments: make(map[string]*resource.Assignment, len(set.Endpoints)),
@@ -45,16 +53,20 @@ func Build(set resource.Set) (*Snapshot, error) {
 		hashes:      make(map[key]string),
 	}}
 	for _, p := range set.Secrets {
-		add(b, resource.SecretType, p, p.GetName(), b.s.Secrets, resource.ParseSecret)
+		was := before.Secrets[p.GetName()]
+		add(b, resource.SecretType, p, p.GetName(), b.s.Secrets, was, was != nil && was.Raw == p, resource.ParseSecret)
 	}
 	for _, p := range set.Endpoints {
-		add(b, resource.EndpointType, p, p.GetClusterName(), b.s.Assignments, resource.ParseAssignment)
+		was := before.Assignments[p.GetClusterName()]
+		add(b, resource.EndpointType, p, p.GetClusterName(), b.s.Assignments, was, was != nil && was.Raw == p, resource.ParseAssignment)
 	}
 	for _, p := range set.Clusters {
-		add(b, resource.ClusterType, p, p.GetName(), b.s.Clusters, resource.ParseCluster)
+		was := before.Clusters[p.GetName()] // with its endpoints, which crossCheck replaces
+		add(b, resource.ClusterType, p, p.GetName(), b.s.Clusters, was, was != nil && was.Raw == p, resource.ParseCluster)
 	}
 	for _, p := range set.Listeners {
-		add(b, resource.ListenerType, p, p.GetName(), b.s.Listeners, resource.ParseListener)
+		was := before.Listeners[p.GetName()]
+		add(b, resource.ListenerType, p, p.GetName(), b.s.Listeners, was, was != nil && was.Raw == p, resource.ParseListener)
 	}
 	b.inlineSecrets()
 	b.crossCheck()
@@ -66,16 +78,23 @@ func Build(set resource.Set) (*Snapshot, error) {
 }
 
 type builder struct {
+	before *Snapshot
 	s      *Snapshot
 	errs   resource.Errors
 	broken map[key]bool // did not parse: its errors are known already
 }
 
-// add parses one resource into a map.
-func add[P proto.Message, T any](b *builder, typeURL string, p P, name string, into map[string]*T, parse func(P) (*T, error)) {
+// add parses one resource into a map, unless it is the same as it was.
+func add[P proto.Message, T any](
+	b *builder, typeURL string, p P, name string, into map[string]*T, was *T, same bool, parse func(P) (*T, error),
+) {
 	k := key{typeURL, name}
 	if _, double := b.s.hashes[k]; double {
 		b.fail(typeURL, name, "name", "there are two of this name")
+		return
+	}
+	if same {
+		into[name], b.s.hashes[k] = was, b.before.hashes[k]
 		return
 	}
 	b.s.hashes[k] = hashOf(p)

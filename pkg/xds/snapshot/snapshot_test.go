@@ -2,6 +2,7 @@ package snapshot_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -228,5 +229,44 @@ spec:
 	}
 	if diff := cmp.Diff(want, snapshot.Compare(dev, prod)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestNext: what follows from an earlier snapshot is what follows from nothing,
+// and what did not change is shared.
+func TestNext(t *testing.T) {
+	t.Parallel()
+	set := full(t)
+	first := build(t, set)
+	set.Endpoints = []*endpointv3.ClusterLoadAssignment{
+		fromJSON(t, &endpointv3.ClusterLoadAssignment{}, strings.Replace(assignmentJSON, "10.0.0.1", "10.0.0.2", 1)),
+	}
+	next, err := snapshot.Next(first, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := build(t, set)
+	if next.Version != anew.Version || next.Version == first.Version {
+		t.Errorf("version %s after %s, want %s", next.Version, first.Version, anew.Version)
+	}
+	if diff := cmp.Diff(snapshot.Diff{}, snapshot.Compare(next, anew)); diff != "" {
+		t.Errorf("differs from one that was built anew: %s", diff)
+	}
+	if got := next.Clusters["c"].Endpoints[0].Host; got != "10.0.0.2" {
+		t.Errorf("endpoint %s", got)
+	}
+	if got := first.Clusters["c"].Endpoints[0].Host; got != "10.0.0.1" {
+		t.Errorf("the earlier snapshot has changed: %s", got)
+	}
+	if next.Listeners["l"] != first.Listeners["l"] || next.Secrets["s"] != first.Secrets["s"] {
+		t.Error("what did not change was parsed again")
+	}
+	set.Endpoints = nil
+	if _, err := snapshot.Next(next, set); err == nil || !strings.Contains(err.Error(), "there are no endpoints") {
+		t.Errorf("without the endpoints: %v", err)
+	}
+	set.Clusters = nil
+	if _, err := snapshot.Next(next, set); err == nil || !strings.Contains(err.Error(), `there is no cluster "c"`) {
+		t.Errorf("without the cluster: %v", err)
 	}
 }
