@@ -34,6 +34,10 @@ type Client struct {
 	breaks   uint64 // streams that ended
 }
 
+// maxEvents bounds what is taken together, and so the memory of responses that
+// have not been looked at yet.
+const maxEvents = 8
+
 // New checks the options. It starts nothing.
 func New(o Options) (*Client, error) {
 	o, err := o.withDefaults()
@@ -42,7 +46,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		opts: o, machine: newMachine(o),
-		events: make(chan event, 64), tries: make(chan *candidate), outcome: make(chan error, 1), writes: make(chan saved, 1),
+		events: make(chan event, maxEvents), tries: make(chan *candidate), outcome: make(chan error, 1), writes: make(chan saved, 1),
 	}
 	if o.CachePath != "" {
 		c.file = &diskset.File{Path: o.CachePath, Max: o.MaxCacheBytes}

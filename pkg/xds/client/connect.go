@@ -157,9 +157,6 @@ func (c *connector) serve(ctx context.Context, server string) (good bool, err er
 			return good, err
 		}
 		c.opts.Log.Info("the control plane has no delta protocol, asking for the state of the world", "server", server)
-		if !c.tell(ctx, event{closed: err, server: server}) {
-			return false, err
-		}
 	}
 	return c.stream(ctx, conn, server, SotW)
 }

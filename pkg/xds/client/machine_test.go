@@ -355,3 +355,12 @@ func answerWords(typ, nonce string, refused bool) []string {
 	}
 	return []string{"ACK", typ, nonce}
 }
+
+// stringOf is the text of a scripted resource.
+func stringOf(m proto.Message) string {
+	s, ok := m.(*wrapperspb.StringValue)
+	if !ok {
+		return ""
+	}
+	return s.GetValue()
+}

@@ -162,7 +162,7 @@ func (m *machine) mended(k kind) {
 
 // refuseUnknown answers a response of a type that nobody asked for.
 func (m *machine) refuseUnknown(now time.Time, msg message) {
-	reason := fmt.Sprintf("type %q is not known to this proxy", msg.typeURL)
+	reason := fmt.Sprintf("type %q is not known to this proxy", shorten(msg.typeURL, maxNackName))
 	m.noteNack(now, msg.typeURL, msg.version, msg.nonce, reason)
 	m.todo.requests = append(m.todo.requests, m.request(msg.typeURL, msg.nonce, &statuspb.Status{
 		Code: int32(codes.InvalidArgument), Message: reason,
@@ -178,10 +178,12 @@ func (m *machine) noteNack(now time.Time, typeURL, version, nonce, reason string
 	m.events.lastNacks = last[max(0, len(last)-keptNacks):]
 }
 
-// Bounds of a NACK, so that it fits into what a server takes.
+// Bounds of a NACK, so that it fits into what a server takes and keeps.
 const (
-	maxNackErrors = 64
-	maxNackReason = 1024 // bytes of one reason
+	maxNackErrors = 32
+	maxNackReason = 512     // bytes of one reason
+	maxNackName   = 1 << 10 // bytes of one name
+	maxNackText   = 4 << 10 // bytes of the message
 )
 
 // nackStatus is what a NACK carries: one line for each error, and the same as a
@@ -189,39 +191,42 @@ const (
 // "path: reason").
 func nackStatus(errs resource.Errors) *statuspb.Status {
 	status := &statuspb.Status{Code: int32(codes.InvalidArgument)}
-	var lines []string
+	var b strings.Builder
 	for i, err := range errs {
-		if i == maxNackErrors {
-			lines = append(lines, fmt.Sprintf("and %d more", len(errs)-i))
+		short := resource.Error{
+			TypeURL: shorten(err.TypeURL, maxNackName), Name: shorten(err.Name, maxNackName),
+			Path: shorten(err.Path, maxNackReason), Reason: shorten(err.Reason, maxNackReason),
+		}
+		line := short.Error()
+		if i == maxNackErrors || b.Len()+len(line) > maxNackText-32 {
+			fmt.Fprintf(&b, "\nand %d more", len(errs)-i)
 			break
 		}
-		short := *err
-		short.Reason = shorten(err.Reason)
-		lines = append(lines, short.Error())
-		info := &errdetails.ResourceInfo{
-			ResourceType: err.TypeURL, ResourceName: err.Name, Description: short.Reason,
+		if i > 0 {
+			b.WriteByte('\n')
 		}
-		if err.Path != "" {
-			info.Description = err.Path + ": " + short.Reason
+		b.WriteString(line)
+		info := &errdetails.ResourceInfo{ResourceType: short.TypeURL, ResourceName: short.Name, Description: short.Reason}
+		if short.Path != "" {
+			info.Description = short.Path + ": " + short.Reason
 		}
 		if packed, err := anypb.New(info); err == nil {
 			status.Details = append(status.Details, packed)
 		}
 	}
-	status.Message = strings.Join(lines, "\n")
+	status.Message = b.String()
 	return status
 }
 
-// shorten cuts a reason, and makes it one line of valid UTF-8, which the wire
+// shorten cuts a text, and makes it one line of valid UTF-8, which the wire
 // demands.
-func shorten(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\n", "; ")
-	if len(s) <= maxNackReason {
-		return s
+func shorten(s string, most int) string {
+	if len(s) > most {
+		end := most
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end] + "..."
 	}
-	end := maxNackReason
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "..."
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\n", "; ")
 }

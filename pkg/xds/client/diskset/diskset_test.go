@@ -125,7 +125,7 @@ func TestFailedWrite(t *testing.T) {
 func TestTidy(t *testing.T) {
 	t.Parallel()
 	file := diskset.File{Path: filepath.Join(t.TempDir(), "set"), Max: 1 << 20}
-	left := filepath.Join(filepath.Dir(file.Path), ".dragoman-xds-123.tmp")
+	left := filepath.Join(filepath.Dir(file.Path), ".set-123.tmp")
 	if err := os.WriteFile(left, []byte("half a s"), 0o600); err != nil {
 		t.Fatal(err)
 	}

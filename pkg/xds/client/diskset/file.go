@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // File is where a set is kept. One process alone writes it.
@@ -14,8 +15,11 @@ type File struct {
 	Max  int64 // bytes that are read at most
 }
 
-// temporary is what a file is called until it is complete.
-const temporary = ".dragoman-xds-*.tmp"
+// temporary gives what the file is called until it is complete: something
+// between the two.
+func (f *File) temporary() (prefix, suffix string) {
+	return "." + filepath.Base(f.Path) + "-", ".tmp"
+}
 
 // Read gives the set in the file. The error wraps fs.ErrNotExist when there is
 // no file, and ErrFormat when the file is of no use.
@@ -53,7 +57,8 @@ func (f *File) Write(s *Set) error {
 		return fmt.Errorf("the set has %d bytes, more than the %d that would be read again", len(data), f.Max)
 	}
 	dir := filepath.Dir(f.Path)
-	temp, err := os.CreateTemp(dir, temporary) // mode 0600
+	prefix, suffix := f.temporary()
+	temp, err := os.CreateTemp(dir, prefix+"*"+suffix) // mode 0600
 	if err != nil {
 		return err
 	}
@@ -86,9 +91,16 @@ func syncDir(dir string) error {
 
 // Tidy removes what a crash in the middle of Write has left behind.
 func (f *File) Tidy() error {
-	left, err := filepath.Glob(filepath.Join(filepath.Dir(f.Path), temporary))
-	for _, name := range left {
-		err = errors.Join(err, os.Remove(name))
+	dir := filepath.Dir(f.Path)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	prefix, suffix := f.temporary()
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), suffix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
 	}
 	return err
 }
