@@ -37,6 +37,13 @@ func (b *board) listen(f func(inventory.Ref)) {
 func (b *board) set(ref inventory.Ref, uid string, status v1alpha1.AmbassadorStatus) {
 	b.mu.Lock()
 	b.posted[ref] = posting{uid, status}
+	b.mu.Unlock()
+	b.announce(ref)
+}
+
+// announce calls those who listen.
+func (b *board) announce(ref inventory.Ref) {
+	b.mu.Lock()
 	watcher := slices.Clone(b.watcher)
 	b.mu.Unlock()
 	for _, f := range watcher {
@@ -56,11 +63,8 @@ func (b *board) wrote(ref inventory.Ref, uid string, status v1alpha1.AmbassadorS
 func (b *board) remove(ref inventory.Ref) {
 	b.mu.Lock()
 	delete(b.posted, ref)
-	watcher := slices.Clone(b.watcher)
 	b.mu.Unlock()
-	for _, f := range watcher {
-		f(ref)
-	}
+	b.announce(ref)
 }
 
 func (b *board) get(ref inventory.Ref) (posting, bool) {

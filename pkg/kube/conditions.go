@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,21 @@ func newStatus(st *inventory.Status, total *count, before *v1alpha1.AmbassadorSt
 			next.LastTransitionTime = old.LastTransitionTime
 		}
 		out.Conditions = append(out.Conditions, next)
+	}
+	return out
+}
+
+// withProblems adds to what does not resolve why it cannot be read: to whoever
+// looks for it, a Secret that may not be read is missing.
+func withProblems(in []inventory.Condition, problems []error) []inventory.Condition {
+	if len(problems) == 0 {
+		return in
+	}
+	out := slices.Clone(in)
+	for i := range out {
+		if c := &out[i]; c.Type == inventory.ConditionResolvedRefs && c.Status != inventory.StatusTrue {
+			c.Message = strings.TrimPrefix(c.Message+"; "+errors.Join(problems...).Error(), "; ")
+		}
 	}
 	return out
 }

@@ -56,12 +56,13 @@ func NewSource(clients *Clients, o SourceOptions) *Source {
 	if logger == nil {
 		logger = slog.Default()
 	}
+	board := newBoard()
 	return &Source{
 		clients:  clients,
 		logger:   logger,
 		assembly: newAssembly(),
-		wanted:   newWanted(clients, logger),
-		board:    newBoard(),
+		wanted:   newWanted(clients, logger, board.announce),
+		board:    board,
 		synced:   make(chan struct{}),
 		feeds:    make(map[string]*health),
 	}
@@ -81,8 +82,13 @@ func (s *Source) WaitForSync(ctx context.Context) error {
 	}
 }
 
-// Problem says what cannot be followed at the moment, and why; nil: nothing.
+// Problem says what cannot be followed at the moment, and why, named Secrets and
+// ConfigMaps included; nil: nothing.
 func (s *Source) Problem() error {
+	return errors.Join(append(s.problems(), s.wanted.problems()...)...)
+}
+
+func (s *Source) problems() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
@@ -91,7 +97,7 @@ func (s *Source) Problem() error {
 			errs = append(errs, fmt.Errorf("watching %s: %w", name, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // Want makes the source follow Secrets and ConfigMaps on behalf of a thing,

@@ -39,6 +39,7 @@ type Status struct {
 	// Read-only after construction.
 	clients *Clients
 	board   *board
+	wanted  *wanted
 	replica Replica
 	logger  *slog.Logger
 	others  *others
@@ -54,7 +55,7 @@ type Status struct {
 // NewStatus returns a writer for the objects of a source.
 func NewStatus(clients *Clients, source *Source, replica Replica, logger *slog.Logger) *Status {
 	s := &Status{
-		clients: clients, board: source.board, replica: replica,
+		clients: clients, board: source.board, wanted: source.wanted, replica: replica,
 		logger:  cmp.Or(logger, slog.Default()),
 		limiter: flowcontrol.NewTokenBucketRateLimiter(statusQPS, statusBurst),
 		local:   make(map[inventory.Ref]inventory.Status),
@@ -226,6 +227,7 @@ func (s *Status) write(ctx context.Context, ref inventory.Ref) error {
 	}
 	total := countOf(&st)
 	s.others.sum(countsName(ref), &total)
+	st.Conditions = withProblems(st.Conditions, s.wanted.problemsOf(ref))
 	want := newStatus(&st, &total, &posted.status, metav1.Now())
 	if sameStatus(&want, &posted.status) {
 		return nil

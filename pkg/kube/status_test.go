@@ -278,3 +278,31 @@ func TestStatusHeals(t *testing.T) {
 	a.status.SetStatus(ref, say(anew, 2, 2, 0))
 	eventually(t, "its own", 2, running)
 }
+
+// TestStatusSaysWhatMayNotBeRead: a Secret that may not be read is missing to who
+// looks for it; the status says why, and no longer says so when it may be read.
+func TestStatusSaysWhatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	api := suite.Server(t)
+	system, ns := install(t, api), api.Namespace(t)
+	api.Apply(t, ns, cacheObject)
+	a := startReplica(t, account(t, api, system), system, "a")
+	ref, object := a.object(t, ns, "cache")
+	st := say(object, 0, 0, 0)
+	st.Conditions[1] = inventory.Condition{Type: inventory.ConditionResolvedRefs, Status: inventory.StatusFalse, Reason: "SecretNotFound", Message: "missing"}
+	a.status.SetStatus(ref, st)
+	message := func() string {
+		for _, c := range posted(t, api, ns, "cache").Conditions {
+			if c.Type == inventory.ConditionResolvedRefs {
+				return c.Message
+			}
+		}
+		return ""
+	}
+	eventually(t, "the reason", true, func() bool {
+		m := message()
+		return strings.HasPrefix(m, "missing; ") && strings.Contains(m, "Secret "+ns+"/redis-prod: ") && strings.Contains(m, "is forbidden")
+	})
+	allowSecrets(t, api, system, ns, "redis-prod", "redis-ca")
+	eventually(t, "no reason", "missing", message)
+}

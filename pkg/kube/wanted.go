@@ -2,7 +2,9 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +22,8 @@ type wanted struct {
 	clients *Clients
 	logger  *slog.Logger
 	running sync.WaitGroup
+	// told is called for each that wants what cannot be read any more, or can again.
+	told func(by inventory.Ref)
 
 	mu      sync.Mutex // guards below
 	ctx     context.Context
@@ -36,9 +40,9 @@ type namedWatch struct {
 	stopped bool // what arrives now is late
 }
 
-func newWanted(clients *Clients, logger *slog.Logger) *wanted {
+func newWanted(clients *Clients, logger *slog.Logger, told func(by inventory.Ref)) *wanted {
 	return &wanted{
-		clients: clients, logger: logger,
+		clients: clients, logger: logger, told: told,
 		by: make(map[inventory.Ref][]inventory.Ref), watches: make(map[inventory.Ref]*namedWatch),
 	}
 }
@@ -122,14 +126,47 @@ func (w *wanted) set(ref inventory.Ref, watch *namedWatch, value *inventory.Secr
 	}
 }
 
-// touch marks a thing as changed which is not there, because the reason has
-// changed.
+// touch tells those that want a thing that it can be read no more, or again.
 func (w *wanted) touch(ref inventory.Ref) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.watches[ref] != nil && inventory.Get[*inventory.Secret](w.into, ref) == nil {
-		w.into.Delete(ref, time.Now())
+	var wanters []inventory.Ref
+	for by, refs := range w.by {
+		if slices.Contains(refs, ref) {
+			wanters = append(wanters, by)
+		}
 	}
+	w.mu.Unlock()
+	for _, by := range wanters {
+		w.told(by)
+	}
+}
+
+// problemsOf says what of that which somebody wants cannot be read, and why.
+func (w *wanted) problemsOf(by inventory.Ref) []error {
+	w.mu.Lock()
+	refs := w.by[by]
+	w.mu.Unlock()
+	var out []error
+	for _, ref := range refs {
+		if err := w.problem(ref); err != nil {
+			out = append(out, fmt.Errorf("%s %s: %w", ref.Kind, ref.Key, err))
+		}
+	}
+	return out
+}
+
+// problems says what cannot be read, and why, in order.
+func (w *wanted) problems() []error {
+	w.mu.Lock()
+	refs := slices.SortedFunc(maps.Keys(w.watches), inventory.Ref.Compare)
+	w.mu.Unlock()
+	var out []error
+	for _, ref := range refs {
+		if err := w.problem(ref); err != nil {
+			out = append(out, fmt.Errorf("watching %s %s: %w", ref.Kind, ref.Key, err))
+		}
+	}
+	return out
 }
 
 // feed makes what follows one Secret or ConfigMap.
