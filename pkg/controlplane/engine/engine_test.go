@@ -55,7 +55,7 @@ func (r *rig) SetStatus(ref inventory.Ref, s inventory.Status) {
 // start serves what is in the store.
 func (r *rig) start() *rig {
 	r.engine = engine.New(engine.Options{Store: r.store, Status: r, Linger: 100 * time.Millisecond, StatusEvery: 10 * time.Millisecond})
-	s := server.New(server.Options{Nodes: door{r.engine}, Observer: r.engine})
+	s := server.New(server.Options{Nodes: door{r.engine}, Observer: r.engine, Finder: r.engine})
 	g := grpc.NewServer(s.GRPCOptions()...)
 	s.Register(g)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -661,4 +661,44 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 	if !found {
 		t.Error("the secret is not in the dump at all")
 	}
+}
+
+// TestServicesThatClientsName: gRPC clients get ports of Services that they ask
+// for, of their own namespace or where the Service lets them; also later than
+// they have asked, and no longer when that ends.
+func TestServicesThatClientsName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.pod("shop", "web-0", nil)
+	r.pod("bank", "teller-0", nil)
+	r.start()
+	shop, bank := r.dial("shop", "web-0"), r.dial("bank", "teller-0")
+	for _, c := range []*adstest.Client{shop, bank} {
+		c.Subscribe(server.ListenerType, "api.shop:6379")
+		c.Subscribe(server.EndpointType, "shop/api:6379")
+		c.AwaitGone(server.ListenerType, "api.shop:6379")
+	}
+	var l listenerv3.Listener
+	var a endpointv3.ClusterLoadAssignment
+	r.service("shop", "api", 7001)
+	shop.Await(server.ListenerType, "api.shop:6379", &l)
+	shop.AwaitWhen(server.EndpointType, "shop/api:6379", &a, func() bool { return len(ports(&a)) == 1 })
+	if names := bank.Names(server.ListenerType); len(names) > 0 {
+		t.Errorf("another namespace gets %v", names)
+	}
+	key := inventory.Key{Namespace: "shop", Name: "api"}
+	ref := inventory.Ref{Kind: inventory.KindService, Key: key}
+	open := *r.store.Service(key)
+	open.AllowFrom = []string{"bank"}
+	inventory.Put(r.store, ref, &open, time.Now())
+	bank.Await(server.ListenerType, "api.shop:6379", &l)
+	closed := open
+	closed.AllowFrom = nil
+	inventory.Put(r.store, ref, &closed, time.Now())
+	bank.AwaitGone(server.ListenerType, "api.shop:6379")
+	r.store.Delete(ref, time.Now())
+	shop.AwaitGone(server.ListenerType, "api.shop:6379")
+	shop.Close()
+	bank.Close()
+	r.eventually("all is dropped", func() bool { return r.metric("dragoman_controlplane_variants") == 0 })
 }

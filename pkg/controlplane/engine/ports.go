@@ -124,11 +124,16 @@ func (e *Engine) grantOf(n *node) *server.Grant {
 	if len(n.wants) == 0 || n.kind.stranger {
 		return n.kind.grant
 	}
+	return e.server.NewGrant(e.namesFor(n))
+}
+
+// namesFor are those that a node may have which has asked for some.
+func (e *Engine) namesFor(n *node) map[string]map[string]string {
 	names := n.kind.names()
 	for _, v := range n.wants {
-		if permits(e.opts.Store.Service(v.key.object), n.identity.Namespace) {
+		if !n.kind.stranger && permits(e.opts.Store.Service(v.key.object), n.identity.Namespace) {
 			v.names(n.kind.zone, names)
 		}
 	}
-	return e.server.NewGrant(names)
+	return names
 }

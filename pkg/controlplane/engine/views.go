@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -80,10 +81,12 @@ func (e *Engine) Proxies(ctx context.Context) []Proxy {
 		for _, n := range e.nodes {
 			p := Proxy{Namespace: n.identity.Namespace, Pod: n.identity.Pod}
 			if n.kind != nil {
-				if versions[n.kind] == "" {
-					versions[n.kind] = e.versionOf(n.kind)
+				if len(n.wants) > 0 {
+					p.Version = e.versionOf(e.namesFor(n))
+				} else if versions[n.kind] == "" {
+					versions[n.kind] = e.versionOf(n.kind.names())
 				}
-				p.Version = versions[n.kind]
+				p.Version = cmp.Or(p.Version, versions[n.kind])
 				p.Environments = n.kind.environments()
 			}
 			list = append(list, seen{n.stream, p})
@@ -139,10 +142,9 @@ func (k *kind) environments() []Environment {
 	return out
 }
 
-// versionOf is a hash of all that a kind gets.
-func (e *Engine) versionOf(k *kind) string {
+// versionOf is a hash of all that names stand for.
+func (e *Engine) versionOf(names map[string]map[string]string) string {
 	h := sha256.New()
-	names := k.names()
 	for _, typeURL := range slices.Sorted(maps.Keys(names)) {
 		for _, name := range slices.Sorted(maps.Keys(names[typeURL])) {
 			p := e.resources[server.Key{TypeURL: typeURL, ID: names[typeURL][name]}]
