@@ -60,6 +60,7 @@ func FromKubernetes(o KubernetesOptions) (*Platform, error) {
 	return &Platform{
 		Store: store, Source: source, Status: sink, Authority: authority,
 		Reviewer: kube.NewReviewer(clients, store),
+		Problems: source.Problems,
 		Tasks: []func(context.Context) error{
 			sink.Run,
 			func(ctx context.Context) error { return leader.Run(ctx, sink.Lead, authority.Lead) },

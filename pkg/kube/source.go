@@ -88,6 +88,15 @@ func (s *Source) Problem() error {
 	return errors.Join(append(s.problems(), s.wanted.problems()...)...)
 }
 
+// Problems are Problem in lines, for people.
+func (s *Source) Problems() []string {
+	var out []string
+	for _, err := range append(s.problems(), s.wanted.problems()...) {
+		out = append(out, err.Error())
+	}
+	return out
+}
+
 func (s *Source) problems() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
