@@ -74,6 +74,9 @@ func (l *lane) hear(r *deltaRequest, now time.Time) func() {
 		return nil
 	}
 	nonce, err := strconv.ParseUint(r.nonce, 10, 64)
+	if err == nil && r.failure == nil && l.declined != nil && l.declined.nonce == nonce {
+		return l.reconsider(now)
+	}
 	if err != nil || l.flight == nil || l.flight.nonce != nonce {
 		l.node.server.metrics.stale.Inc()
 		return nil

@@ -149,7 +149,7 @@ func (l *lane) launch(f *flight, count int) {
 	n.nonce++
 	f.nonce, f.count = n.nonce, count
 	f.since, f.revision = l.since, l.revision
-	l.flight = f
+	l.flight, l.declined = f, nil
 	if len(l.dirty) == 0 {
 		l.settle()
 	}
@@ -179,13 +179,33 @@ func (l *lane) resolve(refusal *Refusal, now time.Time) func() {
 	n, f := l.node, l.flight
 	n.pace.earn()
 	keys := l.answered(refusal != nil)
-	observer := n.server.options.Observer
 	if refusal != nil {
 		refusal.TypeURL, refusal.Keys, refusal.At = l.typeURL, keys, now
-		l.refusal = refusal
+		l.refusal, l.declined = refusal, f
 		l.meter.nacks.Inc()
 		return func() { n.server.refused(n, *refusal) }
 	}
+	return l.accepted(f, now)
+}
+
+// reconsider takes the ACK of a response that was refused first: what was in its
+// way at the client, as a port that was taken, is gone.
+func (l *lane) reconsider(now time.Time) func() {
+	f := l.declined
+	l.declined = nil
+	for _, s := range f.subs {
+		if s.has(refused) {
+			s.marks = s.marks&^refused | acked
+		}
+	}
+	f.since = time.Time{} // how long that took says nothing of this server
+	return l.accepted(f, now)
+}
+
+// accepted tells that all of a response runs.
+func (l *lane) accepted(f *flight, now time.Time) func() {
+	n := l.node
+	observer := n.server.options.Observer
 	l.refusal = nil
 	ack := Ack{TypeURL: l.typeURL, Resources: f.count, Revision: f.revision, At: f.since}
 	if !f.since.IsZero() {

@@ -101,6 +101,8 @@ type lane struct {
 	revision uint64
 	// flight is the response that waits for its ACK.
 	flight *flight
+	// declined is the newest response, if it was refused: its ACK may yet come.
+	declined *flight
 	// watch is open while a state-of-the-world client waits for a response.
 	watch *watch
 	// obliged: the client has asked for everything; if there is nothing, that must be

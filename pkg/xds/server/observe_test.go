@@ -195,3 +195,39 @@ func TestForeignNamesAreLoggedOnceAndCounted(t *testing.T) {
 		t.Error("the log has a secret")
 	}
 }
+
+// TestLateAcceptance: a client that refused a response because of something on
+// its side may accept it later, without being sent anything.
+func TestLateAcceptance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("cds/a", "cds/b"))
+	w.publish("cds/a=1", "cds/b=1")
+	c := newDeltaClient(w)
+	_ = c.say("cds", nil)
+	mustHear(t, c, "cds a=1 b=1")
+	_ = c.say("cds", []string{"ack", "!the", "port", "is", "taken"})
+	settled(t, c)
+	key := server.Key{TypeURL: server.ClusterType, ID: "a"}
+	if got := w.server.Coverage(key); got.Refused != 1 {
+		t.Fatalf("coverage: %+v", got)
+	}
+	_ = c.say("cds", []string{"ack"})
+	settled(t, c)
+	if got := w.server.Coverage(key); got.Refused != 0 || got.Acked != 1 || len(got.Refusals) != 0 {
+		t.Errorf("coverage: %+v", got)
+	}
+	for _, st := range w.server.Status() {
+		if st.Types[0].Refusal != nil || st.Types[0].Refused != 0 {
+			t.Errorf("status: %+v", st)
+		}
+	}
+	// What is sent afterwards has a nonce of its own.
+	w.publish("cds/a=2")
+	mustHear(t, c, "cds a=2")
+	_ = c.say("cds", []string{"ack", "!no"})
+	settled(t, c)
+	if got := w.server.Coverage(key); got.Refused != 1 || len(got.Refusals) != 1 {
+		t.Errorf("coverage: %+v", got)
+	}
+}
