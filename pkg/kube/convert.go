@@ -27,22 +27,30 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 		UID:            string(in.UID),
 		ServiceAccount: in.Spec.ServiceAccountName,
 		Labels:         in.Labels,
+		Annotations:    ownAnnotations(in.Annotations),
 		NodeName:       in.Spec.NodeName,
 		Zone:           in.Labels[corev1.LabelTopologyZone],
-	}
-	for k, v := range in.Annotations {
-		if strings.HasPrefix(k, annotationPrefix) {
-			if out.Annotations == nil {
-				out.Annotations = make(map[string]string)
-			}
-			out.Annotations[k] = v
-		}
 	}
 	for _, ip := range in.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)
 	}
 	if len(out.IPs) == 0 && in.Status.PodIP != "" {
 		out.IPs = []string{in.Status.PodIP}
+	}
+	return out
+}
+
+// ownAnnotations are those of the mesh: others are long (what kubectl applied
+// last) and change for reasons of their own.
+func ownAnnotations(in map[string]string) map[string]string {
+	var out map[string]string
+	for k, v := range in {
+		if strings.HasPrefix(k, annotationPrefix) {
+			if out == nil {
+				out = make(map[string]string)
+			}
+			out[k] = v
+		}
 	}
 	return out
 }
@@ -104,7 +112,7 @@ func AmbassadorOf(in *unstructured.Unstructured) *inventory.Object {
 	out := &inventory.Object{UID: string(in.GetUID()), Generation: in.GetGeneration()}
 	metadata := mesh.Metadata{
 		Name: in.GetName(), Namespace: in.GetNamespace(),
-		Labels: in.GetLabels(), Annotations: in.GetAnnotations(),
+		Labels: in.GetLabels(), Annotations: ownAnnotations(in.GetAnnotations()),
 	}
 	// Of the metadata only what package mesh knows is shown to it: what a future
 	// API server adds must not make an object invalid.

@@ -224,6 +224,8 @@ func (p *publisher) publish(ctx context.Context, now time.Time, c counts) error 
 		WithLabels(map[string]string{countsLabel: "true"}).
 		WithAnnotations(map[string]string{renewAnnotation: now.UTC().Format(time.RFC3339)}).
 		WithBinaryData(map[string][]byte{countsKey: data})
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
 	if _, err := p.clients.Typed.CoreV1().ConfigMaps(p.replica.Namespace).Apply(ctx, config, options); err != nil {
 		return fmt.Errorf("writing the ConfigMap %s/%s: %w", p.replica.Namespace, p.replica.countsName(), err)

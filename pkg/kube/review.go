@@ -36,6 +36,7 @@ const (
 	staleLife     = 10 * time.Minute // of an answer while nobody can be asked
 	awayLife      = 5 * time.Second  // for which the API server is not asked once it did not answer
 	reviewTimeout = 10 * time.Second
+	renewTimeout  = 2 * time.Second // of a review of a token that was good before
 	maxTokenBytes = 16 << 10
 	maxCached     = 1 << 16
 	maxReviews    = 16 // at once
@@ -126,7 +127,11 @@ func (r *Reviewer) answer(ctx context.Context, hash tokenHash, token string) *an
 	r.mu.Unlock()
 
 	// Others may wait for it: it does not end with the one who happened to ask.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
+	limit := reviewTimeout
+	if former.usable(now) {
+		limit = renewTimeout // there is something to fall back on
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	identity, err := r.review(ctx, token)
 	return r.fill(hash, own, former, identity, err)
@@ -143,7 +148,7 @@ func (r *Reviewer) fill(hash tokenHash, own, former *answer, identity inventory.
 	if errors.Is(err, ErrUnavailable) {
 		r.away = now.Add(awayLife)
 		delete(r.answers, hash)
-		if former != nil && former.err == nil && now.Sub(former.at) < staleLife {
+		if former.usable(now) {
 			own.identity, own.err = former.identity, nil
 			r.answers[hash] = former
 		}
@@ -159,6 +164,11 @@ func (a *answer) arrived() bool {
 	default:
 		return false
 	}
+}
+
+// usable reports whether an answer is good for as long as nobody can be asked.
+func (a *answer) usable(now time.Time) bool {
+	return a != nil && a.err == nil && now.Sub(a.at) < staleLife
 }
 
 // life is for how long an answer is believed.

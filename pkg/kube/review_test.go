@@ -255,3 +255,32 @@ func TestReviewRemembersWithinBounds(t *testing.T) {
 		t.Errorf("%d answers are remembered", n)
 	}
 }
+
+// TestReviewOfFrozenServer: an API server that does not answer at all holds those
+// up who were let in before for seconds at most, and not one after the other.
+func TestReviewOfFrozenServer(t *testing.T) {
+	t.Parallel()
+	api := kubetest.Start(t)
+	p, r, _ := reviewing(t, api)
+	ns := api.Namespace(t)
+	pod := api.Pod(t, kubetest.PodSpec{Namespace: ns, Name: "web-0"})
+	tokens := []string{api.Token(t, pod), api.Token(t, pod), api.Token(t, pod)}
+	for _, token := range tokens {
+		if _, err := r.Review(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the pod", true, func() bool { return p.store.Pod(inventory.Key{Namespace: ns, Name: "web-0"}) != nil })
+	r.SetClock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+	api.Pause()
+	defer api.Resume()
+	start := time.Now()
+	for _, token := range tokens {
+		if _, err := r.Review(t.Context(), token); err != nil {
+			t.Error(err)
+		}
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("three reviews took %v", d)
+	}
+}
