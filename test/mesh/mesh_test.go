@@ -136,6 +136,12 @@ func TestRefused(t *testing.T) {
 	_ = taken.Close()
 	proxy.shows("/listeners", "shop/cache::"+local(bad))
 	asks(proxy, redistest.Dial(t, local(bad)), "other")
+	p.eventually("the refusal to be forgotten", func() error {
+		if s := p.proxies()["shop/web-1"]; s.State != "synced" {
+			return fmt.Errorf("%s", s.raw)
+		}
+		return nil
+	})
 }
 
 // TestSecretRotates gives a server another password, then the mesh: the next
