@@ -25,10 +25,16 @@ type candidate struct {
 // next gives the candidate that is to be tried now; nil: none, because one is
 // being tried, because nothing is different, or because it is too early.
 func (m *machine) next(now time.Time) *candidate {
-	if m.attempt != nil || !m.retryAt.IsZero() && now.Before(m.retryAt) {
+	if !m.retryAt.IsZero() {
+		if now.Before(m.retryAt) {
+			return nil
+		}
+		m.retryAt, m.moved = time.Time{}, true
+	}
+	if m.attempt != nil || !m.moved {
 		return nil
 	}
-	m.retryAt = time.Time{}
+	m.moved = false
 	for {
 		ev := m.evaluate()
 		chosen := ev.candidate()
@@ -51,13 +57,7 @@ func (m *machine) different(chosen map[key]*version) bool {
 	if !m.applied.ever {
 		return true
 	}
-	running := 0
-	m.each(func(e *entry) {
-		if e.running != nil {
-			running++
-		}
-	})
-	if running != len(chosen) {
+	if m.running != len(chosen) {
 		return true
 	}
 	for k, v := range chosen {
@@ -167,6 +167,7 @@ func (m *machine) done(now time.Time, err error) {
 		return
 	}
 	m.events.failures++
+	m.reshaped, m.moved = true, true
 	if m.blame(a, asFound(err)) {
 		return
 	}
@@ -175,12 +176,21 @@ func (m *machine) done(now time.Time, err error) {
 
 // succeed makes the candidate what runs.
 func (m *machine) succeed(now time.Time, a *candidate) {
-	m.each(func(e *entry) { e.running = nil })
+	m.each(func(e *entry) {
+		if v := a.chosen[e.key]; v == nil && e.running != nil {
+			e.running, m.reshaped = nil, true
+		}
+	})
 	for k, v := range a.chosen {
-		m.make(k).running = v
+		e := m.make(k)
+		if e.running == nil || !e.running.refs.equal(v.refs) {
+			m.reshaped = true
+		}
+		e.running = v
 	}
+	m.running = len(a.chosen)
 	if len(m.isolating) > 0 {
-		m.isolating = m.isolating[1:]
+		m.isolating, m.moved = m.isolating[1:], true
 	}
 	m.applied.ever, m.applied.at = true, now
 	if m.stream.open {

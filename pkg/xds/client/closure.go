@@ -196,6 +196,9 @@ func (m *machine) offline() bool { return m.loaded && !m.online }
 
 // judge says whether all that a version refers to can run.
 func (ev *evaluation) judge(v *version) judgement {
+	if v.leaf {
+		return judgement{}
+	}
 	if j, ok := ev.judged[v]; ok {
 		return j
 	}
@@ -218,6 +221,8 @@ func (ev *evaluation) judge(v *version) judgement {
 
 // candidate works out the whole set that is to run.
 func (ev *evaluation) candidate() map[key]*version {
+	ev.chosen = make(map[key]*version, ev.m.running)
+	ev.judged = make(map[*version]judgement, ev.m.running)
 	for _, k := range []kind{clusters, listeners} {
 		for _, e := range ev.m.types[k].entries {
 			if e.offered != nil {

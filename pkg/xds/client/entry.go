@@ -18,6 +18,7 @@ type version struct {
 	sum    [sha256.Size]byte
 	msg    proto.Message
 	refs   refs
+	leaf   bool // refers to nothing
 	disk   bool // from the file, and no control plane has confirmed it
 	// synthetic stands for endpoints that never came: the cluster has none.
 	synthetic bool

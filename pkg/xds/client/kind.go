@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -65,6 +66,12 @@ func (k key) String() string { return fmt.Sprintf("%s %q", k.kind.short(), k.nam
 
 // refs are the names that a resource refers to, by kind.
 type refs [numKinds][]string
+
+func (r refs) equal(other refs) bool {
+	return slices.EqualFunc(r[:], other[:], slices.Equal[[]string])
+}
+
+func (r refs) empty() bool { return r.equal(refs{}) }
 
 // parser opens and validates one resource, and says what it is called and what
 // it refers to. The error is a resource.Errors, or of proto.Unmarshal.

@@ -20,6 +20,7 @@ func (m *machine) load(now time.Time, set *diskset.Set) []error {
 		}
 	}
 	m.loaded, m.applied.server = true, set.Server
+	m.reshaped, m.moved = true, true
 	if m.stream.open {
 		for k := range m.types {
 			m.types[k].confirmBy = now.Add(m.timeout)
@@ -43,7 +44,7 @@ func (m *machine) loadOne(r *diskset.Resource) error {
 		return fmt.Errorf("%s %q: is more than the %d resources of this type that the proxy holds", k.short(), name, m.most)
 	}
 	if e := m.make(key{k, name}); e.offered == nil && e.refused == nil { // else a control plane knows better
-		e.offer(&version{key: e.key, number: r.Version, sum: sumOf(r.Body), msg: msg, refs: found, disk: true})
+		m.offer(e, &version{key: e.key, number: r.Version, sum: sumOf(r.Body), msg: msg, refs: found, disk: true})
 		m.changed(k)
 	}
 	return nil

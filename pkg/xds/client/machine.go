@@ -22,6 +22,12 @@ type machine struct {
 	types   [numKinds]typeState
 	waits   map[key]*wait
 	changes uint64 // arrivals that may mend what was refused: all but endpoints
+	retried uint64 // changes that retryParked has seen
+	running int    // resources of the running set
+	ttls    bool   // some resource has or had a TTL
+
+	// What must be worked out anew: reshaped the references, moved what can run.
+	reshaped, moved bool
 
 	stream    stream
 	online    bool       // a control plane has sent something
@@ -168,17 +174,18 @@ func (m *machine) tick(now time.Time) {
 				w.deadline = now.Add(m.timeout) // what the file has is good as long as nothing better is there
 				continue
 			}
-			w.gaveUp = true
+			w.gaveUp, m.moved = true, true
 			m.events.timeouts[k.kind]++
 			m.unconfirmed(k)
 		}
 	}
-	m.each(func(e *entry) {
-		if due(e.expires, now) {
-			e.remove()
-			m.changed(e.key.kind)
-		}
-	})
+	if m.ttls {
+		m.each(func(e *entry) {
+			if due(e.expires, now) {
+				m.drop(e)
+			}
+		})
+	}
 	for k := range numKinds {
 		m.confirm(k, now)
 	}
@@ -205,7 +212,7 @@ func (m *machine) absent(k key, now time.Time) {
 // never sent: they are not there any more.
 func (m *machine) unconfirmed(k key) {
 	if e := m.entry(k); e != nil && k.kind == endpoints && e.offered != nil && e.offered.disk {
-		e.remove()
+		m.drop(e)
 	}
 }
 
@@ -217,14 +224,13 @@ func (m *machine) confirm(k kind, now time.Time) {
 		return
 	}
 	if !t.answered {
-		t.late, t.confirmBy = true, now.Add(m.timeout)
+		t.late, t.confirmBy, m.moved = true, now.Add(m.timeout), true
 		return
 	}
 	t.confirmBy = time.Time{}
 	for _, e := range t.entries {
 		if e.offered != nil && e.offered.disk {
-			e.remove()
-			m.changed(k)
+			m.drop(e)
 		}
 	}
 }
@@ -234,6 +240,26 @@ func (m *machine) changed(k kind) {
 	if k != endpoints {
 		m.changes++
 	}
+}
+
+// offer makes v the newest version of its resource.
+func (m *machine) offer(e *entry, v *version) {
+	v.leaf = v.refs.empty()
+	before := e.offered
+	if before != v {
+		m.moved = true
+	}
+	if before == nil || before.disk || e.parked != nil || e.refused != nil || !before.refs.equal(v.refs) {
+		m.reshaped, m.moved = true, true
+	}
+	e.offer(v)
+}
+
+// drop takes a resource out.
+func (m *machine) drop(e *entry) {
+	e.remove()
+	m.reshaped, m.moved = true, true
+	m.changed(e.key.kind)
 }
 
 // deadline is when tick and settle are due without anything else; zero: never.
@@ -249,7 +275,9 @@ func (m *machine) deadline() time.Time {
 			sooner(w.deadline)
 		}
 	}
-	m.each(func(e *entry) { sooner(e.expires) })
+	if m.ttls {
+		m.each(func(e *entry) { sooner(e.expires) })
+	}
 	for k := range m.types {
 		t := &m.types[k]
 		if kind(k).wildcard() {
@@ -282,9 +310,12 @@ func (m *machine) take() todo {
 // events.
 func (m *machine) settle(now time.Time) {
 	m.retryParked()
-	m.want(now)
-	for k := range numKinds {
-		m.subscribe(k)
+	if m.reshaped {
+		m.reshaped = false
+		m.want(now)
+		for k := range numKinds {
+			m.subscribe(k)
+		}
 	}
 	next := m.next(now)
 	if next != nil {
@@ -294,20 +325,24 @@ func (m *machine) settle(now time.Time) {
 	for k := range numKinds {
 		m.answer(k, now)
 	}
-	m.applied.disk = m.unconfirmedRuns()
+	m.applied.disk = m.loaded && m.unconfirmedRuns()
 }
 
 // retry has settle try everything again that was refused by the Consumer.
 func (m *machine) retry() {
 	m.changes++
-	m.retryAt = time.Time{}
+	m.retryAt, m.moved = time.Time{}, true
 }
 
 // retryParked offers what was refused again, if something has changed since.
 func (m *machine) retryParked() {
+	if m.retried == m.changes {
+		return
+	}
+	m.retried = m.changes
 	m.each(func(e *entry) {
 		if e.parked != nil && e.parkedAt != m.changes {
-			e.offer(e.parked)
+			m.offer(e, e.parked)
 		}
 	})
 }

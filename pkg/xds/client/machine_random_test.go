@@ -280,6 +280,12 @@ func (h *history) settle() {
 			h.hearSotW(r)
 		}
 	}
+	// Nothing that is left out to save time would have made a difference.
+	h.m.moved, h.m.reshaped = true, true
+	h.m.settle(h.now)
+	if more := h.m.take(); len(more.requests) > 0 || more.start != nil {
+		h.t.Errorf("there was more to do: %+v", more)
+	}
 	if todo.start != nil {
 		h.note("try %s", describe(todo.start))
 		h.trying = todo.start

@@ -14,7 +14,7 @@ import (
 
 // receive takes a response in. What follows from it is settle's to find.
 func (m *machine) receive(now time.Time, msg message) {
-	m.online = true
+	m.moved, m.online = m.moved || !m.online, true
 	m.events.lastContact = now
 	k, known := kindOf(msg.typeURL)
 	if !known {
@@ -25,6 +25,7 @@ func (m *machine) receive(now time.Time, msg message) {
 	m.events.messages[k]++
 	m.events.resources[k] += uint64(len(msg.resources))
 	t := &m.types[k]
+	m.moved = m.moved || !t.answered
 	t.answered, t.nonce, t.seen, t.mendable = true, msg.nonce, msg.version, nil
 	if msg.whole {
 		t.replies = nil // their nonces are of no use any more
@@ -90,7 +91,7 @@ func (in *intake) heartbeat(r *incoming) {
 		return
 	}
 	if e := in.t.entries[r.name]; e != nil && e.offered != nil {
-		e.expires = in.now.Add(r.ttl)
+		in.ttl(e, r)
 	}
 }
 
@@ -113,14 +114,15 @@ func (in *intake) known(r *incoming) bool {
 func (in *intake) again(e *entry, r *incoming) {
 	in.seen[e.key.name] = true
 	v := e.offered
+	in.m.offer(e, v)
 	v.number, v.disk = r.version, false
-	e.offer(v)
 	in.ttl(e, r)
 	in.reply.versions = append(in.reply.versions, v)
 }
 
 func (in *intake) ttl(e *entry, r *incoming) {
 	if r.ttl > 0 {
+		in.m.ttls = true
 		e.expires = in.now.Add(r.ttl)
 	}
 }
@@ -177,7 +179,7 @@ func (in *intake) offer(v *version, r *incoming) {
 	case e.parked == nil || e.parked.sum != v.sum:
 		in.m.changed(in.kind)
 	}
-	e.offer(v)
+	in.m.offer(e, v)
 	in.ttl(e, r)
 	in.reply.versions = append(in.reply.versions, v)
 }
@@ -206,6 +208,7 @@ func (in *intake) refuse(name string, errs resource.Errors) {
 		e = in.m.make(key{in.kind, name})
 	}
 	e.refused, e.parked = errs, nil
+	in.m.reshaped, in.m.moved = true, true
 }
 
 // removed takes a resource out.
@@ -228,8 +231,7 @@ func (in *intake) absent() {
 }
 
 func (in *intake) remove(e *entry) {
-	e.remove()
-	in.m.changed(in.kind)
+	in.m.drop(e)
 	in.reply.removed = append(in.reply.removed, e.key)
 }
 
