@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,14 +45,11 @@ func TestSchemaTakesExamples(t *testing.T) {
 	api := suite.Server(t)
 	install(t, api)
 	ns := api.Namespace(t)
-	files, err := filepath.Glob("../../examples/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no examples", err)
-	}
+	files := exampleFiles(t)
 	seen := 0
 	for _, file := range files {
 		for _, document := range documents(t, file) {
-			if !bytes.Contains(document, []byte("kind: Ambassador")) {
+			if !bytes.Contains(append([]byte("\n"), document...), []byte("\nkind: Ambassador\n")) {
 				continue
 			}
 			seen++
@@ -68,6 +66,22 @@ func TestSchemaTakesExamples(t *testing.T) {
 	if seen < len(files)/2 {
 		t.Errorf("%d documents in %d files", seen, len(files))
 	}
+}
+
+// exampleFiles lists the examples, those of folders included.
+func exampleFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir("../../examples", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".yaml" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		t.Fatal("no examples", err)
+	}
+	return files
 }
 
 func documents(t *testing.T, file string) [][]byte {
