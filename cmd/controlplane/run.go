@@ -14,10 +14,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/traces"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -54,6 +56,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("admin-address", "127.0.0.1:15014", "`address` of the admin server; off: none")
 	f.StringSlice("names", nil, "DNS `names` and addresses of the certificate; default: dragoman-controlplane in the own namespace, localhost, 127.0.0.1, ::1")
 	f.String("trust-dir", "", "`folder` for the authority, without Kubernetes; proxies need its "+trust.BundleFile)
+	f.String("cluster-domain", translate.ClusterDomain, "DNS `suffix` of the cluster, for Services that gRPC clients name")
 	f.String("nodes-file", "", "`file` with the proxies outside Kubernetes: their tokens, names and labels")
 	f.String("client-ca-file", "", "`file` with the authorities of client certificates (PEM); default: there are none")
 	f.String("drain-timeout", "10s", "time for proxies to go elsewhere at the end")
@@ -137,6 +140,7 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	}
 	o := &controlplane.Options{
 		XDSAddress: s.text("xds-address"), AdminAddress: s.text("admin-address"), DrainTimeout: drain,
+		Engine: engine.Options{Domain: s.text("cluster-domain")},
 		Limits: server.Limits{Streams: s.number("max-streams"), ConnectionAge: age},
 	}
 	o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())

@@ -43,7 +43,7 @@ func (e *Engine) take(ctx context.Context) {
 // move go into moved.
 func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[string]bool) {
 	switch ref.Kind {
-	case inventory.KindAmbassador, inventory.KindAdapter:
+	case inventory.KindAmbassador:
 		e.objectChanged(ref.Key, at, b)
 		moved[ref.Namespace] = true
 	case inventory.KindPod:
@@ -57,6 +57,7 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 			b.renew(v, at)
 		}
 		e.status.refChanged(ref, e.opts.Store)
+	case inventory.KindAdapter: // not a part of this version's language
 	}
 }
 

@@ -64,6 +64,10 @@ func (o *Options) fill() {
 	}
 }
 
+// statusShare is how many times longer than the last report took the engine does
+// something else before the next.
+const statusShare = 20
+
 type discard struct{}
 
 func (discard) SetStatus(inventory.Ref, inventory.Status) {}
@@ -75,13 +79,14 @@ type Engine struct {
 	server  *server.Server
 	metrics *metrics
 
-	tasks   chan func()
-	touched chan struct{} // has room for one
-	done    chan struct{} // closed when Run has ended
+	tasks chan func()
+	done  chan struct{} // closed when Run has ended
 
 	mu sync.Mutex
 	// mu guards below
-	heard map[*server.Node]struct{} // of whom there is news for the status
+	heard      map[*server.Node]struct{} // of whom there is news for the status
+	converging map[uint64]convergence    // by the number of the push
+	refusing   map[server.Key]struct{}   // resources that some node has refused
 
 	// Run's goroutine only
 	nodes     map[*server.Node]*node
@@ -102,9 +107,10 @@ func New(o Options) *Engine {
 	o.fill()
 	return &Engine{
 		opts: o, metrics: newMetrics(),
-		tasks: make(chan func()), touched: make(chan struct{}, 1), done: make(chan struct{}),
-		heard: map[*server.Node]struct{}{},
-		nodes: map[*server.Node]*node{}, byPod: index[inventory.Key]{}, byPlace: index[string]{},
+		tasks: make(chan func()), done: make(chan struct{}),
+		heard: map[*server.Node]struct{}{}, converging: map[uint64]convergence{},
+		refusing: map[server.Key]struct{}{},
+		nodes:    map[*server.Node]*node{}, byPod: index[inventory.Key]{}, byPlace: index[string]{},
 		kinds: map[string]*kind{}, variants: map[variantKey]*variant{},
 		byObject: map[inventory.Key]map[*variant]struct{}{}, byRef: map[inventory.Ref]map[*variant]struct{}{},
 		places: map[string]*place{}, good: map[inventory.Key]*mesh.Ambassador{}, resources: map[server.Key]*published{},
@@ -120,7 +126,7 @@ func (e *Engine) Run(ctx context.Context, s *server.Server) {
 	e.take(ctx)
 	sweep := time.NewTicker(max(e.opts.Linger/2, time.Millisecond))
 	defer sweep.Stop()
-	status := time.NewTicker(e.opts.StatusEvery)
+	status := time.NewTimer(e.opts.StatusEvery)
 	defer status.Stop()
 	var holdOff <-chan time.Time // nil: nothing waits
 	for {
@@ -138,8 +144,10 @@ func (e *Engine) Run(ctx context.Context, s *server.Server) {
 			e.take(ctx)
 		case <-sweep.C:
 			e.sweep(time.Now())
-		case <-status.C:
+		case now := <-status.C:
 			e.report()
+			e.observeConvergence(now)
+			status.Reset(max(e.opts.StatusEvery, statusShare*time.Since(now)))
 		}
 	}
 }

@@ -154,7 +154,7 @@ func (r *rig) metric(name string) float64 {
 			continue
 		}
 		m := f.GetMetric()[0]
-		return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 	}
 	r.t.Fatalf("no metric %s", name)
 	return 0
@@ -413,6 +413,8 @@ spec:
 	if got := r.translations() - before; got != 1 {
 		t.Errorf("one endpoint cost %v translations", got)
 	}
+
+	r.eventually("the last ACK of the endpoint is counted", func() bool { return r.metric("dragoman_controlplane_convergence_seconds") == 1 })
 
 	before = r.translations()
 	r.service("shop", "prod-7", 1, 2) // nobody needs it

@@ -7,6 +7,7 @@ type metrics struct {
 	applying     prometheus.Histogram
 	translations prometheus.Counter
 	translating  prometheus.Histogram
+	convergence  prometheus.Histogram
 	nodes        prometheus.Gauge
 	kinds        prometheus.Gauge
 	variants     prometheus.Gauge
@@ -31,6 +32,7 @@ func newMetrics() *metrics {
 		applying:     seconds("apply", "Time from taking changes until they are published and granted."),
 		translations: counter("translations_total", "Objects translated, each for one environment and zone."),
 		translating:  seconds("translate", "Time of one translation."),
+		convergence:  seconds("convergence", "From the observation of a change to the last node's ACK of it."),
 		nodes:        gauge("nodes", "Connected nodes."),
 		kinds:        gauge("node_kinds", "Sets of nodes that get the same."),
 		variants:     gauge("variants", "Objects in an environment that nodes need."),
@@ -47,7 +49,7 @@ func (m *metrics) sizes(nodes, kinds, variants, resources int) {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.changes, m.applying, m.translations, m.translating, m.nodes, m.kinds, m.variants, m.resources,
+		m.changes, m.applying, m.translations, m.translating, m.convergence, m.nodes, m.kinds, m.variants, m.resources,
 	}
 }
 

@@ -68,13 +68,20 @@ func (e *Engine) coverage(v *variant, s *inventory.Status) {
 	running, refused := 0, 0
 	for _, list := range v.uses {
 		for _, u := range list {
+			listener := u.key.TypeURL == server.ListenerType
+			// Forgotten before it is looked up: a NACK that comes meanwhile is noted
+			// again.
+			if !e.forgetRefusal(u.key) && !listener {
+				continue // counting costs something for each who follows it
+			}
 			c := e.server.Coverage(u.key)
-			if u.key.TypeURL == server.ListenerType {
+			if listener {
 				running = c.Acked
 			}
 			if c.Refused == 0 {
 				continue
 			}
+			e.noteRefusal(u.key)
 			if reasons := blamed(u.name, c.Refusals); len(reasons) > 0 {
 				refused = max(refused, c.Refused)
 				addRefusals(s, reasons)

@@ -270,6 +270,7 @@ func (e *Engine) withdraw(released map[server.Key]struct{}) {
 	for key := range released {
 		if p := e.resources[key]; p != nil && len(p.users) == 0 {
 			delete(e.resources, key)
+			e.forgetRefusal(key)
 			changes = append(changes, server.Change{Key: key})
 		}
 	}
