@@ -20,6 +20,7 @@ import (
 type fixture struct {
 	options       admin.Options
 	notReady      atomic.Bool
+	text          atomic.Value // that /ready shows beside
 	drained, quit atomic.Int32
 }
 
@@ -32,7 +33,10 @@ func newFixture() *fixture {
 	h.Observe(2)
 	reg.MustRegister(c, h)
 	f.options = admin.Options{
-		Ready: func() (bool, string) { return !f.notReady.Load(), "starting" },
+		Ready: func() (bool, string) {
+			text, _ := f.text.Load().(string)
+			return !f.notReady.Load(), text
+		},
 		ConfigDump: func() any {
 			return map[string]string{"version": "v1"}
 		},
@@ -119,6 +123,11 @@ func TestStatsJSON(t *testing.T) {
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
+	f.text.Store("from disk")
+	if code, body := f.do(t, "GET", "/ready"); code != http.StatusOK || body != "LIVE\nfrom disk\n" {
+		t.Errorf("ready, with something to say: %d %q", code, body)
+	}
+	f.text.Store("starting")
 	f.notReady.Store(true)
 	if code, body := f.do(t, "GET", "/ready"); code != http.StatusServiceUnavailable || body != "starting\n" {
 		t.Errorf("ready: %d %q", code, body)
