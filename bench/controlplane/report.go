@@ -164,16 +164,17 @@ func (r *report) goals(all []figures) {
 	}
 	gb := float64(own.rss) / 1e9
 	line("resident at most 0.6 GB", fmt.Sprintf("%.2f GB", gb), gb <= .6)
-	line("cold reconnect of all in at most 10 CPU-seconds", fmt.Sprintf("%.2f s", own.cold.Seconds()), own.cold <= 10*time.Second)
+	slower := max(own.first, own.cold)
+	line("cold reconnect of all in at most 10 CPU-seconds", fmt.Sprintf("%.2f s", slower.Seconds()), slower <= 10*time.Second)
 	line("one hot endpoint change to all in at most 1 CPU-second", fmt.Sprintf("%.2f s", own.hot.Seconds()), own.hot <= time.Second)
 	for _, f := range all[1:] {
-		hot, cold := f.hot.Seconds()/own.hot.Seconds(), f.cold.Seconds()/own.cold.Seconds()
+		hot, cold := f.hot.Seconds()/own.hot.Seconds(), f.first.Seconds()/own.first.Seconds()
 		if f.name == "snapshot" {
 			line("hot change: at least 5 times less CPU than SnapshotCache", fmt.Sprintf("%.1f times", hot), hot >= 5)
-			r.printf("| cold reconnect, against SnapshotCache | %.1f times | |", cold)
+			r.printf("| first connect of all, against SnapshotCache | %.1f times | |", cold)
 			continue
 		}
-		r.printf("| hot change, against LinearCache | %.1f times | |\n| cold reconnect, against LinearCache | %.1f times | |", hot, cold)
+		r.printf("| hot change, against LinearCache | %.1f times | |\n| first connect of all, against LinearCache | %.1f times | |", hot, cold)
 	}
 	r.printf("")
 }

@@ -46,7 +46,7 @@ func (n *Node) delta(ctx context.Context, r *deltaRequest) error {
 	n.find(ctx, r.typeURL, r.subscribe)
 
 	n.mu.Lock()
-	l, first, err := n.laneOf(r.typeURL)
+	l, first, err := n.laneOf(r.typeURL, len(r.subscribe))
 	if err != nil {
 		n.mu.Unlock()
 		return err

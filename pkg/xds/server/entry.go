@@ -3,6 +3,7 @@ package server
 import (
 	"hash/maphash"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -15,8 +16,9 @@ type entry struct {
 	current atomic.Pointer[Resource]
 
 	mu sync.Mutex
-	// mu guards below
-	subs map[*sub]struct{}
+	// mu guards below, and the links of the subs in the list
+	first *sub
+	count int
 }
 
 // hash is that of the current version, 0 if there is none. A nil entry has none.
@@ -33,19 +35,36 @@ func (e *entry) hash() uint64 {
 func (e *entry) subscribe(s *sub) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.subs == nil {
-		e.subs = map[*sub]struct{}{}
+	s.next = e.first
+	if s.next != nil {
+		s.next.prev = s
 	}
-	e.subs[s] = struct{}{}
+	e.first = s
+	e.count++
 }
 
 func (e *entry) unsubscribe(s *sub) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.subs, s)
-	if len(e.subs) == 0 {
-		e.subs = nil // a map keeps the room of its best days
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		e.first = s.next
 	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	s.prev, s.next = nil, nil
+	e.count--
+}
+
+// followers appends the entry's subs.
+func (e *entry) followers(subs []*sub) []*sub {
+	subs = slices.Grow(subs, e.count)
+	for s := e.first; s != nil; s = s.next {
+		subs = append(subs, s)
+	}
+	return subs
 }
 
 // swap puts a version in place, and appends to subs who has to hear of it. It
@@ -58,10 +77,7 @@ func (e *entry) swap(r *Resource, subs []*sub) ([]*sub, bool) {
 		return subs, false
 	}
 	e.current.Store(r)
-	for s := range e.subs {
-		subs = append(subs, s)
-	}
-	return subs, true
+	return e.followers(subs), true
 }
 
 const tableShards = 32

@@ -32,6 +32,8 @@ type sub struct {
 	name string
 	// entry is nil while the name is not granted.
 	entry *entry
+	// prev and next are others of the same entry, whose lock guards them.
+	prev, next *sub
 	// sent is the hash of the version that the client was sent last, or said at
 	// first that it has; 0: none, or none that is known.
 	sent  uint64

@@ -203,9 +203,9 @@ func (n *Node) notify(s *sub, at time.Time, revision uint64) (wake bool) {
 	return n.enqueueLocked()
 }
 
-// laneOf gives the state of a type, making it at its place in the order. The
-// caller has the lock.
-func (n *Node) laneOf(typeURL string) (l *lane, first bool, err error) {
+// laneOf gives the state of a type, making it at its place in the order, with room
+// for so many names. The caller has the lock.
+func (n *Node) laneOf(typeURL string, names int) (l *lane, first bool, err error) {
 	for _, l := range n.lanes {
 		if l.typeURL == typeURL {
 			return l, false, nil
@@ -218,7 +218,7 @@ func (n *Node) laneOf(typeURL string) (l *lane, first bool, err error) {
 	if len(n.lanes) >= limit {
 		return nil, false, status.Errorf(codes.ResourceExhausted, "a stream may ask for %d types of resources", limit)
 	}
-	l = &lane{node: n, typeURL: strings.Clone(typeURL), rank: rankOf(typeURL), meter: n.server.metrics.of(typeURL), subs: map[string]*sub{}}
+	l = &lane{node: n, typeURL: strings.Clone(typeURL), rank: rankOf(typeURL), meter: n.server.metrics.of(typeURL), subs: make(map[string]*sub, names)}
 	at := len(n.lanes)
 	for at > 0 && n.lanes[at-1].rank > l.rank {
 		at--

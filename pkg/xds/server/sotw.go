@@ -112,7 +112,7 @@ func (w *watcher) CreateDeltaWatch(*cachev3.DeltaRequest, cachev3.Subscription, 
 func (w *watcher) CreateWatch(r *cachev3.Request, sub cachev3.Subscription, answer chan cachev3.Response) (func(), error) {
 	n := w.node
 	n.mu.Lock()
-	l, first, err := n.laneOf(r.GetTypeUrl())
+	l, first, err := n.laneOf(r.GetTypeUrl(), len(r.GetResourceNames()))
 	if err != nil {
 		n.mu.Unlock()
 		return nil, err

@@ -121,10 +121,7 @@ func (s *Server) Coverage(key Key) Coverage {
 		return c
 	}
 	e.mu.Lock()
-	subs := make([]*sub, 0, len(e.subs))
-	for sub := range e.subs {
-		subs = append(subs, sub)
-	}
+	subs := e.followers(nil)
 	e.mu.Unlock()
 	for _, sub := range subs {
 		c.add(sub, e)
