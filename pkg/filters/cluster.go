@@ -121,6 +121,9 @@ type UpstreamOptions struct {
 	ConnectionsPerEndpoint int // per loop; at least 1
 	MaxPendingRequests     int // outstanding on one endpoint's connections; 0: no limit
 	MaxConnections         int // to one endpoint, pinned ones included; 0: no limit
+	// StartTLS says that Endpoint.TLS is not for the connect but for later, when
+	// the protocol has agreed on it.
+	StartTLS bool
 	Redis                  RedisUpstream
 }
 

@@ -183,6 +183,7 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 	o := netloop.ListenOptions{
 		Backlog:        int(spec.Backlog),
 		TLS:            serverTLS(spec.TLS, secrets),
+		StartTLS:       spec.TLS != nil && spec.TLS.StartTLS,
 		UnixMode:       os.FileMode(spec.Address.Mode),
 		MaxConnections: int(spec.MaxConnections),
 	}
@@ -287,7 +288,11 @@ func (c *Change) swap(p *part, old []retirement) []retirement {
 	}
 	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
 	if k.secrets != c.deps.Secrets || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {
-		k.ln.SetTLS(serverTLS(p.spec.TLS, c.deps.Secrets)) // sessions of the one before cannot be resumed
+		set := k.ln.SetTLS
+		if p.spec.TLS != nil && p.spec.TLS.StartTLS {
+			set = k.ln.SetStartTLS
+		}
+		set(serverTLS(p.spec.TLS, c.deps.Secrets)) // sessions of the one before cannot be resumed
 	}
 	k.spec, k.secrets = p.spec, c.deps.Secrets
 	return old

@@ -2,7 +2,12 @@ package mesh
 
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || !has(self.redis)",message="redis goes with protocol redis only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'tcp' || !has(self.tcp)",message="tcp goes with protocol tcp only"
-// +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel) && !has(self.environments[n].credentials) && !has(self.environments[n].database) && !has(self.environments[n].pools))",message="shards, shardsFrom, cluster, sentinel, credentials, database and pools go with protocol redis only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'postgres' || !has(self.postgres)",message="postgres goes with protocol postgres only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'mysql' || !has(self.mysql)",message="mysql goes with protocol mysql only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel) && !has(self.environments[n].pools))",message="shards, shardsFrom, cluster, sentinel and pools go with protocol redis only"
+// +kubebuilder:validation:XValidation:rule="self.protocol != 'tcp' || self.environments.all(n, !has(self.environments[n].credentials) && !has(self.environments[n].database))",message="credentials and database do not go with protocol tcp"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || self.environments.all(n, !has(self.environments[n].access) && !has(self.environments[n].standbys))",message="access and standbys go with databases only"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['postgres', 'mysql']) || self.environments.all(n, has(self.environments[n].credentials))",message="an environment of a database needs credentials"
 // +kubebuilder:validation:XValidation:rule="self.protocol != 'redis' || self.environments.all(n, !has(self.environments[n].endpoints))",message="endpoints do not go with protocol redis: use shards"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultEnvironment) || self.defaultEnvironment in self.environments",message="defaultEnvironment must be one of the environments"
 // +kubebuilder:validation:XValidation:rule="!has(self.environmentRules) || self.environmentRules.all(r, r.environment in self.environments)",message="environmentRules must lead to one of the environments"
@@ -20,6 +25,10 @@ type AmbassadorSpec struct {
 	Redis *RedisSpec `json:"redis,omitempty"`
 	// TCP is only for protocol tcp; absent: the defaults of its fields.
 	TCP *TCPSpec `json:"tcp,omitempty"`
+	// Postgres is only for protocol postgres; absent: the defaults of its fields.
+	Postgres *PostgresSpec `json:"postgres,omitempty"`
+	// MySQL is only for protocol mysql; absent: the defaults of its fields.
+	MySQL *MySQLSpec `json:"mysql,omitempty"`
 	// Environments, by name; at least one.
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
@@ -130,10 +139,11 @@ type DownstreamTLS struct {
 	RequireClientCert bool `json:"requireClientCert,omitempty"`
 }
 
-// Limits bound what the app may cost. Only the first and the idle timeout mean
-// something for tcp.
+// Limits bound what the app may cost. Only maxConnections and idleTimeout mean
+// something for tcp, and only they, maxWait and maxWaiting for databases.
 type Limits struct {
 	// MaxConnections are accepted, further ones closed at once; default: no bound.
+	// With databases, so many sessions are open, and further ones wait for their turn.
 	// +kubebuilder:validation:Minimum=1
 	MaxConnections *uint32 `json:"maxConnections,omitempty"`
 	// IdleTimeout closes a connection without traffic; default 0: never.
@@ -151,6 +161,13 @@ type Limits struct {
 	// which it is not read from; default 1024.
 	// +kubebuilder:validation:Minimum=1
 	MaxPipeline *uint32 `json:"maxPipeline,omitempty"`
+	// MaxWait bounds how long the app is kept waiting for its turn, for a server
+	// to connect to, and for credentials, with databases; default 10s; 0: not at all.
+	MaxWait *Duration `json:"maxWait,omitempty"`
+	// MaxWaiting clients wait for their turn at maxConnections, further ones are
+	// refused at once, with databases; default 1000.
+	// +kubebuilder:validation:Minimum=1
+	MaxWaiting *uint32 `json:"maxWaiting,omitempty"`
 }
 
 // TCPSpec is how bytes are forwarded.

@@ -52,18 +52,26 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 		c.require(s.Redis == nil, "spec.redis", "does not go with protocol tcp", "remove it")
 		c.tcpLimits(s.Limits)
 	case "":
-		c.fail("spec.protocol", "is missing", oneOf([]string{"redis", "tcp"}))
+		c.fail("spec.protocol", "is missing", oneOf(supported()))
 	default:
-		c.fail("spec.protocol", fmt.Sprintf("protocol %s is not supported by this version", s.Protocol),
-			oneOf([]string{"redis", "tcp"}))
-		return c.errs
+		if !slices.Contains(supported(), string(s.Protocol)) {
+			c.fail("spec.protocol", fmt.Sprintf("protocol %s is not supported by this version", s.Protocol), oneOf(supported()))
+			return c.errs
+		}
 	}
+	c.databases(s)
+	c.onlyDatabases(s.Limits, s.Protocol)
 	c.selector(s.Selector)
 	c.listen(&s.Listen)
 	c.limits(s.Limits)
 	c.environments(s)
 	c.choice(s)
 	return c.errs
+}
+
+// supported lists the protocols that this version serves.
+func supported() []string {
+	return []string{string(ProtocolRedis), string(ProtocolTCP)}
 }
 
 func (c *checker) metadata(a *Ambassador) {
@@ -170,6 +178,7 @@ func (c *checker) limits(l *Limits) {
 	}
 	c.atLeastOne(l.MaxConnections, "spec.limits.maxConnections")
 	c.atLeastOne(l.MaxPipeline, "spec.limits.maxPipeline")
+	c.atLeastOne(l.MaxWaiting, "spec.limits.maxWaiting")
 	if l.MaxRequestBytes != nil {
 		c.require(*l.MaxRequestBytes >= 1024, "spec.limits.maxRequestBytes", "must be at least 1024", "")
 	}

@@ -18,6 +18,7 @@ func (c *checker) environments(s *AmbassadorSpec) {
 		c.require(isLabelValue(name), here, fmt.Sprintf("%q is not a name for an environment", clip(name)),
 			"letters, digits, and - _ . between them; at most 63")
 		c.upstream(&env.Upstream, s, here)
+		c.databaseEnvironment(&env, s, here)
 		c.pools(&env, s, here)
 	}
 }
@@ -81,13 +82,13 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 		c.require(!onlySlots(s.Redis) || u.Cluster != nil || kinds != 1, at,
 			"the distribution slots needs a Redis Cluster", `use cluster: {seeds: ["host:port"]}`)
 	} else {
-		const why = "does not go with protocol tcp"
+		why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
 		c.require(u.Shards == nil, at+".shards", why, "use endpoints")
 		c.require(u.ShardsFrom == nil, at+".shardsFrom", why, "use service")
 		c.require(u.Cluster == nil, at+".cluster", why, "use endpoints")
 		c.require(u.Sentinel == nil, at+".sentinel", why, "use endpoints")
-		c.require(u.Credentials == nil, at+".credentials", why, "remove it")
-		c.require(u.Database == nil, at+".database", why, "remove it")
+		c.require(u.Credentials == nil || s.Protocol.IsDatabase(), at+".credentials", why, "remove it")
+		c.require(u.Database == nil || s.Protocol.IsDatabase(), at+".database", why, "remove it")
 	}
 	if u.Address != "" || u.Service != nil {
 		c.server(&Server{Address: u.Address, Service: u.Service}, at)
@@ -97,9 +98,13 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 	c.shardsFrom(u.ShardsFrom, s.Redis, at+".shardsFrom")
 	c.cluster(u.Cluster, at+".cluster")
 	c.sentinel(u.Sentinel, at+".sentinel")
-	c.database(u.Database, at+".database")
-	c.credentials(u.Credentials, at+".credentials")
+	if redis && u.Database != nil {
+		_, ok := u.Database.Number()
+		c.require(ok, at+".database", "is not a database number", "")
+	}
+	c.credentials(u.Credentials, s.Protocol.IsDatabase(), at+".credentials")
 	c.upstreamTLS(u.TLS, at+".tls")
+	c.databaseTLS(u.TLS, s.Protocol, at+".tls")
 	c.oneKind(u, at)
 }
 
@@ -255,10 +260,11 @@ func (c *checker) sentinel(s *Sentinel, at string) {
 		c.require(name != "" && !strings.ContainsAny(name, " \t\r\n\x00"), here, "is not a name", "")
 		c.once(seen, name, here)
 	}
-	c.credentials(s.Credentials, at+".credentials")
+	c.credentials(s.Credentials, false, at+".credentials")
 }
 
-func (c *checker) credentials(k *Credentials, at string) {
+// credentials checks how to log in. Databases may need no password.
+func (c *checker) credentials(k *Credentials, passwordless bool, at string) {
 	if k == nil {
 		return
 	}
@@ -270,7 +276,7 @@ func (c *checker) credentials(k *Credentials, at string) {
 		return
 	}
 	c.require(names <= 1, at, "has several user names", "keep one of username, usernameFile, usernameEnv")
-	c.require(passwords == 1, at, "needs exactly one password", oneOf([]string{"passwordFile", "passwordEnv"}))
+	c.require(passwords == 1 || passwordless && passwords == 0, at, "needs exactly one password", oneOf([]string{"passwordFile", "passwordEnv"}))
 }
 
 func (c *checker) upstreamTLS(t *UpstreamTLS, at string) {
@@ -283,8 +289,8 @@ func (c *checker) upstreamTLS(t *UpstreamTLS, at string) {
 	switch t.Mode {
 	case TLSDisable:
 		c.require(*t == UpstreamTLS{Mode: TLSDisable}, at, "has settings, but mode is disable", "remove them")
-	case TLSRequire:
-		c.require(!authorities, at+".mode", "require verifies nothing, but authorities are given",
+	case TLSRequire, TLSPrefer:
+		c.require(!authorities, at+".mode", string(t.Mode)+" verifies nothing, but authorities are given",
 			"use verify-ca or verify-full")
 	case TLSVerifyCA, TLSVerifyFull, "":
 	}

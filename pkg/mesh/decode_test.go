@@ -124,7 +124,7 @@ status: {whatever: [1]}
 			CommandStats: new(false),
 		},
 		Environments: map[string]mesh.Environment{"dev": {
-			Upstream: mesh.Upstream{Address: "[::1]:6379", Database: new(uint32(16))},
+			Upstream: mesh.Upstream{Address: "[::1]:6379", Database: new(mesh.Database("0x10"))},
 			Pools:    map[string]mesh.Upstream{"other": {Address: "[::1]:6379"}},
 		}},
 	}

@@ -13,6 +13,12 @@ type Environment struct {
 	// mirrors of protocol redis. Each inherits nothing from the environment.
 	// +kubebuilder:validation:MaxProperties=32
 	Pools map[string]Upstream `json:"pools,omitempty"`
+	// Access of the app to a database; default ReadWrite.
+	Access Access `json:"access,omitempty"`
+	// Standbys of a database, of which one may become the primary. No version
+	// supports them yet.
+	// +kubebuilder:validation:MaxItems=64
+	Standbys []Server `json:"standbys,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, endpoints, shards, shardsFrom, cluster and sentinel is needed"
@@ -24,10 +30,10 @@ type Upstream struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=260
 	Address string `json:"address,omitempty"`
-	// Service whose endpoints are all alike for tcp, and the primaries of one
-	// shard for redis; needs a control plane.
+	// Service whose endpoints are all alike for tcp and databases, and the
+	// primaries of one shard for redis; needs a control plane.
 	Service *ServiceRef `json:"service,omitempty"`
-	// Endpoints that are all alike, for tcp.
+	// Endpoints that are all alike, for tcp and databases.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1024
 	Endpoints []Server `json:"endpoints,omitempty"`
@@ -43,9 +49,13 @@ type Upstream struct {
 	// Sentinel knows the servers, for redis.
 	Sentinel *Sentinel `json:"sentinel,omitempty"`
 
-	// Database is selected at the servers, instead of spec.redis.database.
-	// +kubebuilder:validation:Maximum=2147483647
-	Database    *uint32      `json:"database,omitempty"`
+	// Database is a number that is selected at Redis servers, instead of
+	// spec.redis.database; and the name of a database for postgres and mysql,
+	// instead of the one that the app asks for.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=256
+	Database    *Database    `json:"database,omitempty"`
 	Credentials *Credentials `json:"credentials,omitempty"`
 	TLS         *UpstreamTLS `json:"tls,omitempty"`
 }
@@ -139,12 +149,13 @@ type Sentinel struct {
 	TLS bool `json:"tls,omitempty"`
 }
 
-// +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.secret)].exists_one(x, x)",message="exactly one of passwordFile, passwordEnv and secret is needed"
+// +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.secret)].filter(x, x).size() <= 1",message="at most one of passwordFile, passwordEnv and secret may be there"
 // +kubebuilder:validation:XValidation:rule="[has(self.username), has(self.usernameFile), has(self.usernameEnv), has(self.secret)].filter(x, x).size() <= 1",message="at most one of username, usernameFile, usernameEnv and secret may be there"
 
 // Credentials for the servers. At most one source of a user name, exactly one of
-// a password; a secret is both. Files and variables are the proxy's, also where
-// a control plane reads the object.
+// a password; a secret is both. Databases need a user name, and may do without a
+// password where the server trusts a certificate or a socket. Files and variables
+// are the proxy's, also where a control plane reads the object.
 type Credentials struct {
 	Username     string `json:"username,omitempty"`
 	UsernameFile string `json:"usernameFile,omitempty"`
@@ -180,9 +191,13 @@ type UpstreamTLS struct {
 	// endpoints of shardsFrom that have a hostname).
 	// +kubebuilder:validation:MaxLength=253
 	ServerName string `json:"serverName,omitempty"`
+	// Direct begins with TLS at once, instead of asking the server for it in the
+	// protocol; for servers of PostgreSQL 17 and later, and proxies before them;
+	// default false.
+	Direct bool `json:"direct,omitempty"`
 }
 
-// +kubebuilder:validation:Enum=disable;require;verify-ca;verify-full
+// +kubebuilder:validation:Enum=disable;prefer;require;verify-ca;verify-full
 
 // TLSMode is how much is demanded of a server, in PostgreSQL's words.
 type TLSMode string
@@ -190,6 +205,7 @@ type TLSMode string
 // The modes.
 const (
 	TLSDisable    TLSMode = "disable"     // plain text
+	TLSPrefer     TLSMode = "prefer"      // encrypted where a database offers it, to whomever
 	TLSRequire    TLSMode = "require"     // encrypted, to whomever
 	TLSVerifyCA   TLSMode = "verify-ca"   // and with a certificate that is trusted
 	TLSVerifyFull TLSMode = "verify-full" // and is for the name asked for
@@ -197,7 +213,7 @@ const (
 
 // Values lists the modes.
 func (TLSMode) Values() []string {
-	return []string{"disable", "require", "verify-ca", "verify-full"}
+	return []string{"disable", "prefer", "require", "verify-ca", "verify-full"}
 }
 
 // ServiceRef names a port of a Kubernetes Service.

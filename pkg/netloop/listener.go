@@ -24,6 +24,7 @@ const (
 type ListenOptions struct {
 	Backlog        int           // 4096
 	TLS            *tls.Config   // nil: plain
+	StartTLS       bool          // leaves it to the driver when TLS begins; see Conn.ListenerTLS
 	UnixMode       os.FileMode   // permissions of a unix socket; 0: left to the umask
 	ReusePort      bool          // several processes may listen on the port
 	MaxConnections int           // 0: no limit
@@ -46,7 +47,7 @@ type Listener struct {
 	unix   string // path to remove
 	slot   int32  // loop goroutine only
 
-	tls  atomic.Pointer[tls.Config]
+	tls  atomic.Pointer[listenTLS]
 	max  atomic.Int64
 	live atomic.Int64
 
@@ -55,11 +56,17 @@ type Listener struct {
 	spare int // kept for the moment when descriptors run out
 }
 
+// listenTLS is how a listener speaks TLS, nil cfg for not at all.
+type listenTLS struct {
+	cfg  *tls.Config
+	late bool // left to the driver
+}
+
 // Listen listens on addr: a literal IP:port ("tcp"; port 0 takes a free one)
 // or a path ("unix"). accept is called for every connection.
 func Listen(g *Group, network, addr string, o ListenOptions, accept Accept) (*Listener, error) {
 	n := &Listener{group: g, loop: g.loops[0], o: o, accept: accept, spare: -1}
-	n.tls.Store(o.TLS)
+	n.setTLS(o.TLS, o.StartTLS)
 	n.max.Store(int64(o.MaxConnections))
 	if err := n.open(network, addr); err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", addr, err)
@@ -256,7 +263,7 @@ func bigEndian(port uint16) uint16 {
 
 // refuse says why, if there is something to say and no TLS to say it through.
 func (n *Listener) refuse(fd int) {
-	if len(n.o.OnRefuse) > 0 && n.tls.Load() == nil {
+	if t := n.tls.Load(); len(n.o.OnRefuse) > 0 && (t.cfg == nil || t.late) {
 		_, _ = write(int32(fd), n.o.OnRefuse) // nothing can be done for a peer that is gone
 		_ = syscall.Shutdown(fd, syscall.SHUT_WR)
 		// Unread input would turn the close into a reset that overtakes the message.
@@ -276,7 +283,11 @@ func (n *Listener) adopt(l *Loop, fd int, remote netip.AddrPort) {
 	} else {
 		c.flags |= isUnix
 	}
-	l.take(c, fd, n.tls.Load())
+	var cfg *tls.Config
+	if t := n.tls.Load(); !t.late {
+		cfg = t.cfg
+	}
+	l.take(c, fd, cfg)
 	if c.driver = n.accept(l, c); c.driver == nil {
 		c.Close()
 	}
@@ -289,7 +300,24 @@ func (n *Listener) Addr() string { return n.addr }
 func (n *Listener) Connections() int { return int(n.live.Load()) }
 
 // SetTLS changes the configuration for connections accepted from now on.
-func (n *Listener) SetTLS(cfg *tls.Config) { n.tls.Store(cfg) }
+func (n *Listener) SetTLS(cfg *tls.Config) { n.setTLS(cfg, false) }
+
+// SetStartTLS is SetTLS for a protocol whose driver says when TLS begins.
+func (n *Listener) SetStartTLS(cfg *tls.Config) { n.setTLS(cfg, true) }
+
+func (n *Listener) setTLS(cfg *tls.Config, late bool) { n.tls.Store(&listenTLS{cfg, late}) }
+
+// ListenerTLS is what the listener that accepted the connection has for
+// [Conn.StartTLS], nil where it has nothing.
+func (c *Conn) ListenerTLS() *tls.Config {
+	if c.listener == nil {
+		return nil
+	}
+	if t := c.listener.tls.Load(); t.late {
+		return t.cfg
+	}
+	return nil
+}
 
 // SetMaxConnections changes the limit; 0: none. Open connections stay.
 func (n *Listener) SetMaxConnections(limit int) { n.max.Store(int64(limit)) }

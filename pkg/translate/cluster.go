@@ -43,9 +43,12 @@ func (t *translator) cluster(u *mesh.Upstream, name string) {
 		Name:            name,
 		TransportSocket: t.upstreamTLS(u.TLS, name),
 	}
-	if t.a.Spec.Protocol == mesh.ProtocolRedis {
+	switch {
+	case t.a.Spec.Protocol == mesh.ProtocolRedis:
 		t.redisCluster(u, c)
-	} else {
+	case t.a.Spec.Protocol.IsDatabase():
+		t.databaseCluster(u, c)
+	default:
 		t.tcpCluster(u, c)
 	}
 	t.set.Clusters = append(t.set.Clusters, c)
@@ -80,6 +83,11 @@ func (t *translator) tcpCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
 	case mesh.TCPRoundRobin, "":
 		c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
 	}
+	t.alike(u, c)
+}
+
+// alike puts servers that are all alike into the cluster.
+func (t *translator) alike(u *mesh.Upstream, c *clusterv3.Cluster) {
 	g := t.newGroup(u)
 	if u.Address != "" || u.Service != nil {
 		g.add(g.servers(&mesh.Server{Address: u.Address, Service: u.Service}, true)...)

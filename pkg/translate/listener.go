@@ -35,18 +35,21 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 	}
 	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS()}
 	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
-	if limit := orEmpty(s.Limits).MaxConnections; limit != nil {
+	if limit := orEmpty(s.Limits).MaxConnections; limit != nil && !s.Protocol.IsDatabase() {
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.connection_limit", &limitv3.ConnectionLimit{
 			StatPrefix:     statPrefix,
 			MaxConnections: wrapperspb.UInt64(uint64(*limit)),
 		}))
 	}
-	if s.Protocol == mesh.ProtocolRedis {
+	switch {
+	case s.Protocol == mesh.ProtocolRedis:
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.redis_proxy", redisProxy(s, env, main, statPrefix)))
 		chain.Metadata = &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
 			resource.RedisMetadata: pack(t.redisOptions(env)),
 		}}
-	} else {
+	case s.Protocol.IsDatabase():
+		chain.Filters = append(chain.Filters, t.databaseFilter(env, main, statPrefix))
+	default:
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))
 	}
 	l := &listenerv3.Listener{

@@ -152,7 +152,11 @@ func (t *translator) redisOptions(env *mesh.Environment) *optionsv1.RedisOptions
 }
 
 func database(s *mesh.AmbassadorSpec, u *mesh.Upstream) uint32 {
-	return value(u.Database, value(orEmpty(s.Redis).Database, 0))
+	if u.Database != nil {
+		n, _ := u.Database.Number() // validation has seen that it is one
+		return n
+	}
+	return value(orEmpty(s.Redis).Database, 0)
 }
 
 func (t *translator) user(u *mesh.User) *optionsv1.User {

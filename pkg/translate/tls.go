@@ -2,13 +2,19 @@ package translate
 
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	starttlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/starttls/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
-const tlsSocket = "envoy.transport_sockets.tls"
+const (
+	tlsSocket      = "envoy.transport_sockets.tls"
+	startTLSSocket = "envoy.transport_sockets.starttls"
+)
 
 func (t *translator) genericSecret(name string, d *corev3.DataSource) {
 	t.addSecret(&tlsv3.Secret{
@@ -78,7 +84,25 @@ func (t *translator) downstreamTLS() *corev3.TransportSocket {
 	if s.RequireClientCert {
 		p.RequireClientCertificate = wrapperspb.Bool(true)
 	}
-	return &corev3.TransportSocket{Name: tlsSocket, ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(p)}}
+	if a.Spec.Protocol.IsDatabase() {
+		common.AlpnProtocols = alpn(a.Spec.Protocol)
+		return socket(startTLSSocket, &starttlsv3.StartTlsConfig{
+			CleartextSocketConfig: &rawv3.RawBuffer{}, TlsSocketConfig: p,
+		})
+	}
+	return socket(tlsSocket, p)
+}
+
+func socket(name string, m proto.Message) *corev3.TransportSocket {
+	return &corev3.TransportSocket{Name: name, ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(m)}}
+}
+
+// alpn is what PostgreSQL's clients and servers tell with direct TLS.
+func alpn(p mesh.Protocol) []string {
+	if p == mesh.ProtocolPostgres {
+		return []string{"postgresql"}
+	}
+	return nil
 }
 
 func (t *translator) upstreamTLS(s *mesh.UpstreamTLS, cluster string) *corev3.TransportSocket {
@@ -88,7 +112,7 @@ func (t *translator) upstreamTLS(s *mesh.UpstreamTLS, cluster string) *corev3.Tr
 	common := &tlsv3.CommonTlsContext{
 		TlsCertificateSdsSecretConfigs: t.certificate(cluster+"/certificate", s.CertFile, s.KeyFile, s.Cert),
 	}
-	if s.Mode != mesh.TLSRequire {
+	if s.Mode != mesh.TLSRequire && s.Mode != mesh.TLSPrefer {
 		t.authorities(common, cluster+"/ca", s.CAFile, s.CA)
 	}
 	p := &tlsv3.UpstreamTlsContext{
@@ -97,5 +121,13 @@ func (t *translator) upstreamTLS(s *mesh.UpstreamTLS, cluster string) *corev3.Tr
 		AutoHostSni:          s.ServerName == "",
 		AutoSniSanValidation: s.Mode == mesh.TLSVerifyFull || s.Mode == "",
 	}
-	return &corev3.TransportSocket{Name: tlsSocket, ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(p)}}
+	switch {
+	case s.Direct:
+		common.AlpnProtocols = alpn(t.a.Spec.Protocol)
+	case t.a.Spec.Protocol.IsDatabase():
+		return socket(startTLSSocket, &starttlsv3.UpstreamStartTlsConfig{
+			CleartextSocketConfig: &rawv3.RawBuffer{}, TlsSocketConfig: p,
+		})
+	}
+	return socket(tlsSocket, p)
 }

@@ -63,6 +63,9 @@ func (r *references) listener(s *mesh.AmbassadorSpec) {
 			r.add(inventory.KindSecret, p.Name)
 		}
 	}
+	if _, auth, _ := s.Database(); auth != nil && auth.PasswordSecret != nil {
+		r.add(inventory.KindSecret, auth.PasswordSecret.Name)
+	}
 }
 
 func (r *references) environment(env *mesh.Environment) {

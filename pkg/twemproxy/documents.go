@@ -134,7 +134,7 @@ func (p *Pool) environment(i int) mesh.Environment {
 		})
 	}
 	if p.RedisDB > 0 {
-		env.Database = count(p.RedisDB)
+		env.Database = database(p.RedisDB)
 	}
 	if p.RedisAuth != "" {
 		env.Credentials = &mesh.Credentials{PasswordEnv: AuthEnv(i)}
@@ -145,6 +145,11 @@ func (p *Pool) environment(i int) mesh.Environment {
 // count is n, which atoi has bounded.
 func count(n int) *uint32 {
 	v := uint32(min(max(n, 0), math.MaxInt32)) // bounded in this line
+	return &v
+}
+
+func database(n int) *mesh.Database {
+	v := mesh.Database(strconv.Itoa(n))
 	return &v
 }
 

@@ -95,6 +95,7 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 		ConnectionsPerEndpoint: int(max(spec.Redis.ConnectionsPerEndpoint, 1)),
 		MaxPendingRequests:     int(pending),
 		MaxConnections:         int(spec.Limits.MaxConnections),
+		StartTLS:               spec.TLS != nil && spec.TLS.StartTLS,
 		Redis: filters.RedisUpstream{
 			Database:    int(spec.Redis.Database),
 			Credentials: c.credentials(spec.Redis.UsernameSecret, spec.Redis.PasswordSecret),
@@ -193,6 +194,9 @@ func policyOf(spec *resource.Cluster, t *timing) outlier.Policy {
 // settingsFor are the settings of one member.
 func (c *cluster) settingsFor(key memberKey, cfg *tls.Config) *settings {
 	s := *c.settings
+	if c.options.StartTLS {
+		cfg = nil // a probe only connects: it does not know how to ask for TLS
+	}
 	s.target = probe.Target{
 		Network: key.network, Address: key.address, TLS: cfg, Credentials: c.options.Redis.Credentials,
 	}

@@ -222,6 +222,8 @@ type UpstreamTLS struct {
 	MinVersion uint16 // as crypto/tls; 0: its default
 	MaxVersion uint16
 	ALPN       []string
+	// StartTLS leaves it to the filter when TLS begins.
+	StartTLS bool
 }
 
 // RedisUpstream is how a connection to a Redis endpoint is begun and shared.

@@ -24,6 +24,8 @@ const (
 const (
 	RedisProxyType = "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy"
 	TCPProxyType   = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+	PostgresType   = "type.googleapis.com/dragoman.filters.postgres.v1.PostgresProxy"
+	MySQLType      = "type.googleapis.com/dragoman.filters.mysql.v1.MysqlProxy"
 )
 
 // Names under which Dragoman's own options travel in Envoy's metadata.

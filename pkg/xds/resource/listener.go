@@ -85,12 +85,12 @@ type DrainPolicy struct {
 // Filter is the terminal network filter of a listener.
 type Filter struct {
 	Name    string // as the resource calls it
-	TypeURL string // RedisProxyType or TCPProxyType
+	TypeURL string // one of the types in doc.go
 	Config  FilterConfig
 }
 
-// FilterConfig is the validated configuration of a terminal filter: *RedisFilter
-// or *TCPFilter. It tells what the filter needs to find in the same snapshot.
+// FilterConfig is the validated configuration of a terminal filter: *RedisFilter,
+// *TCPFilter, *PostgresFilter or *MySQLFilter. It tells what the filter needs to find in the same snapshot.
 type FilterConfig interface {
 	// ClusterNames lists every cluster the filter may send to, sorted, once each.
 	ClusterNames() []string
@@ -109,6 +109,8 @@ type DownstreamTLS struct {
 	MinVersion        uint16 // as crypto/tls; 0: its default
 	MaxVersion        uint16
 	ALPN              []string
+	// StartTLS leaves it to the filter when TLS begins.
+	StartTLS bool
 }
 
 // TCPFilter forwards bytes to one cluster.

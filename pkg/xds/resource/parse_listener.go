@@ -132,6 +132,10 @@ func (r *reader) filterChain(c *listenerv3.FilterChain, path string, l *Listener
 		r.connectionLimit(f, index(join(path, "filters"), i), l)
 	}
 	r.terminal(filters[last], index(join(path, "filters"), last), c, path, l)
+	if l.TLS != nil && l.TLS.StartTLS != startsTLS(l.Filter.TypeURL) {
+		r.fail(join(path, "transport_socket"), "is not of the kind that the filter needs: those of databases begin TLS "+
+			"in mid-connection (envoy.transport_sockets.starttls), others at once (envoy.transport_sockets.tls)")
+	}
 }
 
 // connectionLimit reads a filter before the terminal one.
@@ -158,6 +162,9 @@ func (r *reader) connectionLimit(f *listenerv3.Filter, path string, l *Listener)
 	}
 }
 
+// startsTLS reports whether a filter agrees on TLS with the client itself.
+func startsTLS(typeURL string) bool { return typeURL == PostgresType || typeURL == MySQLType }
+
 // terminal reads the filter that deals with the bytes.
 func (r *reader) terminal(f *listenerv3.Filter, path string, c *listenerv3.FilterChain, chainPath string, l *Listener) {
 	packed := f.GetTypedConfig()
@@ -170,6 +177,10 @@ func (r *reader) terminal(f *listenerv3.Filter, path string, c *listenerv3.Filte
 		l.Filter.Config = config
 	case TCPProxyType:
 		l.Filter.Config = r.tcpProxy(packed, path)
+	case PostgresType:
+		l.Filter.Config = r.postgresProxy(packed, path)
+	case MySQLType:
+		l.Filter.Config = r.mysqlProxy(packed, path)
 	default:
 		r.fail(path, "%q is not a network filter of this proxy", cmp.Or(l.Filter.TypeURL, f.GetName()))
 	}

@@ -14,6 +14,7 @@ const defaultHandshakeTimeout = 15 * time.Second
 
 func (r *reader) downstreamTLS(s *corev3.TransportSocket, path string) *DownstreamTLS {
 	path = join(path, "typed_config")
+	s, late := r.startTLS(s, path)
 	var p tlsv3.DownstreamTlsContext
 	if !r.unpack(s.GetTypedConfig(), &p, path) {
 		return nil
@@ -29,6 +30,7 @@ func (r *reader) downstreamTLS(s *corev3.TransportSocket, path string) *Downstre
 		MinVersion:        c.minVersion,
 		MaxVersion:        c.maxVersion,
 		ALPN:              c.alpn,
+		StartTLS:          late,
 	}
 	if len(t.Certificates) == 0 {
 		r.fail(join(path, "common_tls_context"), "needs a certificate")
@@ -44,6 +46,7 @@ func (r *reader) upstreamTLS(s *corev3.TransportSocket, path string) *UpstreamTL
 		return nil
 	}
 	path = join(path, "typed_config")
+	s, late := r.startTLS(s, path)
 	var p tlsv3.UpstreamTlsContext
 	if !r.unpack(s.GetTypedConfig(), &p, path) {
 		return nil
@@ -60,6 +63,7 @@ func (r *reader) upstreamTLS(s *corev3.TransportSocket, path string) *UpstreamTL
 		MinVersion:     c.minVersion,
 		MaxVersion:     c.maxVersion,
 		ALPN:           c.alpn,
+		StartTLS:       late,
 	}
 	switch len(c.certificates) {
 	case 0:

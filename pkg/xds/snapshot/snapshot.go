@@ -205,6 +205,11 @@ func (b *builder) checkListener(name string, places map[resource.ListenAddress]s
 			}
 		}
 	}
+	if keyed, ok := l.Filter.Config.(interface{ SecretKeys() []resource.SecretKey }); ok {
+		for _, k := range keyed.SecretKeys() {
+			b.checkValue(resource.ListenerType, name, k)
+		}
+	}
 }
 
 func (b *builder) checkSecrets(typeURL, name string, secrets []string) {

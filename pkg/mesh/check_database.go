@@ -1,0 +1,118 @@
+package mesh
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxIdentifier is the longest name of a role or a database in bytes, of
+// PostgreSQL (63) and MySQL (64, in characters).
+const maxIdentifier = 256
+
+// databases checks what belongs to the protocols of databases alone.
+func (c *checker) databases(s *AmbassadorSpec) {
+	if s.Protocol == "" {
+		return
+	}
+	c.require(s.Postgres == nil || s.Protocol == ProtocolPostgres, "spec.postgres",
+		fmt.Sprintf("does not go with protocol %s", s.Protocol), "remove it")
+	c.require(s.MySQL == nil || s.Protocol == ProtocolMySQL, "spec.mysql",
+		fmt.Sprintf("does not go with protocol %s", s.Protocol), "remove it")
+	if !s.Protocol.IsDatabase() {
+		return
+	}
+	c.require(s.Redis == nil, "spec.redis", fmt.Sprintf("does not go with protocol %s", s.Protocol), "remove it")
+	c.require(s.TCP == nil, "spec.tcp", fmt.Sprintf("does not go with protocol %s", s.Protocol), "remove it")
+	c.databaseLimits(s)
+	spec, auth := s.database()
+	if spec == nil {
+		return
+	}
+	at := "spec." + string(s.Protocol)
+	c.positive(spec.ConnectTimeout, at+".connectTimeout")
+	const shortest = Duration(1e6)
+	c.require(spec.StatementTimeout == nil || *spec.StatementTimeout == 0 || *spec.StatementTimeout >= shortest,
+		at+".statementTimeout", "must be 0 or at least 1ms", "0 means no bound")
+	c.appAuth(auth, &s.Listen, at+".appAuth")
+}
+
+func (c *checker) databaseLimits(s *AmbassadorSpec) {
+	l := s.Limits
+	if l == nil {
+		return
+	}
+	why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
+	c.require(l.MaxRequestBytes == nil, "spec.limits.maxRequestBytes", why, "remove it")
+	c.require(l.SlowClientTimeout == nil, "spec.limits.slowClientTimeout", why, "remove it")
+	c.require(l.MaxPipeline == nil, "spec.limits.maxPipeline", why, "remove it")
+}
+
+// onlyDatabases refuses what other protocols than databases have no use for.
+func (c *checker) onlyDatabases(l *Limits, p Protocol) {
+	if l == nil || p == "" || p.IsDatabase() {
+		return
+	}
+	why := fmt.Sprintf("does not go with protocol %s", p)
+	c.require(l.MaxWait == nil, "spec.limits.maxWait", why, "remove it")
+	c.require(l.MaxWaiting == nil, "spec.limits.maxWaiting", why, "remove it")
+}
+
+func (c *checker) appAuth(a *AppAuth, listen *Listen, at string) {
+	if a == nil {
+		return
+	}
+	passwords := count(a.PasswordFile != "", a.PasswordEnv != "", a.PasswordSecret != nil)
+	c.require(passwords <= 1, at, "has several passwords", "keep one of passwordFile, passwordEnv, passwordSecret")
+	c.require(passwords > 0 || len(a.PeerUIDs) > 0, at, "checks nothing", "set a password or peerUIDs")
+	c.identifier(a.Username, at+".username")
+	if k := a.PasswordSecret; k != nil {
+		c.secret(k.Name, at+".passwordSecret", "use passwordFile or passwordEnv")
+		c.dataKey(k.Key, at+".passwordSecret.key")
+	}
+	c.require(a.PeerUIDs == nil || len(a.PeerUIDs) > 0, at+".peerUIDs", "must not be empty", "")
+	c.require(len(a.PeerUIDs) == 0 || listen.Path != "", at+".peerUIDs",
+		"needs a unix socket, of which the kernel tells who connects", "set listen.path")
+}
+
+// databaseEnvironment checks one environment of a database.
+func (c *checker) databaseEnvironment(env *Environment, s *AmbassadorSpec, at string) {
+	if s.Protocol == "" {
+		return
+	}
+	if !s.Protocol.IsDatabase() {
+		why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
+		c.require(env.Access == "", at+".access", why, "remove it")
+		c.require(env.Standbys == nil, at+".standbys", why, "remove it")
+		return
+	}
+	c.require(len(env.Standbys) == 0, at+".standbys", "is not supported by this version",
+		"remove it: a connection goes to address, service or one of endpoints")
+	c.require(env.Credentials != nil, at+".credentials", "is missing: the proxy logs in with them",
+		`as in credentials: {username: orders, passwordFile: /run/secrets/password}`)
+	if k := env.Credentials; k != nil && k.Secret == nil {
+		c.require(k.Username+k.UsernameFile+k.UsernameEnv != "", at+".credentials", "needs a user name",
+			oneOf([]string{"username", "usernameFile", "usernameEnv"}))
+		c.identifier(k.Username, at+".credentials.username")
+	}
+	if env.Database != nil {
+		c.require(*env.Database != "", at+".database", "must not be empty", "leave it out to use the app's")
+		c.identifier(string(*env.Database), at+".database")
+	}
+}
+
+func (c *checker) identifier(name, at string) {
+	c.require(len(name) <= maxIdentifier && !strings.ContainsRune(name, 0), at,
+		fmt.Sprintf("%q is not a name", clip(name)), fmt.Sprintf("at most %d bytes", maxIdentifier))
+}
+
+// databaseTLS refuses what only one kind of protocol knows.
+func (c *checker) databaseTLS(t *UpstreamTLS, p Protocol, at string) {
+	if t == nil {
+		return
+	}
+	c.require(t.Mode != TLSPrefer || p.IsDatabase(), at+".mode", fmt.Sprintf("prefer does not go with protocol %s", p),
+		"say require or disable: servers of this protocol do not tell whether they speak TLS")
+	c.require(!t.Direct || p == ProtocolPostgres, at+".direct", "goes with protocol postgres only", "remove it")
+	c.require(!t.Direct || t.Mode != TLSPrefer, at+".direct", "does not go with mode prefer",
+		"direct TLS leaves no way to go on in plain text")
+}

@@ -1,0 +1,103 @@
+package translate
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	databasev1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
+	mysqlv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/mysql/v1"
+	postgresv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1"
+	secretsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/secrets/v1"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+)
+
+func (t *translator) databaseCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
+	spec, _, _ := t.a.Spec.Database()
+	c.ConnectTimeout = duration(spec.ConnectTimeout, defaultConnectTimeout)
+	c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
+	t.alike(u, c)
+}
+
+// databaseFilter makes our filter of the object's protocol.
+func (t *translator) databaseFilter(env *mesh.Environment, main, statPrefix string) *listenerv3.Filter {
+	s := &t.a.Spec
+	common := t.databaseProxy(env, main, statPrefix)
+	if s.Protocol == mesh.ProtocolMySQL {
+		return filter("dragoman.filters.network.mysql", &mysqlv1.MysqlProxy{Proxy: common})
+	}
+	p := &postgresv1.PostgresProxy{Proxy: common}
+	switch orEmpty(orEmpty(s.Postgres).AppAuth).Method {
+	case mesh.PostgresMD5:
+		p.AppAuthMethod = postgresv1.PostgresProxy_MD5
+	case mesh.PostgresPassword:
+		p.AppAuthMethod = postgresv1.PostgresProxy_PASSWORD
+	case mesh.PostgresSCRAM, "":
+	}
+	return filter("dragoman.filters.network.postgres", p)
+}
+
+func (t *translator) databaseProxy(env *mesh.Environment, main, statPrefix string) *databasev1.DatabaseProxy {
+	spec, auth, _ := t.a.Spec.Database()
+	l := orEmpty(t.a.Spec.Limits)
+	p := &databasev1.DatabaseProxy{
+		StatPrefix: statPrefix,
+		Cluster:    main,
+		Login:      t.databaseLogin(env, main),
+		AppAuth:    t.appAuth(auth),
+		ReadOnly:   env.Access == mesh.AccessReadOnly,
+		Limits: &databasev1.Limits{
+			MaxSessions: optional(l.MaxConnections),
+			MaxWait:     lasting(l.MaxWait),
+			MaxWaiting:  optional(l.MaxWaiting),
+			IdleTimeout: lasting(l.IdleTimeout),
+		},
+		StatementTimeout:   lasting(spec.StatementTimeout),
+		SlowQueryThreshold: lasting(spec.SlowQuery),
+		TlsOptional:        env.TLS != nil && env.TLS.Mode == mesh.TLSPrefer,
+	}
+	return p
+}
+
+func (t *translator) databaseLogin(env *mesh.Environment, main string) *databasev1.Login {
+	p := &databasev1.Login{Database: string(value(env.Database, ""))}
+	k := env.Credentials // there, as validation has seen
+	if k.Secret != nil {
+		p.Username, p.Password = t.credentialsSecret(k.Secret)
+		if s := t.lookUpSecret(t.own(k.Secret.Name)); s != nil {
+			t.required(s, usernameKey)
+		}
+		return p
+	}
+	t.genericSecret(main+"/username", source(k.Username, k.UsernameFile, k.UsernameEnv))
+	p.Username = &secretsv1.SecretKey{Name: main + "/username"}
+	if d := source("", k.PasswordFile, k.PasswordEnv); d != nil {
+		t.genericSecret(main+"/password", d)
+		p.Password = &secretsv1.SecretKey{Name: main + "/password"}
+	}
+	return p
+}
+
+func (t *translator) appAuth(a *mesh.AppAuth) *databasev1.AppAuth {
+	if a == nil {
+		return nil
+	}
+	p := &databasev1.AppAuth{Username: a.Username, PeerUids: a.PeerUIDs}
+	switch d := source("", a.PasswordFile, a.PasswordEnv); {
+	case a.PasswordSecret != nil:
+		p.Password = t.keySecret(a.PasswordSecret)
+	case d != nil:
+		name := t.a.Key() + "/app-password"
+		t.genericSecret(name, d)
+		p.Password = &secretsv1.SecretKey{Name: name}
+	}
+	return p
+}
+
+// lasting gives nil for an absent value.
+func lasting(d *mesh.Duration) *durationpb.Duration {
+	if d == nil {
+		return nil
+	}
+	return duration(d, 0)
+}

@@ -1,0 +1,89 @@
+package resource
+
+import "time"
+
+// DatabaseFilter is what the filters of databases have in common: a session of
+// an app becomes one at an endpoint of the cluster, with another login.
+type DatabaseFilter struct {
+	StatPrefix string
+	Cluster    string
+	Login      DatabaseLogin
+	AppAuth    *AppAuth // nil: whoever can connect may use the login
+	// ReadOnly asks the server for read-only transactions. An app can ask for
+	// others.
+	ReadOnly bool
+	Limits   DatabaseLimits
+	// StatementTimeout is asked of the server: nil for what the server says, 0 for
+	// no bound.
+	StatementTimeout *time.Duration
+	SlowQuery        time.Duration // queries that take at least so long are logged; negative: none
+	// TLSOptional goes on in plain text with a server that does not offer TLS.
+	TLSOptional bool
+}
+
+// DatabaseLogin is who the proxy is at the server.
+type DatabaseLogin struct {
+	Username SecretKey
+	Password SecretKey // unset: the server must not ask for one
+	Database string    // "": the one that the app asks for
+}
+
+// AppAuth is what an app has to show.
+type AppAuth struct {
+	Username string    // "": any
+	Password SecretKey // unset: none is asked for
+	PeerUIDs []uint32  // of processes that may connect over a unix socket; empty: all may
+}
+
+// DatabaseLimits bound what the apps of a listener cost.
+type DatabaseLimits struct {
+	MaxSessions uint32        // at once; 0: no bound
+	MaxWait     time.Duration // for a turn, for an endpoint and for credentials
+	MaxWaiting  uint32        // clients that wait for a turn; never 0
+	IdleTimeout time.Duration // 0: never
+}
+
+// PostgresAuth is how an app is asked for its password.
+type PostgresAuth uint8
+
+// The ways to ask, in the order of the enumeration in api/.
+const (
+	PostgresSCRAM PostgresAuth = iota
+	PostgresMD5
+	PostgresPassword
+)
+
+// PostgresFilter is the configuration of the filter for PostgreSQL.
+type PostgresFilter struct {
+	DatabaseFilter
+	AppAuthMethod PostgresAuth
+}
+
+// MySQLFilter is the configuration of the filter for MySQL and MariaDB.
+type MySQLFilter struct {
+	DatabaseFilter
+}
+
+// ClusterNames implements FilterConfig.
+func (f *DatabaseFilter) ClusterNames() []string { return []string{f.Cluster} }
+
+// SecretNames implements FilterConfig.
+func (f *DatabaseFilter) SecretNames() []string {
+	var names []string
+	for _, k := range f.SecretKeys() {
+		names = append(names, k.Name)
+	}
+	return sortedNames(names)
+}
+
+// SecretKeys lists the values of secrets that the filter needs.
+func (f *DatabaseFilter) SecretKeys() []SecretKey {
+	keys := []SecretKey{f.Login.Username}
+	if f.Login.Password.Set() {
+		keys = append(keys, f.Login.Password)
+	}
+	if a := f.AppAuth; a != nil && a.Password.Set() {
+		keys = append(keys, a.Password)
+	}
+	return keys
+}

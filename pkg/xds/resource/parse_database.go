@@ -1,0 +1,103 @@
+package resource
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	databasev1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
+	mysqlv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/mysql/v1"
+	postgresv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1"
+)
+
+// Defaults of a database filter whose resource does not say.
+const (
+	DefaultMaxWait    = 10 * time.Second
+	DefaultMaxWaiting = 1000
+)
+
+func (r *reader) postgresProxy(packed *anypb.Any, path string) *PostgresFilter {
+	var p postgresv1.PostgresProxy
+	f := &PostgresFilter{}
+	if !r.unpack(packed, &p, path) {
+		return f
+	}
+	f.DatabaseFilter = r.databaseProxy(p.GetProxy(), join(path, "proxy"))
+	f.AppAuthMethod = PostgresAuth(p.GetAppAuthMethod()) // the enumerations have the same order
+	if _, known := postgresv1.PostgresProxy_AppAuthMethod_name[int32(p.GetAppAuthMethod())]; !known {
+		r.fail(join(path, "app_auth_method"), "has the unknown value %d", p.GetAppAuthMethod())
+	}
+	return f
+}
+
+func (r *reader) mysqlProxy(packed *anypb.Any, path string) *MySQLFilter {
+	var p mysqlv1.MysqlProxy
+	f := &MySQLFilter{}
+	if r.unpack(packed, &p, path) {
+		f.DatabaseFilter = r.databaseProxy(p.GetProxy(), join(path, "proxy"))
+	}
+	return f
+}
+
+func (r *reader) databaseProxy(p *databasev1.DatabaseProxy, path string) DatabaseFilter {
+	f := DatabaseFilter{
+		StatPrefix:  p.GetStatPrefix(),
+		Cluster:     p.GetCluster(),
+		Login:       r.databaseLogin(p.GetLogin(), join(path, "login")),
+		AppAuth:     r.appAuth(p.GetAppAuth(), join(path, "app_auth")),
+		ReadOnly:    p.GetReadOnly(),
+		Limits:      r.databaseLimits(p.GetLimits(), join(path, "limits")),
+		SlowQuery:   -1,
+		TLSOptional: p.GetTlsOptional(),
+	}
+	if f.Cluster == "" {
+		r.fail(join(path, "cluster"), "is missing")
+	}
+	if d := p.GetStatementTimeout(); d != nil {
+		v := r.duration(d, join(path, "statement_timeout"), 0)
+		if v > 0 && v < time.Millisecond || v > 1<<31*time.Millisecond {
+			r.fail(join(path, "statement_timeout"), "must be 0 or from 1ms to 2^31 ms")
+		}
+		f.StatementTimeout = &v
+	}
+	if d := p.GetSlowQueryThreshold(); d != nil {
+		f.SlowQuery = r.duration(d, join(path, "slow_query_threshold"), -1)
+	}
+	return f
+}
+
+func (r *reader) databaseLogin(p *databasev1.Login, path string) DatabaseLogin {
+	l := DatabaseLogin{Database: p.GetDatabase()}
+	if p.GetUsername() == nil {
+		r.fail(join(path, "username"), "is missing")
+	} else {
+		l.Username = r.secretKey(p.GetUsername(), join(path, "username"))
+	}
+	if k := p.GetPassword(); k != nil {
+		l.Password = r.secretKey(k, join(path, "password"))
+	}
+	return l
+}
+
+func (r *reader) appAuth(p *databasev1.AppAuth, path string) *AppAuth {
+	if p == nil {
+		return nil
+	}
+	a := &AppAuth{Username: p.GetUsername(), PeerUIDs: p.GetPeerUids()}
+	if k := p.GetPassword(); k != nil {
+		a.Password = r.secretKey(k, join(path, "password"))
+	}
+	if !a.Password.Set() && len(a.PeerUIDs) == 0 {
+		r.fail(path, "needs a password or peer_uids")
+	}
+	return a
+}
+
+func (r *reader) databaseLimits(p *databasev1.Limits, path string) DatabaseLimits {
+	return DatabaseLimits{
+		MaxSessions: r.atLeast(p.GetMaxSessions(), join(path, "max_sessions"), 0, 1),
+		MaxWait:     r.duration(p.GetMaxWait(), join(path, "max_wait"), DefaultMaxWait),
+		MaxWaiting:  r.atLeast(p.GetMaxWaiting(), join(path, "max_waiting"), DefaultMaxWaiting, 1),
+		IdleTimeout: r.duration(p.GetIdleTimeout(), join(path, "idle_timeout"), 0),
+	}
+}
