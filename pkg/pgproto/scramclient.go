@@ -14,6 +14,7 @@ type Deriver func(password string, salt []byte, iterations int) (SCRAMKeys, erro
 
 // scramClient is the client's side of one exchange: first, final, verify.
 type scramClient struct {
+	user          string // empty: the server takes the one of the start-up
 	password      string
 	nonce         string
 	gs2           string // the header, which says what the client binds to
@@ -25,8 +26,7 @@ type scramClient struct {
 	verified      bool
 }
 
-// first returns the client's first message. The user's name is left empty: the
-// server takes the one of the start-up, as libpq's comment says.
+// first returns the client's first message.
 func (s *scramClient) first() ([]byte, error) {
 	if len(s.nonce) < minNonce || !printableNonce(s.nonce) {
 		return nil, fmt.Errorf("nonce for SCRAM has %d characters or some that are not allowed: need %d or more printable ones", len(s.nonce), minNonce)
@@ -34,7 +34,7 @@ func (s *scramClient) first() ([]byte, error) {
 	return []byte(s.gs2 + s.firstBare()), nil
 }
 
-func (s *scramClient) firstBare() string { return "n=,r=" + s.nonce }
+func (s *scramClient) firstBare() string { return "n=" + s.user + ",r=" + s.nonce }
 
 // final takes the server's first message and returns the client's final one.
 func (s *scramClient) final(serverFirst []byte) ([]byte, error) {

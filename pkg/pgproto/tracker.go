@@ -102,6 +102,10 @@ func (t *Tracker) ready(status TxStatus) {
 	if t.head < len(t.pending) {
 		t.drop()
 		t.syncs--
+	} else {
+		// The answer to a Sync that was taken for ignored: the COPY failed before
+		// the server had read it.
+		t.open, t.discarding = false, false
 	}
 	t.dropCopyDone() // a COPY that failed before the server had asked for data
 	if t.head == len(t.pending) {
