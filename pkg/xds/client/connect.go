@@ -12,6 +12,7 @@ import (
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -64,6 +65,8 @@ type connector struct {
 	current int // index of the server
 	failed  int // attempts in a row without an answer
 	short   int // streams in a row that answered and ended soon
+	// told is how long a server has told us to stay away, since all were tried.
+	told time.Duration
 }
 
 // run connects until ctx is done.
@@ -78,6 +81,7 @@ func (c *connector) run(ctx context.Context) {
 		if !c.tell(ctx, event{closed: err, server: server}) {
 			return
 		}
+		c.told = max(c.told, retryDelay(err))
 		if c.pause(ctx, c.after(good, time.Since(begun))) != nil {
 			return
 		}
@@ -86,22 +90,38 @@ func (c *connector) run(ctx context.Context) {
 
 // after gives the pause before the next attempt. A server that has answered is
 // tried first again. Of others, each is tried once without a pause; only when
-// all have failed it is waited, longer each time. Pauses are jittered, so that
+// all have failed it is waited, longer each time, and as long as one of them has
+// asked for. Pauses are jittered, so that
 // many clients of one server do not come back at the same time.
 func (c *connector) after(good bool, lasted time.Duration) time.Duration {
+	told := c.told
 	if good {
-		c.failed = 0
+		c.failed, c.told = 0, 0
 		if c.short++; lasted > c.opts.BackoffMax {
 			c.short = 1
 		}
-		return c.backoff(c.short)
+		return max(c.backoff(c.short), told)
 	}
 	c.failed++
 	c.current = (c.current + 1) % len(c.opts.Servers)
 	if c.failed%len(c.opts.Servers) != 0 {
 		return 0
 	}
-	return c.backoff(c.failed / len(c.opts.Servers))
+	c.told = 0
+	return max(c.backoff(c.failed/len(c.opts.Servers)), told)
+}
+
+// maxTold bounds how long a server can have us stay away.
+const maxTold = 2 * time.Minute
+
+// retryDelay is how long a server that is too busy wants to be left alone.
+func retryDelay(err error) time.Duration {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok && info.GetRetryDelay().CheckValid() == nil {
+			return max(min(info.GetRetryDelay().AsDuration(), maxTold), 0)
+		}
+	}
+	return 0
 }
 
 // backoff is the pause before the nth attempt, from 1.

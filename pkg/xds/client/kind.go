@@ -38,6 +38,11 @@ func (k kind) typeURL() string {
 	}[k]
 }
 
+// label is the kind's name in metrics, that of its discovery service.
+func (k kind) label() string {
+	return [numKinds]string{"cds", "eds", "lds", "rds", "sds", "ecds"}[k]
+}
+
 // short is the last part of the type URL.
 func (k kind) short() string { return shortType(k.typeURL()) }
 

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -68,7 +66,7 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 	}
 	held, waits := c.machine.counts()
 	for k := range numKinds {
-		name := strings.ToLower(k.short())
+		name := k.label()
 		count(m.messages, e.messages[k], name)
 		count(m.resources, e.resources[k], name)
 		count(m.acks, e.acks[k], name)
