@@ -116,7 +116,7 @@ func (s *Sentinels) Failover(name string) *Node {
 func (s *Sentinels) startSentinel(names []string) *Node {
 	s.tb.Helper()
 	// Sentinels use TLS among themselves as soon as they use it towards the servers.
-	n := &Node{port: Port(s.tb), config: nodeConfig{pki: s.groups[names[0]][0].config.pki}}
+	n := &Node{port: Port(s.tb), config: nodeConfig{host: "127.0.0.1", pki: s.groups[names[0]][0].config.pki}}
 	lines := append([]string{"bind 127.0.0.1", "protected-mode no", "daemonize no"}, n.config.renderPorts(n.port, "")...)
 	for _, name := range names {
 		lines = append(lines, s.renderWatch(name)...)
