@@ -30,7 +30,11 @@ func (m *machine) want(now time.Time) {
 			delete(m.waits, k)
 			continue
 		}
-		_, m.waits[k].offered = offered[k.kind][k.name]
+		if user, ok := offered[k.kind][k.name]; ok {
+			m.waits[k].offered, m.waits[k].user = true, user
+		} else {
+			m.waits[k].offered = false
+		}
 	}
 }
 
@@ -41,7 +45,7 @@ type wanting struct {
 	// old looks into what runs although there is something newer, and into what
 	// was refused: once what that needs is better, it may be tried again.
 	old   bool
-	users [numKinds]map[string]key // by name of what is wanted: one that needs it
+	users [numKinds]map[string]key // by name of what is wanted: the first that needs it
 }
 
 // all starts from what is there without anybody's reference.
@@ -70,7 +74,7 @@ func (w *wanting) version(v *version) {
 	w.done[v] = true
 	for k := range numKinds {
 		for _, name := range v.refs[k] {
-			if _, ok := w.users[k][name]; !ok {
+			if user, ok := w.users[k][name]; !ok || compareKeys(v.key, user) < 0 {
 				w.users[k][name] = v.key
 			}
 			if e := w.m.entry(key{k, name}); e != nil {
