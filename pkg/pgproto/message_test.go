@@ -33,7 +33,7 @@ func TestNotice(t *testing.T) {
 	if diff := cmp.Diff(n, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if !got.Fatal() || string(pgproto.NoticeState(payload[:20])) != "57P01" || pgproto.NoticeState(payload[:15]) != nil {
+	if !got.Fatal() || string(pgproto.NoticeState(payload[:21])) != "57P01" || pgproto.NoticeState(payload[:20]) != nil {
 		t.Error("Fatal or NoticeState is wrong")
 	}
 	// A server from before 9.6 has no plain severity; a server may have it in any language.

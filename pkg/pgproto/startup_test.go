@@ -19,9 +19,9 @@ func TestParseStartup(t *testing.T) {
 		n    int
 		err  string
 	}{
-		{"start-up", "\x00\x00\x00\x1a\x00\x03\x00\x00user\x00joe\x00options\x00\x00\x00", pgproto.Startup{}, 0, "incomplete"},
+		{"start-up", "\x00\x00\x00\x1c\x00\x03\x00\x00user\x00joe\x00options\x00\x00\x00", pgproto.Startup{}, 0, "incomplete"},
 		{
-			"start-up with more behind", "\x00\x00\x00\x20\x00\x03\x00\x00user\x00joe\x00database\x00x\x00\x00more",
+			"start-up with more behind", "\x00\x00\x00\x1d\x00\x03\x00\x00user\x00joe\x00database\x00x\x00\x00more",
 			pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version30, Params: []pgproto.Param{{Name: "user", Value: "joe"}, {Name: "database", Value: "x"}}},
 			32, "",
 		},
