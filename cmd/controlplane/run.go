@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -87,7 +88,10 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	}()
 	o.Traces = provider
 	issuer, err := trust.Open(ctx, trust.Options{Store: o.Platform.Authority, Names: s.names(), Log: o.Log})
-	if err != nil {
+	switch {
+	case errors.Is(err, trust.ErrKept), errors.Is(err, fs.ErrPermission):
+		return controlplane.Usage(err)
+	case err != nil:
 		return controlplane.Temporary(err)
 	}
 	o.TLS = issuer.ServerConfig(o.Auth.Clients)

@@ -255,6 +255,9 @@ func (c *Client) Names(typeURL string) []string {
 	return names
 }
 
+// Has is how many resources of a type the client has. It is for Until.
+func (c *Client) Has(typeURL string) int { return len(c.resources[typeURL]) }
+
 // Responses is how many there were.
 func (c *Client) Responses() int {
 	c.mu.Lock()

@@ -30,7 +30,7 @@ import (
 // rig is an engine with a real server before it. The token of a stream is the
 // "namespace/pod" that it is.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	store   *inventory.Store
 	engine  *engine.Engine
 	address string
@@ -39,7 +39,7 @@ type rig struct {
 	statuses map[string]inventory.Status // by object
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, store: inventory.NewStore(), statuses: map[string]inventory.Status{}}
 	return r
@@ -55,7 +55,10 @@ func (r *rig) SetStatus(ref inventory.Ref, s inventory.Status) {
 // start serves what is in the store.
 func (r *rig) start() *rig {
 	r.engine = engine.New(engine.Options{Store: r.store, Status: r, Linger: 100 * time.Millisecond, StatusEvery: 10 * time.Millisecond})
-	s := server.New(server.Options{Nodes: door{r.engine}, Observer: r.engine, Finder: r.engine})
+	s := server.New(server.Options{
+		Nodes: door{r.engine}, Observer: r.engine, Finder: r.engine,
+		Limits: server.Limits{Connects: 1e6, Burst: 1e6, StreamsPerConnection: 1000, StreamsPerIdentity: 1000},
+	})
 	g := grpc.NewServer(s.GRPCOptions()...)
 	s.Register(g)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

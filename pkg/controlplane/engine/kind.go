@@ -111,9 +111,7 @@ func (e *Engine) kindOf(namespace string, f *facts, b *batch) *kind {
 		if choices[i].reason == "" {
 			v := e.need(choices[i].variant, b)
 			v.kinds[k] = struct{}{}
-			if _, ok := v.uses[k.zone]; v.zoned && !ok {
-				b.renew(v, time.Time{}) // nobody needed it in this zone before
-			}
+			e.inZone(v, k.zone, b)
 			k.variants = append(k.variants, v)
 		}
 	}

@@ -113,6 +113,9 @@ func (e *Engine) place(n *node, b *batch) {
 	k := p.known[mark]
 	if k == nil {
 		k = e.kindOf(n.identity.Namespace, &f, b)
+		if len(p.known) >= maxKnown {
+			clear(p.known) // pods come and go, and with rules by name each has a mark
+		}
 		p.known[mark] = k
 	}
 	if n.kind == k {
@@ -122,8 +125,18 @@ func (e *Engine) place(n *node, b *batch) {
 	n.kind = k
 	k.nodes[n] = struct{}{}
 	k.idle = time.Time{}
+	for _, v := range n.wants {
+		e.inZone(v, k.zone, b)
+	}
 	b.grant(n)
 	e.status.touchKind(k)
+}
+
+// inZone has a variant translated for a zone in which nobody needed it before.
+func (e *Engine) inZone(v *variant, zone string, b *batch) {
+	if _, ok := v.uses[zone]; v.zoned && !ok {
+		b.renew(v, time.Time{})
+	}
 }
 
 // leave takes a node out of its kind, which may then be of no use.

@@ -20,6 +20,9 @@ type place struct {
 	kinds map[*kind]struct{} // of nodes in it
 }
 
+// maxKnown bounds place.known.
+const maxKnown = 10_000
+
 // placeOf gives a namespace.
 func (e *Engine) placeOf(namespace string) *place {
 	p := e.places[namespace]

@@ -45,9 +45,7 @@ func (e *Engine) want(ctx context.Context, n *node, keys []variantKey) {
 		}
 		v := e.need(key, b)
 		n.wants[key], v.askers[n] = v, struct{}{}
-		if _, ok := v.uses[n.zone()]; v.zoned && !ok {
-			b.renew(v, time.Time{}) // nobody asked in this zone before
-		}
+		e.inZone(v, n.zone(), b)
 		b.grant(n)
 	}
 	b.finish()
