@@ -148,12 +148,21 @@ func (c *Client) event(e event) {
 		c.connects++
 		c.machine.opened(now, e.opened.server, e.opened.mode)
 	case e.msg != nil:
-		if e.from == c.link {
-			c.machine.receive(now, *e.msg)
-		}
+		c.receive(e, now)
 	case e.closed != nil:
 		c.closed(e, now)
 	}
+}
+
+func (c *Client) receive(e event, now time.Time) {
+	if e.from != c.link {
+		return
+	}
+	if !c.link.heard {
+		c.link.heard = true
+		c.opts.Log.Info("control plane answers", "server", c.link.server, "protocol", c.link.mode.String())
+	}
+	c.machine.receive(now, *e.msg)
 }
 
 func (c *Client) closed(e event, now time.Time) {

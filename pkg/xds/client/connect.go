@@ -37,6 +37,7 @@ type link struct {
 	mode   Mode
 	out    chan proto.Message // requests, in order
 	cancel context.CancelCauseFunc
+	heard  bool // a response has come; the client's own
 }
 
 // maxQueued bounds the requests that a server does not read.
