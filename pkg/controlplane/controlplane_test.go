@@ -211,3 +211,60 @@ func TestSpans(t *testing.T) {
 		t.Errorf("spans by parent: %v", parents)
 	}
 }
+
+// TestClientAuthoritiesAreFollowed: a file that changes counts for the next
+// connection, one that is broken does not.
+func TestClientAuthoritiesAreFollowed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "clients.crt")
+	log := slog.New(slog.DiscardHandler)
+	auth := trust.NewAuthenticator(nil, nil)
+	if _, err := controlplane.ClientCAs(file, auth, log); controlplane.ExitCode(err) != controlplane.ExitUsage {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	replace := func(text []byte) {
+		if err := os.WriteFile(file+".next", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".next", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, other := authority(t), authority(t)
+	replace(one)
+	follow, err := controlplane.ClientCAs(file, auth, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = follow(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	first := auth.Clients()
+	replace([]byte("nonsense"))
+	replace(append(one, other...))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(adstest.Deadline); auth.Clients().Equal(first); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the new file does not count")
+		}
+	}
+}
+
+// authority is the certificate of some authority.
+func authority(t *testing.T) []byte {
+	t.Helper()
+	issuer, err := trust.Open(t.Context(), trust.Options{
+		Store: trust.NewFolder(t.TempDir()), Names: []string{"a"}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issuer.Bundle()
+}

@@ -97,10 +97,25 @@ func (g *gate) refuse(err error) error {
 	}
 	g.refused.WithLabelValues(string(refusal.Reason)).Inc()
 	if refusal.Temporary() {
-		return status.Error(codes.Unavailable, "the credentials cannot be reviewed now; try again")
+		return &denial{status.New(codes.Unavailable, "the credentials cannot be reviewed now; try again"), err}
 	}
-	return status.Error(codes.Unauthenticated, "refused: "+explain(refusal.Reason))
+	return &denial{status.New(codes.Unauthenticated, "refused: "+explain(refusal.Reason)), err}
 }
+
+// denial tells the client little, and the log the cause.
+type denial struct {
+	told  *status.Status
+	cause error
+}
+
+// Error implements error.
+func (d *denial) Error() string { return d.cause.Error() }
+
+// Unwrap gives the cause.
+func (d *denial) Unwrap() error { return d.cause }
+
+// GRPCStatus is what the client gets.
+func (d *denial) GRPCStatus() *status.Status { return d.told }
 
 func explain(r trust.Reason) string {
 	switch r {

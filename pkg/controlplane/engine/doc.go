@@ -12,6 +12,17 @@
 // are of one kind and share a grant. So a thousand pods of a Deployment cost one
 // kind, and a changed EndpointSlice costs the variants that name its Service.
 //
+// # What stays
+//
+// A document that becomes invalid, a Service, Secret or ConfigMap that goes away,
+// and a resource that grows too large leave what runs as it was, and a condition
+// says so: what ran before is better than nothing. A permission that is withdrawn
+// (a Service's allow-from) and an object, label or pod that goes take effect at
+// once.
+//
+// What no node needs any more is kept for a while (Options.Linger), for nodes that
+// come back.
+//
 // # Goroutines
 //
 // All of this is owned by one goroutine, Run's. Streams and queries reach it
