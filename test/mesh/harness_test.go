@@ -24,8 +24,16 @@ import (
 // and the programs under the race detector.
 const limit = 60 * time.Second
 
-// built are the programs under test, built once for the whole test binary.
-var built struct {
+// builds are the programs under test, built once for the whole test binary: with
+// the race detector, and as they are delivered.
+var (
+	checked   = builds{args: []string{"-race", "./cmd/proxy", "./cmd/controlplane"}}
+	delivered = builds{env: []string{"CGO_ENABLED=0"}, args: []string{"-trimpath", "./cmd/proxy"}}
+)
+
+type builds struct {
+	env, args []string
+
 	once sync.Once
 	dir  string
 	err  error
@@ -33,19 +41,24 @@ var built struct {
 
 func binary(t *testing.T, name string) string {
 	t.Helper()
-	built.once.Do(func() { built.dir, built.err = build() })
-	if built.err != nil {
-		t.Fatal(built.err)
-	}
-	return filepath.Join(built.dir, name)
+	return checked.binary(t, name)
 }
 
-func build() (dir string, err error) {
+func (b *builds) binary(t *testing.T, name string) string {
+	t.Helper()
+	b.once.Do(func() { b.dir, b.err = b.build() })
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return filepath.Join(b.dir, name)
+}
+
+func (b *builds) build() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "mesh"); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-race", "-o", dir, "./cmd/proxy", "./cmd/controlplane")
-	cmd.Dir = filepath.Join("..", "..")
+	cmd := exec.Command("go", append([]string{"build", "-o", dir}, b.args...)...)
+	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), b.env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
@@ -54,8 +67,10 @@ func build() (dir string, err error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, b := range []*builds{&checked, &delivered} {
+		if b.dir != "" {
+			_ = os.RemoveAll(b.dir)
+		}
 	}
 	os.Exit(code)
 }
@@ -68,10 +83,10 @@ type program struct {
 	admin string
 }
 
-func run(t *testing.T, name, admin string, args ...string) *program {
+func run(t *testing.T, b *builds, name, admin string, args ...string) *program {
 	t.Helper()
 	args = append(args, "--admin-address", admin)
-	p := &program{Process: redistest.Run(t, binary(t, name), args...), t: t, name: name, admin: admin}
+	p := &program{Process: redistest.Run(t, b.binary(t, name), args...), t: t, name: name, admin: admin}
 	t.Cleanup(p.stop)
 	return p
 }
@@ -192,7 +207,7 @@ func startPlane(t *testing.T, files map[string]string, nodes ...node) *plane {
 
 func (p *plane) start() {
 	p.t.Helper()
-	p.program = run(p.t, "controlplane", p.admin, "run", "-f", filepath.Join(p.dir, "files"),
+	p.program = run(p.t, &checked, "controlplane", p.admin, "run", "-f", filepath.Join(p.dir, "files"),
 		"--nodes-file", filepath.Join(p.dir, "nodes.yaml"), "--trust-dir", filepath.Join(p.dir, "trust"),
 		"--xds-address", p.address, "--drain-timeout", "1s")
 	p.ready("")
@@ -234,16 +249,20 @@ func (p *plane) nodes(list ...node) {
 }
 
 // proxy runs a proxy of the plane, with its state in a folder.
-func (p *plane) proxy(n node, state string, args ...string) *program {
+func (p *plane) proxy(n node, state string) *program {
+	p.t.Helper()
+	return run(p.t, &checked, "proxy", local(redistest.Port(p.t)), p.args(n, state)...)
+}
+
+func (p *plane) args(n node, state string) []string {
 	p.t.Helper()
 	token := "token-" + n.namespace + "-" + n.name
 	p.put(token, n.token()+"\n")
-	args = append([]string{
+	return []string{
 		"run", "--control-plane", p.address, "--control-plane-ca", filepath.Join(p.dir, "trust", "ca.crt"),
 		"--token-file", filepath.Join(p.dir, token), "--node-id", n.name + "." + n.namespace,
 		"--state-dir", state, "--config-wait", "1s", "--drain-timeout", "1s",
-	}, args...)
-	return run(p.t, "proxy", local(redistest.Port(p.t)), args...)
+	}
 }
 
 // seen is what `controlplane proxies` says of one proxy.
