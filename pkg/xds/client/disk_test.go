@@ -62,9 +62,10 @@ func TestStartFromDisk(t *testing.T) {
 			if !u.Origin.Disk || len(u.Missing) != 1 || u.Missing[0].Name != "s1" {
 				t.Errorf("origin %v, missing %+v", u.Origin, u.Missing)
 			}
-			if s := c.Status(); !s.Origin.Disk || s.Connected || s.LastError == "" {
-				t.Errorf("status: %+v", s)
-			}
+			eventually(t, func() bool {
+				s := c.Status()
+				return s.Origin.Disk && !s.Connected && s.LastError != ""
+			}, func() string { return fmt.Sprintf("status: %+v", c.Status()) })
 			// The control plane is back; l3 has gone meanwhile, c1 has moved.
 			f.set(t, listener("l1", 1001, "c1"), edsCluster("c1"), assignment("c1", "10.0.0.2"),
 				tlsListener("l2", 1002, "c1", "s1"), certificate("s1"))
