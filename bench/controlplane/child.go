@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // reply is what the server's process answers to a command.
@@ -26,8 +28,12 @@ type reply struct {
 //	change <service> <generation>
 //	times
 //	heap
-func runChild(name string, s size, in io.Reader, out io.Writer) error {
-	c, err := newContender(name, s)
+func runChild(s *settings, in io.Reader, out io.Writer) error {
+	c, err := newContender(s.child, s.size)
+	if err != nil {
+		return err
+	}
+	creds, err := serverCredentials(s.secure)
 	if err != nil {
 		return err
 	}
@@ -35,7 +41,7 @@ func runChild(name string, s size, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	g := c.serve()
+	g := c.serve(grpc.Creds(creds))
 	go func() { _ = g.Serve(listener) }()
 	defer g.Stop()
 	runtime.GC() // what making the mesh left behind is not the server's
@@ -86,13 +92,13 @@ type child struct {
 }
 
 // start runs this program again, as a contender.
-func start(name string, s size) (*child, error) {
+func start(name string, s size, secure bool) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(self, "-child", name, "-proxies", fmt.Sprint(s.Proxies), "-services", fmt.Sprint(s.Services),
-		"-endpoints", fmt.Sprint(s.Endpoints), "-names", fmt.Sprint(s.Names))
+		"-endpoints", fmt.Sprint(s.Endpoints), "-names", fmt.Sprint(s.Names), fmt.Sprintf("-tls=%v", secure))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

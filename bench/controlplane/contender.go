@@ -22,7 +22,7 @@ import (
 // contender is an ADS server with a mesh in it.
 type contender interface {
 	// serve gives the gRPC server, registered.
-	serve() *grpc.Server
+	serve(options ...grpc.ServerOption) *grpc.Server
 	// change puts a new version of one service's endpoints in place.
 	change(service, generation int) error
 	// convergence are the times from change to ACK since it was last asked, if the
@@ -101,8 +101,8 @@ func (d *dragoman) Acked(_ *server.Node, a server.Ack) {
 
 func (d *dragoman) Refused(*server.Node, server.Refusal) {}
 
-func (d *dragoman) serve() *grpc.Server {
-	g := grpc.NewServer(append(d.server.GRPCOptions(), grpc.MaxConcurrentStreams(math.MaxUint32))...)
+func (d *dragoman) serve(options ...grpc.ServerOption) *grpc.Server {
+	g := grpc.NewServer(append(append(d.server.GRPCOptions(), grpc.MaxConcurrentStreams(math.MaxUint32)), options...)...)
 	d.server.Register(g)
 	return g
 }
@@ -127,8 +127,8 @@ func (d *dragoman) convergence() []time.Duration {
 // goControlPlane is what the library's two caches share.
 type goControlPlane struct{ cache cachev3.Cache }
 
-func (g goControlPlane) serve() *grpc.Server {
-	s := grpc.NewServer(grpc.MaxConcurrentStreams(math.MaxUint32), grpc.ReadBufferSize(8<<10), grpc.WriteBufferSize(8<<10))
+func (g goControlPlane) serve(options ...grpc.ServerOption) *grpc.Server {
+	s := grpc.NewServer(append(options, grpc.MaxConcurrentStreams(math.MaxUint32), grpc.ReadBufferSize(2<<10), grpc.WriteBufferSize(8<<10))...)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(s, serverv3.NewServer(context.Background(), g.cache, nil))
 	return s
 }

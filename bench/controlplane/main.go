@@ -17,6 +17,7 @@ type settings struct {
 	size          size
 	quick         bool
 	perConnection int
+	secure        bool
 	contenders    string
 	output        string
 }
@@ -30,6 +31,7 @@ func main() {
 	flag.IntVar(&s.size.Names, "names", 50, "services that a proxy follows")
 	flag.BoolVar(&s.quick, "quick", false, "a tenth of the proxies, fewer rounds: for a first look")
 	flag.IntVar(&s.perConnection, "streams-per-connection", 1, "proxies that share a TCP connection; a real proxy has its own")
+	flag.BoolVar(&s.secure, "tls", false, "with TLS, as in a cluster")
 	flag.StringVar(&s.contenders, "contenders", "dragoman,snapshot,linear", "which servers to measure")
 	flag.StringVar(&s.output, "o", "", "write the report to this file, too")
 	flag.Parse()
@@ -41,7 +43,7 @@ func main() {
 
 func run(s *settings) error {
 	if s.child != "" {
-		return runChild(s.child, s.size, os.Stdin, os.Stdout)
+		return runChild(s, os.Stdin, os.Stdout)
 	}
 	if s.quick {
 		s.size.Proxies = max(s.size.Proxies/10, 1)

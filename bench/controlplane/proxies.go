@@ -13,7 +13,6 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -26,6 +25,7 @@ type fleet struct {
 	size size
 	// perConnection is how many streams share a connection.
 	perConnection int
+	secure        bool
 	conns         []*grpc.ClientConn
 	cancel        context.CancelFunc
 	streams       sync.WaitGroup
@@ -97,8 +97,8 @@ func (r *brief) read(b []byte) error {
 	return nil
 }
 
-func newFleet(s size, perConnection int) *fleet {
-	return &fleet{size: s, perConnection: perConnection, versions: make([]map[string]string, s.Proxies)}
+func newFleet(s size, st *settings) *fleet {
+	return &fleet{size: s, perConnection: st.perConnection, secure: st.secure, versions: make([]map[string]string, s.Proxies)}
 }
 
 // connect opens all streams and asks for all names. again: the proxies say what
@@ -111,7 +111,7 @@ func (f *fleet) connect(address string, again bool) error {
 	count := (f.size.Proxies + f.perConnection - 1) / f.perConnection
 	f.conns = make([]*grpc.ClientConn, count)
 	for i := range f.conns {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithReadBufferSize(4<<10),
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(proxyCredentials(f.secure)), grpc.WithReadBufferSize(4<<10),
 			grpc.WithWriteBufferSize(4<<10), grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)})))
 		if err != nil {

@@ -36,6 +36,9 @@ func (r *report) all() error {
 	} else {
 		r.printf("%d proxies share a TCP connection.\n", r.settings.perConnection)
 	}
+	if r.settings.secure {
+		r.printf("Connections are TLS 1.3.\n")
+	}
 	var all []figures
 	for name := range strings.SplitSeq(r.settings.contenders, ",") {
 		f, err := r.contend(name)
@@ -60,13 +63,13 @@ func (r *report) contend(name string) (figures, error) {
 	f := figures{name: name}
 	s := r.settings.size
 	note("%s: %s", name, s)
-	c, err := start(name, s)
+	c, err := start(name, s, r.settings.secure)
 	if err != nil {
 		return f, err
 	}
 	defer c.stop()
 	all := int64(s.Proxies) * int64(min(s.Names, s.Services))
-	fleet := newFleet(s, r.settings.perConnection)
+	fleet := newFleet(s, r.settings)
 	connect := func(again bool, want int64) (time.Duration, error) {
 		return c.spent(func() error {
 			if err := fleet.connect(c.address, again); err != nil {
@@ -204,12 +207,12 @@ func (r *report) growth() error {
 
 // changes makes so many hot changes, one after the other has arrived everywhere.
 func (r *report) changes(s size, count int) (time.Duration, []time.Duration, error) {
-	c, err := start("dragoman", s)
+	c, err := start("dragoman", s, r.settings.secure)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer c.stop()
-	fleet := newFleet(s, r.settings.perConnection)
+	fleet := newFleet(s, r.settings)
 	if err := fleet.connect(c.address, false); err != nil {
 		return 0, nil, err
 	}

@@ -16,17 +16,18 @@ import (
 type refusalReason string
 
 const (
-	reasonConnects  refusalReason = "connect_rate"
-	reasonStreams   refusalReason = "streams"
-	reasonIdentity  refusalReason = "identity_streams"
-	reasonDenied    refusalReason = "denied"
-	reasonSilent    refusalReason = "no_request"
-	reasonBytes     refusalReason = "request_bytes"
-	reasonNames     refusalReason = "names"
-	reasonMalformed refusalReason = "malformed"
-	reasonForeign   refusalReason = "not_granted"
-	reasonDraining  refusalReason = "draining"
-	reasonPace      refusalReason = "request_rate"
+	reasonConnects    refusalReason = "connect_rate"
+	reasonConnections refusalReason = "connections"
+	reasonStreams     refusalReason = "streams"
+	reasonIdentity    refusalReason = "identity_streams"
+	reasonDenied      refusalReason = "denied"
+	reasonSilent      refusalReason = "no_request"
+	reasonBytes       refusalReason = "request_bytes"
+	reasonNames       refusalReason = "names"
+	reasonMalformed   refusalReason = "malformed"
+	reasonForeign     refusalReason = "not_granted"
+	reasonDraining    refusalReason = "draining"
+	reasonPace        refusalReason = "request_rate"
 )
 
 // bucket is a token bucket.

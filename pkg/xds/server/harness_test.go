@@ -128,7 +128,7 @@ func newLoggedWorld(t testing.TB, limits server.Limits, log *slog.Logger, option
 	}
 	w.address = listener.Addr().String()
 	done := make(chan error, 1)
-	go func() { done <- w.grpc.Serve(listener) }()
+	go func() { done <- w.grpc.Serve(w.server.Limit(listener)) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -394,5 +396,67 @@ func TestAChattyStreamWaits(t *testing.T) {
 	}
 	if got := w.metric("refused_total", "request_rate"); got < 1 {
 		t.Errorf("refused_total{request_rate} = %v, want some", got)
+	}
+}
+
+// TestConnectionsAreBounded opens more connections than may be, and then gives one
+// back.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{Connections: 2})
+	var conns []net.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", w.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		f := raw(t, conn)
+		if _, err := f.ReadFrame(); err != nil {
+			t.Fatalf("a connection within the limit: %v", err)
+		}
+		conns = append(conns, conn)
+	}
+	third, err := net.Dial("tcp", w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	_ = third.SetDeadline(time.Now().Add(patience))
+	if _, err := third.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection beyond the limit: %v, want its end", err)
+	}
+	if got := w.metric("refused_total", "connections"); got != 1 {
+		t.Errorf("refused_total{connections} = %v, want 1", got)
+	}
+	conns[0].Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	soon := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Millisecond, MaxDelay: time.Millisecond}})
+	stream, err := w.dial(soon).DeltaAggregatedResources(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Send(hello("a"))
+	eventually(t, "there is room again", func() bool { return w.people.count() == 1 })
+}
+
+// TestIdleConnectionsAreClosed has one that never opens a stream.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{ConnectionIdle: 50 * time.Millisecond})
+	conn, err := net.Dial("tcp", w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	f := raw(t, conn)
+	for err == nil {
+		_, err = f.ReadFrame()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection is still open: %v", err)
 	}
 }

@@ -26,6 +26,10 @@ type Limits struct {
 	// Streams bounds streams in total (20,000); Pending those among them that have
 	// not been admitted yet (2,000); StreamsPerIdentity those of one identity (16).
 	Streams, Pending, StreamsPerIdentity int
+	// Connections bounds those of a listener (20,000), if it is wrapped by
+	// [Server.Limit]. ConnectionIdle is how long one may be without a stream (1 min).
+	Connections    int
+	ConnectionIdle time.Duration
 	// StreamsPerConnection bounds streams of one connection (100).
 	StreamsPerConnection uint32
 	// Connects is how many streams may begin per second (1,000) once Burst of them
@@ -72,6 +76,8 @@ func (l *Limits) fill() {
 	orDefault(&l.Streams, 20_000)
 	orDefault(&l.Pending, 2_000)
 	orDefault(&l.StreamsPerIdentity, 16)
+	orDefault(&l.Connections, 20_000)
+	orDefault(&l.ConnectionIdle, time.Minute)
 	orDefault(&l.StreamsPerConnection, 100)
 	orDefault(&l.Connects, 1_000)
 	orDefault(&l.Burst, 2_000)
@@ -93,9 +99,12 @@ func (l *Limits) fill() {
 	orDefault(&l.Drain, 10*time.Second)
 }
 
-// bufferBytes is the size of a connection's read and write buffers: most messages
-// are small, and ten thousand connections have two each.
-const bufferBytes = 8 << 10
+// Sizes of a connection's buffers. Those for writing are shared; so are those for
+// reading, but not with TLS, which has a buffer of its own beneath.
+const (
+	readBufferBytes  = 2 << 10
+	writeBufferBytes = 8 << 10
+)
 
 // GRPCOptions are what the gRPC server that this one is registered with must be
 // made with: the encoding of responses, how streams are ended, and the limits.
@@ -115,10 +124,10 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(64 << 10), // a service account's token is 1 to 2 KiB
 		grpc.HeaderTableSize(0),          // one stream per connection: nothing is said twice, and tokens are not kept
 		grpc.ConnectionTimeout(20 * time.Second),
-		grpc.ReadBufferSize(bufferBytes),
-		grpc.WriteBufferSize(bufferBytes),
+		grpc.ReadBufferSize(readBufferBytes),
+		grpc.WriteBufferSize(writeBufferBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionAge: age, MaxConnectionAgeGrace: l.ConnectionGrace,
+			MaxConnectionIdle: l.ConnectionIdle, MaxConnectionAge: age, MaxConnectionAgeGrace: l.ConnectionGrace,
 			Time: l.PingAfter, Timeout: l.PingTimeout,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: l.PingMinimum, PermitWithoutStream: true}),

@@ -28,12 +28,19 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 	}
 	now := time.Now()
 	if !s.bucket.take(now) {
-		return nil, s.refuse(reasonConnects, "", now)
+		return nil, s.refuse(reasonConnects, remoteOf(ctx), now)
 	}
 	return ctx, nil
 }
 
-// refusals as clients see them.
+func remoteOf(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
+
+// text is a refusal as clients see it.
 func (r refusalReason) text(limits *Limits) string {
 	switch r {
 	case reasonConnects:
@@ -132,9 +139,7 @@ func (n *Node) serveBeside(ctx context.Context, converse func(ctx context.Contex
 // live is a stream's life: enter, converse, leave.
 func (n *Node) live(ctx context.Context, converse func(ctx context.Context, n *Node) error) error {
 	s := n.server
-	if p, ok := peer.FromContext(ctx); ok {
-		n.remote = p.Addr.String()
-	}
+	n.remote = remoteOf(ctx)
 	if reason := s.registry.enter(n); reason != "" {
 		return s.refuse(reason, n.remote, n.since)
 	}
