@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +14,13 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/client/diskset"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// filled runs a client against a control plane once, so that there is a file.
-func filled(t *testing.T, f *foreign) (path string) {
+// filled runs a client against a control plane once, so that there is a file with
+// these listeners.
+func filled(t *testing.T, f *foreign, listeners ...string) (path string) {
 	t.Helper()
 	path = cachePath(t)
 	address, stopServer := serve(t, f.register)
@@ -25,10 +28,22 @@ func filled(t *testing.T, f *foreign) (path string) {
 	o := options(t, proxy, address)
 	o.CachePath = path
 	_, stop := start(t, o)
+	file := diskset.File{Path: path, Max: 1 << 20}
+	var got []string
 	eventually(t, func() bool {
-		_, err := os.Stat(path)
-		return proxy.count() > 0 && err == nil
-	}, func() string { return "there is no file" })
+		set, err := file.Read()
+		if err != nil {
+			return false
+		}
+		got = got[:0]
+		for _, r := range set.Resources {
+			if r.Body.GetTypeUrl() == resource.ListenerType {
+				got = append(got, r.Name)
+			}
+		}
+		slices.Sort(got)
+		return slices.Equal(got, listeners)
+	}, func() string { return fmt.Sprintf("the file has listeners %q, want %q", got, listeners) })
 	stop()
 	stopServer()
 	return path
@@ -52,7 +67,7 @@ func TestStartFromDisk(t *testing.T) {
 			f := newForeign(false)
 			f.set(t, listener("l1", 1001, "c1"), edsCluster("c1"), assignment("c1", "10.0.0.1"),
 				listener("l3", 1003, "c1"), tlsListener("l2", 1002, "c1", "s1"), certificate("s1"))
-			path := filled(t, f)
+			path := filled(t, f, "l1", "l2", "l3")
 
 			later := nobody(t)
 			proxy, o := withoutServer(t, path, later)
@@ -81,7 +96,7 @@ func TestDiskIsForNeed(t *testing.T) {
 	t.Parallel()
 	f := newForeign(false)
 	f.set(t, listener("l1", 1001, "c1"), staticCluster("c1", "10.0.0.1"))
-	path := filled(t, f)
+	path := filled(t, f, "l1")
 	f.set(t, listener("l1", 1001, "c1"), staticCluster("c1", "10.0.0.2"))
 	address, _ := serve(t, f.register)
 	proxy, o := withoutServer(t, path, address)
@@ -102,7 +117,7 @@ func TestNoSecretOnDisk(t *testing.T) {
 	f := newForeign(false)
 	f.set(t, tlsListener("l1", 1001, "c1", "s1"), certificate("s1"), listener("l2", 1002, "c2"), listener("l3", 1003, "c1"),
 		inline, edsCluster("c1"), assignment("c1", "10.0.0.1"))
-	path := filled(t, f)
+	path := filled(t, f, "l1", "l2", "l3")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +139,7 @@ func TestDamagedFile(t *testing.T) {
 	t.Parallel()
 	f := newForeign(false)
 	f.set(t, listener("l1", 1001, "c1"), staticCluster("c1", "10.0.0.1"))
-	good, err := os.ReadFile(filled(t, f))
+	good, err := os.ReadFile(filled(t, f, "l1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +182,7 @@ func TestDiskRefused(t *testing.T) {
 	t.Parallel()
 	f := newForeign(false)
 	f.set(t, listener("l1", 1001, "c1"), listener("l2", 1002, "c1"), staticCluster("c1", "10.0.0.1"))
-	path := filled(t, f)
+	path := filled(t, f, "l1", "l2")
 	proxy, o := withoutServer(t, path)
 	proxy.refuse = func(u client.Update) error {
 		for _, l := range u.Set.Listeners {
