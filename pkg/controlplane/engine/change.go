@@ -25,13 +25,13 @@ func (e *Engine) take(ctx context.Context) {
 	defer span.End()
 	b := e.begin(ctx)
 	// Objects first: nodes are placed by them.
-	moved := map[string]bool{}
+	moved := map[string]time.Time{}
 	for _, ref := range slices.SortedFunc(maps.Keys(changes), inventory.Ref.Compare) {
 		e.changed(ref, changes[ref], b, moved)
 	}
-	for namespace := range moved {
+	for namespace, at := range moved {
 		for n := range e.byPlace[namespace] {
-			e.place(n, b)
+			e.place(n, at, b)
 		}
 	}
 	b.finish()
@@ -40,18 +40,21 @@ func (e *Engine) take(ctx context.Context) {
 }
 
 // changed notes what a change is about. Namespaces in which nodes may have to
-// move go into moved.
-func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[string]bool) {
+// move go into moved, with the time of the first reason.
+func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[string]time.Time) {
+	move := func(namespace string) {
+		moved[namespace] = earlier(moved[namespace], at)
+	}
 	switch ref.Kind {
 	case inventory.KindAmbassador:
 		e.objectChanged(ref.Key, at, b)
-		moved[ref.Namespace] = true
+		move(ref.Namespace)
 	case inventory.KindPod:
 		for n := range e.byPod[ref.Key] {
-			e.place(n, b)
+			e.place(n, at, b)
 		}
 	case inventory.KindNamespace:
-		moved[ref.Name] = true
+		move(ref.Name)
 	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap:
 		for v := range e.byRef[ref] {
 			b.renew(v, at)
@@ -101,7 +104,7 @@ type batch struct {
 
 	dirty    map[*variant]time.Time // since when the cause of it is known
 	kinds    map[*kind]struct{}     // whose grant may be another
-	nodes    map[*node]struct{}     // who are of another kind
+	nodes    map[*node]time.Time    // who are of another kind
 	dropped  map[*variant]struct{}
 	released map[server.Key]struct{} // which a variant used and does not any more
 	changes  []server.Change
@@ -109,21 +112,28 @@ type batch struct {
 
 func (e *Engine) begin(ctx context.Context) *batch {
 	return &batch{
-		e: e, ctx: ctx, dirty: map[*variant]time.Time{}, kinds: map[*kind]struct{}{}, nodes: map[*node]struct{}{},
+		e: e, ctx: ctx, dirty: map[*variant]time.Time{}, kinds: map[*kind]struct{}{}, nodes: map[*node]time.Time{},
 		dropped: map[*variant]struct{}{}, released: map[server.Key]struct{}{},
 	}
 }
 
 func (b *batch) regrant(k *kind) { b.kinds[k] = struct{}{} }
-func (b *batch) grant(n *node)   { b.nodes[n] = struct{}{} }
 func (b *batch) drop(v *variant) { b.dropped[v] = struct{}{} }
 func (v *variant) used() bool    { return len(v.kinds)+len(v.askers) > 0 }
 
+// grant has a node's grant looked at, because of what was observed at some time;
+// zero: of nothing that counts.
+func (b *batch) grant(n *node, at time.Time) { b.nodes[n] = earlier(b.nodes[n], at) }
+
 // renew has a variant translated again.
-func (b *batch) renew(v *variant, at time.Time) {
-	if old, ok := b.dirty[v]; !ok || at.Before(old) {
-		b.dirty[v] = at
+func (b *batch) renew(v *variant, at time.Time) { b.dirty[v] = earlier(b.dirty[v], at) }
+
+// earlier gives the earlier of two times; zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
+	return a
 }
 
 func (b *batch) finish() {
@@ -146,11 +156,11 @@ func (b *batch) finish() {
 	for k := range b.kinds {
 		k.grant = e.server.NewGrant(k.names())
 		for n := range k.nodes {
-			b.nodes[n] = struct{}{}
+			b.grant(n, time.Time{})
 		}
 	}
-	for n := range b.nodes {
-		n.stream.SetGrant(e.grantOf(n))
+	for n, at := range b.nodes {
+		n.stream.SetGrantSince(e.grantOf(n), at)
 	}
 	e.withdraw(b.released)
 	e.metrics.sizes(len(e.nodes), len(e.kinds), len(e.variants), len(e.resources))

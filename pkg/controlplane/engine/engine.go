@@ -85,7 +85,7 @@ type Engine struct {
 	mu sync.Mutex
 	// mu guards below
 	heard      map[*server.Node]struct{} // of whom there is news for the status
-	converging map[uint64]convergence    // by the number of the push
+	converging map[time.Time]convergence // by when the change was observed
 	refusing   map[server.Key]struct{}   // resources that some node has refused
 
 	// Run's goroutine only
@@ -108,7 +108,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		opts: o, metrics: newMetrics(),
 		tasks: make(chan func()), done: make(chan struct{}),
-		heard: map[*server.Node]struct{}{}, converging: map[uint64]convergence{},
+		heard: map[*server.Node]struct{}{}, converging: map[time.Time]convergence{},
 		refusing: map[server.Key]struct{}{},
 		nodes:    map[*server.Node]*node{}, byPod: index[inventory.Key]{}, byPlace: index[string]{},
 		kinds: map[string]*kind{}, variants: map[variantKey]*variant{},

@@ -333,6 +333,9 @@ func TestRelabelMovesListeners(t *testing.T) {
 	c.AwaitWhen(server.ListenerType, "shop/cache", &l, is("dev"))
 	r.pod("shop", "web-0", map[string]string{"app": "web", "mesh.dragoman.io/environment": "prod"})
 	c.AwaitWhen(server.ListenerType, "shop/cache", &l, is("prod"))
+	r.eventually("the move counts as a change that everybody has", func() bool {
+		return r.metric("dragoman_controlplane_convergence_seconds") == 1
+	})
 	r.pod("shop", "web-0", map[string]string{"app": "web"})
 	c.AwaitWhen(server.ListenerType, "shop/cache", &l, is("dev"))
 

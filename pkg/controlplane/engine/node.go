@@ -73,7 +73,7 @@ func (e *Engine) connect(ctx context.Context, n *node) {
 		e.byPod.add(n.pod(), n)
 	}
 	batch := e.begin(ctx)
-	e.place(n, batch)
+	e.place(n, time.Time{}, batch)
 	batch.finish()
 }
 
@@ -105,8 +105,9 @@ func (e *Engine) facts(n *node) facts {
 	return f
 }
 
-// place finds the kind of a node and grants what that gets.
-func (e *Engine) place(n *node, b *batch) {
+// place finds the kind of a node and grants what that gets. at is when the reason
+// to look was observed.
+func (e *Engine) place(n *node, at time.Time, b *batch) {
 	f := e.facts(n)
 	p := e.placeOf(n.identity.Namespace)
 	mark := p.mark(&f)
@@ -128,7 +129,7 @@ func (e *Engine) place(n *node, b *batch) {
 	for _, v := range n.wants {
 		e.inZone(v, k.zone, b)
 	}
-	b.grant(n)
+	b.grant(n, at)
 	e.status.touchKind(k)
 }
 

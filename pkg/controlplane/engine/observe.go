@@ -9,7 +9,7 @@ import (
 // Acked implements server.Observer. Endpoints come and go too often, and say
 // nothing of an object: they are not looked at.
 func (e *Engine) Acked(n *server.Node, a server.Ack) {
-	if a.Revision != 0 && !a.At.IsZero() {
+	if !a.At.IsZero() {
 		e.converge(a)
 	}
 	if a.TypeURL == server.ListenerType || a.TypeURL == server.ClusterType {
@@ -74,8 +74,8 @@ func (e *Engine) converge(a server.Ack) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := e.converging[a.Revision]
-	e.converging[a.Revision] = convergence{max(c.took, a.Took), now}
+	c := e.converging[a.At]
+	e.converging[a.At] = convergence{max(c.took, a.Took), now}
 }
 
 // observeConvergence counts the changes that everybody has, as far as can be
@@ -83,10 +83,10 @@ func (e *Engine) converge(a server.Ack) {
 func (e *Engine) observeConvergence(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for revision, c := range e.converging {
+	for at, c := range e.converging {
 		if now.Sub(c.at) >= settled {
 			e.metrics.convergence.Observe(c.took.Seconds())
-			delete(e.converging, revision)
+			delete(e.converging, at)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (e *Engine) want(ctx context.Context, n *node, keys []variantKey) {
 		v := e.need(key, b)
 		n.wants[key], v.askers[n] = v, struct{}{}
 		e.inZone(v, n.zone(), b)
-		b.grant(n)
+		b.grant(n, time.Time{})
 	}
 	b.finish()
 }
@@ -69,7 +69,7 @@ func (e *Engine) renewPort(v *variant, at time.Time, b *batch) {
 	if allow := allowed(svc); allow != v.allow {
 		v.allow = allow
 		for n := range v.askers {
-			b.grant(n)
+			b.grant(n, at)
 		}
 	}
 	outputs, err := e.translatePort(v, svc)

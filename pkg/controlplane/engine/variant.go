@@ -251,7 +251,7 @@ func (e *Engine) setUses(v *variant, uses map[string][]use, b *batch) {
 		b.regrant(k)
 	}
 	for n := range v.askers {
-		b.grant(n)
+		b.grant(n, time.Time{})
 	}
 }
 

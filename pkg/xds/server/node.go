@@ -150,7 +150,11 @@ func (n *Node) Close(reason error) {
 // The node is sent the difference. Publish what is new before it is granted, and
 // take away what is going before its end is published: then all of it goes out
 // in order.
-func (n *Node) SetGrant(g *Grant) {
+func (n *Node) SetGrant(g *Grant) { n.SetGrantSince(g, time.Time{}) }
+
+// SetGrantSince is SetGrant with the time at which the cause of the change was
+// observed: convergence is counted from there, as from [Change.At].
+func (n *Node) SetGrantSince(g *Grant, at time.Time) {
 	n.mu.Lock()
 	if n.closed || n.grant == g {
 		n.mu.Unlock()
@@ -159,6 +163,9 @@ func (n *Node) SetGrant(g *Grant) {
 	n.grant = g
 	for _, l := range n.lanes {
 		l.regrant(g.items(l.typeURL))
+		if len(l.dirty) > 0 {
+			l.cause(at, 0)
+		}
 	}
 	wake := n.enqueueLocked()
 	n.mu.Unlock()
