@@ -57,8 +57,9 @@ func (a *Auth) Begin(plugin string, scramble []byte) (name string, response []by
 	case native:
 		name = PluginNative
 	default:
-		a.plugin = plugin // no answer: the server has to switch, or to refuse
-		return plugin, nil, nil
+		// None of those: the server has to switch to one that is allowed.
+		a.plugin, _, _ = strings.Cut(a.config.Allow.String(), ",")
+		return a.plugin, nil, nil
 	}
 	response, err = a.use(name, scramble)
 	return name, response, err

@@ -153,7 +153,8 @@ func AppendAttrs(dst []byte, attrs []Attr) []byte {
 }
 
 // ChangeUser is COM_CHANGE_USER: the session begins anew as another user. It
-// carries an answer to the scramble of the greeting, or of the last AuthSwitch.
+// carries an answer to the scramble of the greeting, or of the last AuthSwitch
+// whose scramble had 20 bytes.
 type ChangeUser struct {
 	User       string
 	Auth       []byte
