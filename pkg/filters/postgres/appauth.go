@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"crypto/rand"
+	"errors"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// secret reads one value, as it is now.
+func secret(source filters.SecretSource, k resource.SecretKey) (string, error) {
+	if !k.Set() {
+		return "", nil
+	}
+	name := k.Name
+	if k.Key != "" {
+		name += "/" + k.Key
+	}
+	v, err := source.Secret(name)
+	return strings.TrimRight(v, "\r\n"), err
+}
+
+// askPassword asks the app for what appAuth demands. Only version 3.0 is offered
+// then: what a server says of versions comes before what it says of passwords,
+// and none is asked yet.
+func (s *session) askPassword() {
+	if s.is(isEnded) {
+		return
+	}
+	a := s.f.conf.AppAuth
+	password, err := secret(s.f.ctx.Secrets, a.Password)
+	if err != nil {
+		s.refuse(noSecret, pgproto.StateCannotConnectNow, "dragoman: the password that apps have to give is not there", "")
+		s.f.log.Error("reading the app's password", "error", err)
+		return
+	}
+	m := &s.start.message
+	conf := pgproto.AuthServerConfig{
+		User: m.User(), Password: password, Doomed: a.Username != "" && a.Username != m.User(),
+	}
+	_, _ = rand.Read(conf.Random[:]) // never fails
+	switch s.f.conf.AppAuthMethod {
+	case resource.PostgresMD5:
+		conf.Method = pgproto.MethodMD5
+	case resource.PostgresPassword:
+		conf.Method = pgproto.MethodCleartext
+	case resource.PostgresSCRAM:
+		conf.Method = pgproto.MethodSCRAM
+		if conf.Password != "" {
+			loop := s.f.loop
+			conf.Password = s.f.verifierFor(password, func() { loop.Post(s.askPassword) })
+			if conf.Password == "" {
+				s.down.Pause()
+				return
+			}
+		}
+	}
+	s.down.Resume()
+	auth, err := pgproto.NewAuthServer(conf)
+	if err != nil {
+		s.refuse(badClient, pgproto.StateInternalError, "dragoman: "+err.Error(), "")
+		return
+	}
+	out := s.negotiateDown(nil)
+	s.start.password = auth
+	s.down.Write(auth.Start(out))
+}
+
+// negotiateDown tells the client that it gets version 3.0 without options.
+func (s *session) negotiateDown(dst []byte) []byte {
+	m := &s.start.message
+	var unknown []string
+	kept := m.Params[:0:0]
+	for _, p := range m.Params {
+		if strings.HasPrefix(p.Name, "_pq_.") {
+			unknown = append(unknown, p.Name)
+			continue
+		}
+		kept = append(kept, p)
+	}
+	if m.Version != pgproto.Version30 || len(unknown) > 0 {
+		dst = pgproto.AppendNegotiateProtocolVersion(dst, pgproto.Version30, unknown)
+	}
+	m.Version, m.Params = pgproto.Version30, kept
+	return dst
+}
+
+// readPassword takes the app's answers.
+func (s *session) readPassword(b []byte) int {
+	lim := loginLimits()
+	typ, payload, n, err := pgproto.ParseMessage(b, &lim)
+	switch {
+	case errors.Is(err, pgproto.ErrIncomplete):
+		return 0
+	case err == nil && typ != pgproto.TypePassword:
+		err = &pgproto.ProtocolError{Reason: "a password was expected"}
+	}
+	if err != nil {
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		return len(b)
+	}
+	out, done, err := s.start.password.Step(nil, payload)
+	switch {
+	case errors.Is(err, pgproto.ErrAuthFailed):
+		s.refuse(badPassword, pgproto.StateInvalidPassword,
+			`password authentication failed for user "`+s.start.message.User()+`"`, "dragoman asks for the password of spec.postgres.appAuth.")
+	case err != nil:
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+	case done:
+		s.down.Write(out)
+		s.start.password, s.start.told = nil, true
+		s.proceed()
+	default:
+		s.down.Write(out)
+	}
+	return n
+}

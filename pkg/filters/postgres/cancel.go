@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"sync"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// cancelLimit bounds one request to cancel.
+const cancelLimit = 5 * time.Second
+
+// cancelID is what a server told a client to show.
+type cancelID struct {
+	pid uint32
+	key string
+}
+
+// route is how a session's server is spoken to.
+type route struct {
+	endpoint *filters.Endpoint
+	startTLS bool // TLS begins in mid-connection
+	tls      bool
+}
+
+// cancelMap knows which server each session uses: a request to cancel comes over
+// a connection of its own, and is for that server and no other, whatever the
+// environment is by now.
+type cancelMap struct {
+	mu   sync.Mutex // guards below
+	byID map[cancelID]cancelEntry
+}
+
+type cancelEntry struct {
+	owner *session
+	to    route
+}
+
+func newCancelMap() *cancelMap { return &cancelMap{byID: map[cancelID]cancelEntry{}} }
+
+func (m *cancelMap) put(id cancelID, s *session, to route) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.byID[id] = cancelEntry{s, to}
+}
+
+// drop forgets an id unless another session has it by now.
+func (m *cancelMap) drop(id cancelID, s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byID[id].owner == s {
+		delete(m.byID, id)
+	}
+}
+
+func (m *cancelMap) find(id cancelID) (route, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.byID[id]
+	return e.to, ok
+}
+
+// canceller brings one request to a server. done is called when the server has
+// closed, which is when it has acted, or when that takes too long.
+type canceller struct {
+	id    cancelID
+	to    route
+	timer *netloop.Timer
+	done  func()
+}
+
+func cancelAt(loop *netloop.Loop, to route, id cancelID, done func()) {
+	x := &canceller{id: id, to: to, done: done}
+	o := netloop.DialOptions{Timeout: cancelLimit}
+	if to.tls && !to.startTLS {
+		o.TLS = to.endpoint.TLS
+	}
+	c := loop.Dial(to.endpoint.Network, to.endpoint.Address, o, x)
+	x.timer = loop.After(cancelLimit, c.Close)
+}
+
+// Connected implements netloop.ConnectDriver.
+func (x *canceller) Connected(c *netloop.Conn) {
+	if x.to.tls && x.to.startTLS && c.TLSState() == nil {
+		c.Write(sslRequest())
+		return
+	}
+	packet := pgproto.Startup{Kind: pgproto.CancelRequest, PID: x.id.pid, Key: []byte(x.id.key)}
+	if b, err := packet.AppendTo(nil); err == nil {
+		c.Write(b)
+		return
+	}
+	c.Close()
+}
+
+// Data implements netloop.Driver.
+func (x *canceller) Data(c *netloop.Conn, b []byte) int {
+	if x.to.tls && x.to.startTLS && c.TLSState() == nil && len(b) == 1 && b[0] == 'S' {
+		c.StartTLS(x.to.endpoint.TLS, cancelLimit)
+		return 1
+	}
+	if c.TLSState() == nil && x.to.tls {
+		c.Close() // the session has TLS: its key does not go over the wire without
+	}
+	return len(b)
+}
+
+// Drained implements netloop.Driver.
+func (*canceller) Drained(*netloop.Conn) {}
+
+// EOF implements netloop.Driver.
+func (*canceller) EOF(c *netloop.Conn) { c.Close() }
+
+// Closed implements netloop.Driver.
+func (x *canceller) Closed(*netloop.Conn, error) {
+	x.timer.Stop()
+	if x.done != nil {
+		x.done()
+	}
+}
+
+func sslRequest() []byte {
+	b, _ := (&pgproto.Startup{Kind: pgproto.SSLRequest}).AppendTo(nil) // has nothing that could be wrong
+	return b
+}

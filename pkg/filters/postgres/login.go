@@ -1,0 +1,388 @@
+package postgres
+
+import (
+	"crypto/tls"
+	"errors"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// login is what the proxy's login at a server needs until it is done.
+type login struct {
+	auth           *pgproto.Auth
+	user, password string
+	timer          *netloop.Timer
+	askedTLS       bool // the server has been asked, and has not answered
+	began          bool // the start-up message is sent
+	retried        bool // with credentials that were read again
+	need           keysNeeded
+	out            []byte
+}
+
+// keysNeeded are keys that the server's challenge asks for.
+type keysNeeded struct {
+	id         keyID
+	salt       []byte
+	iterations int
+}
+
+// loginLimits bound what a server may say before it lets us in, and an app before
+// we let it in.
+func loginLimits() pgproto.Limits { return pgproto.Limits{MaxStartup: 10_000, MaxMessage: 64 << 10} }
+
+// connect begins to log in at an endpoint, as soon as there are one and
+// credentials.
+func (s *session) connect() {
+	if s.is(isEnded) {
+		return
+	}
+	st := s.start
+	if !s.readCredentials() {
+		s.wait(noSecret, "dragoman: the credentials for the database are not there")
+		return
+	}
+	table := s.f.cluster.Table()
+	e := s.f.pick(table, st.tried)
+	switch {
+	case e == nil && len(st.tried) == 0:
+		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")
+		return
+	case e == nil:
+		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: no server of the database can be reached", "")
+		return
+	}
+	st.tried = append(st.tried, e)
+	s.dial(table, e)
+}
+
+// readCredentials reads them as they are now.
+func (s *session) readCredentials() bool {
+	l, conf := &s.start.login, &s.f.conf.Login
+	var err error
+	if l.user, err = secret(s.f.ctx.Secrets, conf.Username); err == nil {
+		l.password, err = secret(s.f.ctx.Secrets, conf.Password)
+	}
+	if err == nil && l.user == "" {
+		err = errors.New("user name is empty")
+	}
+	if err != nil {
+		s.f.log.Debug("reading credentials", "error", err)
+	}
+	return err == nil
+}
+
+func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
+	l := &s.start.login
+	*l = login{user: l.user, password: l.password, retried: l.retried}
+	s.to = route{endpoint: e}
+	o := netloop.DialOptions{Timeout: 3 * time.Second, KeepAlive: keepAlive}
+	if table.Options != nil {
+		o.Timeout = table.Options.ConnectTimeout
+		s.to.startTLS = table.Options.StartTLS
+	}
+	if !s.to.startTLS {
+		o.TLS = e.TLS
+	}
+	s.state &^= upClosed
+	up := s.f.loop.Dial(e.Network, e.Address, o, (*loginStep)(s))
+	s.up = up
+	l.timer = s.f.loop.After(o.Timeout+loginLimit, func() {
+		s.f.cluster.Report(e, filters.RequestTimeout)
+		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
+	})
+}
+
+// keepAlive finds servers that are gone without a word.
+const keepAlive = 30 * time.Second
+
+// Connected implements netloop.ConnectDriver: the connection stands, or TLS has
+// begun on it.
+func (d *loginStep) Connected(c *netloop.Conn) {
+	s := (*session)(d)
+	if s.is(isEnded) {
+		return
+	}
+	if s.to.startTLS && s.to.endpoint.TLS != nil && c.TLSState() == nil {
+		s.start.login.askedTLS = true
+		c.Write(sslRequest())
+		return
+	}
+	s.introduce()
+}
+
+// introduce sends the start-up message.
+func (s *session) introduce() {
+	st := s.start
+	l := &st.login
+	state := s.up.TLSState()
+	s.to.tls = state != nil
+	conf := pgproto.AuthConfig{
+		User: l.user, Password: l.password, Nonce: nonce(), Derive: s.derive,
+		Allow: pgproto.MethodNone | pgproto.MethodMD5 | pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
+	}
+	if state != nil {
+		if verified(s.to.endpoint.TLS) {
+			conf.Allow |= pgproto.MethodCleartext
+		}
+		if len(state.PeerCertificates) > 0 {
+			conf.Binding = pgproto.EndpointBinding(state.PeerCertificates[0])
+		}
+	}
+	l.auth, l.began = pgproto.NewAuth(conf), true
+	m := s.serverParams(l.user)
+	out, err := m.AppendTo(nil)
+	if err != nil {
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		return
+	}
+	s.up.Write(out)
+}
+
+// verified reports whether a handshake shows who the server is.
+func verified(cfg *tls.Config) bool { return cfg.VerifyConnection != nil || !cfg.InsecureSkipVerify }
+
+// derive gives keys that are there, and remembers which are missing.
+func (s *session) derive(password string, salt []byte, iterations int) (pgproto.SCRAMKeys, error) {
+	id := keyOf(password, salt, iterations)
+	if keys, ok := s.f.b.keys.get(id); ok {
+		return keys, nil
+	}
+	s.start.login.need = keysNeeded{id, salt, iterations}
+	return pgproto.SCRAMKeys{}, errDeriving
+}
+
+// Data implements netloop.Driver.
+func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
+	s := (*session)(d)
+	if s.is(isEnded) || c != s.up {
+		return len(b)
+	}
+	if s.start.login.askedTLS {
+		return s.answeredTLS(c, b)
+	}
+	lim := loginLimits()
+	n := 0
+	for !s.is(isEnded) && s.up == c {
+		typ, payload, size, err := pgproto.ParseMessage(b[n:], &lim)
+		switch {
+		case errors.Is(err, pgproto.ErrIncomplete):
+			return n
+		case err != nil || !s.start.login.began:
+			s.loginFailed("dragoman: the server does not speak PostgreSQL's protocol", err)
+			return len(b)
+		}
+		switch s.loginMessage(typ, payload, b[n:n+size]) {
+		case again:
+			return n
+		case through:
+			n += size
+			return n + (*upstream)(s).Data(c, b[n:])
+		case next:
+			n += size
+		}
+	}
+	return len(b)
+}
+
+// answeredTLS takes the one byte that the server answers to the request for TLS.
+func (s *session) answeredTLS(c *netloop.Conn, b []byte) int {
+	l := &s.start.login
+	l.askedTLS = false
+	switch {
+	case len(b) != 1:
+		// More than an answer is in plain text what will be taken for encrypted.
+		s.loginFailed("dragoman: the server's answer to the request for TLS is not one", nil)
+	case b[0] == 'S':
+		c.StartTLS(s.to.endpoint.TLS, tlsLimit)
+	case b[0] == 'N' && s.f.conf.TLSOptional:
+		s.introduce()
+	default:
+		s.loginFailed("dragoman: the server does not offer TLS, which this environment demands", nil)
+	}
+	return len(b)
+}
+
+// outcome is what follows a message of the server.
+type outcome uint8
+
+const (
+	next    outcome = iota // the next message
+	again                  // the same message, later
+	through                // the session
+)
+
+// loginMessage takes one message of the server that comes before it lets us in.
+func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
+	switch typ {
+	case pgproto.TypeAuthentication:
+		return s.authenticate(payload)
+	case pgproto.TypeNoticeResponse:
+		s.down.Write(whole)
+	case pgproto.TypeNegotiateProtocolVersion:
+		if !s.start.told {
+			s.down.Write(whole)
+		}
+	case pgproto.TypeErrorResponse:
+		s.loginRefused(payload, whole)
+	default:
+		s.loginFailed("dragoman: the server says something that does not belong in a login", nil)
+	}
+	return next
+}
+
+func (s *session) authenticate(payload []byte) outcome {
+	l := &s.start.login
+	out, done, err := l.auth.Step(l.out[:0], payload)
+	switch {
+	case errors.Is(err, errDeriving):
+		s.awaitKeys()
+		return again
+	case err != nil:
+		s.loginFailed("dragoman: the proxy does not log in at this server: "+err.Error(), err)
+		return next
+	case done:
+		s.begin()
+		return through
+	}
+	s.up.Write(out)
+	return next
+}
+
+// awaitKeys has keys derived beside the loop, and shows the message again then.
+func (s *session) awaitKeys() {
+	l, up, loop := &s.start.login, s.up, s.f.loop
+	up.Pause()
+	s.f.b.keys.derive(l.need.id, l.password, l.need.salt, l.need.iterations, func(err error) {
+		loop.Post(func() {
+			switch {
+			case s.is(isEnded) || s.up != up || s.start == nil:
+			case err != nil:
+				s.loginFailed("dragoman: "+err.Error(), err)
+			default:
+				up.Resume()
+			}
+		})
+	})
+}
+
+// begin is the end of the login: what the server says from now on is for the
+// app, in its order.
+func (s *session) begin() {
+	st, now := s.start, s.f.loop.Now()
+	st.stop()
+	s.f.stats.logins.Add(1)
+	s.f.stats.login.observe(now - st.accepted)
+	s.f.stats.wait.observe(now - st.since)
+	if len(st.tried) > 1 || s.f.cluster.Table().Version > 0 {
+		s.f.cluster.Report(s.to.endpoint, filters.Success)
+	}
+	s.start = nil
+	s.active = now
+	if s.f.conf.SlowQuery >= 0 {
+		s.slow = newSlowQuery()
+	}
+	s.down.Write(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil))
+	s.down.SetDriver((*downstream)(s))
+	s.up.SetDriver((*upstream)(s))
+	s.down.SetHangupNotice(false)
+	s.down.Resume()
+}
+
+// loginRefused is the server's error. One about the password may be about one
+// that has been changed meanwhile.
+func (s *session) loginRefused(payload, whole []byte) {
+	l := &s.start.login
+	n, err := pgproto.ParseNotice(payload)
+	if err != nil {
+		s.loginFailed("dragoman: the server's error cannot be read", err)
+		return
+	}
+	badLogin := n.State == pgproto.StateInvalidPassword || n.State == pgproto.StateInvalidAuth
+	if badLogin && !l.retried {
+		user, password := l.user, l.password
+		if s.readCredentials() && (l.user != user || l.password != password) {
+			l.retried = true
+			s.f.log.Info("the server refuses the credentials, and others are there by now: trying those")
+			s.reconnect()
+			return
+		}
+		l.user, l.password = user, password
+	}
+	s.f.stats.failed(n.State)
+	s.f.stats.refused[serverRefused].Add(1)
+	hint := ""
+	if badLogin {
+		hint = "these are the environment's credentials in the document, not the app's: check them, and pg_hba.conf"
+	}
+	s.f.log.Warn("the server refuses a session", "sqlstate", n.State, "message", n.Message, "user", l.user,
+		"endpoint", s.to.endpoint.Address, "hint", hint)
+	s.down.Write(whole)
+	s.finish()
+}
+
+// reconnect begins anew at the same endpoint.
+func (s *session) reconnect() {
+	st := s.start
+	st.tried = st.tried[:len(st.tried)-1]
+	s.dropAttempt()
+	s.connect()
+}
+
+// dropAttempt gives up the connection to a server that has not let us in.
+func (s *session) dropAttempt() {
+	if s.start.login.timer != nil {
+		s.start.login.timer.Stop()
+	}
+	if s.up != nil && !s.is(upClosed) {
+		s.up.SetDriver(forsaken{})
+		s.up.Close()
+	}
+	s.up = nil
+}
+
+// forsaken is the driver of a connection that nobody has to do with any more.
+type forsaken struct{}
+
+func (forsaken) Data(_ *netloop.Conn, b []byte) int { return len(b) }
+func (forsaken) Drained(*netloop.Conn)              {}
+func (forsaken) EOF(c *netloop.Conn)                { c.Close() }
+func (forsaken) Closed(*netloop.Conn, error)        {}
+
+// loginFailed ends a session because of what the server did, or is.
+func (s *session) loginFailed(message string, err error) {
+	s.f.log.Error("logging in at the database", "endpoint", s.to.endpoint.Address, "message", message, "error", err)
+	s.refuse(loginError, pgproto.StateInvalidAuth, message, "")
+}
+
+// Drained implements netloop.Driver.
+func (*loginStep) Drained(*netloop.Conn) {}
+
+// EOF implements netloop.Driver.
+func (d *loginStep) EOF(c *netloop.Conn) { c.Close() }
+
+// Closed implements netloop.Driver.
+func (d *loginStep) Closed(c *netloop.Conn, err error) {
+	s := (*session)(d)
+	if c != s.up {
+		return
+	}
+	s.state |= upClosed
+	if s.is(isEnded) {
+		s.settle()
+		return
+	}
+	s.start.login.timer.Stop()
+	s.f.stats.connectFailures.Add(1)
+	s.f.cluster.Report(s.to.endpoint, filters.ConnectFailure)
+	s.f.log.Warn("connecting to the database failed", "endpoint", s.to.endpoint.Address, "error", err)
+	if s.start.login.began || s.to.startTLS && c.TLSState() != nil {
+		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")
+		s.settle()
+		return
+	}
+	s.up = nil
+	s.connect()
+}

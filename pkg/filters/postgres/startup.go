@@ -1,0 +1,273 @@
+package postgres
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// startup is what a session needs until it is let in.
+type startup struct {
+	message  pgproto.Startup // what the app has asked for
+	timer    *netloop.Timer  // of the step that is under way
+	hold     *netloop.Timer  // until the next look at what is waited for
+	accepted int64           // loop time, ns
+	since    int64           // loop time since which the client waits, ns
+
+	askedTLS, askedGSS bool
+	password           *pgproto.AuthServer // while the app is asked for its password
+	told               bool                // the client has got a message of authentication
+	waiting            bool                // the client has done its part
+
+	tried []*filters.Endpoint
+	login login
+}
+
+func (st *startup) stop() {
+	for _, t := range []*netloop.Timer{st.timer, st.hold, st.login.timer} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// greet waits for the client's first packet.
+func (s *session) greet() {
+	loop := s.down.Loop()
+	s.start = &startup{accepted: loop.Now()}
+	s.start.timer = loop.After(startLimit, func() {
+		s.f.stats.refused[slowClient].Add(1)
+		s.abandon()
+	})
+}
+
+func limits() *pgproto.Limits {
+	return &pgproto.Limits{MaxStartup: 10_000, MaxMessage: 1 << 30}
+}
+
+// Connected implements netloop.ConnectDriver: TLS with the client has begun.
+func (*greeter) Connected(*netloop.Conn) {}
+
+// Data implements netloop.Driver.
+func (g *greeter) Data(c *netloop.Conn, b []byte) int {
+	s := (*session)(g)
+	if s.is(isEnded) {
+		return len(b)
+	}
+	if s.start.password != nil {
+		return s.readPassword(b)
+	}
+	packet, n, err := pgproto.ParseStartup(b, limits())
+	switch {
+	case errors.Is(err, pgproto.ErrIncomplete):
+		return 0
+	case err != nil:
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		return len(b)
+	}
+	switch packet.Kind {
+	case pgproto.DirectTLS:
+		return s.beginTLS(c, b)
+	case pgproto.SSLRequest, pgproto.GSSENCRequest:
+		return s.answerEncryption(packet.Kind, b, n)
+	case pgproto.CancelRequest:
+		s.cancelOther(cancelID{packet.PID, string(packet.Key)})
+		return len(b)
+	case pgproto.StartupMessage:
+		s.start.message = packet
+		s.admit()
+	}
+	return n
+}
+
+func reasonOf(err error) string {
+	var p *pgproto.ProtocolError
+	if errors.As(err, &p) {
+		return p.Reason
+	}
+	return err.Error()
+}
+
+// beginTLS is for a client that begins with TLS at once.
+func (s *session) beginTLS(c *netloop.Conn, b []byte) int {
+	cfg := c.ListenerTLS()
+	if cfg == nil || c.TLSState() != nil {
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: this listener does not speak TLS", "")
+		return len(b)
+	}
+	c.StartTLS(cfg, tlsLimit)
+	return 0
+}
+
+// answerEncryption answers a request for TLS, or GSSAPI's encryption, which
+// there is none of. What came behind the request came in plain text and would be
+// taken for encrypted: nobody but an attacker sends that.
+func (s *session) answerEncryption(kind pgproto.StartupKind, b []byte, n int) int {
+	st, c := s.start, s.down
+	again := &st.askedTLS
+	if kind == pgproto.GSSENCRequest {
+		again = &st.askedGSS
+	}
+	if *again || n != len(b) || c.TLSState() != nil {
+		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: unencrypted data after a request for encryption, or the request twice", "")
+		return len(b)
+	}
+	*again = true
+	cfg := c.ListenerTLS()
+	if kind == pgproto.GSSENCRequest || cfg == nil {
+		c.WriteString("N")
+		return n
+	}
+	c.WriteString("S")
+	c.StartTLS(cfg, tlsLimit)
+	return n
+}
+
+// cancelOther passes a request to cancel on to the server that it is for.
+func (s *session) cancelOther(id cancelID) {
+	to, ok := s.f.b.cancels.find(id)
+	if !ok {
+		s.f.stats.unknownCancels.Add(1)
+		s.abandon()
+		return
+	}
+	s.f.stats.cancels.Add(1)
+	s.start.timer.Reset(2 * cancelLimit)
+	cancelAt(s.f.loop, to, id, s.abandon) // the client waits for our close as it would for the server's
+}
+
+// admit looks at what an app asks for, and whether it may.
+func (s *session) admit() {
+	m := &s.start.message
+	switch {
+	case s.down.ListenerTLS() != nil && s.down.TLSState() == nil:
+		s.refuse(badClient, pgproto.StateInvalidAuth, "dragoman: this listener takes connections with TLS only", "Use sslmode=require.")
+	case m.User() == "":
+		s.refuse(badClient, pgproto.StateInvalidAuth, "no PostgreSQL user name specified in startup packet", "")
+	case m.Replication():
+		s.refuse(badClient, pgproto.StateFeatureNotSupported, "dragoman: replication connections are not passed on", "Connect to the server itself.")
+	case !s.peerAllowed():
+		s.refuse(badPassword, pgproto.StateInvalidAuth, "dragoman: this process may not use this listener", "")
+	case s.f.conf.AppAuth != nil && s.f.conf.AppAuth.Password.Set():
+		s.askPassword()
+	default:
+		s.proceed()
+	}
+}
+
+// peerAllowed asks the kernel who is at the other end of a unix socket.
+func (s *session) peerAllowed() bool {
+	a := s.f.conf.AppAuth
+	if a == nil || len(a.PeerUIDs) == 0 {
+		return a == nil || a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
+	}
+	cred, err := syscall.GetsockoptUcred(s.down.FD(), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	if err != nil || !slices.Contains(a.PeerUIDs, cred.Uid) {
+		return false
+	}
+	return a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
+}
+
+// proceed has the client wait until it is let in: for its turn first.
+func (s *session) proceed() {
+	st := s.start
+	st.waiting, st.since = true, s.f.loop.Now()
+	st.timer.Stop()
+	s.down.Pause()
+	s.down.SetHangupNotice(true)
+	s.place = &waiter{loop: s.f.loop, entered: s.myTurn}
+	switch s.f.gate.enter(s.place, int(s.f.conf.Limits.MaxWaiting)) {
+	case entered:
+		s.myTurn()
+	case queued:
+		s.f.stats.queued.Add(1)
+		st.timer = s.f.loop.After(s.f.conf.Limits.MaxWait, func() {
+			s.refuse(tooMany, stateTooMany, "dragoman: all "+strconv.FormatUint(uint64(s.f.conf.Limits.MaxSessions), 10)+
+				" connections of this listener are in use", "limits.maxConnections bounds them, limits.maxWait the wait.")
+		})
+	case refused:
+		s.place = nil
+		s.refuse(tooMany, stateTooMany, "dragoman: too many clients wait for a connection already", "")
+	}
+}
+
+// myTurn begins to connect.
+func (s *session) myTurn() {
+	if s.is(isEnded) {
+		return // settle gives the place back
+	}
+	s.start.timer.Stop()
+	s.connect()
+}
+
+// wait looks again soon for what is missing, until the client has waited long
+// enough.
+func (s *session) wait(why reason, message string) {
+	st := s.start
+	if time.Duration(s.f.loop.Now()-st.since)+holdEvery > s.f.conf.Limits.MaxWait {
+		s.refuse(why, pgproto.StateCannotConnectNow, message, "")
+		return
+	}
+	st.hold = s.f.loop.After(holdEvery, s.connect)
+}
+
+// Drained implements netloop.Driver.
+func (*greeter) Drained(*netloop.Conn) {}
+
+// EOF implements netloop.Driver.
+func (g *greeter) EOF(*netloop.Conn) { (*session)(g).abandon() }
+
+// Closed implements netloop.Driver.
+func (g *greeter) Closed(_ *netloop.Conn, err error) { (*session)(g).downGone(err) }
+
+// downGone is the end of the client's connection.
+func (s *session) downGone(err error) {
+	s.state |= downClosed
+	if err != nil && !s.is(isEnded) {
+		s.f.log.Debug("a client's connection failed", "error", err)
+	}
+	s.abandon()
+	s.settle()
+}
+
+// serverParams are the settings that the server is given: the app's, and ours
+// over them.
+func (s *session) serverParams(user string) pgproto.Startup {
+	conf := s.f.conf
+	m := pgproto.Startup{Kind: pgproto.StartupMessage, Version: s.start.message.Version}
+	ours := s.ourParams()
+	for _, p := range s.start.message.Params {
+		if p.Name == "replication" || slices.ContainsFunc(ours, func(o pgproto.Param) bool { return strings.EqualFold(o.Name, p.Name) }) {
+			continue
+		}
+		m.Params = append(m.Params, p)
+	}
+	m.Set("user", user)
+	database := conf.Login.Database
+	if database == "" {
+		database = s.start.message.Database()
+	}
+	m.Set("database", database)
+	m.Params = append(m.Params, ours...)
+	return m
+}
+
+// ourParams are settings that come after the app's own, also after those in its
+// options.
+func (s *session) ourParams() []pgproto.Param {
+	var ours []pgproto.Param
+	if d := s.f.conf.StatementTimeout; d != nil {
+		ours = append(ours, pgproto.Param{Name: "statement_timeout", Value: strconv.FormatInt(d.Milliseconds(), 10)})
+	}
+	if s.f.conf.ReadOnly {
+		ours = append(ours, pgproto.Param{Name: "default_transaction_read_only", Value: "on"})
+	}
+	return ours
+}
