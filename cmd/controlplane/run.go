@@ -61,7 +61,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("nodes-file", "", "`file` with the proxies outside Kubernetes: their tokens, names and labels")
 	f.String("client-ca-file", "", "`file` with the authorities of client certificates (PEM); default: there are none")
 	f.String("drain-timeout", "10s", "time for proxies to go elsewhere at the end")
-	f.Int("max-streams", 0, "streams at a time; 0: 20000")
+	f.Int("max-streams", 0, "streams, and connections, at a time; 0: 20000")
 	f.String("max-connection-age", "30m", "age at which a proxy is told to connect again, 10% more or less")
 	f.String("otlp-endpoint", "", "`URL` of a collector of spans, as http://host:4317; default: as OTEL_EXPORTER_OTLP_ENDPOINT says")
 	logFlags(f)
@@ -145,7 +145,9 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	o := &controlplane.Options{
 		XDSAddress: s.text("xds-address"), AdminAddress: s.text("admin-address"), DrainTimeout: drain,
 		Engine: engine.Options{Domain: s.text("cluster-domain")},
-		Limits: server.Limits{Streams: s.number("max-streams"), ConnectionAge: age},
+		Limits: server.Limits{
+			Streams: s.number("max-streams"), Connections: s.number("max-streams"), ConnectionAge: age,
+		},
 	}
 	o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())
 	if err != nil {

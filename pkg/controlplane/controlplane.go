@@ -182,7 +182,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	start(tasks, c.opts.Platform.Tasks)
 	running.Go(func() { c.engine.Run(alive, c.xds) })
 	running.Go(func() {
-		if err := c.grpc.Serve(c.xdsListener); err != nil {
+		if err := c.grpc.Serve(c.xds.Limit(c.xdsListener)); err != nil {
 			stop(fmt.Errorf("serving xDS: %w", err))
 		}
 	})
