@@ -49,6 +49,7 @@ type stream struct {
 	server   string
 	since    time.Time
 	nodeSent bool
+	unknown  int // responses of a type that nobody asked for
 }
 
 // appliedState is what runs.

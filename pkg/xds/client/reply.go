@@ -27,27 +27,51 @@ type reply struct {
 	final     resource.Errors // with notBefore: why it is a NACK
 }
 
-// nackPace keeps a server that answers every NACK with the same version at once
-// from doing so without end: each further NACK of a version comes later.
+// nackPace keeps a server that answers a NACK with the same again at once from
+// doing so without end. With state of the world each further NACK of a version
+// comes later; and in no protocol does a type get more than one a second for
+// long.
 type nackPace struct {
 	number string
 	pause  time.Duration
+
+	burst int       // NACKs without a pause since it was quiet
+	last  time.Time // when the last of them was due
 }
 
 const (
 	firstNackPause = time.Second
 	lastNackPause  = 30 * time.Second
+	nackBurst      = 10
 )
 
-// next gives the pause before a version is refused (again).
-func (p *nackPace) next(number string) time.Duration {
+// again gives the pause before a version of a state of the world is refused
+// (again).
+func (p *nackPace) again(number string) time.Duration {
 	if p.number != number {
-		*p = nackPace{number: number}
+		p.number, p.pause = number, 0
 		return 0
 	}
 	p.pause = min(max(2*p.pause, firstNackPause), lastNackPause)
 	return p.pause
 }
+
+// due gives the time at which another NACK may go out.
+func (p *nackPace) due(now time.Time) time.Time {
+	if now.Sub(p.last) > nackBurst*firstNackPause {
+		p.burst = 0
+	}
+	if p.burst++; p.burst > nackBurst {
+		if next := p.last.Add(firstNackPause); next.After(now) {
+			now = next
+		}
+	}
+	p.last = now
+	return now
+}
+
+// accepted forgets the version that was refused.
+func (p *nackPace) accepted() { p.number, p.pause = "", 0 }
 
 // answer sends the ACKs and NACKs of a type that are due, in order.
 func (m *machine) answer(k kind, now time.Time) {
@@ -76,8 +100,14 @@ func (m *machine) answer(k kind, now time.Time) {
 // pace decides when an answer is sent.
 func (m *machine) pace(t *typeState, r *reply, errs resource.Errors, now time.Time) {
 	r.notBefore, r.final = now, errs
-	if len(errs) > 0 && m.stream.mode == SotW {
-		r.notBefore = now.Add(t.held.next(r.number))
+	if len(errs) == 0 {
+		return
+	}
+	r.notBefore = t.held.due(now)
+	if m.stream.mode == SotW {
+		if later := now.Add(t.held.again(r.number)); later.After(r.notBefore) {
+			r.notBefore = later
+		}
 	}
 }
 
@@ -129,7 +159,8 @@ func (m *machine) reply(k kind, now time.Time, r *reply) {
 	t := &m.types[k]
 	if len(r.final) == 0 {
 		m.events.acks[k]++
-		t.number, t.held = r.number, nackPace{}
+		t.number = r.number
+		t.held.accepted()
 		m.send(k, r.nonce, nil)
 		return
 	}
@@ -155,13 +186,21 @@ func (m *machine) mended(k kind) {
 			return
 		}
 	}
-	t.mendable, t.number, t.held = nil, r.number, nackPace{}
+	t.mendable, t.number = nil, r.number
+	t.held.accepted()
 	m.events.acks[k]++
 	m.send(k, r.nonce, nil)
 }
 
-// refuseUnknown answers a response of a type that nobody asked for.
+// maxUnknown bounds the answers to responses of types that nobody asked for.
+const maxUnknown = 64
+
+// refuseUnknown answers a response of a type that nobody asked for, unless there
+// is no end of them.
 func (m *machine) refuseUnknown(now time.Time, msg message) {
+	if m.stream.unknown++; m.stream.unknown > maxUnknown {
+		return
+	}
 	reason := fmt.Sprintf("type %q is not known to this proxy", shorten(msg.typeURL, maxNackName))
 	m.noteNack(now, msg.typeURL, msg.version, msg.nonce, reason)
 	m.todo.requests = append(m.todo.requests, m.request(msg.typeURL, msg.nonce, &statuspb.Status{
