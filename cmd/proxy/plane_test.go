@@ -127,7 +127,7 @@ func TestBootstrap(t *testing.T) {
 		}
 		app.Close()
 		code, out, _ := finish(t, nil, "status", "--admin-address", local(admin))
-		want := []string{"ready, configuration ", "control plane " + address + ": connected for ", "Listener: 1 resources", "1 of 1 endpoints healthy"}
+		want := []string{"ready, configuration ", "control plane " + address + ": connected for ", "Listener default/cache: running, version ", "1 of 1 endpoints healthy"}
 		if again {
 			want = []string{"ready, configuration ", "control plane: unreachable for ", "configuration from disk", "connection refused"}
 		}

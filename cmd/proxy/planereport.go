@@ -15,8 +15,8 @@ type planeReport struct {
 	LastError          string
 	Protocol, Origin   string
 	Types              []struct {
-		TypeURL, Version string
-		Resources        []struct {
+		TypeURL   string
+		Resources []struct {
 			Name, State, Version, Error string
 			Running                     bool
 		}
@@ -36,23 +36,7 @@ func (r *planeReport) write(w io.Writer, now time.Time) {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "configuration from %s\n", r.Origin)
-	for _, t := range r.Types {
-		if len(t.Resources) > 0 {
-			fmt.Fprintf(w, "%s: %d resources, version %s\n", kind(t.TypeURL), len(t.Resources), orNone(t.Version))
-		}
-	}
-	for _, t := range r.Types {
-		for _, one := range t.Resources {
-			if one.Error == "" {
-				continue
-			}
-			old := "nothing runs in its place"
-			if one.Running {
-				old = "the one before runs on"
-			}
-			fmt.Fprintf(w, "refused %s %s (%s): %s\n", kind(t.TypeURL), one.Name, old, one.Error)
-		}
-	}
+	r.writeResources(w)
 	for _, p := range r.Pending {
 		fmt.Fprintf(w, "waiting for %s %s, which %s needs\n", kind(p.TypeURL), p.Name, p.For)
 	}
@@ -61,14 +45,28 @@ func (r *planeReport) write(w io.Writer, now time.Time) {
 	}
 }
 
-func kind(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '.')+1:] }
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
+// writeResources has a line for each, and says of one that was refused what runs
+// instead.
+func (r *planeReport) writeResources(w io.Writer) {
+	for _, t := range r.Types {
+		for _, one := range t.Resources {
+			fmt.Fprintf(w, "%s %s: %s", kind(t.TypeURL), one.Name, one.State)
+			if one.Version != "" {
+				fmt.Fprintf(w, ", version %s", one.Version)
+			}
+			switch {
+			case one.Error == "":
+			case one.Running:
+				fmt.Fprintf(w, " (the one before runs on): %s", one.Error)
+			default:
+				fmt.Fprintf(w, " (nothing runs in its place): %s", one.Error)
+			}
+			fmt.Fprintln(w)
+		}
 	}
-	return s
 }
+
+func kind(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '.')+1:] }
 
 // ago is the time since t, for people.
 func ago(now, t time.Time) string {

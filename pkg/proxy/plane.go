@@ -61,6 +61,9 @@ func (f *plane) Apply(ctx context.Context, u client.Update) error {
 	}
 	err = f.proxy.take(ctx, snap, mesh.NodeFacts{})
 	f.retryBind(ctx, err)
+	if err == nil && len(u.Pending) == 0 {
+		f.settled.Store(true)
+	}
 	return blame(err, snap)
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -490,6 +491,43 @@ func TestControlPlaneAway(t *testing.T) {
 	if got := redistest.Dial(t, local(closed)).Do("PING"); strings.HasPrefix(got, "-ERR dragoman") {
 		t.Errorf("the listener whose secret has come: %q", got)
 	}
+}
+
+// TestSecretNeverComes: at first the process is not ready for lack of a secret;
+// when it has waited long enough, everything else is, and the listener that needs
+// the secret follows when it comes.
+func TestSecretNeverComes(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port, locked := redistest.Port(t), redistest.Port(t)
+	f := startForeign(t)
+	set := translated(t, ambassador("cache", port, one(node.Addr()))+ambassador("locked", locked,
+		fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", node.Addr())), "test", secret("redis", "password", "x"))
+	late := set.Secrets
+	set.Secrets = nil
+	f.publish(&set.Set)
+	r := launch(t, "", f.options(func(o *client.Options) { o.ResourceTimeout = 4 * time.Second }))
+	r.shows("/ready", `WARMING: Secret "default/redis" is missing for Cluster "default/locked/test"`)
+	if ok, _ := r.Ready(); ok {
+		t.Error("ready while a secret is awaited")
+	}
+	r.shows("/ready", "LIVE\nSecret \"default/redis\" is missing for Cluster \"default/locked/test\" (did not come within 4s)")
+	if got := redistest.Dial(t, local(port)).Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("the listener that needs no secret: %q", got)
+	}
+	if c, err := net.Dial("tcp", local(locked)); err == nil {
+		_ = c.Close()
+		t.Error("a listener whose secret is missing is open")
+	}
+	set.Secrets = late
+	f.publish(&set.Set)
+	r.shows("/listeners", "default/locked::"+local(locked))
+	r.eventually("/ready to have nothing to say", func() error {
+		if got := r.get("/ready"); got != "LIVE\n" {
+			return errors.New(got)
+		}
+		return nil
+	})
 }
 
 // TestNothingToRunOn: without control plane and disk the process waits, says so,

@@ -34,9 +34,12 @@
 //
 // # Replacement
 //
-// [Set.Apply] builds new clusters beside the old ones. Clusters whose
-// specification did not change go on untouched. A changed cluster takes over the
-// members whose address, name, shard and TLS settings are the same, with their
-// Endpoint pointers, which are the key to the filters' connections. Replaced
+// [Set.Prepare] builds what is new or changed and starts it beside what runs;
+// nobody but the holder of the [Change] knows it, so filters can be built on it
+// and made ready, until Commit makes it the running set or Abort forgets it.
+// Clusters whose specification did not change go on untouched, and so do those of
+// which EDS gives other endpoints: they have a new table. A changed cluster takes
+// over the members whose address, name, shard and TLS settings are the same, with
+// their Endpoint pointers, which are the key to the filters' connections. Replaced
 // clusters go on working until [Set.Release].
 package upstream

@@ -125,7 +125,7 @@ func TestRefused(t *testing.T) {
 	if out := says(t, "controlplane", "proxies", "--admin-address", p.admin); !strings.Contains(out, "address already in use") {
 		t.Errorf("the table does not say why:\n%s", out)
 	}
-	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "refused Listener shop/cache (the one before runs on)") {
+	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "Listener shop/cache: refused, version ") {
 		t.Errorf("status:\n%s", out)
 	}
 	// What else changes is taken.
