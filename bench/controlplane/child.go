@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -91,6 +92,10 @@ type child struct {
 	address string
 }
 
+// gogc is how much garbage the servers' processes leave lying around: half of what
+// is in use, as in manifests/controlplane, if the environment says nothing else.
+func gogc() string { return cmp.Or(os.Getenv("GOGC"), "50") }
+
 // start runs this program again, as a contender.
 func start(name string, s size, secure bool) (*child, error) {
 	self, err := os.Executable()
@@ -100,6 +105,7 @@ func start(name string, s size, secure bool) (*child, error) {
 	cmd := exec.Command(self, "-child", name, "-proxies", fmt.Sprint(s.Proxies), "-services", fmt.Sprint(s.Services),
 		"-endpoints", fmt.Sprint(s.Endpoints), "-names", fmt.Sprint(s.Names), fmt.Sprintf("-tls=%v", secure))
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "GOGC="+gogc())
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

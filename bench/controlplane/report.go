@@ -30,7 +30,8 @@ func (r *report) printf(format string, args ...any) { fmt.Fprintf(r.out, format+
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (r *report) all() error {
-	r.printf("# Results\n\nControl plane: %s; %s, %d CPUs, %s.\n", r.settings.size, time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
+	r.printf("# Results\n\nControl plane: %s; %s, %d CPUs, %s, GOGC=%s.\n", r.settings.size, time.Now().Format(time.DateOnly),
+		runtime.NumCPU(), runtime.Version(), gogc())
 	if r.settings.perConnection == 1 {
 		r.printf("Each proxy has a TCP connection of its own.\n")
 	} else {
