@@ -80,7 +80,7 @@ func (e *Engine) objectChanged(key inventory.Key, at time.Time, b *batch) {
 		e.good[key] = a
 	}
 	_, there := e.good[key]
-	e.placeOf(key.Namespace).set(key, there, e.good)
+	e.placeOf(key.Namespace).set(key, there)
 	for v := range e.byObject[key] {
 		b.renew(v, at)
 	}

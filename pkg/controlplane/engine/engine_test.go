@@ -545,11 +545,13 @@ func TestConditions(t *testing.T) {
 	r.pod("shop", "web-1", map[string]string{"app": "web"})
 	bad := adstest.Dial(t, r.address, adstest.Options{
 		Token: "shop web-1", Node: "web-1",
-		Refuse: func(*discoveryv3.DeltaDiscoveryResponse) string { return `Listener "shop/cache": port 6380 is taken` },
+		Refuse: func(*discoveryv3.DeltaDiscoveryResponse) string {
+			return "Listener \"shop/cache\": port 6380 is taken\nand \x1b[31mthis is red"
+		},
 	})
 	bad.Subscribe(server.ListenerType)
 	c = r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusFalse, "Refused")
-	if want := `1 of 2 proxies refused it: Listener "shop/cache": port 6380 is taken`; c.Message != want {
+	if want := `1 of 2 proxies refused it: Listener "shop/cache": port 6380 is taken; and ?[31mthis is red`; c.Message != want {
 		t.Errorf("message: %q, want %q", c.Message, want)
 	}
 	r.checkNACKed("shop/web-1")
@@ -709,4 +711,33 @@ func TestServicesThatClientsName(t *testing.T) {
 	shop.Close()
 	bank.Close()
 	r.eventually("all is dropped", func() bool { return r.metric("dragoman_controlplane_variants") == 0 })
+}
+
+// TestManyObjectsOfOneNamespace are looked at once each when the engine starts,
+// and a change of one of them is no matter of the others.
+func TestManyObjectsOfOneNamespace(t *testing.T) {
+	t.Parallel()
+	const objects = 3000
+	r := newRig(t)
+	for i := range objects {
+		r.put(fmt.Sprintf(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: o%d, namespace: shop}
+spec: {selector: {matchLabels: {app: a%d}}, protocol: tcp, listen: {port: 7000}, environments: {dev: {address: "127.0.0.1:1"}}, defaultEnvironment: dev}
+`, i, i))
+	}
+	r.pod("shop", "web-0", map[string]string{"app": "a7"})
+	r.start()
+	c := r.dial("shop", "web-0")
+	c.Subscribe(server.ListenerType)
+	var l listenerv3.Listener
+	c.Await(server.ListenerType, "shop/o7", &l)
+	r.awaitCondition("shop/o2999", inventory.ConditionProgrammed, inventory.StatusUnknown, "NoProxies")
+	r.pod("shop", "web-0", map[string]string{"app": "a8"})
+	c.Await(server.ListenerType, "shop/o8", &l)
+	c.AwaitGone(server.ListenerType, "shop/o7")
+	if got := r.translations(); got != 2 {
+		t.Errorf("%v translations for 2 of %d objects", got, objects)
+	}
 }

@@ -110,6 +110,7 @@ func (e *Engine) facts(n *node) facts {
 func (e *Engine) place(n *node, at time.Time, b *batch) {
 	f := e.facts(n)
 	p := e.placeOf(n.identity.Namespace)
+	p.look(e.good)
 	mark := p.mark(&f)
 	k := p.known[mark]
 	if k == nil {

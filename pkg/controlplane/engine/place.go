@@ -12,7 +12,9 @@ import (
 type place struct {
 	objects []inventory.Key // of mesh objects, sorted
 
-	// What the objects ask of a pod: these labels, and its name.
+	// What the objects ask of a pod: these labels, and its name. It is not looked
+	// at again before it is needed.
+	stale  bool
 	labels []string // sorted
 	names  bool
 	// known are the kinds of pods that give the same answers.
@@ -34,7 +36,7 @@ func (e *Engine) placeOf(namespace string) *place {
 }
 
 // set notes that an object is there or not, or is another now.
-func (p *place) set(key inventory.Key, there bool, good map[inventory.Key]*mesh.Ambassador) {
+func (p *place) set(key inventory.Key, there bool) {
 	i, found := slices.BinarySearchFunc(p.objects, key, compareKeys)
 	switch {
 	case there && !found:
@@ -42,8 +44,16 @@ func (p *place) set(key inventory.Key, there bool, good map[inventory.Key]*mesh.
 	case !there && found:
 		p.objects = slices.Delete(p.objects, i, i+1)
 	}
-	p.known = map[string]*kind{}
-	p.labels, p.names = nil, false
+	clear(p.known)
+	p.stale = true
+}
+
+// look finds out what the objects ask of a pod.
+func (p *place) look(good map[inventory.Key]*mesh.Ambassador) {
+	if !p.stale {
+		return
+	}
+	p.stale, p.labels, p.names = false, nil, false
 	for _, key := range p.objects {
 		p.asks(good[key])
 	}

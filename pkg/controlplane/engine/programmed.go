@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
@@ -129,12 +130,25 @@ func mentions(text, name string) bool {
 
 func addRefusals(s *inventory.Status, reasons []string) {
 	for _, r := range reasons {
-		if len(r) > maxRefusal {
-			r = strings.ToValidUTF8(r[:maxRefusal], "") + "..."
-		}
+		r = printable(r)
 		if len(s.Refusals) < maxRefusals && !slices.Contains(s.Refusals, r) {
 			s.Refusals = append(s.Refusals, r)
 		}
 	}
 	slices.Sort(s.Refusals)
+}
+
+// printable makes what a node says fit for a status and a terminal: one line of
+// bounded length, without control characters.
+func printable(s string) string {
+	if len(s) > maxRefusal {
+		s = s[:maxRefusal] + "..."
+	}
+	s = strings.ReplaceAll(strings.TrimSpace(strings.ToValidUTF8(s, "?")), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }

@@ -105,7 +105,7 @@ func (e *Engine) Proxies(ctx context.Context) []Proxy {
 
 // complete adds what the server knows.
 func (p *Proxy) complete(s server.NodeStatus) {
-	p.ID, p.Identity, p.Remote, p.Protocol = s.ID, s.Identity, s.Remote, s.Protocol.String()
+	p.ID, p.Identity, p.Remote, p.Protocol = printable(s.ID), s.Identity, s.Remote, s.Protocol.String()
 	p.Since, p.LastContact = s.Since, s.LastContact
 	p.State = Stale
 	if s.Synced() {
@@ -118,7 +118,7 @@ func (p *Proxy) complete(s server.NodeStatus) {
 			continue
 		}
 		p.State = NACKed
-		r := Refusal{Type: name, Message: t.Refusal.Message, At: t.Refusal.At}
+		r := Refusal{Type: name, Message: printable(t.Refusal.Message), At: t.Refusal.At}
 		for _, k := range t.Refusal.Keys {
 			r.Resources = append(r.Resources, wireName(k.ID))
 		}
