@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,25 +35,76 @@ func received(c *redistest.Client) string {
 // everything comes from.
 func TestControlPlane(t *testing.T) {
 	t.Parallel()
-	node := redistest.Server(t)
+	for _, mode := range []client.Mode{client.Delta, client.SotW} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			node := redistest.Server(t)
+			port := redistest.Port(t)
+			f := startForeign(t)
+			f.publish(&translated(t, ambassador("cache", port, one(node.Addr())), "test").Set)
+			r := start(t, "", f.options(func(o *client.Options) { o.Mode = mode }))
+			if got := redistest.Dial(t, local(port)).Do("SET", "k", "v"); got != "+OK\r\n" {
+				t.Errorf("got %q", got)
+			}
+			if got := r.get("/ready"); got != "LIVE\n" {
+				t.Errorf("/ready: %q", got)
+			}
+			for _, want := range []string{
+				`"connected": true`, `"server": "` + f.addr + `"`, `"origin": "` + f.addr + `"`,
+				`"protocol": "` + mode.String() + `"`, `"name": "default/cache"`, `"state": "running"`, `"environment": "test"`,
+			} {
+				r.shows("/config_dump", want)
+			}
+			r.shows("/metrics", "dragoman_xds_from_disk 0")
+			r.shows("/listeners", "default/cache::"+local(port))
+		})
+	}
+}
+
+// TestEndpointsMoveUnderLoad loses no request while a shard moves to and fro.
+func TestEndpointsMoveUnderLoad(t *testing.T) {
+	t.Parallel()
+	a, b, c := redistest.Server(t), redistest.Server(t), redistest.Server(t)
 	port := redistest.Port(t)
 	f := startForeign(t)
-	f.publish(&translated(t, ambassador("cache", port, one(node.Addr())), "test").Set)
+	set := translated(t, ambassador("cache", port, shards(a, b)), "test")
+	f.publish(&set.Set)
 	r := start(t, "", f.options())
-	if got := redistest.Dial(t, local(port)).Do("SET", "k", "v"); got != "+OK\r\n" {
-		t.Errorf("got %q", got)
+	stop := make(chan struct{})
+	var failed atomic.Value
+	var count atomic.Int64
+	var load sync.WaitGroup
+	for i := range 4 {
+		client := redistest.Dial(t, local(port))
+		load.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if got, err := client.TryDo("SET", fmt.Sprintf("k%d-%d", i, n), "v"); got != "+OK\r\n" {
+					failed.Store(fmt.Sprintf("%q, %v", got, err))
+					return
+				}
+				count.Add(1)
+			}
+		})
 	}
-	if got := r.get("/ready"); got != "LIVE\n" {
-		t.Errorf("/ready: %q", got)
+	for i := range 10 {
+		to := []*redistest.Node{c, b}[i%2]
+		set.move("default/cache/test", 1, to.Port())
+		f.publish(&set.Set)
+		r.shows("/clusters", to.Addr())
 	}
-	for _, want := range []string{
-		`"connected": true`, `"server": "` + f.addr + `"`, `"origin": "` + f.addr + `"`, `"protocol": "delta"`,
-		`"name": "default/cache"`, `"state": "running"`, `"environment": "test"`,
-	} {
-		r.shows("/config_dump", want)
+	close(stop)
+	load.Wait()
+	if got := failed.Load(); got != nil {
+		t.Errorf("a request failed: %v\n%s", got, r.log)
 	}
-	r.shows("/metrics", "dragoman_xds_from_disk 0")
-	r.shows("/listeners", "default/cache::"+local(port))
+	if count.Load() < 100 {
+		t.Errorf("only %d requests", count.Load())
+	}
 }
 
 // TestEndpointsMove changes nothing but endpoints: what is in flight on an
