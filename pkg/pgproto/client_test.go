@@ -26,6 +26,7 @@ type client struct {
 	lim     pgproto.Limits
 	unread  []byte
 	started bool // the Tracker listens
+	unasked int  // how often the server was ready when the Tracker did not await it: once, after the start-up
 	pid     uint32
 	key     []byte
 	method  pgproto.Methods
@@ -192,6 +193,9 @@ func (c *client) receive() (typ byte, payload []byte) {
 		case pgproto.StepPayload:
 			typ, payload = c.in.Head().Type, c.in.Payload()
 			if c.started {
+				if typ == pgproto.TypeReadyForQuery && c.tracker.Outstanding() == 0 {
+					c.unasked++
+				}
 				var first byte
 				if len(payload) > 0 {
 					first = payload[0]
