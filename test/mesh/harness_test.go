@@ -188,6 +188,7 @@ type plane struct {
 	t              *testing.T
 	dir            string
 	address, admin string
+	flags          []string // beside the usual ones
 }
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -196,7 +197,7 @@ func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 // that is made of its name.
 func startPlane(t *testing.T, files map[string]string, nodes ...node) *plane {
 	t.Helper()
-	p := &plane{t: t, dir: t.TempDir(), address: local(redistest.Port(t)), admin: local(redistest.Port(t))}
+	p := newPlane(t)
 	for name, text := range files {
 		p.write(name, text)
 	}
@@ -205,11 +206,19 @@ func startPlane(t *testing.T, files map[string]string, nodes ...node) *plane {
 	return p
 }
 
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	return &plane{t: t, dir: t.TempDir(), address: local(redistest.Port(t)), admin: local(redistest.Port(t))}
+}
+
 func (p *plane) start() {
 	p.t.Helper()
-	p.program = run(p.t, &checked, "controlplane", p.admin, "run", "-f", filepath.Join(p.dir, "files"),
+	args := append([]string{
+		"run", "-f", filepath.Join(p.dir, "files"),
 		"--nodes-file", filepath.Join(p.dir, "nodes.yaml"), "--trust-dir", filepath.Join(p.dir, "trust"),
-		"--xds-address", p.address, "--drain-timeout", "1s")
+		"--xds-address", p.address, "--drain-timeout", "1s",
+	}, p.flags...)
+	p.program = run(p.t, &checked, "controlplane", p.admin, args...)
 	p.ready("")
 }
 

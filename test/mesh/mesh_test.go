@@ -210,3 +210,47 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("the control plane does not show the environment:\n%s", out)
 	}
 }
+
+// TestClientCertificate: a proxy may show a certificate instead of a token; with
+// neither, or another one, it gets nothing.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	dev := world(t, "dev")
+	port := redistest.Port(t)
+	pki, other := redistest.NewPKI(t), redistest.NewPKI(t)
+	p := newPlane(t)
+	p.flags = []string{"--client-ca-file", pki.CAFile}
+	p.write("cache.yaml", cache(port))
+	p.write("dev.yaml", service("shop", "redis-dev", dev)+"---\n"+service("shop", "redis-prod", dev))
+	p.put("nodes.yaml", "nodes: [{name: web-1, namespace: shop, commonName: web-1.example, labels: {app: web}}]\n")
+	p.start()
+	proxy := func(args ...string) *program {
+		all := append([]string{
+			"run", "--control-plane", p.address, "--control-plane-ca", filepath.Join(p.dir, "trust", "ca.crt"), "--drain-timeout", "1s",
+		}, args...)
+		return run(t, &checked, "proxy", local(redistest.Port(t)), all...)
+	}
+	show := func(cert, key string) []string {
+		return []string{"--control-plane-cert", cert, "--control-plane-key", key}
+	}
+	for name, args := range map[string][]string{
+		"nothing":                 nil,
+		"another name":            show(pki.Issue("web-2.example")),
+		"of an unknown authority": show(other.Issue("web-1.example")),
+	} {
+		refused := proxy(args...)
+		refused.eventually(name+" to be refused", func() error {
+			if code, body := refused.get("/ready"); code != 503 || !strings.Contains(body, "no control plane has answered: ") {
+				return fmt.Errorf("%d %s", code, body)
+			}
+			return nil
+		})
+		if strings.Contains(string(refused.Output()), "configuration accepted") {
+			t.Errorf("%s: the proxy has a configuration", name)
+		}
+	}
+	proxy(show(pki.Issue("web-1.example"))...).ready("LIVE")
+	if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("dev") {
+		t.Errorf("got %q", got)
+	}
+}
