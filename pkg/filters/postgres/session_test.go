@@ -1,0 +1,404 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/lib/pq" // the other driver
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+func withTimeout(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// connect opens a session by pgx.
+func (f *fixture) connect(options ...string) *pgx.Conn {
+	f.tb.Helper()
+	conn, err := pgx.Connect(withTimeout(f.tb), f.dsn(options...))
+	if err != nil {
+		f.tb.Fatal(err)
+	}
+	f.tb.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func one[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := conn.QueryRow(withTimeout(t), sql, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+func codeOf(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return fmt.Sprint(err)
+}
+
+// TestProtocol: what a session may consist of comes through as it is.
+func TestProtocol(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	conn := f.connect()
+	ctx := withTimeout(t)
+
+	if got := one[string](t, conn, "select $1::text || current_database()", "in "); got != "in "+dbtest.Database {
+		t.Errorf("a parameter: %q", got)
+	}
+	if _, err := conn.Exec(ctx, "create table rows (n int, text text)"); err != nil {
+		t.Fatal(err)
+	}
+	var source [][]any
+	for i := range 20_000 {
+		source = append(source, []any{int32(i), strings.Repeat("x", i%100)})
+	}
+	if n, err := conn.CopyFrom(ctx, pgx.Identifier{"rows"}, []string{"n", "text"}, pgx.CopyFromRows(source)); err != nil || n != 20_000 {
+		t.Fatalf("COPY in: %d, %v", n, err)
+	}
+	var out bytes.Buffer
+	if tag, err := conn.PgConn().CopyTo(ctx, &out, "copy (select * from rows order by n) to stdout"); err != nil || tag.RowsAffected() != 20_000 || bytes.Count(out.Bytes(), []byte("\n")) != 20_000 {
+		t.Errorf("COPY out: %v, %v, %d bytes", tag, err, out.Len())
+	}
+	batch := &pgx.Batch{}
+	for i := range 200 {
+		batch.Queue("select $1::int + 1", i)
+	}
+	results := conn.SendBatch(ctx, batch)
+	for i := range 200 {
+		var n int
+		if err := results.QueryRow().Scan(&n); err != nil || n != i+1 {
+			t.Fatalf("pipelined query %d: %d, %v", i, n, err)
+		}
+	}
+	if err := results.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const big = 40 << 20
+	if n := one[int](t, conn, "select length($1)", strings.Repeat("y", big)); n != big {
+		t.Errorf("a large parameter: %d", n)
+	}
+	if s := one[string](t, conn, "select repeat('z', 41943040)"); len(s) != big {
+		t.Errorf("a large value: %d", len(s))
+	}
+	if _, err := conn.Exec(ctx, "selec 1"); codeOf(err) != "42601" {
+		t.Errorf("an error: %v", err)
+	}
+	listener := f.connect()
+	if _, err := listener.Exec(ctx, "listen news"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "select pg_notify('news', 'hello')"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := listener.WaitForNotification(ctx); err != nil || n.Payload != "hello" {
+		t.Errorf("a notification: %v, %v", n, err)
+	}
+	for name, want := range map[string]float64{"sessions_total": 2, "downstream_connections": 2} {
+		if got := f.metric(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if f.metric("queries_total") < 200 || f.metric("errors_total", "42") != 1 || f.metric("query_duration_seconds") == 0 {
+		t.Error("queries and errors are not counted")
+	}
+}
+
+// TestLibpqDriver: lib/pq with prepared statements, over database/sql.
+func TestLibpqDriver(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartPostgres(t).Addr())
+	db, err := sql.Open("postgres", f.dsn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	st, err := db.Prepare("select $1::int * 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		var n int
+		if err := st.QueryRow(i).Scan(&n); err != nil || n != 2*i {
+			t.Fatalf("%d: %d, %v", i, n, err)
+		}
+	}
+}
+
+// TestCancel: a request to cancel reaches the server of its session, also after
+// the listener has gone to another one.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	dev, prod := dbtest.StartPostgres(t), dbtest.StartPostgres(t)
+	f := start(t, config(), dev.Addr())
+	other := &cluster{name: "prod"}
+	other.lead(nil, prod.Addr())
+	f.world.clusters["prod"] = other
+	cancelled := make(chan error, 1)
+	conn := f.connect()
+	go func() {
+		_, err := conn.Exec(context.Background(), "select pg_sleep(600)")
+		cancelled <- err
+	}()
+	eventually(t, "the query to run", func() bool {
+		return dev.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(600)'") == "1"
+	})
+	next := config()
+	next.Cluster = "prod"
+	f.swap(next, filters.Retirement{Deadline: time.Minute})
+	if err := conn.PgConn().CancelRequest(withTimeout(t)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-cancelled:
+		if codeOf(err) != "57014" {
+			t.Errorf("the query ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the query goes on")
+	}
+	if got := f.metric("cancel_requests_total", "passed_on"); got != 1 {
+		t.Errorf("%v requests passed on", got)
+	}
+}
+
+// TestWrongPassword: the server's own error reaches the app, and the log says
+// whose password it is. One that has been changed meanwhile is tried.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	f.world.set("password", "wrong")
+	_, err := f.psql("select 1")
+	if err == nil || !strings.Contains(err.Error(), `password authentication failed for user "u_scram"`) {
+		t.Errorf("got %v", err)
+	}
+	if !strings.Contains(f.log.String(), "the environment's credentials") || strings.Contains(f.log.String(), "wrong ") {
+		t.Error("no hint in the log")
+	}
+	f.world.set("password", dbtest.Password)
+	f.must("select 1")
+}
+
+// rotating gives another password from the second look on.
+type rotating struct{ *world }
+
+func (r rotating) Secret(name string) (string, error) {
+	v, err := r.world.Secret(name)
+	if name == "password" && v == "stale" {
+		r.set("password", dbtest.Password)
+	}
+	return v, err
+}
+
+// TestRotation: a password that is changed while the proxy logs in with the old
+// one is read again, once.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	f.world.set("password", "stale")
+	filter, err := f.builder.Build(config(), filters.Context{Listener: "rotating", Clusters: f.world, Secrets: rotating{f.world}, Loops: f.group.Loops})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.filter.Store(filter.(*Filter))
+	f.must("select 1")
+	if !strings.Contains(f.log.String(), "others are there by now") {
+		t.Error("the old password was not tried")
+	}
+}
+
+// TestAppAuth: the app has to show what the document demands, by each method.
+func TestAppAuth(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, method := range []resource.PostgresAuth{resource.PostgresSCRAM, resource.PostgresMD5, resource.PostgresPassword} {
+		t.Run(fmt.Sprint(method), func(t *testing.T) {
+			t.Parallel()
+			cfg := config()
+			cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app", Key: "password"}}
+			cfg.AppAuthMethod = method
+			f := start(t, cfg, server.Addr())
+			f.world.set("app/password", "open sesame")
+			for range 2 { // the second time with what was derived the first time
+				if got := f.must("select current_user", "password='open sesame'"); got != dbtest.SCRAMUser {
+					t.Errorf("got %q", got)
+				}
+			}
+			for _, wrong := range []string{"password=other", "user=other password='open sesame'"} {
+				if _, err := f.psql("select 1", wrong); err == nil || !strings.Contains(err.Error(), "password authentication failed") {
+					t.Errorf("%s: %v", wrong, err)
+				}
+			}
+		})
+	}
+}
+
+// TestPeer: over a unix socket the kernel tells who connects.
+func TestPeer(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := config()
+	cfg.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid())}}
+	f := start(t, cfg, server.Addr())
+	dir := t.TempDir()
+	f.listen("unix", dir+"/.s.PGSQL.5432", nil)
+	f.addr = dir
+	f.must("select 1")
+	other := config()
+	other.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid()) + 1}}
+	f.swap(other, filters.Retirement{Deadline: time.Second})
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "may not use this listener") {
+		t.Errorf("another user: %v", err)
+	}
+}
+
+// TestStartParameters: read only and the timeout are asked of the server, over
+// what the app asks for.
+func TestStartParameters(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := config()
+	timeout := 1500 * time.Millisecond
+	cfg.ReadOnly, cfg.StatementTimeout = true, &timeout
+	cfg.Login.Database = ""
+	f := start(t, cfg, server.Addr())
+	show := "show default_transaction_read_only; show statement_timeout; show application_name; select current_database()"
+	got := f.must(show, "application_name=orders", "dbname="+dbtest.DatabaseDev, "options='-c default_transaction_read_only=off -c statement_timeout=0'")
+	if got != "on\n1500ms\norders\n"+dbtest.DatabaseDev {
+		t.Errorf("got %q", got)
+	}
+	if _, err := f.psql("create table t()", "dbname="+dbtest.Database); err == nil || !strings.Contains(err.Error(), "read-only transaction") {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := f.psql("select 1", "replication=database", "dbname="+dbtest.Database); err == nil || !strings.Contains(err.Error(), "replication connections are not passed on") {
+		t.Errorf("replication: %v", err)
+	}
+}
+
+// TestLimit: sessions above the limit wait for their turn, and not for ever.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := config()
+	cfg.Limits = resource.DatabaseLimits{MaxSessions: 2, MaxWait: 20 * time.Second, MaxWaiting: 1}
+	f := start(t, cfg, server.Addr())
+	first, _ := f.connect(), f.connect()
+	third := make(chan error, 1)
+	go func() {
+		_, err := f.psql("select 1")
+		third <- err
+	}()
+	eventually(t, "one to wait", func() bool { return f.metric("queued_total") == 1 })
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "too many clients wait") {
+		t.Errorf("one too many: %v", err)
+	}
+	_ = first.Close(withTimeout(t))
+	if err := <-third; err != nil {
+		t.Errorf("the one that waited: %v", err)
+	}
+	short := config()
+	short.Limits = resource.DatabaseLimits{MaxSessions: 1, MaxWait: 100 * time.Millisecond, MaxWaiting: 10}
+	g := start(t, short, server.Addr())
+	g.connect()
+	if _, err := g.psql("select 1"); err == nil || !strings.Contains(err.Error(), "are in use") {
+		t.Errorf("after the wait: %v", err)
+	}
+}
+
+// TestHold: a client is held until what is missing is there, and then let in; or
+// told what is missing.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config())
+	came := make(chan error, 1)
+	go func() {
+		_, err := f.psql("select 1")
+		came <- err
+	}()
+	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
+	f.main().lead(nil, server.Addr())
+	if err := <-came; err != nil {
+		t.Errorf("a client that was held: %v", err)
+	}
+	cfg := config()
+	cfg.Limits.MaxWait = 200 * time.Millisecond
+	cfg.Login.Password.Name = "nowhere"
+	g := start(t, cfg, server.Addr())
+	if _, err := g.psql("select 1"); err == nil || !strings.Contains(err.Error(), "credentials for the database are not there") {
+		t.Errorf("without a secret: %v", err)
+	}
+	h := start(t, cfg)
+	h.world.set("nowhere", "x")
+	if _, err := h.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known") {
+		t.Errorf("without an endpoint: %v", err)
+	}
+}
+
+// TestSlowQuery: what takes long is logged without literals and parameters.
+func TestSlowQuery(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := config()
+	cfg.SlowQuery = 50 * time.Millisecond
+	f := start(t, cfg, server.Addr())
+	conn := f.connect()
+	if _, err := conn.Exec(withTimeout(t), "select pg_sleep($1), 'quiet', $2::text", 0.1, "hidden"); err != nil {
+		t.Fatal(err)
+	}
+	f.must("select pg_sleep(0.11), 'secret', 42")
+	log := f.log.String()
+	if !strings.Contains(log, "select pg_sleep(?), ?, ?") || !strings.Contains(log, "select pg_sleep($1), ?, $2::text") {
+		t.Error("slow queries are not logged")
+	}
+	if strings.Contains(log, "secret") || strings.Contains(log, "hidden") || strings.Contains(log, "quiet") {
+		t.Error("values are logged")
+	}
+}
+
+// TestPgbench runs through.
+func TestPgbench(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	host, port, _ := strings.Cut(f.addr, ":")
+	bench := func(args ...string) {
+		t.Helper()
+		args = append([]string{"-h", host, "-p", port, "-U", "app"}, args...)
+		cmd := exec.CommandContext(withTimeout(t), server.Program("pgbench"), append(args, dbtest.Database)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("pgbench %q: %v\n%s", args, err, out)
+		}
+	}
+	bench("-i", "-q", "-s", "1")
+	for _, mode := range []string{"simple", "extended", "prepared"} {
+		bench("-n", "-M", mode, "-c", "8", "-j", "2", "-t", "200")
+	}
+	bench("-n", "-C", "-S", "-c", "4", "-t", "50")
+	if got := server.SQL("select sum(abalance) = (select sum(delta) from pgbench_history) from pgbench_accounts"); got != "t" {
+		t.Error("the books do not balance")
+	}
+}
