@@ -1,5 +1,7 @@
 package pgproto
 
+import "slices"
+
 // Tracker is told the messages of a session in both directions, and knows what
 // is under way. It sees types alone and the byte of ReadyForQuery. It begins
 // where authentication ends: with what the server sends after AuthenticationOk.
@@ -27,9 +29,19 @@ type Tracker struct {
 
 // pending is a run of equal things that the server has still to finish.
 type pending struct {
-	kind  byte // TypeQuery, TypeFunctionCall, TypeSync or TypeCopyDone
+	kind  byte // TypeQuery, TypeFunctionCall, TypeSync, or one of those below
 	count int
 }
+
+// Ends of COPY data that came ahead of the server's wish for data: behind a simple
+// query, and within what a Sync will end. If the wish never comes the server
+// ignores them.
+const (
+	endOfCopy         = TypeCopyDone
+	endOfExtendedCopy = TypeCopyFail
+)
+
+func (p *pending) endsCopy() bool { return p.kind == endOfCopy || p.kind == endOfExtendedCopy }
 
 // maxPendingKept bounds the memory that a Tracker keeps when it is idle.
 const maxPendingKept = 64
@@ -55,8 +67,10 @@ func (t *Tracker) Client(typ byte) {
 		switch {
 		case t.copyIn:
 			t.copyIn = false
-		case !t.discarding && t.busy():
-			t.push(TypeCopyDone) // ahead of the server's CopyInResponse
+		case t.open && !t.discarding:
+			t.push(endOfExtendedCopy)
+		case t.head < len(t.pending):
+			t.push(endOfCopy)
 		}
 	case TypeTerminate:
 		t.leaving = true
@@ -98,7 +112,7 @@ func ClientTypes() TypeSet {
 func (t *Tracker) ready(status TxStatus) {
 	t.status = status
 	t.copyIn, t.copyOut = false, false
-	t.dropCopyDone()
+	t.dropEndsOfCopy(true)
 	if t.head < len(t.pending) {
 		t.drop()
 		t.syncs--
@@ -107,7 +121,7 @@ func (t *Tracker) ready(status TxStatus) {
 		// the server had read it.
 		t.open, t.discarding = false, false
 	}
-	t.dropCopyDone() // a COPY that failed before the server had asked for data
+	t.dropEndsOfCopy(false) // of a COPY that failed before the server had asked for data
 	if t.head == len(t.pending) {
 		t.head, t.syncs = 0, 0
 		if t.pending = t.pending[:0]; cap(t.pending) > maxPendingKept {
@@ -121,7 +135,7 @@ func (t *Tracker) ready(status TxStatus) {
 // which is the oldest that is pending, or still to come.
 func (t *Tracker) failed() {
 	t.copyIn, t.copyOut = false, false
-	t.dropCopyDone()
+	t.dropEndsOfCopy(true)
 	if t.head == len(t.pending) && t.open {
 		t.discarding = true
 	}
@@ -131,11 +145,11 @@ func (t *Tracker) failed() {
 // is the data and its end, before which the server ignores each Sync.
 func (t *Tracker) beginCopyIn() {
 	for i := t.head; i < len(t.pending); i++ {
-		if t.pending[i].kind != TypeCopyDone {
+		if !t.pending[i].endsCopy() {
 			continue
 		}
 		t.dropSyncs(i)
-		t.dropFirstCopyDone()
+		t.dropFirstEndOfCopy()
 		return
 	}
 	simple := t.head < len(t.pending) && t.pending[t.head].kind == TypeQuery
@@ -157,28 +171,28 @@ func (t *Tracker) dropSyncs(end int) {
 	t.pending = kept
 }
 
-func (t *Tracker) dropFirstCopyDone() {
+func (t *Tracker) dropFirstEndOfCopy() {
 	for i := t.head; i < len(t.pending); i++ {
-		if t.pending[i].kind == TypeCopyDone {
-			t.pending[i].count--
-			if t.pending[i].count == 0 {
-				t.pending = append(t.pending[:i], t.pending[i+1:]...)
+		if p := &t.pending[i]; p.endsCopy() {
+			if p.count--; p.count == 0 {
+				t.pending = slices.Delete(t.pending, i, i+1)
 			}
 			return
 		}
 	}
 }
 
-// dropCopyDone forgets ends of COPY data that nothing stands before: the server
-// ignores them.
-func (t *Tracker) dropCopyDone() {
-	for t.head < len(t.pending) && t.pending[t.head].kind == TypeCopyDone {
+// dropEndsOfCopy forgets ends of COPY data that nothing stands before; those of
+// the extended protocol only if told to, since what comes before them has no
+// place in pending.
+func (t *Tracker) dropEndsOfCopy(extended bool) {
+	for t.head < len(t.pending) && t.pending[t.head].endsCopy() && (extended || t.pending[t.head].kind == endOfCopy) {
 		t.head++
 	}
 }
 
 func (t *Tracker) push(kind byte) {
-	if kind != TypeCopyDone {
+	if kind != endOfCopy && kind != endOfExtendedCopy {
 		t.syncs++
 	}
 	if last := len(t.pending) - 1; last >= t.head && t.pending[last].kind == kind {
