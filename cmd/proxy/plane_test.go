@@ -30,8 +30,8 @@ import (
 
 const planeToken = "correct-horse-battery-staple"
 
-// startPlane runs a control plane that speaks TLS, wants a token, and has one
-// document for one node.
+// startPlane runs a control plane that speaks TLS, if there is a PKI, wants a
+// token, and has one document for one node.
 func startPlane(t *testing.T, pki *redistest.PKI, port int, node, document string) (address string, stop func()) {
 	t.Helper()
 	objs, wrong := mesh.Decode("test", []byte(document))
@@ -54,8 +54,12 @@ func startPlane(t *testing.T, pki *redistest.PKI, port int, node, document strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &tls.Config{Certificates: pki.ServerConfig().Certificates, MinVersion: tls.VersionTLS12}
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(cfg)), grpc.StreamInterceptor(wantToken))
+	options := []grpc.ServerOption{grpc.StreamInterceptor(wantToken)}
+	if pki != nil {
+		cfg := &tls.Config{Certificates: pki.ServerConfig().Certificates, MinVersion: tls.VersionTLS12}
+		options = append(options, grpc.Creds(credentials.NewTLS(cfg)))
+	}
+	s := grpc.NewServer(options...)
 	ctx, cancel := context.WithCancel(context.Background())
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(s, serverv3.NewServer(ctx, cache, nil))
 	go func() { _ = s.Serve(ln) }() // until stop
@@ -171,6 +175,22 @@ func TestWrongToken(t *testing.T) {
 	}
 	if code, _, errs := finish(t, nil, "wait", "--admin-address", local(admin)); code != 0 {
 		t.Errorf("wait with the right token: %d %s", code, errs)
+	}
+}
+
+// TestPlainText is for a control plane on this host.
+func TestPlainText(t *testing.T) {
+	t.Parallel()
+	port, admin := redistest.Port(t), redistest.Port(t)
+	address, _ := startPlane(t, nil, redistest.Port(t), "vm-1", document(port, "127.0.0.1:1"))
+	_, number, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin(t, []string{"DRAGOMAN_CONTROL_PLANE=" + address + ",localhost:" + number}, "run", "--control-plane-tls", "off",
+		"--token-file", write(t, "token", planeToken), "--node-id", "vm-1", "--admin-address", local(admin))
+	if code, _, errs := finish(t, nil, "wait", "--admin-address", local(admin)); code != 0 {
+		t.Errorf("wait: %d %s", code, errs)
 	}
 }
 
