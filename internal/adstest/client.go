@@ -255,6 +255,13 @@ func (c *Client) Names(typeURL string) []string {
 	return names
 }
 
+// Resource gives what the client has of a name, or nil.
+func (c *Client) Resource(typeURL, name string) *discoveryv3.Resource {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resources[typeURL][name]
+}
+
 // Has is how many resources of a type the client has. It is for Until.
 func (c *Client) Has(typeURL string) int { return len(c.resources[typeURL]) }
 
