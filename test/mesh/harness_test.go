@@ -28,7 +28,7 @@ const limit = 60 * time.Second
 // the race detector, and as they are delivered.
 var (
 	checked   = builds{args: []string{"-race", "./cmd/proxy", "./cmd/controlplane"}}
-	delivered = builds{env: []string{"CGO_ENABLED=0"}, args: []string{"-trimpath", "./cmd/proxy"}}
+	delivered = builds{env: []string{"CGO_ENABLED=0"}, args: []string{"-trimpath", "-tags", "grpcnotrace", "./cmd/proxy"}}
 )
 
 type builds struct {
