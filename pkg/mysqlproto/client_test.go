@@ -37,6 +37,8 @@ type login struct {
 	tls                      *tls.Config // nil for none
 	without, with            mysqlproto.Capabilities
 	attrs                    []mysqlproto.Attr
+	fetchKey                 bool   // the server's public key may be asked for
+	publicKey                []byte // the server's public key in PEM, nil for none
 }
 
 const (
@@ -63,7 +65,13 @@ func connect(t *testing.T, addr string, l login) (*client, error) {
 	if c.greet, err = mysqlproto.ParseGreeting(payload); err != nil {
 		return nil, err
 	}
-	auth := mysqlproto.NewAuth(mysqlproto.AuthConfig{User: l.user, Password: l.password, Allow: l.allow, Secure: l.tls != nil, Random: rand.Reader})
+	config := mysqlproto.AuthConfig{User: l.user, Password: l.password, Allow: l.allow, Secure: l.tls != nil, FetchPublicKey: l.fetchKey, Random: rand.Reader}
+	if l.publicKey != nil {
+		if config.PublicKey, err = mysqlproto.ParsePublicKey(l.publicKey); err != nil {
+			t.Fatal(err)
+		}
+	}
+	auth := mysqlproto.NewAuth(config)
 	plugin, response, err := auth.Begin(c.greet.AuthPlugin, c.greet.Scramble)
 	if err != nil {
 		return nil, err
