@@ -41,7 +41,7 @@ func (c *checker) needsControlPlane(path, what, instead string) {
 
 func checkAmbassador(a *Ambassador, o options) Errors {
 	c := &checker{options: o, obj: a}
-	c.metadata(a)
+	c.metadata(a.APIVersion, &a.Metadata)
 	s := &a.Spec
 	switch s.Protocol {
 	case ProtocolRedis:
@@ -62,7 +62,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 	c.databases(s)
 	c.onlyDatabases(s.Limits, s.Protocol)
 	c.selector(s.Selector)
-	c.listen(&s.Listen)
+	c.listen(&s.Listen, "spec.listen")
 	c.limits(s.Limits)
 	c.environments(s)
 	c.choice(s)
@@ -74,14 +74,14 @@ func supported() []string {
 	return []string{string(ProtocolRedis), string(ProtocolTCP)}
 }
 
-func (c *checker) metadata(a *Ambassador) {
-	c.require(a.APIVersion == APIVersion, "apiVersion",
-		fmt.Sprintf("unknown version %q", clip(a.APIVersion)), `use "`+APIVersion+`"`)
+func (c *checker) metadata(apiVersion string, m *Metadata) {
+	c.require(apiVersion == APIVersion, "apiVersion",
+		fmt.Sprintf("unknown version %q", clip(apiVersion)), `use "`+APIVersion+`"`)
 	const rule = "use lower-case letters, digits and -"
-	c.require(IsDNSLabel(a.Metadata.Name), "metadata.name",
-		fmt.Sprintf("%q is not a name", clip(a.Metadata.Name)), rule)
-	c.require(IsDNSLabel(a.Metadata.Namespace), "metadata.namespace",
-		fmt.Sprintf("%q is not a namespace", clip(a.Metadata.Namespace)), rule)
+	c.require(IsDNSLabel(m.Name), "metadata.name",
+		fmt.Sprintf("%q is not a name", clip(m.Name)), rule)
+	c.require(IsDNSLabel(m.Namespace), "metadata.namespace",
+		fmt.Sprintf("%q is not a namespace", clip(m.Namespace)), rule)
 }
 
 func (c *checker) selector(s *Selector) {
@@ -102,8 +102,7 @@ func (c *checker) selector(s *Selector) {
 	}
 }
 
-func (c *checker) listen(l *Listen) {
-	const at = "spec.listen"
+func (c *checker) listen(l *Listen, at string) {
 	switch {
 	case l.Path != "" && (l.Port != 0 || l.Address != ""):
 		c.fail(at, "has a path and an address or port", "one listener binds to one of them")

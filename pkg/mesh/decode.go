@@ -89,22 +89,29 @@ func decodeDocument(file string, root *yaml.Node, o options) (Object, Errors) {
 	switch kind := w.kind(root); kind {
 	case KindAmbassador:
 		a := &Ambassador{}
-		w.decode(root, a)
-		if a.Metadata.Namespace == "" {
-			a.Metadata.Namespace = DefaultNamespace
-		}
-		a.src = source{file: file, pos: w.pos, checked: true, broken: len(w.errs) > 0}
-		errs := w.finish(a.Key(), checkAmbassador(a, o))
-		a.src.broken = len(errs) > 0
-		return a, errs
+		return a, w.read(root, a, func() Errors { return checkAmbassador(a, o) })
 	case KindAdapter:
-		w.fail(root, "kind", "kind Adapter is not supported by this version", "only Ambassador is")
+		a := &Adapter{}
+		return a, w.read(root, a, func() Errors { return checkAdapter(a, o) })
 	case "":
 		w.fail(root, "kind", "is missing", oneOf([]string{KindAmbassador, KindAdapter}))
 	default:
 		w.fail(root, "kind", fmt.Sprintf("unknown kind %q", clip(kind)), hintOf(kind, []string{KindAmbassador, KindAdapter}))
 	}
 	return nil, w.errs
+}
+
+// read fills an object and checks it.
+func (w *walker) read(root *yaml.Node, obj Object, check func() Errors) Errors {
+	w.decode(root, obj)
+	if m := obj.Meta(); m.Namespace == "" {
+		m.Namespace = DefaultNamespace
+	}
+	src := obj.source()
+	*src = source{file: w.file, pos: w.pos, checked: true, broken: len(w.errs) > 0}
+	errs := w.finish(obj.Key(), check())
+	src.broken = len(errs) > 0
+	return errs
 }
 
 // finish adds the errors of the second look at an object, but for those that

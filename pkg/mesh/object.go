@@ -1,13 +1,21 @@
 package mesh
 
-// Object is one document: so far an *Ambassador.
+// Object is one document: an *Ambassador or an *Adapter.
 type Object interface {
 	// Meta is never nil; its Namespace is never "" once decoded.
 	Meta() *Metadata
-	// Key is "namespace/name".
+	// Key is "namespace/name". Objects of different kinds may have the same.
 	Key() string
 
 	source() *source
+}
+
+// KindOf is the kind of an object's document.
+func KindOf(obj Object) string {
+	if _, ok := obj.(*Adapter); ok {
+		return KindAdapter
+	}
+	return KindAmbassador
 }
 
 // Metadata is the part of Kubernetes' ObjectMeta that means something here. The

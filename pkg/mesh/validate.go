@@ -14,8 +14,8 @@ func Validate(objs []Object, opts ...Option) Errors {
 	o := collect(opts)
 	var errs Errors
 	for _, obj := range objs {
-		if a, ok := obj.(*Ambassador); ok && !a.src.checked {
-			errs = append(errs, checkAmbassador(a, o)...)
+		if !obj.source().checked {
+			errs = append(errs, check(obj, o)...)
 		}
 	}
 	errs = append(errs, duplicates(objs)...)
@@ -26,6 +26,19 @@ func Validate(objs []Object, opts ...Option) Errors {
 	return errs.sorted()
 }
 
+// check looks at one object by itself.
+func check(obj Object, o options) Errors {
+	switch obj := obj.(type) {
+	case *Ambassador:
+		return checkAmbassador(obj, o)
+	case *Adapter:
+		return checkAdapter(obj, o)
+	}
+	return nil
+}
+
+// duplicates finds objects of the same kind and name. Those of different kinds
+// may share one, as in Kubernetes.
 func duplicates(objs []Object) Errors {
 	var errs Errors
 	first := make(map[string]Object, len(objs))
@@ -33,12 +46,13 @@ func duplicates(objs []Object) Errors {
 		if obj.Meta().Name == "" {
 			continue
 		}
-		if other, ok := first[obj.Key()]; ok {
+		name := KindOf(obj) + " " + obj.Key()
+		if other, ok := first[name]; ok {
 			errs = append(errs, errorAt(obj, "metadata.name",
 				fmt.Sprintf("there are two objects %s", obj.Key()), "the other is "+whereIs(other, "metadata.name")))
 			continue
 		}
-		first[obj.Key()] = obj
+		first[name] = obj
 	}
 	return errs
 }

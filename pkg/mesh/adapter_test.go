@@ -1,0 +1,100 @@
+package mesh_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+)
+
+// TestDecodeAdapterValues: every field arrives where it belongs.
+func TestDecodeAdapterValues(t *testing.T) {
+	t.Parallel()
+	objs, errs := mesh.Decode("test.yaml", []byte(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: app}
+spec:
+  metrics:
+    listen: {port: 9113}
+    sources:
+    - {name: app, statsd: {udp: 9125, mappingFile: /etc/mapping.yaml}}
+    - {name: json, json: {uri: "http://localhost/", timeout: 2s, configFile: /etc/json.yaml}}
+    limits: {seriesPerSource: 5000}
+---
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: orders, namespace: shop}
+spec:
+  api:
+    listen: {port: 8081}
+    upstream: {address: "127.0.0.1:8080"}
+    routes:
+    - match: {method: POST, path: "/v2/orders/{id}"}
+      request: {path: /soap/orders, body: {from: json, to: soap, map: {move: {id: OrderId}, coerce: {OrderId: string}}}}
+`), mesh.InCluster())
+	if len(errs) > 0 || len(objs) != 2 {
+		t.Fatalf("%d objects, errors:\n%v", len(objs), errs)
+	}
+	want := []mesh.AdapterSpec{
+		{Metrics: &mesh.MetricsAdapter{
+			Listen: mesh.MetricsListen{Port: 9113},
+			Sources: []mesh.MetricsSource{
+				{Name: "app", StatsD: &mesh.StatsDSource{UDP: 9125, MappingFile: "/etc/mapping.yaml"}},
+				{Name: "json", JSON: &mesh.JSONSource{
+					HTTPSource: mesh.HTTPSource{URI: "http://localhost/", Timeout: new(mesh.Duration(2e9))}, ConfigFile: "/etc/json.yaml",
+				}},
+			},
+			Limits: &mesh.MetricsLimits{SeriesPerSource: new(uint32(5000))},
+		}},
+		{API: &mesh.APIAdapter{
+			Listen:   mesh.Listen{Port: 8081},
+			Upstream: mesh.APIUpstream{Address: "127.0.0.1:8080"},
+			Routes: []mesh.APIRoute{{
+				Match: mesh.APIMatch{Method: "POST", Path: "/v2/orders/{id}"},
+				Request: &mesh.APIRequest{Path: "/soap/orders", Body: &mesh.BodyTransform{
+					From: mesh.BodyJSON, To: mesh.BodySOAP,
+					Map: &mesh.BodyMap{Move: map[string]string{"id": "OrderId"}, Coerce: map[string]mesh.ValueType{"OrderId": mesh.ValueString}},
+				}},
+			}},
+		}},
+	}
+	for i, obj := range objs {
+		if diff := cmp.Diff(want[i], obj.(*mesh.Adapter).Spec); diff != "" {
+			t.Errorf("spec (-want +got):\n%s", diff)
+		}
+		if kind := mesh.KindOf(obj); kind != mesh.KindAdapter {
+			t.Errorf("kind %q", kind)
+		}
+	}
+	if got := objs[0].Key() + " " + objs[1].Key(); got != "default/app shop/orders" {
+		t.Errorf("keys %q", got)
+	}
+}
+
+// TestValidateAdapters: one that comes from no document is checked like any
+// other, and is refused where nothing runs it.
+func TestValidateAdapters(t *testing.T) {
+	t.Parallel()
+	adapter := &mesh.Adapter{
+		APIVersion: mesh.APIVersion, Kind: mesh.KindAdapter,
+		Metadata: mesh.Metadata{Name: "cache", Namespace: mesh.DefaultNamespace},
+		Spec: mesh.AdapterSpec{Metrics: &mesh.MetricsAdapter{
+			Listen:  mesh.MetricsListen{Port: 9113},
+			Sources: []mesh.MetricsSource{{Name: "cron", Textfile: &mesh.TextfileSource{Path: "/var/lib/metrics"}}},
+		}},
+	}
+	beside := ambassador(t, header+`spec: {protocol: tcp, listen: {port: 9113}, environments: {dev: {address: "a:1"}}}`)
+	if errs := mesh.Validate([]mesh.Object{adapter, beside}, mesh.InCluster()); len(errs) > 0 {
+		t.Errorf("beside an Ambassador of the same name: %v", errs)
+	}
+	if errs := mesh.Validate([]mesh.Object{adapter}); len(errs) != 1 || !strings.Contains(errs.Error(), "kind Adapter is not supported") {
+		t.Errorf("in a file: %v", errs)
+	}
+	adapter.Spec.Metrics = nil
+	if errs := mesh.Validate([]mesh.Object{adapter, adapter}, mesh.InCluster()); len(errs) != 3 {
+		t.Errorf("twice, and empty: %v", errs)
+	}
+}
