@@ -178,14 +178,15 @@ func (l *lane) head(nonce uint64, removed []string) []byte {
 func (l *lane) resolve(refusal *Refusal, now time.Time) func() {
 	n, f := l.node, l.flight
 	n.pace.earn()
-	keys := l.answered(refusal != nil)
-	if refusal != nil {
-		refusal.TypeURL, refusal.Keys, refusal.At = l.typeURL, keys, now
-		l.refusal, l.declined = refusal, f
-		l.meter.nacks.Inc()
-		return func() { n.server.refused(n, *refusal) }
+	if refusal == nil {
+		l.answered(nil)
+		return l.accepted(f, now)
 	}
-	return l.accepted(f, now)
+	refusal.TypeURL, refusal.At = l.typeURL, now
+	l.answered(refusal)
+	l.declined = f
+	l.meter.nacks.Inc()
+	return func() { n.server.refused(n, *refusal) }
 }
 
 // reconsider takes the ACK of a response that was refused first: what was in its
@@ -195,7 +196,7 @@ func (l *lane) reconsider(now time.Time) func() {
 	l.declined = nil
 	for _, s := range f.subs {
 		if s.has(refused) {
-			s.marks = s.marks&^refused | acked
+			s.accept()
 		}
 	}
 	f.since = time.Time{} // how long that took says nothing of this server
@@ -206,7 +207,6 @@ func (l *lane) reconsider(now time.Time) func() {
 func (l *lane) accepted(f *flight, now time.Time) func() {
 	n := l.node
 	observer := n.server.options.Observer
-	l.refusal = nil
 	ack := Ack{TypeURL: l.typeURL, Resources: f.count, Revision: f.revision, At: f.since}
 	if !f.since.IsZero() {
 		ack.Took = now.Sub(f.since)

@@ -81,6 +81,7 @@ func (s *sub) bind(e *entry) {
 func (s *sub) drop() {
 	s.bind(nil)
 	s.marks |= gone
+	delete(s.lane.refusals, s)
 }
 
 // lane is what a stream knows of one type. Its node's lock guards it.
@@ -110,7 +111,8 @@ type lane struct {
 	// obliged: the client has asked for everything; if there is nothing, that must be
 	// said, because it waits.
 	obliged bool
-	refusal *Refusal
+	// refusals are the NACKs of versions that are still the newest sent.
+	refusals map[*sub]*Refusal
 	// ups, removals and answers are what sweep has counted.
 	ups, removals, answers int
 }
@@ -284,6 +286,7 @@ func (g gates) pass(s *sub, r *Resource) bool {
 // take marks a sub as sent: r, or (nil) that it does not exist.
 func (s *sub) take(r *Resource) {
 	s.marks &^= dirty | owed | acked | refused | told
+	delete(s.lane.refusals, s)
 	if r != nil {
 		s.sent = r.hash
 		s.marks |= held
@@ -297,22 +300,84 @@ func (s *sub) take(r *Resource) {
 	}
 }
 
-// answered ends the flight. It gives the resources concerned if the client has
-// refused them.
-func (l *lane) answered(refusal bool) []Key {
+// answered ends the flight. A refusal gets the resources that it is about.
+func (l *lane) answered(refusal *Refusal) {
 	f := l.flight
 	l.flight = nil
 	l.node.unacked -= f.bytes
-	var keys []Key
+	guilty := f.subs
+	if refusal == nil {
+		guilty = nil
+	} else if named := refusal.names(f.subs); len(named) > 0 {
+		guilty = named
+	}
 	for _, s := range f.subs {
-		if refusal {
-			keys = append(keys, s.key())
-			s.marks |= refused
-		} else {
-			s.marks |= acked
+		s.accept()
+	}
+	for _, s := range guilty {
+		refusal.Keys = append(refusal.Keys, s.key())
+		if s.has(gone) {
+			continue
+		}
+		s.marks = s.marks&^acked | refused
+		if l.refusals == nil {
+			l.refusals = map[*sub]*Refusal{}
+		}
+		l.refusals[s] = refusal
+	}
+	if len(l.refusals) == 0 {
+		l.refusals = nil
+	}
+}
+
+// accept notes that the client has taken the version that it was sent.
+func (s *sub) accept() {
+	s.marks = s.marks&^refused | acked
+	delete(s.lane.refusals, s)
+}
+
+// refusal is the newest one that still counts.
+func (l *lane) refusal() *Refusal {
+	var newest *Refusal
+	for _, r := range l.refusals {
+		if newest == nil || r.At.After(newest.At) {
+			newest = r
 		}
 	}
-	return keys
+	return newest
+}
+
+// names are those of a refused response that the client names as the reason: it
+// takes the others. None: it doesn't say.
+func (r *Refusal) names(subs []*sub) []*sub {
+	if len(r.Message) > maxMessageBytes {
+		return nil // cut short: there may have been more names
+	}
+	var named []*sub
+	for _, s := range subs {
+		if mentions(r.Message, s.name) {
+			named = append(named, s)
+		}
+	}
+	return named
+}
+
+// mentions says whether a text has a name, and not only as a part of another.
+func mentions(text, name string) bool {
+	part := func(b byte) bool {
+		return b == '/' || b == '-' || b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+	}
+	for at := 0; ; {
+		i := strings.Index(text[at:], name)
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(name)
+		if (begin == 0 || !part(text[begin-1])) && (end == len(text) || !part(text[end])) {
+			return true
+		}
+		at = begin + 1
+	}
 }
 
 func (s *sub) key() Key {

@@ -76,8 +76,8 @@ type Refusal struct {
 	// Code and Message are the client's error_detail.
 	Code    int32
 	Message string
-	// Keys are the resources in the refused response. The client refuses a
-	// response as a whole; Message should say which one it was.
+	// Keys are the resources that the message names, which the client does not take
+	// while it takes the others of the response; if it names none, all of them.
 	Keys []Key
 	At   time.Time
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -229,5 +230,108 @@ func TestLateAcceptance(t *testing.T) {
 	settled(t, c)
 	if got := w.server.Coverage(key); got.Refused != 1 || len(got.Refusals) != 1 {
 		t.Errorf("coverage: %+v", got)
+	}
+}
+
+// TestARefusalIsAboutWhatItNames: a client takes the rest of a response, and what
+// it has refused stays refused, with its reason, when other things are accepted.
+func TestARefusalIsAboutWhatItNames(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, message string
+		want          []string
+	}{
+		{"one name", `cluster "shop/a": no such policy`, []string{"shop/a"}},
+		{"two names", "shop/a and shop/b: no such policy", []string{"shop/a", "shop/b"}},
+		{"a name within another", "cluster shop/ab-c is unknown", []string{"shop/a", "shop/ab", "shop/b"}},
+		{"no name", "out of memory", []string{"shop/a", "shop/ab", "shop/b"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, server.Limits{})
+			w.people.give(w.grant("cds/shop/a", "cds/shop/b", "cds/shop/ab"))
+			w.publish("cds/shop/a=1", "cds/shop/b=1", "cds/shop/ab=1")
+			c := newDeltaClient(w)
+			_ = c.say("cds", nil)
+			mustHear(t, c, "cds shop/a=1 shop/ab=1 shop/b=1")
+			_ = c.say("cds", []string{"ack", "!" + tt.message})
+			var got []string
+			for _, k := range next(t, "the NACK", w.people.nacks).Keys {
+				got = append(got, k.ID)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("refused: -want +got\n%s", diff)
+			}
+			// Something else is accepted.
+			w.publish("cds/shop/b=2")
+			mustHear(t, c, "cds shop/b=2")
+			_ = c.say("cds", []string{"ack"})
+			settled(t, c)
+			for _, name := range []string{"shop/a", "shop/ab", "shop/b"} {
+				coverage := w.server.Coverage(server.Key{TypeURL: server.ClusterType, ID: name})
+				refused := name != "shop/b" && slices.Contains(tt.want, name)
+				if refused != (coverage.Refused == 1) || refused == (coverage.Acked == 1) {
+					t.Errorf("%s: %+v, refused: want %v", name, coverage, refused)
+				}
+				if refused && (len(coverage.Refusals) != 1 || coverage.Refusals[0].Refusal.Message != tt.message) {
+					t.Errorf("%s: reasons %+v, want %q", name, coverage.Refusals, tt.message)
+				}
+			}
+			if st := w.server.Status()[0]; st.Types[0].Refusal == nil || st.Types[0].Refusal.Message != tt.message || st.Synced() {
+				t.Errorf("status: %+v", st)
+			}
+			// A version that is taken ends it.
+			w.publish("cds/shop/a=2", "cds/shop/ab=2")
+			mustHear(t, c, "cds shop/a=2 shop/ab=2")
+			_ = c.say("cds", []string{"ack"})
+			settled(t, c)
+			if st := w.server.Status()[0]; st.Types[0].Refusal != nil {
+				t.Errorf("status: %+v", st)
+			}
+			eventually(t, "it is in sync", func() bool { return w.server.Status()[0].Synced() })
+		})
+	}
+}
+
+// TestAStateOfTheWorldThatStaysRefused: what was refused goes along with every
+// later response, and is still refused when that is.
+func TestAStateOfTheWorldThatStaysRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("cds/a", "cds/b", "cds/c"))
+	w.publish("cds/a=a1", "cds/b=b1", "cds/c=c1")
+	c := newSotwClient(w)
+	hear := func(want string) {
+		t.Helper()
+		if got, err := c.hear(); err != nil || got != want {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	coverage := func(name string) server.Coverage {
+		return w.server.Coverage(server.Key{TypeURL: server.ClusterType, ID: name})
+	}
+	_ = c.say("cds", nil)
+	hear("cds a1 b1 c1")
+	_ = c.say("cds", []string{"ack"})
+	next(t, "the ACK", w.people.acks)
+	w.publish("cds/a=a2")
+	hear("cds a2 b1 c1")
+	_ = c.say("cds", []string{"ack", "!a: no such policy"})
+	next(t, "the NACK", w.people.nacks)
+	if got := coverage("b"); got.Acked != 1 {
+		t.Errorf("b, which has not changed: %+v", got)
+	}
+	w.publish("cds/b=b2")
+	hear("cds a2 b2 c1")
+	_ = c.say("cds", []string{"ack", "!a: no such policy"})
+	if r := next(t, "the NACK", w.people.nacks); len(r.Keys) != 1 || r.Keys[0].ID != "a" {
+		t.Errorf("refused: %+v", r)
+	}
+	for name, want := range map[string]string{"a": "refused", "b": "acked", "c": "acked"} {
+		if got := coverage(name); want == "refused" && got.Refused != 1 || want == "acked" && got.Acked != 1 {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
 	}
 }

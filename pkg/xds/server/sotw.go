@@ -235,7 +235,11 @@ func (l *lane) news(f *flight, g gates) (content []*Resource, news bool) {
 	kept := l.dirty[:0]
 	for _, s := range l.dirty {
 		r, due := s.due()
-		if due && !g.pass(s, r) {
+		if !due {
+			s.marks &^= dirty
+			continue
+		}
+		if !g.pass(s, r) {
 			kept = append(kept, s)
 			continue
 		}
@@ -267,14 +271,20 @@ func (l *lane) world(f *flight, g gates) (content []*Resource, news bool) {
 	}
 	for _, s := range l.subs {
 		r := s.want()
-		if fresh := r != nil && r.hash != s.sent || r == nil && s.has(held); fresh {
-			f.subs = append(f.subs, s)
-		}
 		if r != nil {
 			content = append(content, r)
 		}
-		if r == nil || r.hash != s.sent || s.has(dirty) {
+		switch {
+		case r != nil && r.hash != s.sent || r == nil:
+			if r != nil || s.has(held) {
+				f.subs = append(f.subs, s)
+			}
 			s.take(r)
+		case s.has(refused):
+			f.subs = append(f.subs, s) // it goes along again, and will be refused again
+			fallthrough
+		default:
+			s.marks &^= dirty | owed
 		}
 	}
 	l.dirty = nil

@@ -40,7 +40,8 @@ type TypeStatus struct {
 	Waiting int
 	// InFlight: a response has not been answered yet.
 	InFlight bool
-	// Refusal is the last NACK, if no ACK has followed. It must not be changed.
+	// Refusal is the last NACK of a version that has not been replaced by another. It
+	// must not be changed.
 	Refusal *Refusal
 }
 
@@ -74,7 +75,7 @@ func (n *Node) Status() NodeStatus {
 }
 
 func (l *lane) status() TypeStatus {
-	t := TypeStatus{TypeURL: l.typeURL, Wildcard: l.wildcard, Subscribed: len(l.subs), InFlight: l.flight != nil, Refusal: l.refusal}
+	t := TypeStatus{TypeURL: l.typeURL, Wildcard: l.wildcard, Subscribed: len(l.subs), InFlight: l.flight != nil, Refusal: l.refusal()}
 	for _, s := range l.subs {
 		r, due := s.due()
 		if r != nil {
@@ -145,7 +146,7 @@ func (c *Coverage) add(s *sub, e *entry) {
 		c.Acked++
 	default:
 		c.Refused++
-		if r := s.lane.refusal; r != nil && len(c.Refusals) < maxRefusals {
+		if r := s.lane.refusals[s]; r != nil && len(c.Refusals) < maxRefusals {
 			c.Refusals = append(c.Refusals, NodeRefusal{Node: n, Refusal: *r})
 		}
 	}
