@@ -3,9 +3,11 @@ package dbtest
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -148,6 +150,7 @@ func newPostgres(tb TB, opts []PostgresOption) *Postgres {
 	p.bin = newest(tb, "/usr/lib/postgresql/*/bin/postgres", "postgresql")
 	p.dir = p.account.mkdir(tb)
 	p.port = redistest.Port(tb)
+	p.killed = p.removeSharedMemory
 	p.ready = func() error {
 		conn, err := net.DialTimeout("unix", p.SocketPath(), time.Second)
 		if err != nil {
@@ -158,6 +161,24 @@ func newPostgres(tb TB, opts []PostgresOption) *Postgres {
 		return err
 	}
 	return p
+}
+
+// removeSharedMemory removes what a PostgreSQL server that was killed leaves behind: a small segment of shared memory, whose id is the last
+// thing in the seventh line of postmaster.pid. The kernel has room for some thousands.
+func (p *Postgres) removeSharedMemory() {
+	content, err := os.ReadFile(filepath.Join(p.dir, "data", "postmaster.pid"))
+	lines := strings.Split(string(content), "\n")
+	if err != nil || len(lines) < 7 {
+		return // it had not come so far
+	}
+	fields := strings.Fields(lines[6])
+	if len(fields) != 2 {
+		return
+	}
+	if id, err := strconv.Atoi(fields[1]); err == nil {
+		const remove = 0 // IPC_RMID
+		_, _, _ = syscall.Syscall(syscall.SYS_SHMCTL, uintptr(id), remove, 0)
+	}
 }
 
 // run writes the configuration and starts the server.

@@ -25,6 +25,7 @@ type server struct {
 	bin     string
 	args    []string
 	ready   func() error
+	killed  func() // cleans up what a killed server leaves in the kernel; may be nil
 
 	mu   sync.Mutex // guards what follows
 	proc *redistest.Process
@@ -90,15 +91,18 @@ func (s *server) end(proc *redistest.Process, sig syscall.Signal) {
 	select {
 	case <-proc.Done():
 	case <-timer.C:
-		s.signalAll(proc, syscall.SIGKILL)
-		proc.Kill()
+		s.kill(proc)
 	}
 }
 
 // Kill ends the server at once, with all of its processes, as a crash of its machine would, save that the kernel still closes its sockets.
 func (s *server) Kill() {
 	s.tb.Helper()
-	proc := s.process()
+	s.kill(s.process())
+}
+
+func (s *server) kill(proc *redistest.Process) {
+	s.tb.Helper()
 	pids := children(proc.Pid())
 	s.signalAll(proc, syscall.SIGKILL)
 	proc.Kill()
@@ -111,6 +115,9 @@ func (s *server) Kill() {
 		}
 		return nil
 	})
+	if s.killed != nil {
+		s.killed()
+	}
 }
 
 // Freeze stops all of the server's processes: its sockets stay open, the kernel goes on accepting for it, and nothing answers. It returns
