@@ -47,7 +47,7 @@ type AmbassadorSpec struct {
 	DrainDeadline *Duration `json:"drainDeadline,omitempty"`
 }
 
-// +kubebuilder:validation:Enum=redis;tcp
+// +kubebuilder:validation:Enum=redis;tcp;postgres
 
 // Protocol is what the app speaks.
 type Protocol string

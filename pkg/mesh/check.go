@@ -71,7 +71,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 
 // supported lists the protocols that this version serves.
 func supported() []string {
-	return []string{string(ProtocolRedis), string(ProtocolTCP)}
+	return []string{string(ProtocolRedis), string(ProtocolTCP), string(ProtocolPostgres)}
 }
 
 func (c *checker) metadata(apiVersion string, m *Metadata) {

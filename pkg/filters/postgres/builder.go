@@ -32,6 +32,9 @@ type Builder struct {
 	cancels *cancelMap
 	metrics *metrics
 
+	startLimit time.Duration // a client may take so long to say who it is
+	loginLimit time.Duration // a server may take so long to let the proxy in
+
 	mu    sync.Mutex // guards below
 	live  map[*Filter]struct{}
 	gates map[gateKey]*gate
@@ -44,6 +47,7 @@ type gateKey struct{ listener, cluster string }
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
 		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(),
+		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*gate{},
 	}
 }

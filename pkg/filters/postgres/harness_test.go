@@ -125,6 +125,12 @@ func config() *resource.PostgresFilter {
 // start runs a filter in front of the addresses.
 func start(tb testing.TB, cfg *resource.PostgresFilter, addresses ...string) *fixture {
 	tb.Helper()
+	return startTuned(tb, func(*Builder) {}, cfg, addresses...)
+}
+
+// startTuned is start with a builder that is changed before it is used.
+func startTuned(tb testing.TB, tune func(*Builder), cfg *resource.PostgresFilter, addresses ...string) *fixture {
+	tb.Helper()
 	main := &cluster{name: "main"}
 	main.lead(nil, addresses...)
 	f := &fixture{tb: tb, log: &logged{}, world: &world{
@@ -132,6 +138,7 @@ func start(tb testing.TB, cfg *resource.PostgresFilter, addresses ...string) *fi
 		secrets:  map[string]string{"user": dbtest.SCRAMUser, "password": dbtest.Password},
 	}}
 	f.builder = NewBuilder(slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	tune(f.builder)
 	group, err := netloop.NewGroup(netloop.GroupOptions{Loops: 2})
 	if err != nil {
 		tb.Fatal(err)

@@ -89,7 +89,7 @@ func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 	s.state &^= upClosed
 	up := s.f.loop.Dial(e.Network, e.Address, o, (*loginStep)(s))
 	s.up = up
-	l.timer = s.f.loop.After(o.Timeout+loginLimit, func() {
+	l.timer = s.f.loop.After(o.Timeout+s.f.b.loginLimit, func() {
 		s.f.cluster.Report(e, filters.RequestTimeout)
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
 	})

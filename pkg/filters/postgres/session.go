@@ -9,10 +9,6 @@ import (
 
 // Times that are nobody's to configure.
 const (
-	// startLimit bounds what a client may take to say who it is.
-	startLimit = 30 * time.Second
-	// loginLimit bounds what a server may take to let the proxy in.
-	loginLimit = 20 * time.Second
 	// tlsLimit bounds a handshake in mid-connection.
 	tlsLimit = 10 * time.Second
 	// holdEvery is how often is looked whether what a client waits for is there.

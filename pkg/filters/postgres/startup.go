@@ -42,7 +42,7 @@ func (st *startup) stop() {
 func (s *session) greet() {
 	loop := s.down.Loop()
 	s.start = &startup{accepted: loop.Now()}
-	s.start.timer = loop.After(startLimit, func() {
+	s.start.timer = loop.After(s.f.b.startLimit, func() {
 		s.f.stats.refused[slowClient].Add(1)
 		s.abandon()
 	})

@@ -1,0 +1,322 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// dial opens a bare connection to the filter.
+func (f *fixture) dial() net.Conn {
+	f.tb.Helper()
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.tb.Fatal(err)
+	}
+	f.tb.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+func startupPacket(t testing.TB, s pgproto.Startup) []byte {
+	t.Helper()
+	b, err := s.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func hello(t testing.TB) []byte {
+	return startupPacket(t, pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version30, Params: []pgproto.Param{{Name: "user", Value: "app"}}})
+}
+
+// fake is a server that a test writes. It gets the start-up message.
+func fake(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				serve(c)
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
+// readPacket reads one start-up packet.
+func readPacket(c net.Conn) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint32(head[:])-4)
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+// TestFakeServer: a server that asks for the password itself, or answers the
+// request for TLS with more than a byte, gets nothing of use.
+func TestFakeServer(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	tests := map[string]struct {
+		tls   bool
+		serve func(c net.Conn)
+		want  string
+	}{
+		"cleartext": {false, func(c net.Conn) {
+			_, _ = c.Write(pgproto.AppendAuthentication(nil, pgproto.AuthCleartext, nil))
+		}, "method refused"},
+		"kerberos": {false, func(c net.Conn) {
+			_, _ = c.Write(pgproto.AppendAuthentication(nil, pgproto.AuthGSS, nil))
+		}, "method refused"},
+		"OK in the middle of SCRAM": {false, func(c net.Conn) {
+			_, _ = c.Write(pgproto.AppendAuthenticationSASL(nil, pgproto.MechanismSCRAM))
+			_, _ = c.Write(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil))
+		}, "not genuine"},
+		"more than an answer": {true, func(c net.Conn) { _, _ = c.Write([]byte("Ssurprise")) }, "is not one"},
+		"no TLS":              {true, func(c net.Conn) { _, _ = c.Write([]byte("N")) }, "does not offer TLS"},
+		"something else":      {false, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not speak"},
+		"nothing":             {false, func(c net.Conn) { c.Close() }, "closed the connection"},
+		"a row first":         {false, func(c net.Conn) { _, _ = c.Write(pgproto.AppendMessage(nil, pgproto.TypeDataRow, nil)) }, "does not belong"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var heard bytes.Buffer
+			addr := fake(t, func(c net.Conn) {
+				first, err := readPacket(c)
+				if err != nil {
+					return
+				}
+				tc.serve(c)
+				rest, _ := io.ReadAll(c)
+				mu.Lock()
+				defer mu.Unlock()
+				heard.Write(first)
+				heard.Write(rest)
+			})
+			f := start(t, config(), addr)
+			if tc.tls {
+				f.main().lead(trusting(t, pki, "localhost"), addr)
+			}
+			_, err := f.psql("select 1")
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the app is told: %v, want %q", err, tc.want)
+			}
+			eventually(t, "the connection to end", func() bool { return f.metric("downstream_connections") == 0 })
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(heard.String(), dbtest.Password) {
+				t.Error("the server has got the password")
+			}
+		})
+	}
+}
+
+// TestBadClients: what is no start-up is refused, in the words of the protocol.
+func TestBadClients(t *testing.T) {
+	t.Parallel()
+	f := start(t, config())
+	tls := startupPacket(t, pgproto.Startup{Kind: pgproto.SSLRequest})
+	gss := startupPacket(t, pgproto.Startup{Kind: pgproto.GSSENCRequest})
+	tests := map[string]struct {
+		say  []byte
+		want string
+	}{
+		"another protocol":    {[]byte("GET / HTTP/1.1\r\n\r\n"), "not a PostgreSQL client"},
+		"version 2":           {[]byte{0, 0, 0, 9, 0, 2, 0, 0, 0}, "only version 3 is spoken"},
+		"no terminator":       {[]byte{0, 0, 0, 9, 0, 3, 0, 0, 'u'}, "terminator"},
+		"no user":             {[]byte{0, 0, 0, 9, 0, 3, 0, 0, 0}, "no PostgreSQL user name"},
+		"TLS where is none":   {[]byte{0x16, 3, 1, 0, 5}, "does not speak TLS"},
+		"data behind request": {append(bytes.Clone(tls), hello(t)...), "unencrypted data"},
+		"data behind GSSAPI":  {append(bytes.Clone(gss), hello(t)...), "unencrypted data"},
+		"an unknown key":      {startupPacket(t, pgproto.Startup{Kind: pgproto.CancelRequest, PID: 1, Key: []byte("abcd")}), ""},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := f.dial()
+			if _, err := c.Write(tc.say); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(c)
+			if err != nil && !errors.Is(err, io.EOF) {
+				t.Logf("reading: %v", err)
+			}
+			if !strings.Contains(string(got), tc.want) || (tc.want == "") != (len(got) == 0) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestSlowStarters: half a packet, and a server that says nothing, are not waited
+// for for ever.
+func TestSlowStarters(t *testing.T) {
+	t.Parallel()
+	frozen := dbtest.StartPostgres(t)
+	frozen.Freeze()
+	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 300*time.Millisecond, 0 }, config(), frozen.Addr())
+	c := f.dial()
+	_, _ = c.Write(hello(t)[:7])
+	if got, _ := io.ReadAll(c); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("a frozen server: %v", err)
+	}
+	frozen.Thaw()
+	eventually(t, "the server to be well", func() bool {
+		_, err := f.psql("select 1")
+		return err == nil
+	})
+}
+
+// TestServerKilled: the app is told, and can come back when the server does.
+func TestServerKilled(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	conn := f.connect()
+	server.Kill()
+	if _, err := conn.Exec(withTimeout(t), "select 1"); codeOf(err) != "08006" && codeOf(err) != "57P01" {
+		t.Errorf("a session: %v", err) // the server's processes may have had a last word of their own
+	}
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database can be reached") {
+		t.Errorf("a new session: %v", err)
+	}
+	server.Restart()
+	f.must("select 1")
+	again := f.connect()
+	server.SQL("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'u_scram'")
+	if _, err := again.Exec(withTimeout(t), "select 1"); codeOf(err) != "57P01" || !strings.Contains(err.Error(), "administrator command") {
+		t.Errorf("the server's own end: %v", err)
+	}
+}
+
+// TestServerGone: a server that goes without a word is spoken for.
+func TestServerGone(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), fake(t, func(c net.Conn) {
+		if _, err := readPacket(c); err != nil {
+			return
+		}
+		b := pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil)
+		_, _ = c.Write(pgproto.AppendReadyForQuery(b, pgproto.TxIdle))
+		_, _ = io.ReadFull(c, make([]byte, 10))
+	}))
+	conn := f.connect()
+	if _, err := conn.Exec(withTimeout(t), "select 1"); codeOf(err) != "08006" {
+		t.Errorf("a session: %v", err)
+	}
+	if got := f.metric("closed_total", "server_closed"); got != 1 {
+		t.Errorf("%v sessions closed by the server", got)
+	}
+}
+
+// TestSecondEndpoint: one that cannot be reached is passed by.
+func TestSecondEndpoint(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	f := start(t, config(), ln.Addr().String(), server.Addr())
+	f.must("select 1")
+}
+
+// TestClientKilled: a client that is gone leaves nothing at the server, neither a
+// transaction nor a query that runs.
+func TestClientKilled(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	server.SQL("create table t (n int)")
+	inTransaction, busy := f.connect(), f.connect()
+	if _, err := inTransaction.Exec(withTimeout(t), "begin; insert into t values (1)"); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = busy.Exec(context.Background(), "select pg_sleep(600)") }()
+	eventually(t, "the query to run", func() bool {
+		return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(600)'") == "1"
+	})
+	_ = inTransaction.PgConn().Conn().Close()
+	_ = busy.PgConn().Conn().Close()
+	eventually(t, "the server to be left", func() bool {
+		return server.SQL("select count(*) from pg_stat_activity where usename = 'u_scram'") == "0"
+	})
+	eventually(t, "the sessions to be forgotten", func() bool { return f.metric("downstream_connections") == 0 })
+	f.builder.cancels.mu.Lock()
+	defer f.builder.cancels.mu.Unlock()
+	if n := len(f.builder.cancels.byID); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+}
+
+// TestSlowReader: a client that does not read makes the server wait, not the
+// proxy's memory grow.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, config(), server.Addr())
+	c := f.dial()
+	_, _ = c.Write(hello(t))
+	_, _ = c.Write(pgproto.AppendQuery(nil, "select repeat('x', 100000) from generate_series(1, 2000)"))
+	held := func() (n int) {
+		for _, l := range f.group.Loops() {
+			s, err := l.ReadStats(withTimeout(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += int(s.HeldBytes)
+		}
+		return n
+	}
+	eventually(t, "the proxy to stop reading", func() bool { return f.metric("downstream_sent_bytes_total") > 1<<20 })
+	before := f.metric("downstream_sent_bytes_total")
+	for range 20 { // some turns of the loops
+		if n := held(); n > 8<<20 {
+			t.Fatalf("%d bytes are held", n)
+		}
+	}
+	var total int64
+	buf := make([]byte, 1<<20)
+	for total < 200_000_000 {
+		n, err := c.Read(buf)
+		total += int64(n)
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", total, err)
+		}
+	}
+	if f.metric("downstream_sent_bytes_total") <= before {
+		t.Error("nothing was held back")
+	}
+}
