@@ -23,7 +23,7 @@ func TestParseStartup(t *testing.T) {
 		{
 			"start-up with more behind", "\x00\x00\x00\x1d\x00\x03\x00\x00user\x00joe\x00database\x00x\x00\x00more",
 			pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version30, Params: []pgproto.Param{{Name: "user", Value: "joe"}, {Name: "database", Value: "x"}}},
-			32, "",
+			29, "",
 		},
 		{"version 3.2 without parameters", "\x00\x00\x00\x09\x00\x03\x00\x02\x00", pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version32}, 9, ""},
 		{"a minor version to come", "\x00\x00\x00\x09\x00\x03\x27\x0f\x00", pgproto.Startup{Kind: pgproto.StartupMessage, Version: 3<<16 | 9999}, 9, ""},
