@@ -194,22 +194,35 @@ func TestSpans(t *testing.T) {
 	follows(c, 6380)
 	p.write("documents/a.yaml", document(6381))
 	follows(c, 6381)
-	parents := map[string]string{}
-	byID := map[string]string{}
-	for _, s := range p.spans.Ended() {
-		byID[s.SpanContext().SpanID().String()] = s.Name()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(adstest.Deadline)
+	for {
+		parents := p.parents()
+		if parents["translate"] == "apply changes" && parents["push"] == "apply changes" {
+			return
+		}
+		select {
+		case <-tick.C: // a span ends after what it is about has been seen
+		case <-deadline:
+			t.Fatalf("spans by parent: %v", parents)
+		}
 	}
+}
+
+// parents gives the names of the spans that have ended, and those of their
+// parents.
+func (p *plane) parents() map[string]string {
+	names, parents := map[string]string{}, map[string]string{}
 	for _, s := range p.spans.Started() {
-		byID[s.SpanContext().SpanID().String()] = s.Name()
+		names[s.SpanContext().SpanID().String()] = s.Name()
 	}
 	for _, s := range p.spans.Ended() {
-		if name := byID[s.Parent().SpanID().String()]; name != "" {
+		if name := names[s.Parent().SpanID().String()]; name != "" {
 			parents[s.Name()] = name
 		}
 	}
-	if parents["translate"] != "apply changes" || parents["push"] != "apply changes" {
-		t.Errorf("spans by parent: %v", parents)
-	}
+	return parents
 }
 
 // TestClientAuthoritiesAreFollowed: a file that changes counts for the next

@@ -50,6 +50,7 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 		e.objectChanged(ref.Key, at, b)
 		move(ref.Namespace)
 	case inventory.KindPod:
+		e.podChanged(ref.Key)
 		for n := range e.byPod[ref.Key] {
 			e.place(n, at, b)
 		}
@@ -60,7 +61,8 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 			b.renew(v, at)
 		}
 		e.status.refChanged(ref, e.opts.Store)
-	case inventory.KindAdapter: // not a part of this version's language
+	case inventory.KindAdapter:
+		e.adapterChanged(ref)
 	}
 }
 

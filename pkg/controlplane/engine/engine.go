@@ -35,6 +35,8 @@ type Options struct {
 	// Linger is how long what no node needs any more is kept, for nodes that come
 	// back; 30 s.
 	Linger time.Duration
+	// PodWait is how long a node waits for its pod to be known; 5 s.
+	PodWait time.Duration
 	// StatusEvery is the least time between two looks at what nodes made of
 	// objects; 200 ms.
 	StatusEvery time.Duration
@@ -46,6 +48,9 @@ func (o *Options) fill() {
 	}
 	if o.Linger == 0 {
 		o.Linger = 30 * time.Second
+	}
+	if o.PodWait == 0 {
+		o.PodWait = 5 * time.Second
 	}
 	if o.StatusEvery == 0 {
 		o.StatusEvery = 200 * time.Millisecond
@@ -99,6 +104,7 @@ type Engine struct {
 	places    map[string]*place
 	good      map[inventory.Key]*mesh.Ambassador // the last document of each object that had no error
 	resources map[server.Key]*published
+	awaited   map[inventory.Key]chan struct{} // pods that nodes wait for
 	status    statusBook
 }
 
@@ -114,7 +120,7 @@ func New(o Options) *Engine {
 		kinds: map[string]*kind{}, variants: map[variantKey]*variant{},
 		byObject: map[inventory.Key]map[*variant]struct{}{}, byRef: map[inventory.Ref]map[*variant]struct{}{},
 		places: map[string]*place{}, good: map[inventory.Key]*mesh.Ambassador{}, resources: map[server.Key]*published{},
-		status: newStatusBook(),
+		awaited: map[inventory.Key]chan struct{}{}, status: newStatusBook(),
 	}
 }
 

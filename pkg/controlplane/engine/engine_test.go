@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
@@ -34,6 +36,7 @@ type rig struct {
 	store   *inventory.Store
 	engine  *engine.Engine
 	address string
+	podWait time.Duration // 0: as usual
 
 	mu       sync.Mutex
 	statuses map[string]inventory.Status // by object
@@ -54,7 +57,7 @@ func (r *rig) SetStatus(ref inventory.Ref, s inventory.Status) {
 
 // start serves what is in the store.
 func (r *rig) start() *rig {
-	r.engine = engine.New(engine.Options{Store: r.store, Status: r, Linger: 100 * time.Millisecond, StatusEvery: 10 * time.Millisecond})
+	r.engine = engine.New(engine.Options{Store: r.store, Status: r, Linger: 100 * time.Millisecond, StatusEvery: 10 * time.Millisecond, PodWait: r.podWait})
 	s := server.New(server.Options{
 		Nodes: door{r.engine}, Observer: r.engine, Finder: r.engine,
 		Limits: server.Limits{Connects: 1e6, Burst: 1e6, StreamsPerConnection: 1000, StreamsPerIdentity: 1000},
@@ -293,16 +296,14 @@ func TestNodeGetsWhatIsMeantForIt(t *testing.T) {
 }
 
 // TestOthersGetNothing: neither a pod that is not selected, nor one of another
-// namespace, nor one whose credentials are of a pod that is gone, by wildcard or
-// by name.
+// namespace, by wildcard or by name.
 func TestOthersGetNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t).shop()
 	r.pod("shop", "batch-0", map[string]string{"app": "batch"})
 	r.pod("bank", "web-0", map[string]string{"app": "web"})
-	r.podOf("shop", "web-9", "another pod of the same name", "", map[string]string{"app": "web"})
 	r.start()
-	for _, who := range [][2]string{{"shop", "batch-0"}, {"bank", "web-0"}, {"shop", "web-9"}, {"shop", "nowhere"}} {
+	for _, who := range [][2]string{{"shop", "batch-0"}, {"bank", "web-0"}} {
 		c := r.dial(who[0], who[1])
 		c.Subscribe(server.ListenerType)
 		c.Subscribe(server.ListenerType, "shop/cache")
@@ -315,6 +316,23 @@ func TestOthersGetNothing(t *testing.T) {
 			if names := c.Names(typeURL); len(names) > 0 {
 				t.Errorf("%s/%s gets %v", who[0], who[1], names)
 			}
+		}
+	}
+}
+
+// TestUnknownPodsAreNotServed: a node whose pod is gone, or has got another of
+// its name, is not told that nothing is meant for it, but to come again.
+func TestUnknownPodsAreNotServed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop()
+	r.podWait = 50 * time.Millisecond
+	r.podOf("shop", "web-9", "another pod of the same name", "", map[string]string{"app": "web"})
+	r.start()
+	for _, pod := range []string{"web-9", "nowhere"} {
+		c := r.dial("shop", pod)
+		c.Subscribe(server.ListenerType)
+		if err := c.AwaitEnd(); status.Code(err) != codes.Unavailable || c.Responses() > 0 {
+			t.Errorf("%s: %v after %d responses", pod, err, c.Responses())
 		}
 	}
 }
@@ -355,6 +373,7 @@ func TestLateComers(t *testing.T) {
 	c := r.dial("shop", "web-0")
 	c.Subscribe(server.ListenerType)
 	var l listenerv3.Listener
+	r.eventually("the node waits", func() bool { return r.engine.Waiting(t.Context()) == 1 })
 	r.shop()
 	c.Await(server.ListenerType, "shop/cache", &l)
 	r.store.Delete(objectRef("shop", "cache"), time.Now())

@@ -138,6 +138,9 @@ func (e *Engine) forget(k *kind, b *batch) {
 
 // sweep forgets kinds that have been without nodes for long enough.
 func (e *Engine) sweep(now time.Time) {
+	for key := range e.awaited {
+		e.podChanged(key) // who still waits says so again
+	}
 	var idle []*kind
 	for _, k := range e.kinds {
 		if len(k.nodes) == 0 && now.Sub(k.idle) >= e.opts.Linger {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
@@ -35,16 +38,57 @@ func (n *node) pod() inventory.Key {
 }
 
 // Connect gives a node what is meant for its identity, and follows what becomes
-// of that until Disconnect.
+// of that until Disconnect. A node whose pod is not known here is waited with for a
+// while: the review may be ahead of the inventory, and a node that comes back must
+// not be told that nothing is meant for it.
 func (e *Engine) Connect(ctx context.Context, stream *server.Node, id inventory.Identity) error {
-	ok := e.do(ctx, func() { e.connect(ctx, &node{stream: stream, identity: id}) })
-	switch {
-	case ok:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
+	n := &node{stream: stream, identity: id}
+	patience := time.NewTimer(e.opts.PodWait)
+	defer patience.Stop()
+	for {
+		var arrives <-chan struct{}
+		ok := e.do(ctx, func() {
+			if arrives = e.awaitPod(n); arrives == nil {
+				e.connect(ctx, n)
+			}
+		})
+		switch {
+		case !ok && ctx.Err() != nil:
+			return ctx.Err()
+		case !ok:
+			return ErrEnded
+		case arrives == nil:
+			return nil
+		}
+		select {
+		case <-arrives:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			return status.Errorf(codes.Unavailable, "pod %s is not known here yet; try again", n.pod())
+		}
 	}
-	return ErrEnded
+}
+
+// awaitPod gives what is closed at the next change of the pod of a node; nil if
+// the pod is known, or the node has none.
+func (e *Engine) awaitPod(n *node) <-chan struct{} {
+	if f := e.facts(n); f.known {
+		return nil
+	}
+	key := n.pod()
+	if e.awaited[key] == nil {
+		e.awaited[key] = make(chan struct{})
+	}
+	return e.awaited[key]
+}
+
+// podChanged wakes those who wait for a pod.
+func (e *Engine) podChanged(key inventory.Key) {
+	if c := e.awaited[key]; c != nil {
+		close(c)
+		delete(e.awaited, key)
+	}
 }
 
 // Disconnect forgets a node.

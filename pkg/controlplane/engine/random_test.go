@@ -194,6 +194,11 @@ func TestRandomHistories(t *testing.T) {
 					h.secret(ns, fmt.Sprint("secret-", i), "password")
 				}
 			}
+			for _, ns := range h.namespaces {
+				for i := range 3 {
+					h.relabel(ns, fmt.Sprint("web-", i))
+				}
+			}
 			h.start()
 			for range 30 {
 				h.step()

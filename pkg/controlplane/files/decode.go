@@ -19,7 +19,7 @@ import (
 )
 
 // known lists what a document can be, for errors.
-const known = "a document can be an Ambassador (" + mesh.APIVersion + "), an EndpointSlice (discovery.k8s.io/v1), " +
+const known = "a document can be an Ambassador or an Adapter (" + mesh.APIVersion + "), an EndpointSlice (discovery.k8s.io/v1), " +
 	"a Service, Endpoints, Secret, ConfigMap, Pod or Namespace (v1)"
 
 // read takes one document's object into the inventory that is being made.
@@ -60,8 +60,7 @@ func (b *builder) mesh(d *document) mesh.Errors {
 	objs, errs := mesh.Decode(d.file, d.text, mesh.InCluster())
 	for _, obj := range objs {
 		b.objects = append(b.objects, obj)
-		ref := inventory.Ref{Kind: inventory.KindAmbassador, Key: inventory.Key{Namespace: obj.Meta().Namespace, Name: obj.Meta().Name}}
-		b.things[ref] = &inventory.Object{Object: obj, Generation: 1}
+		b.things[inventory.RefOf(obj)] = &inventory.Object{Object: obj, Generation: 1}
 	}
 	return errs
 }
