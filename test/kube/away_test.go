@@ -88,8 +88,10 @@ func TestAPIServerAway(t *testing.T) {
 	}
 
 	c.Restart(t)
+	back := time.Now()
 	c.EndpointSlice(t, ns, "redis", 6379, two)
 	app.is("two")
+	t.Logf("caught up %v after the API server was back", time.Since(back).Round(time.Millisecond))
 	getsIn(unknown)
 	c.Apply(t, ns, ambassador("cache", port, document, "prod: {service: {name: redis, port: 6379}}"))
 	c.conditions(t, ns, "cache", "Programmed=True/Programmed: 1 of 1")

@@ -78,6 +78,17 @@ func (c *cluster) start(t *testing.T, replica, address string) *plane {
 	return p
 }
 
+// onlySecretsWereForbidden finds rules that the manifest lacks. Secrets and
+// ConfigMaps that objects name are their owner's to allow.
+func (p *plane) onlySecretsWereForbidden() {
+	for line := range strings.Lines(string(p.Output())) {
+		secret := strings.Contains(line, `"resource":"Secret `) || strings.Contains(line, `"resource":"ConfigMap `)
+		if strings.Contains(line, "forbidden") && !secret {
+			p.t.Errorf("the %s %s lacks a right: %s", p.name, p.replica, line)
+		}
+	}
+}
+
 // in is the cluster for another test, which replicas may fail.
 func (c *cluster) in(t *testing.T) *cluster {
 	other := *c

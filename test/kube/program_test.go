@@ -35,32 +35,47 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set("8") // a number
 	}
-	code := suite.Main(m)
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
+	os.Exit(suite.Main(tests(func() int {
+		go built.make() // while the API servers start
+		defer built.remove()
+		return m.Run()
+	})))
 }
 
-// built are the programs under test, built once for the whole test binary.
-var built struct {
+type tests func() int
+
+func (t tests) Run() int { return t() }
+
+// programs are those under test, built once for the whole test binary.
+type programs struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "kube"); built.err != nil {
+var built programs
+
+func (p *programs) make() {
+	p.once.Do(func() {
+		if p.dir, p.err = os.MkdirTemp("", "kube"); p.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-race", "-o", built.dir, "./cmd/proxy", "./cmd/controlplane")
+		cmd := exec.Command("go", "build", "-race", "-o", p.dir, "./cmd/proxy", "./cmd/controlplane")
 		cmd.Dir = filepath.Join("..", "..")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%v: %w\n%s", cmd, err, out)
+			p.err = fmt.Errorf("%v: %w\n%s", cmd, err, out)
 		}
 	})
+}
+
+func (p *programs) remove() {
+	p.make() // it may be on its way
+	_ = os.RemoveAll(p.dir)
+}
+
+func binary(t *testing.T, name string) string {
+	t.Helper()
+	built.make()
 	if built.err != nil {
 		t.Fatal(built.err)
 	}

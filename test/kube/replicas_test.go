@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
@@ -64,7 +66,26 @@ func TestReplicasDie(t *testing.T) {
 		}
 		return nil
 	})
-	// The dead are forgotten: nobody is counted twice.
-	c.conditions(t, ns, "cache", "Programmed=True/Programmed: 1 of 1")
 	a.logs("leading: this replica")
+
+	// One that is told to end hands over its proxies and the Lease.
+	next := c.start(t, "controlplane-3", b.address)
+	if err := a.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	next.logs("leading: this replica")
+	next.eventually("the proxy to come", func() error {
+		if next.proxies()[ns+"/web-0"].State != "synced" {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	c.EndpointSlice(t, ns, "redis", 6379, two)
+	app.is("two")
+	a.stop()
+	if code, body := again.get("/ready"); body != "LIVE\n" {
+		t.Errorf("/ready: %d %s", code, body)
+	}
+	c.Apply(t, ns, ambassador("cache", port, document))
+	c.conditions(t, ns, "cache", "Accepted=True", "Programmed=True/Programmed")
 }

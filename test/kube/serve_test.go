@@ -11,8 +11,9 @@ import (
 func TestInCluster(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, suite.Server(t))
-	c.start(t, "controlplane-0", "")
-	c.start(t, "controlplane-1", "")
+	for _, name := range []string{"controlplane-0", "controlplane-1"} {
+		t.Cleanup(c.start(t, name, "").onlySecretsWereForbidden)
+	}
 	tests := map[string]func(*testing.T, *cluster){
 		"ManifestsApply":      manifestsApply,
 		"ExampleRuns":         exampleRuns,
@@ -23,6 +24,7 @@ func TestInCluster(t *testing.T) {
 		"BadOneIsRefused":     badOneIsRefused,
 		"PodsAreShards":       podsAreShards,
 		"OtherServices":       otherServices,
+		"RightsAreFew":        rightsAreFew,
 		"StrangersAreRefused": strangersAreRefused,
 	}
 	for name, test := range tests {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -102,4 +103,27 @@ func strangersAreRefused(t *testing.T, c *cluster) {
 	good.Subscribe(resource.ListenerType)
 	var l listenerv3.Listener
 	good.Await(resource.ListenerType, ns+"/cache", &l)
+}
+
+// rightsAreFew looks at what the control plane's account may not do.
+func rightsAreFew(t *testing.T, c *cluster) {
+	ns := c.Namespace(t)
+	c.Secret(t, ns, "redis", map[string]string{"password": "open-sesame"})
+	account := c.AsServiceAccount(t, system, "dragoman-controlplane")
+	for path, want := range map[string]int{
+		"/api/v1/services": http.StatusOK,
+		"/api/v1/namespaces/" + system + "/secrets/dragoman-ca": http.StatusOK,
+
+		"/api/v1/secrets": http.StatusForbidden,
+		"/api/v1/namespaces/" + system + "/secrets":           http.StatusForbidden,
+		"/api/v1/namespaces/" + ns + "/secrets/redis":         http.StatusForbidden,
+		"/api/v1/configmaps":                                  http.StatusForbidden,
+		"/api/v1/namespaces/" + ns + "/configmaps":            http.StatusForbidden,
+		"/apis/rbac.authorization.k8s.io/v1/clusterroles":     http.StatusForbidden,
+		"/apis/apps/v1/namespaces/" + system + "/deployments": http.StatusForbidden,
+	} {
+		if code, body := get(c.http, account.Host+path, account.BearerToken); code != want {
+			t.Errorf("%s: got %d, want %d: %.200s", path, code, want, body)
+		}
+	}
 }
