@@ -54,6 +54,15 @@ func (r Ref) Compare(other Ref) int {
 		cmp.Compare(r.Namespace, other.Namespace), cmp.Compare(r.Name, other.Name))
 }
 
+// RefOf names a mesh object.
+func RefOf(obj mesh.Object) Ref {
+	kind := KindAmbassador
+	if mesh.KindOf(obj) == mesh.KindAdapter {
+		kind = KindAdapter
+	}
+	return Ref{Kind: kind, Key: Key{Namespace: obj.Meta().Namespace, Name: obj.Meta().Name}}
+}
+
 // Service is a Kubernetes Service with its endpoints.
 type Service struct {
 	Key

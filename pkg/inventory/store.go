@@ -102,6 +102,9 @@ func (s *Store) ConfigMap(k Key) *Secret { return Get[*Secret](s, Ref{KindConfig
 // Ambassador returns a mesh object, or nil.
 func (s *Store) Ambassador(k Key) *Object { return Get[*Object](s, Ref{KindAmbassador, k}) }
 
+// Adapter returns a mesh object, or nil.
+func (s *Store) Adapter(k Key) *Object { return Get[*Object](s, Ref{KindAdapter, k}) }
+
 // Pod returns a pod, or nil.
 func (s *Store) Pod(k Key) *Pod { return Get[*Pod](s, Ref{KindPod, k}) }
 

@@ -22,7 +22,7 @@ type board struct {
 // posting is what the API server has of an object.
 type posting struct {
 	uid    string
-	status v1alpha1.AmbassadorStatus
+	status v1alpha1.ObjectStatus
 }
 
 func newBoard() *board { return &board{posted: make(map[inventory.Ref]posting)} }
@@ -34,7 +34,7 @@ func (b *board) listen(f func(inventory.Ref)) {
 	b.watcher = append(b.watcher, f)
 }
 
-func (b *board) set(ref inventory.Ref, uid string, status v1alpha1.AmbassadorStatus) {
+func (b *board) set(ref inventory.Ref, uid string, status v1alpha1.ObjectStatus) {
 	b.mu.Lock()
 	b.posted[ref] = posting{uid, status}
 	b.mu.Unlock()
@@ -52,7 +52,7 @@ func (b *board) announce(ref inventory.Ref) {
 }
 
 // wrote notes a status before its watch event comes, which changes nothing then.
-func (b *board) wrote(ref inventory.Ref, uid string, status v1alpha1.AmbassadorStatus) {
+func (b *board) wrote(ref inventory.Ref, uid string, status v1alpha1.ObjectStatus) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.posted[ref].uid == uid {
@@ -87,14 +87,14 @@ func (b *board) namespaces() []string {
 
 // statusOf reads the status of an object; what cannot be read counts as absent,
 // and is then written anew.
-func statusOf(in *unstructured.Unstructured) v1alpha1.AmbassadorStatus {
-	var out v1alpha1.AmbassadorStatus
+func statusOf(in *unstructured.Unstructured) v1alpha1.ObjectStatus {
+	var out v1alpha1.ObjectStatus
 	raw, ok, err := unstructured.NestedMap(in.Object, "status")
 	if err != nil || !ok {
 		return out
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &out); err != nil {
-		return v1alpha1.AmbassadorStatus{}
+		return v1alpha1.ObjectStatus{}
 	}
 	return out
 }

@@ -24,8 +24,8 @@ const (
 // newStatus makes a status of what this replica says and of what all count.
 // before is the one that is written: a condition that has not turned since keeps
 // its time.
-func newStatus(st *inventory.Status, total *count, before *v1alpha1.AmbassadorStatus, now metav1.Time) v1alpha1.AmbassadorStatus {
-	out := v1alpha1.AmbassadorStatus{
+func newStatus(st *inventory.Status, total *count, before *v1alpha1.ObjectStatus, now metav1.Time) v1alpha1.ObjectStatus {
+	out := v1alpha1.ObjectStatus{
 		ObservedGeneration: st.Generation,
 		Proxies:            &v1alpha1.ProxyCounts{Connected: total.Proxies, Running: total.Running, Refused: total.Refused},
 		Refusals:           refusals(total.Refusals),
@@ -87,7 +87,7 @@ func programmed(total *count) inventory.Condition {
 	return out
 }
 
-func conditionOf(s *v1alpha1.AmbassadorStatus, conditionType string) *metav1.Condition {
+func conditionOf(s *v1alpha1.ObjectStatus, conditionType string) *metav1.Condition {
 	i := slices.IndexFunc(s.Conditions, func(c metav1.Condition) bool { return c.Type == conditionType })
 	if i < 0 {
 		return nil
@@ -97,7 +97,7 @@ func conditionOf(s *v1alpha1.AmbassadorStatus, conditionType string) *metav1.Con
 
 // sameStatus reports whether got holds all of want. Conditions of other types
 // are somebody else's.
-func sameStatus(want, got *v1alpha1.AmbassadorStatus) bool {
+func sameStatus(want, got *v1alpha1.ObjectStatus) bool {
 	if want.ObservedGeneration != got.ObservedGeneration || got.Proxies == nil || *want.Proxies != *got.Proxies ||
 		!slices.Equal(want.Refusals, got.Refusals) {
 		return false

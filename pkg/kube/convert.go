@@ -106,9 +106,9 @@ func sameSecret(a, b *inventory.Secret) bool {
 	return a != nil && b != nil && a.Key == b.Key && a.Type == b.Type && maps.EqualFunc(a.Data, b.Data, bytes.Equal)
 }
 
-// AmbassadorOf decodes and checks an Ambassador. Err of the result says what is
-// wrong with it.
-func AmbassadorOf(in *unstructured.Unstructured) *inventory.Object {
+// ObjectOf decodes and checks an Ambassador or an Adapter. Err of the result says
+// what is wrong with it.
+func ObjectOf(in *unstructured.Unstructured) *inventory.Object {
 	out := &inventory.Object{UID: string(in.GetUID()), Generation: in.GetGeneration()}
 	metadata := mesh.Metadata{
 		Name: in.GetName(), Namespace: in.GetNamespace(),
@@ -121,7 +121,7 @@ func AmbassadorOf(in *unstructured.Unstructured) *inventory.Object {
 	}
 	data, err := json.Marshal(document)
 	if err != nil {
-		out.Object, out.Err = bare(metadata), fmt.Errorf("encoding %s/%s: %w", metadata.Namespace, metadata.Name, err)
+		out.Object, out.Err = bare(in.GetKind(), metadata), fmt.Errorf("encoding %s/%s: %w", metadata.Namespace, metadata.Name, err)
 		return out
 	}
 	objs, errs := mesh.Decode("", data, mesh.InCluster())
@@ -130,13 +130,16 @@ func AmbassadorOf(in *unstructured.Unstructured) *inventory.Object {
 	if len(objs) == 1 && objs[0].Meta().Name == metadata.Name {
 		out.Object = objs[0]
 	} else {
-		out.Object = bare(metadata)
+		out.Object = bare(in.GetKind(), metadata)
 	}
 	return out
 }
 
-// bare is an Ambassador that could not be read.
-func bare(m mesh.Metadata) *mesh.Ambassador {
+// bare is an object that could not be read.
+func bare(kind string, m mesh.Metadata) mesh.Object {
+	if kind == mesh.KindAdapter {
+		return &mesh.Adapter{APIVersion: mesh.APIVersion, Kind: kind, Metadata: m}
+	}
 	a := mesh.NewAmbassador(m.Name, mesh.AmbassadorSpec{})
 	a.Metadata = m
 	return a

@@ -58,7 +58,7 @@ func TestSchemaTakesExamples(t *testing.T) {
 				t.Errorf("%s: %v", file, err)
 				continue
 			}
-			if err := kube.AmbassadorOf(made).Err; err != nil {
+			if err := kube.ObjectOf(made).Err; err != nil {
 				t.Errorf("%s, as the API server gives it: %v", file, err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestSchemaRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := kube.AmbassadorOf(made).Err; err != nil {
+			if err := kube.ObjectOf(made).Err; err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,7 +155,7 @@ func TestSchemaRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatalf("the API server refuses it, too: move the case up: %v", err)
 			}
-			text := fmt.Sprint(kube.AmbassadorOf(made).Err)
+			text := fmt.Sprint(kube.ObjectOf(made).Err)
 			if !strings.Contains(text, c.path) || !strings.Contains(text, c.words) {
 				t.Errorf("want %s and %q, got %s", c.path, c.words, text)
 			}

@@ -4,13 +4,13 @@
 //
 // # What is watched
 //
-// Services, EndpointSlices, Endpoints, Pods and Ambassadors of all namespaces,
-// and of Namespaces and Nodes only the metadata. What arrives is cut down to
+// Services, EndpointSlices, Endpoints, Pods, Ambassadors and Adapters of all
+// namespaces, and of Namespaces and Nodes only the metadata. What arrives is cut down to
 // what the inventory needs before it is kept; there is no second cache beside
 // the inventory. A watch event that changes nothing in that is dropped: the
 // heartbeat of a pod wakes nobody.
 //
-// Secrets and ConfigMaps are never listed. Those that an object names are watched
+// Secrets and ConfigMaps are never listed. Those that an Ambassador names are watched
 // one by one, by name, from when the first object names one until the last no
 // longer does. So a control plane may be allowed to read those and no others,
 // and one that is missing is noticed when it comes.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
@@ -145,7 +146,7 @@ func (s *Source) Run(ctx context.Context, into *inventory.Store) error {
 	close(s.synced)
 	s.logger.Info("everything that was there is known",
 		"services", len(into.Refs(inventory.KindService)), "pods", len(into.Refs(inventory.KindPod)),
-		"ambassadors", len(into.Refs(inventory.KindAmbassador)))
+		"ambassadors", len(into.Refs(inventory.KindAmbassador)), "adapters", len(into.Refs(inventory.KindAdapter)))
 	for {
 		select {
 		case <-s.assembly.wake:
@@ -171,9 +172,6 @@ func (s *Source) all(into *inventory.Store) []runner {
 	metadata := func(resource string) lister[*metav1.PartialObjectMetadataList] {
 		return c.Metadata.Resource(corev1.SchemeGroupVersion.WithResource(resource))
 	}
-	ambassador := &unstructured.Unstructured{}
-	ambassador.SetAPIVersion(mesh.APIVersion)
-	ambassador.SetKind(mesh.KindAmbassador)
 	return []runner{
 		newRunner(s, "services", core.Services(""), everything, &corev1.Service{}, ServiceOf, a.setService),
 		newRunner(s, "endpointslices", c.Typed.DiscoveryV1().EndpointSlices(""), everything, &discoveryv1.EndpointSlice{}, SliceOf, a.setSlice),
@@ -185,8 +183,8 @@ func (s *Source) all(into *inventory.Store) []runner {
 			func(k inventory.Key, n *inventory.Namespace, at time.Time) {
 				putIfNew(into, inventory.Ref{Kind: inventory.KindNamespace, Key: k}, n, sameNamespace, at)
 			}),
-		newRunner(s, "ambassadors", c.Dynamic.Resource(v1alpha1.Ambassadors()), everything, ambassador, newReading,
-			func(k inventory.Key, r *reading, at time.Time) { s.setAmbassador(into, k, r, at) }),
+		s.objects(inventory.KindAmbassador, into),
+		s.objects(inventory.KindAdapter, into),
 	}
 }
 
@@ -228,28 +226,46 @@ func newFeed[O runtime.Object, V any](h *health, example O, convert func(O) V, s
 	}
 }
 
-// reading is an Ambassador as it was read.
+// objects makes the feed of one of the project's own kinds.
+func (s *Source) objects(kind inventory.Kind, into *inventory.Store) runner {
+	example := &unstructured.Unstructured{}
+	example.SetAPIVersion(mesh.APIVersion)
+	example.SetKind(kind.String())
+	resource := resourceOf(kind)
+	return newRunner(s, resource.Resource, s.clients.Dynamic.Resource(resource), func(*metav1.ListOptions) {}, example, newReading,
+		func(k inventory.Key, r *reading, at time.Time) { s.setObject(into, inventory.Ref{Kind: kind, Key: k}, r, at) })
+}
+
+// resourceOf is where the API server has the objects of a kind of the project.
+func resourceOf(kind inventory.Kind) schema.GroupVersionResource {
+	if kind == inventory.KindAdapter {
+		return v1alpha1.Adapters()
+	}
+	return v1alpha1.Ambassadors()
+}
+
+// reading is an object as it was read.
 type reading struct {
 	object *inventory.Object
-	status v1alpha1.AmbassadorStatus
+	status v1alpha1.ObjectStatus
 }
 
 func newReading(in *unstructured.Unstructured) *reading {
-	return &reading{object: AmbassadorOf(in), status: statusOf(in)}
+	return &reading{object: ObjectOf(in), status: statusOf(in)}
 }
 
-// setAmbassador puts an object, and has what it names followed. A status alone
-// that has changed is no change of the object.
-func (s *Source) setAmbassador(into *inventory.Store, k inventory.Key, r *reading, at time.Time) {
-	ref := inventory.Ref{Kind: inventory.KindAmbassador, Key: k}
+// setObject puts an object, and has what an Ambassador names followed: an Adapter
+// is not run, and needs none of it. A status alone that has changed is no change
+// of the object.
+func (s *Source) setObject(into *inventory.Store, ref inventory.Ref, r *reading, at time.Time) {
 	if r == nil {
 		s.wanted.want(ref, nil)
 		s.board.remove(ref)
 		into.Delete(ref, at)
 		return
 	}
-	if !sameObject(into.Ambassador(k), r.object) {
-		if r.object.Err == nil {
+	if !sameObject(inventory.Get[*inventory.Object](into, ref), r.object) {
+		if r.object.Err == nil && ref.Kind == inventory.KindAmbassador {
 			// One that is broken is served as it was before, with what that named.
 			s.wanted.want(ref, Named(r.object.Object))
 		}

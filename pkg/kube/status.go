@@ -190,7 +190,7 @@ func (s *Status) Lead(ctx context.Context) {
 			return
 		}
 		if err := s.write(ctx, ref); err != nil && ctx.Err() == nil {
-			s.logger.Warn("writing a status", "object", ref.String(), "error", err)
+			s.logger.Warn("writing a status", "kind", ref.Kind.String(), "object", ref.String(), "error", err)
 			s.enqueue(ref, statusRetry)
 		}
 		queue.Done(ref)
@@ -245,7 +245,7 @@ func (s *Status) write(ctx context.Context, ref inventory.Ref) error {
 }
 
 // apply writes a status, unless the object is another one by now.
-func (s *Status) apply(ctx context.Context, ref inventory.Ref, uid string, want *v1alpha1.AmbassadorStatus) error {
+func (s *Status) apply(ctx context.Context, ref inventory.Ref, uid string, want *v1alpha1.ObjectStatus) error {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
 	if err != nil {
 		return fmt.Errorf("encoding the status: %w", err)
@@ -254,12 +254,12 @@ func (s *Status) apply(ctx context.Context, ref inventory.Ref, uid string, want 
 	defer cancel()
 	patch := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": mesh.APIVersion,
-		"kind":       mesh.KindAmbassador,
+		"kind":       ref.Kind.String(),
 		"metadata":   map[string]any{"namespace": ref.Namespace, "name": ref.Name, "uid": uid},
 		"status":     fields,
 	}}
 	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
-	written, err := s.clients.Dynamic.Resource(v1alpha1.Ambassadors()).Namespace(ref.Namespace).
+	written, err := s.clients.Dynamic.Resource(resourceOf(ref.Kind)).Namespace(ref.Namespace).
 		ApplyStatus(ctx, ref.Name, patch, options)
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):

@@ -85,13 +85,13 @@ func say(o *inventory.Object, proxies, running, refused int, refusals ...string)
 }
 
 // posted reads an object's status from the API server.
-func posted(t *testing.T, api *kubetest.Server, ns, name string) v1alpha1.AmbassadorStatus {
+func posted(t *testing.T, api *kubetest.Server, ns, name string) v1alpha1.ObjectStatus {
 	t.Helper()
 	obj, err := ambassadors(api).Namespace(ns).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var status v1alpha1.AmbassadorStatus
+	var status v1alpha1.ObjectStatus
 	raw, _, err := unstructured.NestedMap(obj.Object, "status")
 	if err == nil {
 		err = runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &status)
@@ -103,7 +103,7 @@ func posted(t *testing.T, api *kubetest.Server, ns, name string) v1alpha1.Ambass
 }
 
 // short says a status in a line.
-func short(s v1alpha1.AmbassadorStatus) string {
+func short(s v1alpha1.ObjectStatus) string {
 	var words []string
 	for _, c := range s.Conditions {
 		words = append(words, c.Type+"="+string(c.Status)+"/"+c.Reason)

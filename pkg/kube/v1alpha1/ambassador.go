@@ -7,12 +7,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
-// Group and Version are those of the kinds.
-const (
-	Group   = "mesh.dragoman.io"
-	Version = "v1alpha1"
-)
-
 // Ambassadors is the resource in the paths of the API.
 func Ambassadors() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: Group, Version: Version, Resource: "ambassadors"}
@@ -39,30 +33,5 @@ type Ambassador struct {
 
 	Spec mesh.AmbassadorSpec `json:"spec"`
 	// Status is written by the control plane.
-	Status AmbassadorStatus `json:"status,omitempty"`
-}
-
-// AmbassadorStatus is what became of the object.
-type AmbassadorStatus struct {
-	// ObservedGeneration is that of the spec which the status speaks of.
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions are Accepted (the document is right in itself), ResolvedRefs
-	// (what it names is there) and Programmed (the proxies that it is for run it).
-	//
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// Proxies are counted over all replicas of the control plane.
-	Proxies *ProxyCounts `json:"proxies,omitempty"`
-	// Refusals are some of the reasons that proxies gave, each once.
-	//
-	// +listType=atomic
-	Refusals []string `json:"refusals,omitempty"`
-}
-
-// ProxyCounts count the connected proxies that an object is for.
-type ProxyCounts struct {
-	Connected int `json:"connected"` // all of them
-	Running   int `json:"running"`   // with its current resources
-	Refused   int `json:"refused"`   // who refused these and keep the former
+	Status ObjectStatus `json:"status,omitempty"`
 }
