@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
 // manifestsApply has the API server look at every manifest and example, as
@@ -48,20 +51,18 @@ metadata:
 }
 
 // exampleRuns runs the proxy of the example with its own arguments, and the
-// Ambassador beside it.
+// Ambassador beside it: in prod, where all is TLS, and in dev.
 func exampleRuns(t *testing.T, c *cluster) {
+	const service, label = "dragoman-controlplane.dragoman-system.svc", "mesh.dragoman.io/environment"
 	shop(t, c)
+	primaries := examplesWorld(t, c)
 	document, err := os.ReadFile("../../examples/kubernetes/redis.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Apply(t, "", string(document))
-	_, host := world(t, "dev")
-	c.Service(t, "shop", "redis", 6379)
-	c.EndpointSlice(t, "shop", "redis", 6379, host)
-	pod := c.web(t, "shop", "web-0", "mesh.dragoman.io/environment", "dev")
+	pod := c.web(t, "shop", "web-0", label, "prod")
 
-	const service = "dragoman-controlplane.dragoman-system.svc"
 	proxy := containerOf(t, "../../examples/kubernetes/sidecar/web.yaml", "proxy")
 	args := proxy.args(map[string]string{
 		service + ":15010":                 c.replicas[0].address,
@@ -72,8 +73,8 @@ func exampleRuns(t *testing.T, c *cluster) {
 	// The certificate has the name that the example calls.
 	args = append(args, "--control-plane-name", service)
 	running := run(t, "proxy", proxy.env(pod.Name, pod.Namespace), args)
+	c.conditions(t, "shop", "cache", "Accepted=True", "Programmed=True/Programmed: 1 of 1")
 	running.ready("LIVE")
-	startApp(t, 6379, "dev")
 	if probe := proxy.StartupProbe.Exec.Command; len(probe) == 0 || probe[0] != "/proxy" {
 		t.Errorf("the startup probe is %q", probe)
 	} else {
@@ -82,4 +83,61 @@ func exampleRuns(t *testing.T, c *cluster) {
 	if c.replicas[0].proxies()["shop/web-0"].ID != "web-0.shop" {
 		t.Error("the control plane does not know the proxy by its pod")
 	}
+	client := redistest.Dial(t, local(6379))
+	running.eventually("both shards to take writes", func() error {
+		for i := range 64 {
+			if got := client.Do("SET", key(i), "value"); got != "+OK\r\n" {
+				return fmt.Errorf("SET: %q", got)
+			}
+		}
+		return nil
+	})
+	for i, node := range primaries {
+		if node.Calls("set") == 0 {
+			t.Errorf("shard %d has got nothing", i+1)
+		}
+	}
+	c.Label(t, pod, label, "dev")
+	running.eventually("the client to be in dev", func() error {
+		return holds(client.Do("GET", "where"), bulk("dev"))
+	})
+}
+
+// examplesWorld is what the example's environments dev and prod refer to. It
+// gives the primaries of prod.
+func examplesWorld(t *testing.T, c *cluster) []*redistest.Node {
+	t.Helper()
+	_, dev := world(t, "dev")
+	c.Service(t, "shop", "redis", 6379)
+	c.EndpointSlice(t, "shop", "redis", 6379, dev)
+
+	hosts := suite.Addresses(t, 3)
+	pki := redistest.NewPKI(t)
+	pki.ServerCertFile, pki.ServerKeyFile = pki.Issue("prod", "redis-s1.shop.svc", "redis-s1-replicas.shop.svc", "redis-s2.data.svc",
+		hosts[0].String(), hosts[1].String(), hosts[2].String())
+	start := func(i int, o ...redistest.Option) *redistest.Node {
+		o = append(o, redistest.WithAddress(hosts[i].String(), 6379), redistest.WithTLS(pki), redistest.WithUser("web", "open-sesame", "~* &* +@all"))
+		return redistest.Server(t, o...)
+	}
+	first, second := start(0), start(2)
+	start(1, redistest.WithReplicaOf(first))
+	c.Apply(t, "", `apiVersion: v1
+kind: Namespace
+metadata: {name: data}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: redis-s2, namespace: data, annotations: {mesh.dragoman.io/allow-from: shop}}
+spec: {ports: [{name: main, port: 6379}]}
+`)
+	c.Service(t, "shop", "redis-s1", 6379)
+	c.Service(t, "shop", "redis-s1-replicas", 6379)
+	c.EndpointSlice(t, "shop", "redis-s1", 6379, hosts[0].String())
+	c.EndpointSlice(t, "shop", "redis-s1-replicas", 6379, hosts[1].String())
+	c.EndpointSlice(t, "data", "redis-s2", 6379, hosts[2].String())
+	c.Secret(t, "shop", "redis-prod", map[string]string{"username": "web", "password": "open-sesame"})
+	c.Kubectl(t, nil, "-n", "shop", "create", "configmap", "company-ca", "--from-file", "ca.crt="+pki.CAFile)
+	c.Kubectl(t, nil, "-n", "shop", "create", "rolebinding", "dragoman-secrets", "--clusterrole", "dragoman-secrets",
+		"--serviceaccount", system+":dragoman-controlplane")
+	return []*redistest.Node{first, second}
 }

@@ -90,12 +90,12 @@ func badOneIsRefused(t *testing.T, c *cluster) {
 	ns, port := c.Namespace(t), redistest.Port(t)
 	_, one := world(t, "one")
 	_, two := world(t, "two")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	bad := redistest.Port(t)
+	taken, err := net.Listen("tcp", local(bad))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	bad := taken.Addr().(*net.TCPAddr).Port
 	c.Service(t, ns, "redis", 6379)
 	c.EndpointSlice(t, ns, "redis", 6379, one)
 	document := func(port int) string {
