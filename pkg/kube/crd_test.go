@@ -22,6 +22,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
+	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
@@ -33,7 +34,11 @@ func create(ctx context.Context, api *kubetest.Server, ns string, document []byt
 		return nil, err
 	}
 	obj.SetNamespace(ns)
-	return ambassadors(api).Namespace(ns).Create(ctx, obj, metav1.CreateOptions{
+	resource := v1alpha1.Ambassadors()
+	if obj.GetKind() == mesh.KindAdapter {
+		resource = v1alpha1.Adapters()
+	}
+	return api.Dynamic().Resource(resource).Namespace(ns).Create(ctx, obj, metav1.CreateOptions{
 		FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll},
 	})
 }
@@ -111,10 +116,24 @@ func TestSchemaRefuses(t *testing.T) {
 	api := suite.Server(t)
 	install(t, api)
 	ns := api.Namespace(t)
-	archive, err := txtar.ParseFile("testdata/schema.txtar")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("testdata/schema*.txtar")
+	if err != nil || len(files) < 2 {
+		t.Fatal("no cases", err)
 	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schemaHolds(t, api, ns, archive)
+		})
+	}
+}
+
+func schemaHolds(t *testing.T, api *kubetest.Server, ns string, archive *txtar.Archive) {
+	t.Helper()
 	base := string(archive.Files[0].Data)
 	if _, err := create(t.Context(), api, ns, []byte(base)); err != nil {
 		t.Fatalf("the document that is right: %v", err)

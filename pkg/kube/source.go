@@ -233,7 +233,9 @@ func (s *Source) objects(kind inventory.Kind, into *inventory.Store) runner {
 	example.SetKind(kind.String())
 	resource := resourceOf(kind)
 	return newRunner(s, resource.Resource, s.clients.Dynamic.Resource(resource), func(*metav1.ListOptions) {}, example, newReading,
-		func(k inventory.Key, r *reading, at time.Time) { s.setObject(into, inventory.Ref{Kind: kind, Key: k}, r, at) })
+		func(k inventory.Key, r *reading, at time.Time) {
+			s.setObject(into, inventory.Ref{Kind: kind, Key: k}, r, at)
+		})
 }
 
 // resourceOf is where the API server has the objects of a kind of the project.
