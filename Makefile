@@ -72,8 +72,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME) $(PKG)
 
 .PHONY: bench
-bench: test-servers ## Measure against twemproxy and HAProxy
+bench: test-servers ## Measure against twemproxy and HAProxy, and the control plane against go-control-plane
 	$(GO) run ./bench $(BENCHFLAGS)
+	$(GO) run ./bench/controlplane $(PLANEFLAGS)
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the pinned tools into bin/
