@@ -98,8 +98,7 @@ func who(ctx context.Context, conn *pgx.Conn) (string, error) {
 }
 
 func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return fmt.Sprint(err)

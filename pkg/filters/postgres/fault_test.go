@@ -296,7 +296,7 @@ func TestSlowReader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n += int(s.HeldBytes)
+			n += s.HeldBytes
 		}
 		return n
 	}

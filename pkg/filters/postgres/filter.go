@@ -24,6 +24,7 @@ type Filter struct {
 	gate    *gate
 
 	sessions atomic.Int64
+	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
 
 	mu       sync.Mutex // guards below
 	locals   map[*netloop.Loop]*local
@@ -189,7 +190,7 @@ func (f *Filter) EndpointsMoved(deadline time.Duration) {
 
 // Refusal is what a client above the listener's own limit is told.
 func (*Filter) Refusal() []byte {
-	return fatal(nil, stateTooMany, "dragoman: too many connections at this listener", "")
+	return fatal(stateTooMany, "dragoman: too many connections at this listener", "")
 }
 
 // sameTarget reports whether a session of f could as well be one of other.
@@ -233,6 +234,12 @@ func (f *Filter) pick(t *filters.Table, tried []*filters.Endpoint) *filters.Endp
 		return best == nil || !best.Healthy()
 	})
 	return best
+}
+
+// report tells the cluster what an endpoint did wrong.
+func (f *Filter) report(e *filters.Endpoint, o filters.Outcome) {
+	f.failed.Store(e, struct{}{})
+	f.cluster.Report(e, o)
 }
 
 // has reports whether a cluster still has an endpoint, spoken to in the same way.

@@ -131,7 +131,7 @@ func (s *session) tryLeave() {
 func (s *session) depart() {
 	s.f.stats.closed[drained].Add(1)
 	s.f.stats.failed(pgproto.StateAdminShutdown)
-	s.down.Write(fatal(nil, pgproto.StateAdminShutdown, shutdownMessage, ""))
+	s.down.Write(fatal(pgproto.StateAdminShutdown, shutdownMessage, ""))
 	s.up.Write(pgproto.AppendTerminate(nil))
 	s.over()
 	s.down.CloseAfterFlush()

@@ -22,6 +22,9 @@ type login struct {
 	out            []byte
 }
 
+// errClosed is a server that closes the connection before it has said anything.
+var errClosed = errors.New("the server closed the connection")
+
 // keysNeeded are keys that the server's challenge asks for.
 type keysNeeded struct {
 	id         keyID
@@ -51,7 +54,7 @@ func (s *session) connect() {
 		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")
 		return
 	case e == nil:
-		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: no server of the database can be reached", "")
+		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: no server of the database can be reached: "+reasonOf(st.failure), "")
 		return
 	}
 	st.tried = append(st.tried, e)
@@ -90,7 +93,7 @@ func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 	up := s.f.loop.Dial(e.Network, e.Address, o, (*loginStep)(s))
 	s.up = up
 	l.timer = s.f.loop.After(o.Timeout+s.f.b.loginLimit, func() {
-		s.f.cluster.Report(e, filters.RequestTimeout)
+		s.f.report(e, filters.RequestTimeout)
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
 	})
 }
@@ -276,7 +279,7 @@ func (s *session) begin() {
 	s.f.stats.logins.Add(1)
 	s.f.stats.login.observe(now - st.accepted)
 	s.f.stats.wait.observe(now - st.since)
-	if len(st.tried) > 1 || s.f.cluster.Table().Version > 0 {
+	if _, was := s.f.failed.LoadAndDelete(s.to.endpoint); was {
 		s.f.cluster.Report(s.to.endpoint, filters.Success)
 	}
 	s.start = nil
@@ -376,7 +379,10 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 	}
 	s.start.login.timer.Stop()
 	s.f.stats.connectFailures.Add(1)
-	s.f.cluster.Report(s.to.endpoint, filters.ConnectFailure)
+	s.f.report(s.to.endpoint, filters.ConnectFailure)
+	if s.start.failure = err; err == nil {
+		s.start.failure = errClosed
+	}
 	s.f.log.Warn("connecting to the database failed", "endpoint", s.to.endpoint.Address, "error", err)
 	if s.start.login.began || s.to.startTLS && c.TLSState() != nil {
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")

@@ -241,7 +241,7 @@ func (s *session) serverGone() {
 		return
 	}
 	if !s.is(sawFatal) {
-		s.f.cluster.Report(s.to.endpoint, filters.Disconnect)
+		s.f.report(s.to.endpoint, filters.Disconnect)
 		s.f.log.Warn("the server has closed a session", "endpoint", s.to.endpoint.Address)
 	}
 	s.say(serverClosed, pgproto.StateConnectionFailure, "dragoman: the server closed the connection unexpectedly")

@@ -60,10 +60,10 @@ type (
 	upstream   session // the server
 )
 
-// fatal appends the error that ends a session.
-func fatal(dst []byte, state, message, hint string) []byte {
+// fatal is the error that ends a session.
+func fatal(state, message, hint string) []byte {
 	n := pgproto.Notice{Severity: pgproto.SeverityFatal, State: state, Message: message, Hint: hint}
-	return n.AppendError(dst)
+	return n.AppendError(nil)
 }
 
 // refuse ends a session with an error of the proxy's own.
@@ -73,7 +73,7 @@ func (s *session) refuse(why reason, state, message, hint string) {
 	}
 	s.f.stats.refused[why].Add(1)
 	s.f.log.Warn("refusing a session", "reason", why.String(), "sqlstate", state, "message", message)
-	s.down.Write(fatal(nil, state, message, hint))
+	s.down.Write(fatal(state, message, hint))
 	s.finish()
 }
 
@@ -85,7 +85,7 @@ func (s *session) say(why reason, state, message string) {
 	}
 	s.f.stats.closed[why].Add(1)
 	if s.fromUp.AtBoundary() && !s.is(sawFatal) {
-		s.down.Write(fatal(nil, state, message, ""))
+		s.down.Write(fatal(state, message, ""))
 		s.f.stats.failed(state)
 	}
 	s.finish()

@@ -49,8 +49,7 @@ func one[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 }
 
 func codeOf(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return fmt.Sprint(err)

@@ -26,8 +26,9 @@ type startup struct {
 	told               bool                // the client has got a message of authentication
 	waiting            bool                // the client has done its part
 
-	tried []*filters.Endpoint
-	login login
+	tried   []*filters.Endpoint
+	failure error // of the latest attempt
+	login   login
 }
 
 func (st *startup) stop() {
@@ -88,8 +89,7 @@ func (g *greeter) Data(c *netloop.Conn, b []byte) int {
 }
 
 func reasonOf(err error) string {
-	var p *pgproto.ProtocolError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*pgproto.ProtocolError](err); ok {
 		return p.Reason
 	}
 	return err.Error()

@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// stage is a filter on a loop without sockets: the test is client and server.
+type stage struct {
+	tb      testing.TB
+	loop    *netloop.Loop
+	filter  *Filter
+	builder *Builder
+	world   *world
+	client  *netloop.Conn
+	servers []*netloop.Conn
+	pieces  int // what is fed arrives in pieces of so many bytes; 0: as it is
+}
+
+func newStage(tb testing.TB, cfg *resource.PostgresFilter) *stage {
+	tb.Helper()
+	s := &stage{tb: tb, loop: netloop.NewTestLoop()}
+	main := &cluster{name: "main"}
+	main.lead(nil, "10.0.0.1:5432")
+	s.world = &world{
+		clusters: map[string]*cluster{"main": main},
+		secrets:  map[string]string{"user": dbtest.MD5User, "password": dbtest.Password},
+	}
+	s.builder = NewBuilder(slog.New(slog.DiscardHandler))
+	s.loop.OnDial = func(c *netloop.Conn, _, _ string) { s.servers = append(s.servers, c) }
+	s.filter = s.build(cfg)
+	s.client = s.loop.Pipe(nil, netloop.Downstream)
+	s.client.SetDriver(s.filter.Accept(s.client))
+	return s
+}
+
+func (s *stage) build(cfg *resource.PostgresFilter) *Filter {
+	s.tb.Helper()
+	n, err := s.builder.Build(cfg, filters.Context{
+		Listener: "test", Clusters: s.world, Secrets: s.world, Loops: func() []*netloop.Loop { return []*netloop.Loop{s.loop} },
+	})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return n.(*Filter)
+}
+
+// feed makes bytes arrive, in pieces.
+func (s *stage) feed(c *netloop.Conn, b []byte) {
+	for size := s.pieces; size > 0 && len(b) > size; b = b[size:] {
+		c.Feed(bytes.Clone(b[:size]))
+	}
+	c.Feed(bytes.Clone(b))
+	s.loop.Turn()
+}
+
+// script is what happens on a stage, line by line:
+//
+//	c > Q select 1       the client sends a message: a type, and its payload, which
+//	                     ends with a zero byte where the type's does
+//	s < Q select 1       the server gets it
+//	s > Z I              the server sends; the client gets (c <) likewise
+//	c < E 57P01          an error, by its SQLSTATE
+//	c closed, s closed   the filter has closed the connection
+//	c end, s end         the peer hangs up
+//	drain                the filter is retired, with a deadline of 10 s
+//	wait 5s              time passes
+//
+// A session is open when it begins.
+func (s *stage) script(lines string) {
+	s.tb.Helper()
+	heard := map[*netloop.Conn][]byte{}
+	for n, line := range strings.Split(strings.TrimSpace(lines), "\n") {
+		line = strings.TrimSpace(line)
+		who, what, _ := strings.Cut(line, " ")
+		conn := map[string]*netloop.Conn{"c": s.client, "s": s.servers[len(s.servers)-1]}[who]
+		verb, rest, _ := strings.Cut(what, " ")
+		switch {
+		case who == "drain":
+			s.filter.Retire(filters.Retirement{Deadline: 10 * time.Second})
+			s.loop.Turn()
+		case who == "wait":
+			d, err := time.ParseDuration(what)
+			if err != nil {
+				s.tb.Fatal(err)
+			}
+			s.loop.Advance(d)
+		case verb == ">":
+			s.feed(conn, message(rest))
+		case verb == "end":
+			conn.FeedEOF()
+			s.loop.Turn()
+		case verb == "closed":
+			conn.Feed(nil)
+			if conn.Connected() {
+				s.tb.Fatalf("line %d, %q: it is open", n+1, line)
+			}
+		case verb == "<":
+			s.loop.Turn()
+			heard[conn] = append(heard[conn], conn.TakeOutput()...)
+			typ, payload, size, err := pgproto.ParseMessage(heard[conn], limits())
+			if rest == "" {
+				if len(heard[conn]) > 0 {
+					s.tb.Fatalf("line %d, %q: there is %q", n+1, line, heard[conn])
+				}
+				continue
+			}
+			if err != nil {
+				s.tb.Fatalf("line %d, %q: %v in %q", n+1, line, err, heard[conn])
+			}
+			if got := shown(typ, payload); got != rest {
+				s.tb.Fatalf("line %d: got %q, want %q", n+1, got, rest)
+			}
+			heard[conn] = heard[conn][size:]
+		default:
+			s.tb.Fatalf("line %d: %q is not understood", n+1, line)
+		}
+	}
+}
+
+// message makes one of a line.
+func message(line string) []byte {
+	typ, text, _ := strings.Cut(line, " ")
+	switch {
+	case typ == "E" && len(text) == 5:
+		return fatal(text, "x", "")
+	case strings.Contains("QPBDCE", typ):
+		text += "\x00"
+	}
+	return pgproto.AppendMessage(nil, typ[0], []byte(text))
+}
+
+// shown is the line of a message.
+func shown(typ byte, payload []byte) string {
+	text := strings.TrimRight(string(payload), "\x00")
+	if state := pgproto.NoticeState(payload); typ == pgproto.TypeErrorResponse && state != nil {
+		text = string(state)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%c %s", typ, text))
+}
+
+// open takes the stage through the login, by MD5.
+func (s *stage) open() {
+	s.tb.Helper()
+	s.feed(s.client, hello(s.tb))
+	if len(s.servers) != 1 {
+		s.tb.Fatalf("%d connections to servers", len(s.servers))
+	}
+	server := s.servers[0]
+	packet, _, err := pgproto.ParseStartup(server.TakeOutput(), limits())
+	if err != nil || packet.User() != dbtest.MD5User || packet.Database() != dbtest.Database {
+		s.tb.Fatalf("the server gets %+v, %v", packet, err)
+	}
+	s.feed(server, pgproto.AppendAuthentication(nil, pgproto.AuthMD5, []byte("salt")))
+	_, payload, _, err := pgproto.ParseMessage(server.TakeOutput(), limits())
+	if got, _ := pgproto.ParsePassword(payload); err != nil || got != pgproto.MD5Password(dbtest.MD5User, dbtest.Password, []byte("salt")) {
+		s.tb.Fatalf("the server gets the password %q, %v", got, err)
+	}
+	b := pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil)
+	b = pgproto.AppendBackendKeyData(b, 7, []byte("keys"))
+	s.feed(server, pgproto.AppendReadyForQuery(b, pgproto.TxIdle))
+	if got := s.client.TakeOutput(); !bytes.Equal(got, pgproto.AppendReadyForQuery(b, pgproto.TxIdle)) {
+		s.tb.Fatalf("the client gets %q", got)
+	}
+}
+
+// withAppAuth asks apps for the password "app", by MD5.
+func withAppAuth(cfg *resource.PostgresFilter) *resource.PostgresFilter {
+	cfg.AppAuth = &resource.AppAuth{Password: resource.SecretKey{Name: "app"}}
+	cfg.AppAuthMethod = resource.PostgresMD5
+	return cfg
+}
