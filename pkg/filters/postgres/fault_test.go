@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -318,5 +319,38 @@ func TestSlowReader(t *testing.T) {
 	}
 	if f.metric("downstream_sent_bytes_total") <= before {
 		t.Error("nothing was held back")
+	}
+}
+
+// TestIdleSessions hold no buffers.
+func TestIdleSessions(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), fake(t, func(c net.Conn) {
+		if _, err := readPacket(c); err != nil {
+			return
+		}
+		b := pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil)
+		_, _ = c.Write(pgproto.AppendReadyForQuery(b, pgproto.TxIdle))
+		_, _ = io.Copy(io.Discard, c)
+	}))
+	const sessions = 400
+	for range sessions {
+		_, _ = f.dial().Write(hello(t))
+	}
+	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
+	var held int
+	for _, l := range f.group.Loops() {
+		s, err := l.ReadStats(withTimeout(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held += s.HeldBytes
+	}
+	if perLoop := held / len(f.group.Loops()); perLoop > 64<<10 { // what reads fill
+		t.Errorf("%d bytes are held", held)
+	}
+	const most = 1 << 10 // beside netloop's two connections
+	if n := unsafe.Sizeof(session{}); n > most {
+		t.Errorf("a session has %d bytes", n)
 	}
 }

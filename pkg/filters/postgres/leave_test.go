@@ -324,3 +324,24 @@ func TestIdleTimeout(t *testing.T) {
 		t.Errorf("a session that is quiet: %v", err)
 	}
 }
+
+// TestChangeWhileHeld: a client that is still waiting when the environment
+// changes is let in where the new one leads.
+func TestChangeWhileHeld(t *testing.T) {
+	t.Parallel()
+	f, _, _, next := twoEnvironments(t)
+	f.main().lead(nil)
+	came := make(chan string, 1)
+	go func() {
+		got, err := f.psql("select name from env")
+		if err != nil {
+			got = err.Error()
+		}
+		came <- got
+	}()
+	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
+	<-f.swap(next, filters.Retirement{Deadline: time.Minute})
+	if got := <-came; got != "prod" {
+		t.Errorf("got %q", got)
+	}
+}
