@@ -66,8 +66,9 @@ func (e *Engine) unwant(n *node, b *batch) {
 func (e *Engine) renewPort(v *variant, at time.Time, b *batch) {
 	e.setRefs(v, []inventory.Ref{{Kind: inventory.KindService, Key: v.key.object}})
 	svc := e.opts.Store.Service(v.key.object)
-	if allow := allowed(svc); allow != v.allow {
-		v.allow = allow
+	was := v.service
+	v.service = svc
+	if allowed(svc) != allowed(was) {
 		for n := range v.askers {
 			b.grant(n, at)
 		}
@@ -129,7 +130,7 @@ func (e *Engine) grantOf(n *node) *server.Grant {
 func (e *Engine) namesFor(n *node) map[string]map[string]string {
 	names := n.kind.names()
 	for _, v := range n.wants {
-		if !n.kind.stranger && permits(e.opts.Store.Service(v.key.object), n.identity.Namespace) {
+		if !n.kind.stranger && permits(v.service, n.identity.Namespace) {
 			v.names(n.kind.zone, names)
 		}
 	}

@@ -37,8 +37,10 @@ type variant struct {
 	// uses are the resources by zone; without zoned, all are under "".
 	uses       map[string][]use
 	conditions []translate.Condition
-	err        error  // why it could not be published
-	allow      string // of a port: who may refer to its Service
+	err        error // why it could not be published
+	// service is that of a port, as it was translated: who may have it is judged by
+	// the same Service, and not by what the inventory has meanwhile.
+	service *inventory.Service
 }
 
 // use is a resource that a variant consists of.
