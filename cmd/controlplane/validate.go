@@ -7,6 +7,8 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
 
 func newValidate() *cobra.Command {
@@ -22,6 +24,11 @@ func newValidate() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", docs.Count())
+			for _, obj := range docs.Objects {
+				if mesh.KindOf(obj) == mesh.KindAdapter {
+					fmt.Fprintf(cmd.ErrOrStderr(), "warning: Adapter %s: %s\n", obj.Key(), translate.NoAdapters)
+				}
+			}
 			return nil
 		},
 	}

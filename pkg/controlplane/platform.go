@@ -139,7 +139,7 @@ func (s *statusLog) SetStatus(ref inventory.Ref, status inventory.Status) {
 		if c.Status == inventory.StatusFalse {
 			level = slog.LevelWarn
 		}
-		s.log.Log(context.Background(), level, "condition of an object", "object", ref.String(),
+		s.log.Log(context.Background(), level, "condition of an object", "kind", ref.Kind.String(), "object", ref.String(),
 			"condition", c.Type, "status", string(c.Status), "reason", c.Reason, "message", c.Message)
 	}
 	s.said[ref] = status.Conditions

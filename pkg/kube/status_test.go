@@ -91,6 +91,12 @@ func posted(t *testing.T, api *kubetest.Server, ns, name string) v1alpha1.Object
 	if err != nil {
 		t.Fatal(err)
 	}
+	return read(t, obj)
+}
+
+// read gives the status of an object.
+func read(t *testing.T, obj *unstructured.Unstructured) v1alpha1.ObjectStatus {
+	t.Helper()
 	var status v1alpha1.ObjectStatus
 	raw, _, err := unstructured.NestedMap(obj.Object, "status")
 	if err == nil {

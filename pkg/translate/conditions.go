@@ -21,6 +21,7 @@ const (
 	ReasonAccepted       = "Accepted"
 	ReasonNoEnvironment  = "NoEnvironment"  // nothing says which, or it is unknown
 	ReasonListenConflict = "ListenConflict" // another object of the node binds there
+	ReasonNotSupported   = "NotSupported"   // the language has it, and this version does not
 
 	ReasonResolvedRefs       = "ResolvedRefs"
 	ReasonServiceNotFound    = "ServiceNotFound"    // there is no such Service
@@ -35,7 +36,7 @@ const (
 
 // Condition says what became of an object at this node.
 type Condition struct {
-	Object  string // "namespace/name"
+	Object  string // "namespace/name" of an Ambassador, "Adapter namespace/name"
 	Type    ConditionType
 	Status  bool
 	Reason  string

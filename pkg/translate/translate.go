@@ -53,9 +53,9 @@ type Node struct {
 	Zone      string            // where it runs; "" if unknown
 }
 
-// gets reports whether an object is for the node.
-func (n *Node) gets(a *mesh.Ambassador) bool {
-	return !n.InCluster || a.Metadata.Namespace == n.Facts.Namespace && a.Spec.Selector.Matches(n.Labels)
+// selects reports whether an object is for the node.
+func (n *Node) selects(m *mesh.Metadata, s *mesh.Selector) bool {
+	return !n.InCluster || m.Namespace == n.Facts.Namespace && s.Matches(n.Labels)
 }
 
 // Translate gives the resources of a node, and the conditions Accepted and
@@ -64,7 +64,8 @@ func (n *Node) gets(a *mesh.Ambassador) bool {
 // sorted by name.
 //
 // It does for one node what Object does for a kind of nodes; what is added is the
-// choice of objects and environments, and that listeners must not meet.
+// choice of objects and environments, and that listeners must not meet. Adapters
+// come after the Ambassadors, and are all refused.
 func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Condition) {
 	var set resource.Set
 	var conditions []Condition
@@ -85,7 +86,7 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 		merge(&set, &out.Set)
 	}
 	sortSet(&set)
-	return set, conditions
+	return set, append(conditions, adapters(objs, &node)...)
 }
 
 // object translates one object for the node.
@@ -115,7 +116,7 @@ func (c *Condition) refuse(reason, message string) {
 func ambassadors(objs []mesh.Object, node *Node) []*mesh.Ambassador {
 	var out []*mesh.Ambassador
 	for _, obj := range objs {
-		if a, ok := obj.(*mesh.Ambassador); ok && node.gets(a) {
+		if a, ok := obj.(*mesh.Ambassador); ok && node.selects(&a.Metadata, a.Spec.Selector) {
 			out = append(out, a)
 		}
 	}

@@ -221,12 +221,18 @@ type report struct {
 // "Type=Status/Reason", and its message to hold a text.
 func (c *cluster) conditions(t *testing.T, namespace, name string, want ...string) (s report) {
 	t.Helper()
+	return c.conditionsOf(t, "ambassadors", namespace, name, want...)
+}
+
+// conditionsOf is conditions for any resource of the project.
+func (c *cluster) conditionsOf(t *testing.T, resource, namespace, name string, want ...string) (s report) {
+	t.Helper()
 	redistest.Eventually(t, limit, fmt.Sprintf("%s/%s to be %q", namespace, name, want), func() error {
 		var o struct {
 			Metadata struct{ Generation int64 }
 			Status   report
 		}
-		if err := c.read("/apis/mesh.dragoman.io/v1alpha1/namespaces/"+namespace+"/ambassadors/"+name, &o); err != nil {
+		if err := c.read("/apis/mesh.dragoman.io/v1alpha1/namespaces/"+namespace+"/"+resource+"/"+name, &o); err != nil {
 			return err
 		}
 		s = o.Status

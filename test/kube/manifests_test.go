@@ -17,7 +17,8 @@ func manifestsApply(t *testing.T, c *cluster) {
 	out := c.Kubectl(t, nil, "apply", "--dry-run=server", "--warnings-as-errors", "--recursive",
 		"-f", "../../manifests/crds", "-f", "../../manifests/controlplane", "-f", "../../examples/kubernetes")
 	for _, want := range []string{
-		"customresourcedefinition.apiextensions.k8s.io/ambassadors.mesh.dragoman.io", "namespace/dragoman-system",
+		"customresourcedefinition.apiextensions.k8s.io/ambassadors.mesh.dragoman.io",
+		"customresourcedefinition.apiextensions.k8s.io/adapters.mesh.dragoman.io", "namespace/dragoman-system",
 		"serviceaccount/dragoman-controlplane", "clusterrole.rbac.authorization.k8s.io/dragoman-controlplane",
 		"deployment.apps/dragoman-controlplane", "service/dragoman-controlplane",
 		"deployment.apps/web", "ambassador.mesh.dragoman.io/cache", "ambassador.mesh.dragoman.io/smtp",

@@ -21,6 +21,7 @@ func TestInCluster(t *testing.T) {
 		"SecretRotates":       secretRotates,
 		"EnvironmentMoves":    environmentMoves,
 		"StatusSays":          statusSays,
+		"AdaptersAreRefused":  adaptersAreRefused,
 		"BadOneIsRefused":     badOneIsRefused,
 		"PodsAreShards":       podsAreShards,
 		"OtherServices":       otherServices,

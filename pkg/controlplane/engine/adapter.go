@@ -1,9 +1,9 @@
 package engine
 
-import "github.com/dragoman-mesh/dragoman/pkg/inventory"
-
-// reasonNotSupported is that of what the language has and this version has not.
-const reasonNotSupported = "NotSupported"
+import (
+	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
+)
 
 // adapterChanged says of an Adapter that it is not run. That depends on nothing
 // else, so it is said once for each document.
@@ -19,8 +19,8 @@ func (e *Engine) adapterChanged(ref inventory.Ref) {
 // adapterStatus is never one of success: an Adapter that is taken in silence would
 // seem to run.
 func adapterStatus(o *inventory.Object) inventory.Status {
-	const not = "this version of the control plane does not run Adapters yet"
-	accepted := condition(inventory.ConditionAccepted, inventory.StatusFalse, reasonNotSupported, not+": no proxy gets this object")
+	const not, reason = translate.NoAdapters, translate.ReasonNotSupported
+	accepted := condition(inventory.ConditionAccepted, inventory.StatusFalse, reason, not+": no proxy gets this object")
 	if o.Err != nil {
 		accepted = condition(inventory.ConditionAccepted, inventory.StatusFalse, reasonInvalid, o.Err.Error())
 	}
@@ -28,8 +28,8 @@ func adapterStatus(o *inventory.Object) inventory.Status {
 		UID: o.UID, Generation: o.Generation,
 		Conditions: []inventory.Condition{
 			accepted,
-			condition(inventory.ConditionResolvedRefs, inventory.StatusUnknown, reasonNotSupported, not+", and does not look at what it refers to"),
-			condition(inventory.ConditionProgrammed, inventory.StatusFalse, reasonNotSupported, not),
+			condition(inventory.ConditionResolvedRefs, inventory.StatusUnknown, reason, not+", and does not look at what it refers to"),
+			condition(inventory.ConditionProgrammed, inventory.StatusFalse, reason, not),
 		},
 	}
 }

@@ -39,7 +39,7 @@ type rig struct {
 	podWait time.Duration // 0: as usual
 
 	mu       sync.Mutex
-	statuses map[string]inventory.Status // by object
+	statuses map[string]inventory.Status // by object, with its kind unless it is an Ambassador
 }
 
 func newRig(t testing.TB) *rig {
@@ -52,7 +52,11 @@ func newRig(t testing.TB) *rig {
 func (r *rig) SetStatus(ref inventory.Ref, s inventory.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.statuses[ref.String()] = s
+	name := ref.String()
+	if ref.Kind != inventory.KindAmbassador {
+		name = ref.Kind.String() + " " + name
+	}
+	r.statuses[name] = s
 }
 
 // start serves what is in the store.
@@ -110,7 +114,7 @@ func (r *rig) put(documents string) {
 		r.t.Fatal(err)
 	}
 	for _, o := range objs {
-		inventory.Put(r.store, objectRef(o.Meta().Namespace, o.Meta().Name), &inventory.Object{Object: o, Generation: 1}, time.Now())
+		inventory.Put(r.store, inventory.RefOf(o), &inventory.Object{Object: o, Generation: 1}, time.Now())
 	}
 }
 

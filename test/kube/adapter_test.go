@@ -1,0 +1,57 @@
+package kube
+
+import (
+	"strings"
+	"testing"
+)
+
+// adapters are what the language has them for: one for metrics, one for an API.
+const adapters = `
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: nginx-metrics}
+spec:
+  metrics:
+    listen: {port: 9113, path: /metrics}
+    sources:
+    - {name: nginx, nginxStubStatus: {uri: "http://localhost/nginx_status"}}
+    - {name: app, statsd: {udp: 9125, tcp: 9125, mappingFile: /etc/dragoman/statsd.yaml}}
+    limits: {seriesPerSource: 10000}
+---
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: cache}
+spec:
+  api:
+    listen: {port: 8081}
+    upstream: {address: "127.0.0.1:8080"}
+    routes:
+    - match: {method: POST, path: "/v2/orders/{id}"}
+      request:  {path: "/soap/orders", body: {from: json, to: soap, map: {move: {id: OrderId}}}}
+      response: {body: {from: soap, to: json, map: {move: {OrderId: id}}}}
+`
+
+// adaptersAreRefused: they can be applied, and their status says that nothing
+// runs them, also beside an Ambassador of the same name.
+func adaptersAreRefused(t *testing.T, c *cluster) {
+	ns := c.Namespace(t)
+	c.Apply(t, ns, adapters)
+	c.Apply(t, ns, ambassador("cache", 6380, `dev: {address: "127.0.0.1:6379"}`))
+	const why = "this version of the control plane does not run Adapters yet"
+	refused := []string{
+		"Accepted=False/NotSupported: " + why, "ResolvedRefs=Unknown/NotSupported: " + why, "Programmed=False/NotSupported: " + why,
+	}
+	c.conditionsOf(t, "adapters", ns, "nginx-metrics", refused...)
+	before := c.conditionsOf(t, "adapters", ns, "cache", refused...)
+	c.conditions(t, ns, "cache", "Accepted=True/Accepted", "Programmed=Unknown/NoProxies")
+	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "False", "NotSupported"); err != nil {
+		t.Error(err)
+	}
+
+	// What the schema cannot see is said first.
+	c.Apply(t, ns, strings.Replace(adapters, "path: \"/soap/orders\"", "path: \"/soap/{order}\"", 1))
+	after := c.conditionsOf(t, "adapters", ns, "cache", "Accepted=False/Invalid", "spec.api.routes[0].request.path: {order} is not in match.path")
+	if after.ObservedGeneration != before.ObservedGeneration+1 {
+		t.Errorf("generation %d came after %d", after.ObservedGeneration, before.ObservedGeneration)
+	}
+}
