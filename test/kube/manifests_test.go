@@ -63,6 +63,10 @@ func exampleRuns(t *testing.T, c *cluster) {
 	}
 	c.Apply(t, "", string(document))
 	pod := c.web(t, "shop", "web-0", label, "prod")
+	t.Cleanup(func() {
+		c.DeletePod(t, pod)
+		c.Kubectl(t, nil, "-n", "shop", "delete", "ambassador/cache", "configmap/company-ca", "rolebinding/dragoman-secrets")
+	})
 
 	proxy := containerOf(t, "../../examples/kubernetes/sidecar/web.yaml", "proxy")
 	args := proxy.args(map[string]string{
@@ -109,7 +113,12 @@ func exampleRuns(t *testing.T, c *cluster) {
 func examplesWorld(t *testing.T, c *cluster) []*redistest.Node {
 	t.Helper()
 	_, dev := world(t, "dev")
-	c.Service(t, "shop", "redis", 6379)
+	const service = "apiVersion: v1\nkind: Service\nmetadata: {name: %s, annotations: {mesh.dragoman.io/allow-from: shop}}\nspec: {ports: [{name: main, port: 6379}]}\n"
+	c.Apply(t, "", "apiVersion: v1\nkind: Namespace\nmetadata: {name: data}\n")
+	c.Apply(t, "data", fmt.Sprintf(service, "redis-s2"))
+	for _, name := range []string{"redis", "redis-s1", "redis-s1-replicas"} {
+		c.Apply(t, "shop", fmt.Sprintf(service, name))
+	}
 	c.EndpointSlice(t, "shop", "redis", 6379, dev)
 
 	hosts := suite.Addresses(t, 3)
@@ -122,17 +131,6 @@ func examplesWorld(t *testing.T, c *cluster) []*redistest.Node {
 	}
 	first, second := start(0), start(2)
 	start(1, redistest.WithReplicaOf(first))
-	c.Apply(t, "", `apiVersion: v1
-kind: Namespace
-metadata: {name: data}
----
-apiVersion: v1
-kind: Service
-metadata: {name: redis-s2, namespace: data, annotations: {mesh.dragoman.io/allow-from: shop}}
-spec: {ports: [{name: main, port: 6379}]}
-`)
-	c.Service(t, "shop", "redis-s1", 6379)
-	c.Service(t, "shop", "redis-s1-replicas", 6379)
 	c.EndpointSlice(t, "shop", "redis-s1", 6379, hosts[0].String())
 	c.EndpointSlice(t, "shop", "redis-s1-replicas", 6379, hosts[1].String())
 	c.EndpointSlice(t, "data", "redis-s2", 6379, hosts[2].String())

@@ -82,7 +82,9 @@ func TestReplicasDie(t *testing.T) {
 	})
 	c.EndpointSlice(t, ns, "redis", 6379, two)
 	app.is("two")
-	a.stop()
+	if code := a.ExitCode(); code != 0 {
+		t.Errorf("exit code of one that was told to end: %d", code)
+	}
 	if code, body := again.get("/ready"); body != "LIVE\n" {
 		t.Errorf("/ready: %d %s", code, body)
 	}

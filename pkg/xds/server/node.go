@@ -122,8 +122,14 @@ func (n *Node) ID() string { return n.claimed.GetId() }
 // must not be changed.
 func (n *Node) Claimed() *corev3.Node { return n.claimed }
 
-// Identity is what [Nodes.Connect] gave; empty before that.
-func (n *Node) Identity() string { return n.identity }
+// Identity is what [Nodes.Connect] gave; empty until the node is admitted. It may
+// be asked for as soon as Connect has the node.
+func (n *Node) Identity() string {
+	if !n.admitted.Load() {
+		return ""
+	}
+	return n.identity
+}
 
 // Remote is the peer's address.
 func (n *Node) Remote() string { return n.remote }

@@ -3,12 +3,15 @@ package server_test
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -334,4 +337,27 @@ func TestAStateOfTheWorldThatStaysRefused(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", name, got, want)
 		}
 	}
+}
+
+// TestStatusWhileANodeArrives asks for the status of a node from when Connect has
+// it, which is before its identity is known.
+func TestStatusWhileANodeArrives(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n := <-w.people.arrived
+		for n.Status().Identity == "" && t.Context().Err() == nil {
+			runtime.Gosched()
+		}
+		if got := n.Identity(); got != "shop/web-0" {
+			t.Errorf("identity %q", got)
+		}
+	}()
+	stream := openDelta(t, w.dial(), "shop/web-0")
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "web-0"}, TypeUrl: server.ListenerType}); err != nil {
+		t.Fatal(err)
+	}
+	next(t, "the identity", done)
 }

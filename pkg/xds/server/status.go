@@ -63,7 +63,7 @@ func (s *Server) Status() []NodeStatus {
 // Status is how the node stands.
 func (n *Node) Status() NodeStatus {
 	st := NodeStatus{
-		ID: n.ID(), Identity: n.identity, Remote: n.remote, Protocol: n.protocol,
+		ID: n.ID(), Identity: n.Identity(), Remote: n.remote, Protocol: n.protocol,
 		Since: n.since, LastContact: time.Unix(0, n.contact.Load()),
 	}
 	n.mu.Lock()
