@@ -30,6 +30,14 @@ metadata: {name: cache, namespace: shop}
 spec: {protocol: redis, listen: {port: 6380}, environments: {dev: {service: {name: redis, port: 6379}}}}
 `
 
+// adapter has the name of the Ambassador.
+const adapter = `
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: cache, namespace: shop}
+spec: {metrics: {listen: {port: 9113}, sources: [{name: cron, textfile: {path: /var/lib/metrics}}]}}
+`
+
 const service = `
 apiVersion: v1
 kind: Service
@@ -60,7 +68,7 @@ func TestDocumentsBecomeAnInventory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "a.yaml", slice+"---"+cache)
-	write(t, dir, "b.yaml", pod+"---"+service)
+	write(t, dir, "b.yaml", pod+"---"+service+"---"+adapter)
 	write(t, dir, "ignored.txt", "not YAML: [")
 	docs, err := files.Load([]string{dir}, "")
 	if err != nil {
@@ -81,6 +89,9 @@ func TestDocumentsBecomeAnInventory(t *testing.T) {
 	}
 	if o := store.Ambassador(inventory.Key{Namespace: "shop", Name: "cache"}); o == nil || o.Err != nil || o.Generation != 1 {
 		t.Errorf("object: %+v", o)
+	}
+	if o := store.Adapter(inventory.Key{Namespace: "shop", Name: "cache"}); o == nil || mesh.KindOf(o.Object) != mesh.KindAdapter {
+		t.Errorf("adapter: %+v", o)
 	}
 }
 
