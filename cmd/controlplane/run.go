@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -67,10 +68,17 @@ func runFlags(f *pflag.FlagSet) {
 	logFlags(f)
 }
 
+// gcPercent is what GOGC is by default: a third less memory than with Go's own
+// 100, for a tenth more CPU.
+const gcPercent = 50
+
 // serve runs a control plane until it is told to end. The first SIGINT or
 // SIGTERM hands the proxies over, the second ends the process at once; SIGHUP has
 // it look at its files again.
 func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	o, err := s.options(cmd)
 	if err != nil {
 		return err
