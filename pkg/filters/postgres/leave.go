@@ -19,6 +19,9 @@ func (s *session) leave(r filters.Retirement) {
 	}
 	switch {
 	case s.is(isEnded):
+		if s.leaving != nil {
+			s.leaving.Reset(r.Deadline)
+		}
 	case r.Cut:
 		s.cut()
 	case next == nil || next.over || next.isRetired():

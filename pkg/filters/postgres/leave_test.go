@@ -141,6 +141,7 @@ func TestDrain(t *testing.T) {
 		return dev.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(1)' and state = 'active'") == "1"
 	})
 	done := f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
+	eventually(t, "the idle session to be ended", func() bool { return f.metric("closed_total", "drained") == 1 })
 	if _, err := idle.Exec(ctx, "select 1"); codeOf(err) != "57P01" {
 		t.Errorf("an idle session: %v", err)
 	}

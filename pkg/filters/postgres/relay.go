@@ -230,7 +230,13 @@ func (u *upstream) Drained(*netloop.Conn) {
 func (d *downstream) EOF(*netloop.Conn) { (*session)(d).abandon() }
 
 // EOF implements netloop.Driver: the server has ended the session.
-func (u *upstream) EOF(*netloop.Conn) { (*session)(u).serverGone() }
+func (u *upstream) EOF(c *netloop.Conn) {
+	if (*session)(u).is(isEnded) {
+		c.Close()
+		return
+	}
+	(*session)(u).serverGone()
+}
 
 func (s *session) serverGone() {
 	if s.is(isEnded) {

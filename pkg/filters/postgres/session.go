@@ -11,6 +11,9 @@ import (
 const (
 	// tlsLimit bounds a handshake in mid-connection.
 	tlsLimit = 10 * time.Second
+	// farewellLimit bounds what a server may take to do the last that a client has
+	// asked for before it left.
+	farewellLimit = 10 * time.Minute
 	// holdEvery is how often is looked whether what a client waits for is there.
 	holdEvery = 100 * time.Millisecond
 )
@@ -127,18 +130,21 @@ func (s *session) abandon() {
 	if s.up == nil || s.is(upClosed) {
 		return
 	}
-	if s.start != nil || !s.fromDown.AtBoundary() {
+	switch {
+	case s.start != nil || !s.fromDown.AtBoundary():
 		s.up.Close()
 		s.cancelOwn()
-		return
-	}
-	if s.tracker.Outstanding() > 0 || s.tracker.Pipelining() || s.tracker.CopyIn() {
+	case s.tracker.Terminated():
+		// It has asked for something and said goodbye at once: the server does the
+		// one and then the other, as it would without us.
+		s.up.Resume()
+		s.up.CloseWrite()
+		s.leaving = s.f.loop.After(farewellLimit, s.up.Close)
+	default:
 		s.cancelOwn()
-	}
-	if !s.tracker.Terminated() {
 		s.up.Write(pgproto.AppendTerminate(nil))
+		s.up.CloseAfterFlush()
 	}
-	s.up.CloseAfterFlush()
 }
 
 // cancelOwn has the server give up what it does for the session.
@@ -154,6 +160,9 @@ func (s *session) cancelOwn() {
 func (s *session) settle() {
 	if !s.is(downClosed) || s.up != nil && !s.is(upClosed) {
 		return
+	}
+	if s.leaving != nil {
+		s.leaving.Stop()
 	}
 	if s.place != nil {
 		s.f.gate.leave(s.place)

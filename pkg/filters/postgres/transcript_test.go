@@ -134,6 +134,17 @@ func TestTranscripts(t *testing.T) {
 			c < E 57P01
 			c <
 			c closed`,
+		"the client says goodbye before it is answered": `
+			c > Q insert
+			c > X
+			c end
+			c closed
+			s < Q insert
+			s < X
+			s > C INSERT 0 1
+			s > Z I
+			s end
+			s closed`,
 		"the client goes": `
 			c > Q begin
 			s < Q begin
