@@ -11,7 +11,7 @@ while read -r dir package; do
 	for target in $targets; do
 		echo "== $package $target ($duration)"
 		ran=$((ran + 1))
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package" </dev/null || failed+=("$package $target")
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 10x "$package" </dev/null || failed+=("$package $target")
 	done
 done < <(go list -f '{{.Dir}} {{.ImportPath}}' "$pattern")
 
