@@ -24,6 +24,9 @@ func (c *checker) environments(s *AmbassadorSpec) {
 }
 
 func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
+	if s.Protocol == "" {
+		return // missing or unknown, which has been said: what goes with it is anybody's guess
+	}
 	if s.Protocol != ProtocolRedis {
 		c.require(len(env.Pools) == 0, at+".pools", "go with protocol redis only", "remove them")
 		return
@@ -77,11 +80,12 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 		u.ShardsFrom != nil, u.Cluster != nil, u.Sentinel != nil)
 	redis := s.Protocol == ProtocolRedis
 	c.require(kinds == 1, at, "must say in exactly one way where the servers are", oneOf(c.forms(redis)))
-	if redis {
+	switch {
+	case redis:
 		c.require(u.Endpoints == nil, at+".endpoints", "does not go with protocol redis", "use shards")
 		c.require(!onlySlots(s.Redis) || u.Cluster != nil || kinds != 1, at,
 			"the distribution slots needs a Redis Cluster", `use cluster: {seeds: ["host:port"]}`)
-	} else {
+	case s.Protocol != "":
 		why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
 		c.require(u.Shards == nil, at+".shards", why, "use endpoints")
 		c.require(u.ShardsFrom == nil, at+".shardsFrom", why, "use service")
