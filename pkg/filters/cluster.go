@@ -124,7 +124,7 @@ type UpstreamOptions struct {
 	// StartTLS says that Endpoint.TLS is not for the connect but for later, when
 	// the protocol has agreed on it.
 	StartTLS bool
-	Redis                  RedisUpstream
+	Redis    RedisUpstream
 }
 
 // RedisUpstream is the part of UpstreamOptions for Redis.
