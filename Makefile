@@ -40,7 +40,7 @@ lint: $(TOOLS) ## Format, vet and lint
 	@unformatted=$$($(BIN)/gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	$(BIN)/golangci-lint run
+	$(BIN)/golangci-lint run --allow-parallel-runners
 
 .PHONY: fmt
 fmt: $(TOOLS) ## Format the code
