@@ -147,7 +147,7 @@ func TestParseValueRefuses(t *testing.T) {
 	}
 }
 
-func TestScannerSkip(t *testing.T) {
+func TestScannerPayload(t *testing.T) {
 	t.Parallel()
 	lim := DefaultLimits()
 	var s Scanner
@@ -159,11 +159,32 @@ func TestScannerSkip(t *testing.T) {
 		if got, want := s.BulkLeft(), int64(99); got != want {
 			t.Fatalf("BulkLeft = %d, want %d", got, want)
 		}
-		s.Skip(90)
-		s.Skip(9)
+		rest := []byte(strings.Repeat("d", 97) + "\r\n")
+		for _, piece := range [][]byte{rest[:90], rest[90:98], rest[98:]} {
+			if err := s.Payload(piece); err != nil {
+				t.Fatalf("Payload(%q): %v", piece, err)
+			}
+		}
 		n, done, err = s.Scan(nil, &lim)
 		if n != 0 || !done || err != nil {
-			t.Fatalf("Scan after Skip = %d, %v, %v", n, done, err)
+			t.Fatalf("Scan after Payload = %d, %v, %v", n, done, err)
+		}
+	}
+	for _, end := range []string{"xx", "\rx", "x\n", "\n\r"} {
+		for cut := range 3 { // which byte the second piece begins with
+			var s Scanner
+			if _, _, err := s.Scan([]byte("$100\r\nabc"), &lim); err != nil {
+				t.Fatal(err)
+			}
+			rest := []byte(strings.Repeat("d", 97) + end)
+			err := s.Payload(rest[:97+cut])
+			if err == nil {
+				err = s.Payload(rest[97+cut:])
+			}
+			var malformed *ProtocolError
+			if !errors.As(err, &malformed) {
+				t.Errorf("Payload with the end %q, cut at %d: %v", end, cut, err)
+			}
 		}
 	}
 	if _, _, err := s.Scan([]byte("*5\r\n"), &lim); err != nil {

@@ -109,10 +109,14 @@ func (s *Scanner) scanBulk(b []byte) (int, error) {
 // in, its CRLF included; 0 if it stopped elsewhere.
 func (s *Scanner) BulkLeft() int64 { return s.bulk }
 
-// Skip says that the caller passed on the next n bytes of the payload itself;
-// n is at most BulkLeft. Scan reports the end of the frame, even if it is given
-// no bytes.
-func (s *Scanner) Skip(n int64) { s.bulk -= min(n, s.bulk) }
+// Payload consumes a piece of the payload that Scan stopped in, at most BulkLeft
+// bytes, for a caller that gets payloads in another way. Scan then reports the
+// end of the frame, even if it is given no bytes. The error, a *ProtocolError, is
+// about the payload's CRLF; nothing of b is to be passed on then.
+func (s *Scanner) Payload(b []byte) error {
+	_, err := s.scanBulk(b)
+	return err
+}
 
 // Reset forgets the frame.
 func (s *Scanner) Reset() { *s = Scanner{} }

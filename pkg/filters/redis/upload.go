@@ -194,7 +194,11 @@ func (c *client) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
 		return
 	}
 	up := c.x.upload
-	up.scan.Skip(int64(p.Len()))
+	if err := up.scan.Payload(p.Bytes()); err != nil {
+		c.w.loop.Free(p)
+		up.malformed(c, err)
+		return
+	}
 	up.take(c, p)
 	if left > 0 || c.x.upload != up {
 		return

@@ -241,7 +241,11 @@ func (u *upstream) scanPiece(b []byte) (n int, more bool) {
 // Bulk takes a piece of a large payload.
 func (u *upstream) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
 	u.lastIn = u.pool.w.loop.Now()
-	u.scan.Skip(int64(p.Len()))
+	if err := u.scan.Payload(p.Bytes()); err != nil {
+		u.pool.w.loop.Free(p)
+		u.fail(fmt.Sprintf("sent a malformed reply: %v", err))
+		return
+	}
 	u.passOn(p)
 	if left > 0 || u.closed {
 		return
