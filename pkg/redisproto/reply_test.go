@@ -181,8 +181,7 @@ func TestScannerPayload(t *testing.T) {
 			if err == nil {
 				err = s.Payload(rest[97+cut:])
 			}
-			var malformed *ProtocolError
-			if !errors.As(err, &malformed) {
+			if _, ok := errors.AsType[*ProtocolError](err); !ok {
 				t.Errorf("Payload with the end %q, cut at %d: %v", end, cut, err)
 			}
 		}
