@@ -77,7 +77,11 @@ func (r *HandshakeResponse) readAuth(c *cursor) []byte {
 	case r.Capabilities.Has(SecureConnection):
 		return c.take(int(c.uint8()))
 	}
-	return c.cstring()
+	auth := c.cstring()
+	if len(auth) > 255 { // no more than the form with a length can have
+		c.short = true
+	}
+	return auth
 }
 
 // AppendSSLRequest appends the payload of the SSLRequest that goes before r.
