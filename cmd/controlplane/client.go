@@ -41,13 +41,13 @@ func newProxies() *cobra.Command {
 const askTime = 15 * time.Second
 
 func (s *settings) proxies(ctx context.Context, w io.Writer) error {
-	output := s.text("output")
+	output := s.Text("output")
 	if output != "table" && output != "json" {
 		return controlplane.Usage(fmt.Errorf("--output %q: want table or json", output))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	body, err := ask(ctx, s.text("admin-address"), "/proxies")
+	body, err := ask(ctx, s.Text("admin-address"), "/proxies")
 	if err != nil {
 		return controlplane.Temporary(fmt.Errorf("asking the control plane: %w", err))
 	}

@@ -167,11 +167,11 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	drain, err := s.duration("drain-timeout")
+	drain, err := s.Duration("drain-timeout")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{s.text("admin-address"), s.text("xds-address"), drain.String(), strings.Join(s.names(), ",")}
+	got := []string{s.Text("admin-address"), s.Text("xds-address"), drain.String(), strings.Join(s.names(), ",")}
 	if diff := cmp.Diff([]string{"off", "variable", "5s", "a,b"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/traces"
@@ -65,7 +66,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.Int("max-streams", 0, "streams, and connections, at a time; 0: 20000")
 	f.String("max-connection-age", "30m", "age at which a proxy is told to connect again, 10% more or less")
 	f.String("otlp-endpoint", "", "`URL` of a collector of spans, as http://host:4317; default: as OTEL_EXPORTER_OTLP_ENDPOINT says")
-	logFlags(f)
+	flags.LogFlags(f)
 }
 
 // gcPercent is what GOGC is by default: a third less memory than with Go's own
@@ -85,7 +86,7 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	provider, err := traces.Open(ctx, s.text("otlp-endpoint"), o.Log)
+	provider, err := traces.Open(ctx, s.Text("otlp-endpoint"), o.Log)
 	if err != nil {
 		return controlplane.Usage(err)
 	}
@@ -139,22 +140,22 @@ func obey(signals <-chan os.Signal, log *slog.Logger, reload, end func()) {
 
 // options makes the options that settings say.
 func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
-	drain, err := s.duration("drain-timeout")
+	drain, err := s.Duration("drain-timeout")
 	if err != nil {
 		return nil, controlplane.Usage(err)
 	}
-	age, err := s.duration("max-connection-age")
+	age, err := s.Duration("max-connection-age")
 	if err != nil {
 		return nil, controlplane.Usage(err)
 	}
-	if n := s.number("max-streams"); n < 0 {
+	if n := s.Number("max-streams"); n < 0 {
 		return nil, controlplane.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
 	}
 	o := &controlplane.Options{
-		XDSAddress: s.text("xds-address"), AdminAddress: s.text("admin-address"), DrainTimeout: drain,
-		Engine: engine.Options{Domain: s.text("cluster-domain")},
+		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"), DrainTimeout: drain,
+		Engine: engine.Options{Domain: s.Text("cluster-domain")},
 		Limits: server.Limits{
-			Streams: s.number("max-streams"), Connections: s.number("max-streams"), ConnectionAge: age,
+			Streams: s.Number("max-streams"), Connections: s.Number("max-streams"), ConnectionAge: age,
 		},
 	}
 	o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())
@@ -164,7 +165,7 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	if err := s.platform(o); err != nil {
 		return nil, err
 	}
-	if file := s.text("client-ca-file"); file != "" {
+	if file := s.Text("client-ca-file"); file != "" {
 		follow, err := controlplane.ClientCAs(file, o.Auth, o.Log)
 		if err != nil {
 			return nil, err
@@ -178,18 +179,18 @@ var errTrustDir = errors.New("--trust-dir is missing: a folder that keeps the au
 
 // platform chooses between files and Kubernetes.
 func (s *settings) platform(o *controlplane.Options) error {
-	nodes := s.text("nodes-file")
-	if paths := s.list("file"); len(paths) > 0 {
-		if s.text("trust-dir") == "" {
+	nodes := s.Text("nodes-file")
+	if paths := s.List("file"); len(paths) > 0 {
+		if s.Text("trust-dir") == "" {
 			return controlplane.Usage(errTrustDir)
 		}
 		o.Auth = trust.NewAuthenticator(nil, nil)
 		var err error
-		o.Platform, err = controlplane.FromFiles(paths, nodes, s.text("trust-dir"), o.Auth, o.Log)
+		o.Platform, err = controlplane.FromFiles(paths, nodes, s.Text("trust-dir"), o.Auth, o.Log)
 		return err
 	}
 	platform, err := controlplane.FromKubernetes(controlplane.KubernetesOptions{
-		Kubeconfig: s.text("kubeconfig"), Context: s.text("kubeconfig-context"),
+		Kubeconfig: s.Text("kubeconfig"), Context: s.Text("kubeconfig-context"),
 		Replica: kube.Replica{Name: s.replica(), Namespace: s.namespace()}, Log: o.Log,
 	})
 	if err != nil {
@@ -204,7 +205,7 @@ func (s *settings) platform(o *controlplane.Options) error {
 }
 
 func (s *settings) replica() string {
-	if name := s.text("replica"); name != "" {
+	if name := s.Text("replica"); name != "" {
 		return name
 	}
 	host, err := os.Hostname()
@@ -218,7 +219,7 @@ func (s *settings) replica() string {
 const defaultNamespace = "dragoman-system"
 
 func (s *settings) namespace() string {
-	if name := s.text("namespace"); name != "" {
+	if name := s.Text("namespace"); name != "" {
 		return name
 	}
 	if b, err := os.ReadFile(environment.ServiceAccountNamespace); err == nil {
@@ -231,7 +232,7 @@ func (s *settings) namespace() string {
 
 // names are those of the certificate.
 func (s *settings) names() []string {
-	if names := s.list("names"); len(names) > 0 {
+	if names := s.List("names"); len(names) > 0 {
 		return names
 	}
 	const service = "dragoman-controlplane"

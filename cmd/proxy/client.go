@@ -26,7 +26,7 @@ func newAdminClient(cmd *cobra.Command) (*adminClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &adminClient{"http://" + s.text("admin-address")}, nil
+	return &adminClient{"http://" + s.Text("admin-address")}, nil
 }
 
 func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error) {

@@ -52,7 +52,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer stop()
-	port, err := freePort(cmd.Context(), s.number("port"))
+	port, err := freePort(cmd.Context(), s.Number("port"))
 	if err != nil {
 		return proxy.Temporary(err)
 	}
@@ -61,7 +61,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	if o.AdminAddress, err = demoAdmin(cmd.Context(), o.AdminAddress, cmd.Flags().Changed("admin-address")); err != nil {
 		return err
 	}
-	if s.viper.GetBool("print-config") {
+	if s.Bool("print-config") {
 		text, err := documents(objs)
 		if err != nil {
 			return err
@@ -74,7 +74,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 		go func() {
 			defer close(done)
 			if untilReady(ctx, p) {
-				explain(out, port, s.number("port"), o.AdminAddress, shards)
+				explain(out, port, s.Number("port"), o.AdminAddress, shards)
 			}
 		}()
 		return func() { <-done }, nil

@@ -10,7 +10,7 @@ import (
 // not to drown in it.
 func demoLogger(s *settings, cmd *cobra.Command) (*slog.Logger, *slog.LevelVar, error) {
 	log, level, err := s.logger(cmd.ErrOrStderr())
-	if err == nil && !s.flags.Changed("log-level") {
+	if err == nil && !s.Flags.Changed("log-level") {
 		level.Set(slog.LevelWarn)
 	}
 	return log, level, err

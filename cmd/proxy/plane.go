@@ -52,7 +52,7 @@ func planeFlags(f *pflag.FlagSet) {
 
 // plane reads what is said of control planes; nil if none is named.
 func (s *settings) plane() (*client.Options, error) {
-	servers := s.list("control-plane")
+	servers := s.List("control-plane")
 	if len(servers) == 0 {
 		return nil, nil //nolint:nilnil // documents, then
 	}
@@ -70,12 +70,12 @@ func (s *settings) plane() (*client.Options, error) {
 	var err error
 	o.Credentials, err = s.credentials(o.Servers)
 	check(err)
-	o.Token = tokenFrom(existing(s.text("token-file"), podToken))
-	o.CacheWait, err = s.duration("config-wait")
+	o.Token = tokenFrom(existing(s.Text("token-file"), podToken))
+	o.CacheWait, err = s.Duration("config-wait")
 	check(err)
 	o.CachePath, err = s.cache()
 	check(err)
-	if o.Mode, err = client.ParseMode(s.text("control-plane-protocol")); err != nil {
+	if o.Mode, err = client.ParseMode(s.Text("control-plane-protocol")); err != nil {
 		check(fmt.Errorf("--control-plane-protocol: %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -88,10 +88,10 @@ func (s *settings) plane() (*client.Options, error) {
 func (s *settings) noDocuments() error {
 	const exclusive = "--%s and --control-plane exclude each other: %s"
 	var errs []error
-	if len(s.list("file")) > 0 {
+	if len(s.List("file")) > 0 {
 		errs = append(errs, fmt.Errorf(exclusive, "file", "the configuration comes either from documents or from a control plane"))
 	}
-	if s.text("environment") != "" {
+	if s.Text("environment") != "" {
 		errs = append(errs, fmt.Errorf(exclusive, "environment", "the control plane chooses, by the labels of the pod and its namespace"))
 	}
 	return errors.Join(errs...)
@@ -122,7 +122,7 @@ func existing(named, usual string) string {
 }
 
 func (s *settings) node() *corev3.Node {
-	id := s.text("node-id")
+	id := s.Text("node-id")
 	if pod, namespace := os.Getenv("POD_NAME"), os.Getenv("POD_NAMESPACE"); id == "" && pod != "" && namespace != "" {
 		id = pod + "." + namespace
 	}
@@ -130,15 +130,15 @@ func (s *settings) node() *corev3.Node {
 		id, _ = os.Hostname() // without one, the client complains of the missing id
 	}
 	return &corev3.Node{
-		Id: id, Cluster: s.text("node-cluster"),
-		Locality:             &corev3.Locality{Zone: s.text("zone")},
+		Id: id, Cluster: s.Text("node-cluster"),
+		Locality:             &corev3.Locality{Zone: s.Text("zone")},
 		UserAgentName:        "dragoman-proxy",
 		UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: version()},
 	}
 }
 
 func (s *settings) cache() (string, error) {
-	dir := s.text("state-dir")
+	dir := s.Text("state-dir")
 	if dir == "" {
 		return "", nil
 	}
@@ -151,11 +151,11 @@ func (s *settings) cache() (string, error) {
 // credentials secure the connections to control planes. Files are read at each
 // connection, so that rotated ones are used.
 func (s *settings) credentials(servers []string) (func(string) (credentials.TransportCredentials, error), error) {
-	cert, key := s.text("control-plane-cert"), s.text("control-plane-key")
+	cert, key := s.Text("control-plane-cert"), s.Text("control-plane-key")
 	if (cert == "") != (key == "") {
 		return nil, errors.New("--control-plane-cert and --control-plane-key: give both or none")
 	}
-	switch mode := s.text("control-plane-tls"); mode {
+	switch mode := s.Text("control-plane-tls"); mode {
 	case "on":
 	case "off":
 		for _, server := range servers {
@@ -167,7 +167,7 @@ func (s *settings) credentials(servers []string) (func(string) (credentials.Tran
 	default:
 		return nil, fmt.Errorf("--control-plane-tls %q: want on or off", mode)
 	}
-	ca, name := existing(s.text("control-plane-ca"), podCA), s.text("control-plane-name")
+	ca, name := existing(s.Text("control-plane-ca"), podCA), s.Text("control-plane-name")
 	return func(server string) (credentials.TransportCredentials, error) {
 		cfg, err := planeTLS(cmp.Or(name, hostOf(server)), ca, cert, key)
 		if err != nil {

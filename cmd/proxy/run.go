@@ -55,7 +55,7 @@ func (s *settings) source(o *proxy.Options) error {
 	if o.ControlPlane, err = s.plane(); err != nil || o.ControlPlane != nil {
 		return err
 	}
-	files := s.list("file")
+	files := s.List("file")
 	if len(files) == 0 {
 		return proxy.Usage(errors.New("no documents: name a file or folder with -f, or a control plane with --control-plane"))
 	}

@@ -1,93 +1,36 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"github.com/spf13/viper"
 
+	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
 )
 
-// prefix of the environment variables: DRAGOMAN_ADMIN_ADDRESS for
-// --admin-address.
-const prefix = "DRAGOMAN"
+// settings are a command's own.
+type settings struct{ *flags.Settings }
 
-// settings finds values by flag, variable or file, in this order of strength.
-type settings struct {
-	viper *viper.Viper
-	flags *pflag.FlagSet
-}
-
-// newSettings reads the bootstrap file, if one is named. A key in it that is
-// no flag of the command is an error.
 func newSettings(cmd *cobra.Command) (*settings, error) {
-	v := viper.New()
-	v.SetEnvPrefix(prefix)
-	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	v.AutomaticEnv()
-	if err := v.BindPFlags(cmd.Flags()); err != nil {
-		return nil, fmt.Errorf("binding flags: %w", err)
+	s, err := flags.Read(cmd, proxy.Usage)
+	if err != nil {
+		return nil, err
 	}
-	s := &settings{v, cmd.Flags()}
-	file := v.GetString("config")
-	if file == "" {
-		return s, nil
-	}
-	if err := s.readFile(file); err != nil {
-		return nil, proxy.Usage(err)
-	}
-	return s, nil
+	return &settings{s}, nil
 }
 
-func (s *settings) readFile(file string) error {
-	alone := viper.New()
-	alone.SetConfigFile(file)
-	if err := alone.ReadInConfig(); err != nil {
-		return fmt.Errorf("reading %s: %w", file, err)
+func (s *settings) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+	log, level, err := s.Logger(w)
+	if err != nil {
+		return nil, nil, proxy.Usage(err)
 	}
-	var errs []error
-	keys := alone.AllKeys()
-	slices.Sort(keys)
-	for _, key := range keys {
-		if key == "config" || s.flags.Lookup(key) == nil {
-			errs = append(errs, fmt.Errorf("%s: unknown key %q; the keys are the long flags", file, key))
-		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	return s.viper.MergeConfigMap(alone.AllSettings())
-}
-
-func (s *settings) text(name string) string { return s.viper.GetString(name) }
-
-// list is a flag that may be given several times; in a variable its values are
-// separated by commas.
-func (s *settings) list(name string) []string {
-	list := s.viper.GetStringSlice(name)
-	if env, ok := os.LookupEnv(prefix + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); ok && !s.flags.Changed(name) {
-		list = strings.Split(env, ",")
-	}
-	return slices.DeleteFunc(list, func(v string) bool { return v == "" })
-}
-
-func (s *settings) number(name string) int { return s.viper.GetInt(name) }
-
-// duration wants a unit: viper takes a bare number for nanoseconds.
-func (s *settings) duration(name string) (time.Duration, error) {
-	d, err := time.ParseDuration(s.viper.GetString(name))
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("--%s %q: want a duration such as 10s", name, s.viper.GetString(name))
-	}
-	return d, nil
+	return log, level, nil
 }
 
 // runFlags are those of every command that runs a proxy.
@@ -97,7 +40,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("drain-timeout", "10s", "time for connections to finish at the end")
 	f.Int("loops", 0, "event loops; 0: one, and more when it is saturated and CPUs are there")
 	f.String("zone", "", "`zone` that this process runs in, for readPolicy ZoneAffinity")
-	logFlags(f)
+	flags.LogFlags(f)
 }
 
 func environmentFlags(f *pflag.FlagSet) {
@@ -111,15 +54,15 @@ func environmentFlags(f *pflag.FlagSet) {
 // detector tells a flag from a variable, because /config_dump does.
 func (s *settings) detector() environment.Detector {
 	d := environment.Detector{
-		LabelsFile:          s.text("labels-file"),
-		NamespaceLabelsFile: s.text("namespace-labels-file"),
-		Namespace:           s.text("namespace"),
-		NamespaceFile:       s.text("namespace-file"),
+		LabelsFile:          s.Text("labels-file"),
+		NamespaceLabelsFile: s.Text("namespace-labels-file"),
+		Namespace:           s.Text("namespace"),
+		NamespaceFile:       s.Text("namespace-file"),
 	}
-	if env := os.Getenv(prefix + "_ENVIRONMENT"); env != "" && !s.flags.Changed("environment") {
+	if env := os.Getenv(flags.Prefix + "_ENVIRONMENT"); env != "" && !s.Flags.Changed("environment") {
 		d.EnvVar = env
 	} else {
-		d.Flag = s.text("environment")
+		d.Flag = s.Text("environment")
 	}
 	if host, err := os.Hostname(); err == nil {
 		d.Hostname = host
@@ -129,18 +72,18 @@ func (s *settings) detector() environment.Detector {
 
 // options are what all commands that run a proxy have in common.
 func (s *settings) options() (proxy.Options, error) {
-	drain, err := s.duration("drain-timeout")
+	drain, err := s.Duration("drain-timeout")
 	if err != nil {
 		return proxy.Options{}, proxy.Usage(err)
 	}
-	if n := s.number("loops"); n < 0 || n > maxLoops {
+	if n := s.Number("loops"); n < 0 || n > maxLoops {
 		return proxy.Options{}, proxy.Usage(fmt.Errorf("--loops %d: want 0 to %d", n, maxLoops))
 	}
 	return proxy.Options{
-		AdminAddress: s.text("admin-address"),
+		AdminAddress: s.Text("admin-address"),
 		DrainTimeout: drain,
-		Loops:        s.number("loops"),
-		Zone:         s.text("zone"),
+		Loops:        s.Number("loops"),
+		Zone:         s.Text("zone"),
 	}, nil
 }
 

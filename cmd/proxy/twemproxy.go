@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/nutcracker"
@@ -110,7 +111,7 @@ func parseNutcracker(args []string) (*nutcrackerFlags, error) {
 	set.IntVarP(&f.statsInterval, "stats-interval", "i", 30000, "")
 	set.StringVarP(&f.pidFile, "pid-file", "p", "", "")
 	set.IntVarP(&f.mbufSize, "mbuf-size", "m", 16384, "")
-	set.StringVar(&f.listen, "listen", os.Getenv(prefix+"_LISTEN"), "")
+	set.StringVar(&f.listen, "listen", os.Getenv(flags.Prefix+"_LISTEN"), "")
 	for i, a := range args {
 		if a == "-?" {
 			args[i] = "-h"
@@ -196,7 +197,7 @@ func (f *nutcrackerFlags) serve(cmd *cobra.Command, source *nutcrackerSource) er
 	if err != nil {
 		return err
 	}
-	o.AdminOptional = os.Getenv(prefix+"_ADMIN_ADDRESS") == ""
+	o.AdminOptional = os.Getenv(flags.Prefix+"_ADMIN_ADDRESS") == ""
 	o.Source = source
 	log, err := f.openLog(s, cmd.ErrOrStderr())
 	if err != nil {

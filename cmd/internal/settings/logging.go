@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -8,29 +8,29 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
-
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 )
 
-func logFlags(f *pflag.FlagSet) {
+// LogFlags are those that Logger reads.
+func LogFlags(f *pflag.FlagSet) {
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("log-format", "auto", "text, json, or auto: text on a terminal, else JSON")
 }
 
-// logger makes the process' logger; its level can be changed later.
-func (s *settings) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+// Logger makes the process' logger; its level can be changed later. An
+// error is the operator's.
+func (s *Settings) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	level := &slog.LevelVar{}
-	if err := level.UnmarshalText([]byte(s.text("log-level"))); err != nil {
-		return nil, nil, controlplane.Usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", s.text("log-level")))
+	if err := level.UnmarshalText([]byte(s.Text("log-level"))); err != nil {
+		return nil, nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", s.Text("log-level"))
 	}
 	o := &slog.HandlerOptions{Level: level}
-	switch format := s.text("log-format"); {
+	switch format := s.Text("log-format"); {
 	case format == "text", format == "auto" && isTerminal(w):
 		return slog.New(slog.NewTextHandler(w, o)), level, nil
 	case format == "json", format == "auto":
 		return slog.New(slog.NewJSONHandler(w, o)), level, nil
 	default:
-		return nil, nil, controlplane.Usage(fmt.Errorf("--log-format %q: want auto, text or json", format))
+		return nil, nil, fmt.Errorf("--log-format %q: want auto, text or json", format)
 	}
 }
 
