@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"pkg/upstream/distribution": 0,
 	// 1, contracts: what a filter is, and who drives it.
 	"pkg/filters": 1,
+	"pkg/metrics": 1,
 	"pkg/netloop": 1,
 	// 2, resources: what is to run.
 	"pkg/xds/resource": 2,
@@ -43,6 +44,7 @@ var floors = map[string]int{
 	"pkg/inventory":    2,
 	// 3, running things.
 	"pkg/filters/":   3,
+	"pkg/metrics/":   3,
 	"pkg/upstream":   3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,
