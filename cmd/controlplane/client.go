@@ -12,8 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 func newProxies() *cobra.Command {
@@ -22,7 +23,7 @@ func newProxies() *cobra.Command {
 		Short: "Show the proxies of a running control plane",
 		Long: "Show which proxies are connected to a running control plane, whether they run\n" +
 			"what they are to run, and what they have refused and why.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := newSettings(cmd)
 			if err != nil {
@@ -43,13 +44,13 @@ const askTime = 15 * time.Second
 func (s *settings) proxies(ctx context.Context, w io.Writer) error {
 	output := s.Text("output")
 	if output != "table" && output != "json" {
-		return controlplane.Usage(fmt.Errorf("--output %q: want table or json", output))
+		return exit.Usage(fmt.Errorf("--output %q: want table or json", output))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	body, err := ask(ctx, s.Text("admin-address"), "/proxies")
 	if err != nil {
-		return controlplane.Temporary(fmt.Errorf("asking the control plane: %w", err))
+		return exit.Temporary(fmt.Errorf("asking the control plane: %w", err))
 	}
 	if output == "json" {
 		_, err := w.Write(body)

@@ -12,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 func main() {
@@ -27,12 +28,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
 	if err == nil {
-		return controlplane.ExitOK
+		return exit.OK
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(stderr, "controlplane: %s\n", strings.TrimSuffix(line, "\n"))
 	}
-	return controlplane.ExitCode(err)
+	return exit.Code(err)
 }
 
 func newRoot() *cobra.Command {
@@ -50,25 +51,17 @@ func newRoot() *cobra.Command {
 		},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return controlplane.Usage(fmt.Errorf("unknown command %q; see controlplane --help", args[0]))
+				return exit.Usage(fmt.Errorf("unknown command %q; see controlplane --help", args[0]))
 			}
 			return nil
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return controlplane.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
-	root.AddCommand(newRun(), newTranslate(), newValidate(), newProxies(), newVersion())
+	root.AddCommand(newRun(), newTranslate(), newValidate(), newProxies(), command.NewVersion("controlplane"))
 	return root
-}
-
-// noArgs refuses arguments that are no flags.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return controlplane.Usage(fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath()))
-	}
-	return nil
 }
 
 var errNoDocuments = errors.New("no documents: name a file or folder with -f")

@@ -15,11 +15,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/traces"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
@@ -35,7 +37,7 @@ func newRun() *cobra.Command {
 			"EndpointSlices, Secrets, ConfigMaps, Pods and Namespaces as plain Kubernetes\n" +
 			"YAML. A change of files that is refused leaves all as it was; the log and\n" +
 			"/config_dump say why.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := newSettings(cmd)
 			if err != nil {
@@ -88,7 +90,7 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	defer cancel()
 	provider, err := traces.Open(ctx, s.Text("otlp-endpoint"), o.Log)
 	if err != nil {
-		return controlplane.Usage(err)
+		return exit.Usage(err)
 	}
 	defer func() {
 		if err := provider.Close(); err != nil {
@@ -99,9 +101,9 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	issuer, err := trust.Open(ctx, trust.Options{Store: o.Platform.Authority, Names: s.names(), Log: o.Log})
 	switch {
 	case errors.Is(err, trust.ErrKept), errors.Is(err, fs.ErrPermission):
-		return controlplane.Usage(err)
+		return exit.Usage(err)
 	case err != nil:
-		return controlplane.Temporary(err)
+		return exit.Temporary(err)
 	}
 	o.TLS = issuer.ServerConfig(o.Auth.Clients)
 	o.Background = append(o.Background, func(ctx context.Context) error {
@@ -129,7 +131,7 @@ func obey(signals <-chan os.Signal, log *slog.Logger, reload, end func()) {
 			}
 		case ending:
 			log.Warn("ending at once", "signal", s.String())
-			os.Exit(controlplane.ExitInternal) // asked for: nothing is waited for
+			os.Exit(exit.CodeInternal) // asked for: nothing is waited for
 		default:
 			log.Info("ending", "signal", s.String())
 			ending = true
@@ -142,14 +144,14 @@ func obey(signals <-chan os.Signal, log *slog.Logger, reload, end func()) {
 func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	drain, err := s.Duration("drain-timeout")
 	if err != nil {
-		return nil, controlplane.Usage(err)
+		return nil, exit.Usage(err)
 	}
 	age, err := s.Duration("max-connection-age")
 	if err != nil {
-		return nil, controlplane.Usage(err)
+		return nil, exit.Usage(err)
 	}
 	if n := s.Number("max-streams"); n < 0 {
-		return nil, controlplane.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
+		return nil, exit.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
 	}
 	o := &controlplane.Options{
 		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"), DrainTimeout: drain,
@@ -182,7 +184,7 @@ func (s *settings) platform(o *controlplane.Options) error {
 	nodes := s.Text("nodes-file")
 	if paths := s.List("file"); len(paths) > 0 {
 		if s.Text("trust-dir") == "" {
-			return controlplane.Usage(errTrustDir)
+			return exit.Usage(errTrustDir)
 		}
 		o.Auth = trust.NewAuthenticator(nil, nil)
 		var err error

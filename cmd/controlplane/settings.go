@@ -7,14 +7,14 @@ import (
 	"github.com/spf13/cobra"
 
 	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 // settings are a command's own.
 type settings struct{ *flags.Settings }
 
 func newSettings(cmd *cobra.Command) (*settings, error) {
-	s, err := flags.Read(cmd, controlplane.Usage)
+	s, err := flags.Read(cmd, exit.Usage)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func newSettings(cmd *cobra.Command) (*settings, error) {
 func (s *settings) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	log, level, err := s.Logger(w)
 	if err != nil {
-		return nil, nil, controlplane.Usage(err)
+		return nil, nil, exit.Usage(err)
 	}
 	return log, level, nil
 }

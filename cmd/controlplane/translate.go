@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
@@ -23,7 +24,7 @@ func newTranslate() *cobra.Command {
 			"and without secrets. The proxy is described by flags; with --pod the labels and\n" +
 			"the zone are those of a Pod among the documents. Exits with 64 if an object that\n" +
 			"is for the proxy leads to nothing.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			docs, err := load(cmd)
 			if err != nil {
@@ -31,7 +32,7 @@ func newTranslate() *cobra.Command {
 			}
 			node, store, err := imagined(cmd, docs)
 			if err != nil {
-				return controlplane.Usage(err)
+				return exit.Usage(err)
 			}
 			set, conditions := translate.Translate(docs.Objects, node, store)
 			if err := write(cmd.OutOrStdout(), &set, conditions); err != nil {
@@ -96,5 +97,5 @@ func refused(conditions []translate.Condition) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	return controlplane.Usage(errors.New(strings.Join(lines, "\n")))
+	return exit.Usage(errors.New(strings.Join(lines, "\n")))
 }

@@ -5,8 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
@@ -17,7 +18,7 @@ func newValidate() *cobra.Command {
 		Short: "Check documents without serving them",
 		Long: "Check documents as run -f would: mesh objects, and the Services, Secrets, Pods\n" +
 			"and Namespaces beside them. Every error is reported, with file and line.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			docs, err := load(cmd)
 			if err != nil {
@@ -47,11 +48,11 @@ func load(cmd *cobra.Command) (*files.Documents, error) {
 	paths, _ := cmd.Flags().GetStringArray("file")  // defined above
 	nodes, _ := cmd.Flags().GetString("nodes-file") // defined above
 	if len(paths) == 0 {
-		return nil, controlplane.Usage(errNoDocuments)
+		return nil, exit.Usage(errNoDocuments)
 	}
 	docs, err := files.Load(paths, nodes)
 	if err != nil {
-		return nil, controlplane.Usage(err)
+		return nil, exit.Usage(err)
 	}
 	return docs, nil
 }

@@ -12,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 // errNotReady is an answer of /ready other than 200.
@@ -32,7 +33,7 @@ func newAdminClient(cmd *cobra.Command) (*adminClient, error) {
 func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, http.NoBody)
 	if err != nil {
-		return 0, nil, proxy.Usage(err)
+		return 0, nil, exit.Usage(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -59,7 +60,7 @@ func newWait() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wait",
 		Short: "Wait until a running proxy is ready",
-		Args:  noArgs,
+		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := newAdminClient(cmd)
 			if err != nil {
@@ -67,7 +68,7 @@ func newWait() *cobra.Command {
 			}
 			limit, err := cmd.Flags().GetDuration("timeout")
 			if err != nil {
-				return proxy.Usage(err)
+				return exit.Usage(err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
@@ -93,7 +94,7 @@ func (c *adminClient) wait(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return proxy.Temporary(fmt.Errorf("waiting for the proxy: %w", why))
+			return exit.Temporary(fmt.Errorf("waiting for the proxy: %w", why))
 		case <-tick.C:
 		}
 	}
@@ -103,7 +104,7 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a running proxy does",
-		Args:  noArgs,
+		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := newAdminClient(cmd)
 			if err != nil {
@@ -138,7 +139,7 @@ type report struct {
 func (c *adminClient) status(ctx context.Context, w io.Writer) error {
 	ready := c.ready(ctx)
 	if ready != nil && !errors.Is(ready, errNotReady) {
-		return proxy.Temporary(fmt.Errorf("asking the proxy: %w", ready))
+		return exit.Temporary(fmt.Errorf("asking the proxy: %w", ready))
 	}
 	var r report
 	for path, into := range map[string]any{
@@ -146,7 +147,7 @@ func (c *adminClient) status(ctx context.Context, w io.Writer) error {
 	} {
 		_, body, err := c.get(ctx, path)
 		if err != nil {
-			return proxy.Temporary(fmt.Errorf("asking the proxy: %w", err))
+			return exit.Temporary(fmt.Errorf("asking the proxy: %w", err))
 		}
 		if err := json.Unmarshal(body, into); err != nil {
 			return fmt.Errorf("reading %s: %w", path, err)
@@ -154,7 +155,7 @@ func (c *adminClient) status(ctx context.Context, w io.Writer) error {
 	}
 	r.write(w, ready)
 	if ready != nil {
-		return proxy.Temporary(errSilent)
+		return exit.Temporary(errSilent)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 )
@@ -25,7 +27,7 @@ func newDemo() *cobra.Command {
 		Short: "Try the proxy with Redis shards inside this process",
 		Long: "Run the proxy before four Redis shards that live in this process, and say what\n" +
 			"to type. Nothing else is needed; Ctrl-C ends it.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: runDemo,
 	}
 	cmd.Flags().Int("port", 6380, "`port` on 127.0.0.1; if it is taken, the next free one")
@@ -54,7 +56,7 @@ func runDemo(cmd *cobra.Command, _ []string) error {
 	defer stop()
 	port, err := freePort(cmd.Context(), s.Number("port"))
 	if err != nil {
-		return proxy.Temporary(err)
+		return exit.Temporary(err)
 	}
 	objs := []mesh.Object{demoDocument(port, shards)}
 	o.Source = proxy.Memory(objs)
@@ -148,11 +150,11 @@ func demoAdmin(ctx context.Context, address string, asked bool) (string, error) 
 	}
 	first, err := strconv.Atoi(port)
 	if err != nil {
-		return "", proxy.Usage(fmt.Errorf("--admin-address %q: %w", address, err))
+		return "", exit.Usage(fmt.Errorf("--admin-address %q: %w", address, err))
 	}
 	free, err := freePort(ctx, first)
 	if err != nil {
-		return "", proxy.Temporary(err)
+		return "", exit.Temporary(err)
 	}
 	return net.JoinHostPort(host, strconv.Itoa(free)), nil
 }

@@ -13,7 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 func main() {
@@ -28,12 +29,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
 	if err == nil || errors.Is(err, errSilent) {
-		return proxy.ExitCode(err)
+		return exit.Code(err)
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(stderr, "proxy: %s\n", strings.TrimSuffix(line, "\n"))
 	}
-	return proxy.ExitCode(err)
+	return exit.Code(err)
 }
 
 // errSilent ends the process with the code it is wrapped in; all has been said.
@@ -66,25 +67,17 @@ func newRoot() *cobra.Command {
 		},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return proxy.Usage(fmt.Errorf("unknown command %q; see proxy --help", args[0]))
+				return exit.Usage(fmt.Errorf("unknown command %q; see proxy --help", args[0]))
 			}
 			return nil
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return proxy.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
-		newRun(), newDemo(), newValidate(), newStatus(), newWait(), newVersion(), newTwemproxy(),
+		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"), newTwemproxy(),
 	)
 	return root
-}
-
-// noArgs refuses arguments that are no flags.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return proxy.Usage(fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath()))
-	}
-	return nil
 }

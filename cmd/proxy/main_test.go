@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command is the proxy with arguments and variables, not yet started.
-func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+// program is the proxy with arguments and variables, not yet started.
+func program(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -50,7 +50,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 // finish runs the proxy to its end.
 func finish(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	cmd := command(t, env, args...)
+	cmd := program(t, env, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -74,7 +74,7 @@ func begin(t *testing.T, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: command(t, env, args...), output: out, done: make(chan struct{})}
+	p := &process{t: t, cmd: program(t, env, args...), output: out, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

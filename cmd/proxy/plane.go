@@ -19,7 +19,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
 )
 
@@ -57,7 +58,7 @@ func (s *settings) plane() (*client.Options, error) {
 		return nil, nil //nolint:nilnil // documents, then
 	}
 	if err := s.noDocuments(); err != nil {
-		return nil, proxy.Usage(err)
+		return nil, exit.Usage(err)
 	}
 	o := &client.Options{Node: s.node()}
 	var errs []error
@@ -79,7 +80,7 @@ func (s *settings) plane() (*client.Options, error) {
 		check(fmt.Errorf("--control-plane-protocol: %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, proxy.Usage(err)
+		return nil, exit.Usage(err)
 	}
 	return o, nil
 }
@@ -133,7 +134,7 @@ func (s *settings) node() *corev3.Node {
 		Id: id, Cluster: s.Text("node-cluster"),
 		Locality:             &corev3.Locality{Zone: s.Text("zone")},
 		UserAgentName:        "dragoman-proxy",
-		UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: version()},
+		UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: command.Version()},
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 )
 
@@ -22,7 +24,7 @@ func newRun() *cobra.Command {
 			"it is; the log and /config_dump say why. A control plane that is away stops\n" +
 			"nothing: what runs goes on, and with --state-dir a new start uses what was\n" +
 			"accepted last.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := newSettings(cmd)
 			if err != nil {
@@ -57,7 +59,7 @@ func (s *settings) source(o *proxy.Options) error {
 	}
 	files := s.List("file")
 	if len(files) == 0 {
-		return proxy.Usage(errors.New("no documents: name a file or folder with -f, or a control plane with --control-plane"))
+		return exit.Usage(errors.New("no documents: name a file or folder with -f, or a control plane with --control-plane"))
 	}
 	o.Source = proxy.NewFiles(files)
 	o.Detector = s.detector()
@@ -100,7 +102,7 @@ func obey(signals <-chan os.Signal, log *slog.Logger, p *proxy.Proxy, cancel fun
 			p.Reload()
 		case ending:
 			log.Warn("ending at once", "signal", s.String())
-			os.Exit(proxy.ExitInternal) // asked for: nothing is waited for
+			os.Exit(exit.CodeInternal) // asked for: nothing is waited for
 		default:
 			log.Info("ending", "signal", s.String())
 			ending = true

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
 )
@@ -18,7 +19,7 @@ import (
 type settings struct{ *flags.Settings }
 
 func newSettings(cmd *cobra.Command) (*settings, error) {
-	s, err := flags.Read(cmd, proxy.Usage)
+	s, err := flags.Read(cmd, exit.Usage)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +29,7 @@ func newSettings(cmd *cobra.Command) (*settings, error) {
 func (s *settings) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	log, level, err := s.Logger(w)
 	if err != nil {
-		return nil, nil, proxy.Usage(err)
+		return nil, nil, exit.Usage(err)
 	}
 	return log, level, nil
 }
@@ -74,10 +75,10 @@ func (s *settings) detector() environment.Detector {
 func (s *settings) options() (proxy.Options, error) {
 	drain, err := s.Duration("drain-timeout")
 	if err != nil {
-		return proxy.Options{}, proxy.Usage(err)
+		return proxy.Options{}, exit.Usage(err)
 	}
 	if n := s.Number("loops"); n < 0 || n > maxLoops {
-		return proxy.Options{}, proxy.Usage(fmt.Errorf("--loops %d: want 0 to %d", n, maxLoops))
+		return proxy.Options{}, exit.Usage(fmt.Errorf("--loops %d: want 0 to %d", n, maxLoops))
 	}
 	return proxy.Options{
 		AdminAddress: s.Text("admin-address"),

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 // nutcrackerLog is a log as -o and -v ask for it.
@@ -30,7 +30,7 @@ func (f *nutcrackerFlags) openLog(s *settings, stderr io.Writer) (*nutcrackerLog
 	if f.output != "" {
 		l.file = &reopened{name: f.output}
 		if err := l.file.open(); err != nil {
-			return nil, proxy.Usage(fmt.Errorf("opening the log: %w", err))
+			return nil, exit.Usage(fmt.Errorf("opening the log: %w", err))
 		}
 		stderr = l.file
 	}

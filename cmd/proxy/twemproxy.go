@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/nutcracker"
@@ -86,7 +88,7 @@ func newTwemproxy() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := parseNutcracker(args)
 			if err != nil {
-				return proxy.Usage(err)
+				return exit.Usage(err)
 			}
 			return f.run(cmd)
 		},
@@ -146,7 +148,7 @@ func (f *nutcrackerFlags) check() error {
 func (f *nutcrackerFlags) run(cmd *cobra.Command) error {
 	out := cmd.ErrOrStderr() // as nutcracker
 	if f.help || f.version || f.describe {
-		fmt.Fprintf(out, "This is nutcracker-%s, as dragoman proxy %s does it\n", nutcracker.Version, version())
+		fmt.Fprintf(out, "This is nutcracker-%s, as dragoman proxy %s does it\n", nutcracker.Version, command.Version())
 	}
 	switch {
 	case f.help:
@@ -161,7 +163,7 @@ func (f *nutcrackerFlags) run(cmd *cobra.Command) error {
 	source := f.source()
 	if f.testConf {
 		if _, err := source.Load(); err != nil {
-			return proxy.Usage(err)
+			return exit.Usage(err)
 		}
 		fmt.Fprintf(out, "nutcracker: configuration file '%s' syntax is ok\n", source.name)
 		return nil
@@ -217,7 +219,7 @@ func (f *nutcrackerFlags) serve(cmd *cobra.Command, source *nutcrackerSource) er
 			Gatherer: p.Gatherer(), Pools: source.pools, Source: host, Log: o.Log,
 		})
 		if err != nil {
-			return nil, proxy.Temporary(err)
+			return nil, exit.Temporary(err)
 		}
 		return stats.Close, nil
 	})
@@ -228,7 +230,7 @@ func (f *nutcrackerFlags) writePid() error {
 		return nil
 	}
 	if err := os.WriteFile(f.pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { // others read it
-		return proxy.Usage(fmt.Errorf("writing the pid file: %w", err))
+		return exit.Usage(fmt.Errorf("writing the pid file: %w", err))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 )
@@ -16,16 +18,16 @@ func newValidate() *cobra.Command {
 		Short: "Check documents without running them",
 		Long: "Check documents as run would, for every environment that they have or for the\n" +
 			"one that --environment names. Every error is reported, with file and line.",
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, _ := cmd.Flags().GetStringArray("file")         // defined below
 			environment, _ := cmd.Flags().GetString("environment") // defined below
 			if len(files) == 0 {
-				return proxy.Usage(errors.New("no documents: name a file or folder with -f"))
+				return exit.Usage(errors.New("no documents: name a file or folder with -f"))
 			}
 			n, err := proxy.Check(proxy.NewFiles(files), mesh.NodeFacts{Flag: environment})
 			if err != nil {
-				return proxy.Usage(err)
+				return exit.Usage(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", n)
 			return nil

@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"pkg/pgproto":               0,
 	"pkg/mysqlproto":            0,
 	"pkg/statsdproto":           0,
+	"pkg/exit":                  0,
 	"pkg/mesh":                  0,
 	"pkg/twemproxy":             0,
 	"pkg/upstream/keyhash":      0,

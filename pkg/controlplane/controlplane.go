@@ -23,6 +23,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
@@ -114,9 +115,9 @@ func (c *ControlPlane) bind(ctx context.Context) error {
 func bindError(what, address string, err error) error {
 	err = fmt.Errorf("binding the %s address %q: %w", what, address, err)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return Temporary(err)
+		return exit.Temporary(err)
 	}
-	return Usage(err)
+	return exit.Usage(err)
 }
 
 // XDSAddr is the address bound, with the port that the system chose.

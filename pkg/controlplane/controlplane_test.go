@@ -23,6 +23,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -232,7 +233,7 @@ func TestClientAuthoritiesAreFollowed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "clients.crt")
 	log := slog.New(slog.DiscardHandler)
 	auth := trust.NewAuthenticator(nil, nil)
-	if _, err := controlplane.ClientCAs(file, auth, log); controlplane.ExitCode(err) != controlplane.ExitUsage {
+	if _, err := controlplane.ClientCAs(file, auth, log); exit.Code(err) != exit.CodeUsage {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	replace := func(text []byte) {

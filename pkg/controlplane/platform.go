@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
@@ -21,7 +22,7 @@ import (
 // that are wrong are an error now, and not only when the control plane runs.
 func FromFiles(paths []string, nodesFile, dir string, auth *trust.Authenticator, log *slog.Logger) (*Platform, error) {
 	if _, err := files.Load(paths, nodesFile); err != nil {
-		return nil, Usage(err)
+		return nil, exit.Usage(err)
 	}
 	source := files.New(files.Options{Paths: paths, NodesFile: nodesFile, OnNodes: auth.SetNodes, Log: log})
 	return &Platform{
@@ -46,11 +47,11 @@ func FromKubernetes(o KubernetesOptions) (*Platform, error) {
 	kube.LogTo(o.Log)
 	config, err := kube.Config(o.Kubeconfig, o.Context)
 	if err != nil {
-		return nil, Usage(err)
+		return nil, exit.Usage(err)
 	}
 	clients, err := kube.NewClients(config)
 	if err != nil {
-		return nil, Usage(err)
+		return nil, exit.Usage(err)
 	}
 	source := kube.NewSource(clients, kube.SourceOptions{Logger: o.Log})
 	sink := kube.NewStatus(clients, source, o.Replica, o.Log)
@@ -161,7 +162,7 @@ func ClientCAs(file string, auth *trust.Authenticator, log *slog.Logger) (func(c
 		}
 	})
 	if err := read(); err != nil {
-		return nil, Usage(err)
+		return nil, exit.Usage(err)
 	}
 	return func(ctx context.Context) error {
 		changes.Run(ctx)

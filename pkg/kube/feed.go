@@ -51,7 +51,7 @@ func (f *feed[V]) run(ctx context.Context, lw cache.ListerWatcher) {
 		Name:            f.name,
 		TypeDescription: f.name,
 		Clock:           endingClock{done: ctx.Done()},
-		Backoff:         &wait.Backoff{Duration: 400 * time.Millisecond, Cap: 8 * time.Second, Steps: 5, Factor: 2, Jitter: 0.5},
+		Backoff:         &wait.Backoff{Duration: 400 * time.Millisecond, Cap: 4 * time.Second, Steps: 4, Factor: 2, Jitter: 0.5},
 	}).RunWithContext(klog.NewContext(ctx, klog.Logger{})) // health says it all, once
 }
 

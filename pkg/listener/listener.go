@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -82,6 +83,15 @@ func (e *BindError) Unwrap() error { return e.Err }
 
 // Taken says that somebody else has the address, which may pass.
 func (e *BindError) Taken() bool { return errors.Is(e.Err, syscall.EADDRINUSE) }
+
+// ExitCode says whether another attempt may succeed: one that belongs to
+// somebody else may become free, one that cannot be had will not.
+func (e *BindError) ExitCode() int {
+	if e.Taken() {
+		return exit.CodeTemporary
+	}
+	return exit.CodeUsage
+}
 
 // key identifies what can be bound once. A port that the system chooses is
 // another one for every listener.

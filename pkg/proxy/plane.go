@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
@@ -40,7 +41,7 @@ func newPlane(p *Proxy, o client.Options) (*plane, error) {
 	o.Consumer, o.Log = f, p.log
 	var err error
 	if f.client, err = client.New(o); err != nil {
-		return nil, Usage(err)
+		return nil, exit.Usage(err)
 	}
 	return f, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -257,12 +258,13 @@ func (p *Proxy) drain(ctx context.Context, within time.Duration) {
 	p.log.Info("drained")
 }
 
-// startError gives an exit code to what stopped the start.
+// startError takes what stopped the start and says no code for a mistake in
+// the configuration.
 func startError(err error) error {
-	if code := ExitCode(err); code != ExitInternal {
-		return &ExitError{code, err}
+	if exit.Code(err) != exit.CodeInternal {
+		return err
 	}
-	return Usage(err)
+	return exit.Usage(err)
 }
 
 // adminServer is an admin.Server or none.
@@ -296,7 +298,7 @@ func (p *Proxy) startAdmin(ctx context.Context) (adminServer, error) {
 func bindExit(err error) error {
 	taken := &listener.BindError{Err: err}
 	if taken.Taken() {
-		return Temporary(err)
+		return exit.Temporary(err)
 	}
-	return Usage(fmt.Errorf("starting the admin server: %w", err))
+	return exit.Usage(fmt.Errorf("starting the admin server: %w", err))
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
@@ -254,7 +255,7 @@ func TestPortTaken(t *testing.T) {
 
 	r := launch(t, ambassador("cache", port, one(node.Addr()), byDefault))
 	<-r.done
-	if code := proxy.ExitCode(r.err); code != proxy.ExitTemporary {
+	if code := exit.Code(r.err); code != exit.CodeTemporary {
 		t.Errorf("at the start: exit code %d, %v", code, r.err)
 	}
 
@@ -361,7 +362,7 @@ func TestBadStart(t *testing.T) {
 			t.Parallel()
 			r := launch(t, document)
 			<-r.done
-			if code := proxy.ExitCode(r.err); code != proxy.ExitUsage {
+			if code := exit.Code(r.err); code != exit.CodeUsage {
 				t.Errorf("exit code %d, %v", code, r.err)
 			}
 		})
@@ -379,7 +380,7 @@ func TestAdminTaken(t *testing.T) {
 	doc := ambassador("a", redistest.Port(t), one("127.0.0.1:1"), byDefault)
 	r := launch(t, doc, use)
 	<-r.done
-	if code := proxy.ExitCode(r.err); code != proxy.ExitTemporary {
+	if code := exit.Code(r.err); code != exit.CodeTemporary {
 		t.Errorf("exit code %d, %v", code, r.err)
 	}
 	r = start(t, doc, use, func(o *proxy.Options) { o.AdminOptional = true })
@@ -600,10 +601,10 @@ func TestCheck(t *testing.T) {
 func TestExitCode(t *testing.T) {
 	t.Parallel()
 	cases := map[int]error{
-		0: nil, 64: fmt.Errorf("wrapped: %w", proxy.Usage(errors.New("x"))), 75: proxy.Temporary(errors.New("x")), 70: errors.New("x"),
+		0: nil, 64: fmt.Errorf("wrapped: %w", exit.Usage(errors.New("x"))), 75: exit.Temporary(errors.New("x")), 70: errors.New("x"),
 	}
 	for want, err := range cases {
-		if got := proxy.ExitCode(err); got != want {
+		if got := exit.Code(err); got != want {
 			t.Errorf("%v: got %d, want %d", err, got, want)
 		}
 	}

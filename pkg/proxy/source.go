@@ -2,9 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"os"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
@@ -17,9 +14,6 @@ type Source interface {
 	// Paths are the files and folders whose change is a reason to load again.
 	Paths() []string
 }
-
-// maxDocument bounds one file, in bytes.
-const maxDocument = 16 << 20
 
 // Files is a Source of files and folders.
 type Files struct{ paths []string }
@@ -38,7 +32,7 @@ func (f *Files) Load() ([]mesh.Object, error) {
 	var objs []mesh.Object
 	var found mesh.Errors
 	for _, name := range names {
-		data, err := readDocument(name)
+		data, err := watch.Read(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -50,19 +44,6 @@ func (f *Files) Load() ([]mesh.Object, error) {
 	found = append(found, mesh.Validate(objs)...)
 	errs = append(errs, found.Err())
 	return objs, errors.Join(errs...)
-}
-
-func readDocument(name string) ([]byte, error) {
-	f, err := os.Open(name) // the name is the operator's
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err == nil && len(data) > maxDocument {
-		err = fmt.Errorf("%s: larger than %d bytes", name, maxDocument)
-	}
-	return data, err
 }
 
 // Memory is a Source of objects that come from no file.

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
@@ -15,9 +13,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
 )
-
-// maxDocument bounds one file, in bytes.
-const maxDocument = 16 << 20
 
 // Documents is all that files say.
 type Documents struct {
@@ -48,7 +43,7 @@ func Load(paths []string, nodesFile string) (*Documents, error) {
 	b := newBuilder()
 	var found mesh.Errors
 	for _, name := range names {
-		data, err := readDocument(name)
+		data, err := watch.Read(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -68,19 +63,6 @@ func Load(paths []string, nodesFile string) (*Documents, error) {
 		return nil, err
 	}
 	return &Documents{things: b.things, Objects: b.objects, Nodes: nodes}, nil
-}
-
-func readDocument(name string) ([]byte, error) {
-	f, err := os.Open(name) // the name is the operator's
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err == nil && len(data) > maxDocument {
-		err = fmt.Errorf("%s: larger than %d bytes", name, maxDocument)
-	}
-	return data, err
 }
 
 // builder gathers what documents say.

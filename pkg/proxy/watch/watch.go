@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -249,6 +250,23 @@ func Expand(paths []string) ([]string, error) {
 		}
 	}
 	return files, errors.Join(errs...)
+}
+
+// maxDocument bounds one document, in bytes.
+const maxDocument = 16 << 20
+
+// Read returns a document, unless it is too large.
+func Read(name string) ([]byte, error) {
+	f, err := os.Open(name) // the name is the operator's
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err == nil && len(data) > maxDocument {
+		err = fmt.Errorf("%s: larger than %d bytes", name, maxDocument)
+	}
+	return data, err
 }
 
 // notifier is fsnotify, or nothing where it does not work.

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"fmt"
@@ -7,20 +7,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newVersion() *cobra.Command {
+// NewVersion returns the command that shows a program's version.
+func NewVersion(program string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintln(cmd.OutOrStdout(), "dragoman proxy", version())
+			fmt.Fprintln(cmd.OutOrStdout(), "dragoman", program, Version())
 			return nil
 		},
 	}
 }
 
-// version is what the build has recorded of itself.
-func version() string {
+// Version is the module's version, the revision and Go's version.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
