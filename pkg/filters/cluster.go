@@ -19,6 +19,15 @@ type Cluster interface {
 	Refresh(reason string)
 }
 
+// Notifier is a Cluster that tells when an endpoint is there or gone, or has
+// another role or health, for filters whose connections keep to one endpoint.
+type Notifier interface {
+	// Notify has fn called soon after each such change, until stop is called.
+	// Changes that come together may be told once. fn is called on any goroutine
+	// and must not block.
+	Notify(fn func()) (stop func())
+}
+
 // Outcome is what a filter saw an endpoint do.
 type Outcome uint8
 
@@ -65,7 +74,9 @@ type Endpoint struct {
 	Weight   uint32
 	TLS      *tls.Config // nil: plain
 
-	healthy atomic.Bool
+	healthy  atomic.Bool
+	readOnly atomic.Bool
+	sessions atomic.Int64
 }
 
 // Healthy says whether health checks and passive ejection let it be used.
@@ -73,6 +84,23 @@ func (e *Endpoint) Healthy() bool { return e.healthy.Load() }
 
 // SetHealthy is for the cluster that owns the endpoint.
 func (e *Endpoint) SetHealthy(ok bool) { e.healthy.Store(ok) }
+
+// ReadOnly says of a primary of a database that its transactions do not write
+// unless they say that they do, as far as is known.
+func (e *Endpoint) ReadOnly() bool { return e.readOnly.Load() }
+
+// SetReadOnly is for the cluster that owns the endpoint.
+func (e *Endpoint) SetReadOnly(is bool) { e.readOnly.Store(is) }
+
+// Sessions is how many sessions of databases the process has at the endpoint,
+// by all filters.
+func (e *Endpoint) Sessions() int64 { return e.sessions.Load() }
+
+// SessionBegan counts a session, as soon as the endpoint is chosen for it.
+func (e *Endpoint) SessionBegan() { e.sessions.Add(1) }
+
+// SessionEnded is for each SessionBegan.
+func (e *Endpoint) SessionEnded() { e.sessions.Add(-1) }
 
 // Shard is a set of endpoints that hold the same keys.
 type Shard struct {

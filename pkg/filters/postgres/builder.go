@@ -21,6 +21,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -68,7 +69,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	}
 	f := &Filter{
 		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
-		locals: map[*netloop.Loop]*local{},
+		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -22,6 +23,7 @@ type Filter struct {
 	cluster filters.Cluster
 	log     *slog.Logger
 	gate    *gate
+	route   *sqlroute.Route
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
@@ -197,57 +199,13 @@ func (*Filter) Refusal() []byte {
 func (f *Filter) sameTarget(other *Filter) bool {
 	a, b := f.conf, other.conf
 	return a.Cluster == b.Cluster && a.Login == b.Login && a.ReadOnly == b.ReadOnly && a.TLSOptional == b.TLSOptional &&
-		equal(a.StatementTimeout, b.StatementTimeout)
+		a.Target == b.Target && equal(a.StatementTimeout, b.StatementTimeout)
 }
 
 func equal(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// endpoints visits those of a table until visit returns false.
-func endpoints(t *filters.Table, visit func(*filters.Endpoint) bool) {
-	for i := range t.Shards {
-		if p := t.Shards[i].Primary; p != nil && !visit(p) {
-			return
-		}
-		for _, r := range t.Shards[i].Replicas {
-			if !visit(r) {
-				return
-			}
-		}
-	}
-}
-
-// pick chooses an endpoint that is not among tried: the one whose turn it is,
-// or another, a healthy one if there is any; nil when none is left.
-func (f *Filter) pick(t *filters.Table, tried []*filters.Endpoint) *filters.Endpoint {
-	if t.Picker != nil {
-		if i := t.Picker.Pick(nil); i >= 0 && i < len(t.Shards) {
-			if e := t.Shards[i].Primary; e != nil && e.Healthy() && !slices.Contains(tried, e) {
-				return e
-			}
-		}
-	}
-	var best *filters.Endpoint
-	endpoints(t, func(e *filters.Endpoint) bool {
-		if !slices.Contains(tried, e) && (best == nil || e.Healthy()) {
-			best = e
-		}
-		return best == nil || !best.Healthy()
-	})
-	return best
-}
 
 // report tells the cluster what an endpoint did wrong.
 func (f *Filter) report(e *filters.Endpoint, o filters.Outcome) {
 	f.failed.Store(e, struct{}{})
 	f.cluster.Report(e, o)
-}
-
-// has reports whether a cluster still has an endpoint, spoken to in the same way.
-func has(t *filters.Table, old *filters.Endpoint) bool {
-	found := false
-	endpoints(t, func(e *filters.Endpoint) bool {
-		found = e == old || e.Network == old.Network && e.Address == old.Address && (e.TLS == nil) == (old.TLS == nil)
-		return !found
-	})
-	return found
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 )
 
 const shutdownMessage = "terminating connection due to administrator command"
@@ -28,7 +29,7 @@ func (s *session) leave(r filters.Retirement) {
 		s.drain(r.Deadline)
 	case s.start != nil:
 		s.beginAt(next)
-	case s.f.sameTarget(next.Filter) && has(next.cluster.Table(), s.to.endpoint):
+	case s.f.sameTarget(next.Filter) && next.route.Judge(next.cluster.Table(), s.to.endpoint) == sqlroute.Stays:
 		s.moveTo(next)
 	default:
 		s.drain(r.Deadline)
@@ -213,16 +214,21 @@ func endsUnit(typ byte) bool {
 	return typ == pgproto.TypeQuery || typ == pgproto.TypeFunctionCall || typ == pgproto.TypeSync
 }
 
+// gone reports whether the cluster does not have the session's endpoint any more.
+func (s *session) gone() bool {
+	return s.f.route.Judge(s.f.cluster.Table(), s.to.endpoint) == sqlroute.Gone
+}
+
 // review looks at a session after its cluster's endpoints have moved. One whose
 // endpoint is gone for half the deadline ends in the other half.
 func (s *session) review(deadline time.Duration) {
-	if s.is(isEnded|isMoving|isLeaving) || s.start != nil || has(s.f.cluster.Table(), s.to.endpoint) {
+	if s.is(isEnded|isMoving|isLeaving) || s.start != nil || !s.gone() {
 		return
 	}
 	s.state |= isMoving
 	s.leaving = s.f.loop.After(deadline/2, func() {
 		s.state &^= isMoving
-		if !s.is(isEnded) && !has(s.f.cluster.Table(), s.to.endpoint) {
+		if !s.is(isEnded) && s.gone() {
 			s.drain(deadline / 2)
 		}
 	})

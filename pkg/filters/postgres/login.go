@@ -48,7 +48,7 @@ func (s *session) connect() {
 		return
 	}
 	table := s.f.cluster.Table()
-	e := s.f.pick(table, st.tried)
+	e := s.f.route.Pick(table, st.tried)
 	switch {
 	case e == nil && len(st.tried) == 0:
 		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")

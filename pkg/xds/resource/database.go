@@ -19,6 +19,30 @@ type DatabaseFilter struct {
 	SlowQuery        time.Duration // queries that take at least so long are logged; negative: none
 	// TLSOptional goes on in plain text with a server that does not offer TLS.
 	TLSOptional bool
+	Target      TargetSession
+}
+
+// TargetSession says which endpoints a session may go to, in the words of
+// libpq's target_session_attrs.
+type TargetSession uint8
+
+// The targets, in the order of the enumeration in api/.
+const (
+	TargetAny           TargetSession = iota
+	TargetReadWrite                   // a primary whose transactions may write
+	TargetReadOnly                    // a standby, or a primary that is read only
+	TargetPrimary                     // whether or not it may write
+	TargetStandby                     // never the primary
+	TargetPreferStandby               // the primary only while no standby is healthy
+)
+
+// String gives libpq's word.
+func (t TargetSession) String() string {
+	names := [...]string{"any", "read-write", "read-only", "primary", "standby", "prefer-standby"}
+	if int(t) < len(names) {
+		return names[t]
+	}
+	return "unknown"
 }
 
 // DatabaseLogin is who the proxy is at the server.

@@ -49,6 +49,10 @@ func (r *reader) databaseProxy(p *databasev1.DatabaseProxy, path string) Databas
 		Limits:      r.databaseLimits(p.GetLimits(), join(path, "limits")),
 		SlowQuery:   -1,
 		TLSOptional: p.GetTlsOptional(),
+		Target:      TargetSession(p.GetTargetSessionAttrs()), // the enumerations have the same order
+	}
+	if _, known := databasev1.TargetSessionAttrs_name[int32(p.GetTargetSessionAttrs())]; !known {
+		r.fail(join(path, "target_session_attrs"), "has the unknown value %d", p.GetTargetSessionAttrs())
 	}
 	if f.Cluster == "" {
 		r.fail(join(path, "cluster"), "is missing")

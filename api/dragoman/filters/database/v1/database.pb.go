@@ -24,6 +24,68 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TargetSessionAttrs are libpq's choices of a server.
+type TargetSessionAttrs int32
+
+const (
+	TargetSessionAttrs_ANY TargetSessionAttrs = 0
+	// A primary whose transactions may write.
+	TargetSessionAttrs_READ_WRITE TargetSessionAttrs = 1
+	// A standby, or a primary that is read only.
+	TargetSessionAttrs_READ_ONLY TargetSessionAttrs = 2
+	TargetSessionAttrs_PRIMARY   TargetSessionAttrs = 3
+	TargetSessionAttrs_STANDBY   TargetSessionAttrs = 4
+	// A standby, or the primary while no standby is healthy.
+	TargetSessionAttrs_PREFER_STANDBY TargetSessionAttrs = 5
+)
+
+// Enum value maps for TargetSessionAttrs.
+var (
+	TargetSessionAttrs_name = map[int32]string{
+		0: "ANY",
+		1: "READ_WRITE",
+		2: "READ_ONLY",
+		3: "PRIMARY",
+		4: "STANDBY",
+		5: "PREFER_STANDBY",
+	}
+	TargetSessionAttrs_value = map[string]int32{
+		"ANY":            0,
+		"READ_WRITE":     1,
+		"READ_ONLY":      2,
+		"PRIMARY":        3,
+		"STANDBY":        4,
+		"PREFER_STANDBY": 5,
+	}
+)
+
+func (x TargetSessionAttrs) Enum() *TargetSessionAttrs {
+	p := new(TargetSessionAttrs)
+	*p = x
+	return p
+}
+
+func (x TargetSessionAttrs) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TargetSessionAttrs) Descriptor() protoreflect.EnumDescriptor {
+	return file_dragoman_filters_database_v1_database_proto_enumTypes[0].Descriptor()
+}
+
+func (TargetSessionAttrs) Type() protoreflect.EnumType {
+	return &file_dragoman_filters_database_v1_database_proto_enumTypes[0]
+}
+
+func (x TargetSessionAttrs) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TargetSessionAttrs.Descriptor instead.
+func (TargetSessionAttrs) EnumDescriptor() ([]byte, []int) {
+	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{0}
+}
+
 // DatabaseProxy is what the filters of databases have in common: each session
 // of an app becomes one at an endpoint of the cluster, with another login.
 type DatabaseProxy struct {
@@ -44,9 +106,11 @@ type DatabaseProxy struct {
 	// Queries that take at least so long are logged; absent: none.
 	SlowQueryThreshold *durationpb.Duration `protobuf:"bytes,8,opt,name=slow_query_threshold,json=slowQueryThreshold,proto3" json:"slow_query_threshold,omitempty"`
 	// Go on in plain text with a server that does not offer TLS.
-	TlsOptional   bool `protobuf:"varint,9,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	TlsOptional bool `protobuf:"varint,9,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
+	// Which endpoints a session may go to, by their roles.
+	TargetSessionAttrs TargetSessionAttrs `protobuf:"varint,10,opt,name=target_session_attrs,json=targetSessionAttrs,proto3,enum=dragoman.filters.database.v1.TargetSessionAttrs" json:"target_session_attrs,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *DatabaseProxy) Reset() {
@@ -140,6 +204,13 @@ func (x *DatabaseProxy) GetTlsOptional() bool {
 		return x.TlsOptional
 	}
 	return false
+}
+
+func (x *DatabaseProxy) GetTargetSessionAttrs() TargetSessionAttrs {
+	if x != nil {
+		return x.TargetSessionAttrs
+	}
+	return TargetSessionAttrs_ANY
 }
 
 // Login is who the proxy is at the server.
@@ -348,7 +419,7 @@ var File_dragoman_filters_database_v1_database_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\n" +
-	"+dragoman/filters/database/v1/database.proto\x12\x1cdragoman.filters.database.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xda\x03\n" +
+	"+dragoman/filters/database/v1/database.proto\x12\x1cdragoman.filters.database.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbe\x04\n" +
 	"\rDatabaseProxy\x12\x1f\n" +
 	"\vstat_prefix\x18\x01 \x01(\tR\n" +
 	"statPrefix\x12\x18\n" +
@@ -359,7 +430,9 @@ const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2$.dragoman.filters.database.v1.LimitsR\x06limits\x12F\n" +
 	"\x11statement_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\x10statementTimeout\x12K\n" +
 	"\x14slow_query_threshold\x18\b \x01(\v2\x19.google.protobuf.DurationR\x12slowQueryThreshold\x12!\n" +
-	"\ftls_optional\x18\t \x01(\bR\vtlsOptional\"\x9b\x01\n" +
+	"\ftls_optional\x18\t \x01(\bR\vtlsOptional\x12b\n" +
+	"\x14target_session_attrs\x18\n" +
+	" \x01(\x0e20.dragoman.filters.database.v1.TargetSessionAttrsR\x12targetSessionAttrs\"\x9b\x01\n" +
 	"\x05Login\x12:\n" +
 	"\busername\x18\x01 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\busername\x12:\n" +
 	"\bpassword\x18\x02 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\bpassword\x12\x1a\n" +
@@ -373,7 +446,15 @@ const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\bmax_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12=\n" +
 	"\vmax_waiting\x18\x03 \x01(\v2\x1c.google.protobuf.UInt32ValueR\n" +
 	"maxWaiting\x12<\n" +
-	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeoutBOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1;databasev1b\x06proto3"
+	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout*j\n" +
+	"\x12TargetSessionAttrs\x12\a\n" +
+	"\x03ANY\x10\x00\x12\x0e\n" +
+	"\n" +
+	"READ_WRITE\x10\x01\x12\r\n" +
+	"\tREAD_ONLY\x10\x02\x12\v\n" +
+	"\aPRIMARY\x10\x03\x12\v\n" +
+	"\aSTANDBY\x10\x04\x12\x12\n" +
+	"\x0ePREFER_STANDBY\x10\x05BOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1;databasev1b\x06proto3"
 
 var (
 	file_dragoman_filters_database_v1_database_proto_rawDescOnce sync.Once
@@ -387,34 +468,37 @@ func file_dragoman_filters_database_v1_database_proto_rawDescGZIP() []byte {
 	return file_dragoman_filters_database_v1_database_proto_rawDescData
 }
 
+var file_dragoman_filters_database_v1_database_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_dragoman_filters_database_v1_database_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_dragoman_filters_database_v1_database_proto_goTypes = []any{
-	(*DatabaseProxy)(nil),          // 0: dragoman.filters.database.v1.DatabaseProxy
-	(*Login)(nil),                  // 1: dragoman.filters.database.v1.Login
-	(*AppAuth)(nil),                // 2: dragoman.filters.database.v1.AppAuth
-	(*Limits)(nil),                 // 3: dragoman.filters.database.v1.Limits
-	(*durationpb.Duration)(nil),    // 4: google.protobuf.Duration
-	(*v1.SecretKey)(nil),           // 5: dragoman.secrets.v1.SecretKey
-	(*wrapperspb.UInt32Value)(nil), // 6: google.protobuf.UInt32Value
+	(TargetSessionAttrs)(0),        // 0: dragoman.filters.database.v1.TargetSessionAttrs
+	(*DatabaseProxy)(nil),          // 1: dragoman.filters.database.v1.DatabaseProxy
+	(*Login)(nil),                  // 2: dragoman.filters.database.v1.Login
+	(*AppAuth)(nil),                // 3: dragoman.filters.database.v1.AppAuth
+	(*Limits)(nil),                 // 4: dragoman.filters.database.v1.Limits
+	(*durationpb.Duration)(nil),    // 5: google.protobuf.Duration
+	(*v1.SecretKey)(nil),           // 6: dragoman.secrets.v1.SecretKey
+	(*wrapperspb.UInt32Value)(nil), // 7: google.protobuf.UInt32Value
 }
 var file_dragoman_filters_database_v1_database_proto_depIdxs = []int32{
-	1,  // 0: dragoman.filters.database.v1.DatabaseProxy.login:type_name -> dragoman.filters.database.v1.Login
-	2,  // 1: dragoman.filters.database.v1.DatabaseProxy.app_auth:type_name -> dragoman.filters.database.v1.AppAuth
-	3,  // 2: dragoman.filters.database.v1.DatabaseProxy.limits:type_name -> dragoman.filters.database.v1.Limits
-	4,  // 3: dragoman.filters.database.v1.DatabaseProxy.statement_timeout:type_name -> google.protobuf.Duration
-	4,  // 4: dragoman.filters.database.v1.DatabaseProxy.slow_query_threshold:type_name -> google.protobuf.Duration
-	5,  // 5: dragoman.filters.database.v1.Login.username:type_name -> dragoman.secrets.v1.SecretKey
-	5,  // 6: dragoman.filters.database.v1.Login.password:type_name -> dragoman.secrets.v1.SecretKey
-	5,  // 7: dragoman.filters.database.v1.AppAuth.password:type_name -> dragoman.secrets.v1.SecretKey
-	6,  // 8: dragoman.filters.database.v1.Limits.max_sessions:type_name -> google.protobuf.UInt32Value
-	4,  // 9: dragoman.filters.database.v1.Limits.max_wait:type_name -> google.protobuf.Duration
-	6,  // 10: dragoman.filters.database.v1.Limits.max_waiting:type_name -> google.protobuf.UInt32Value
-	4,  // 11: dragoman.filters.database.v1.Limits.idle_timeout:type_name -> google.protobuf.Duration
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	2,  // 0: dragoman.filters.database.v1.DatabaseProxy.login:type_name -> dragoman.filters.database.v1.Login
+	3,  // 1: dragoman.filters.database.v1.DatabaseProxy.app_auth:type_name -> dragoman.filters.database.v1.AppAuth
+	4,  // 2: dragoman.filters.database.v1.DatabaseProxy.limits:type_name -> dragoman.filters.database.v1.Limits
+	5,  // 3: dragoman.filters.database.v1.DatabaseProxy.statement_timeout:type_name -> google.protobuf.Duration
+	5,  // 4: dragoman.filters.database.v1.DatabaseProxy.slow_query_threshold:type_name -> google.protobuf.Duration
+	0,  // 5: dragoman.filters.database.v1.DatabaseProxy.target_session_attrs:type_name -> dragoman.filters.database.v1.TargetSessionAttrs
+	6,  // 6: dragoman.filters.database.v1.Login.username:type_name -> dragoman.secrets.v1.SecretKey
+	6,  // 7: dragoman.filters.database.v1.Login.password:type_name -> dragoman.secrets.v1.SecretKey
+	6,  // 8: dragoman.filters.database.v1.AppAuth.password:type_name -> dragoman.secrets.v1.SecretKey
+	7,  // 9: dragoman.filters.database.v1.Limits.max_sessions:type_name -> google.protobuf.UInt32Value
+	5,  // 10: dragoman.filters.database.v1.Limits.max_wait:type_name -> google.protobuf.Duration
+	7,  // 11: dragoman.filters.database.v1.Limits.max_waiting:type_name -> google.protobuf.UInt32Value
+	5,  // 12: dragoman.filters.database.v1.Limits.idle_timeout:type_name -> google.protobuf.Duration
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_database_v1_database_proto_init() }
@@ -427,13 +511,14 @@ func file_dragoman_filters_database_v1_database_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_database_v1_database_proto_rawDesc), len(file_dragoman_filters_database_v1_database_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_dragoman_filters_database_v1_database_proto_goTypes,
 		DependencyIndexes: file_dragoman_filters_database_v1_database_proto_depIdxs,
+		EnumInfos:         file_dragoman_filters_database_v1_database_proto_enumTypes,
 		MessageInfos:      file_dragoman_filters_database_v1_database_proto_msgTypes,
 	}.Build()
 	File_dragoman_filters_database_v1_database_proto = out.File
