@@ -5,23 +5,10 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
-
-// secret reads one value, as it is now.
-func secret(source filters.SecretSource, k resource.SecretKey) (string, error) {
-	if !k.Set() {
-		return "", nil
-	}
-	name := k.Name
-	if k.Key != "" {
-		name += "/" + k.Key
-	}
-	v, err := source.Secret(name)
-	return strings.TrimRight(v, "\r\n"), err
-}
 
 // askPassword asks the app for what appAuth demands. Only version 3.0 is offered
 // then: what a server says of versions comes before what it says of passwords,
@@ -31,7 +18,7 @@ func (s *session) askPassword() {
 		return
 	}
 	a := s.f.conf.AppAuth
-	password, err := secret(s.f.ctx.Secrets, a.Password)
+	password, err := database.Secret(s.f.ctx.Secrets, a.Password)
 	if err != nil {
 		s.refuse(noSecret, pgproto.StateCannotConnectNow, "dragoman: the password that apps have to give is not there", "")
 		s.f.log.Error("reading the app's password", "error", err)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -38,7 +39,7 @@ type Builder struct {
 
 	mu    sync.Mutex // guards below
 	live  map[*Filter]struct{}
-	gates map[gateKey]*gate
+	gates map[gateKey]*database.Gate
 }
 
 // gateKey is whom the number of sessions is limited to.
@@ -49,7 +50,7 @@ func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
 		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
-		live: map[*Filter]struct{}{}, gates: map[gateKey]*gate{},
+		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
 	}
 }
 
@@ -76,10 +77,10 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	b.live[f] = struct{}{}
 	key := gateKey{ctx.Listener, conf.Cluster}
 	if b.gates[key] == nil {
-		b.gates[key] = &gate{}
+		b.gates[key] = &database.Gate{}
 	}
 	f.gate = b.gates[key]
-	f.gate.resize(conf.Limits.MaxSessions)
+	f.gate.Resize(conf.Limits.MaxSessions)
 	return f, nil
 }
 

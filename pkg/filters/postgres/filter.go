@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -22,7 +23,7 @@ type Filter struct {
 	ctx     filters.Context
 	cluster filters.Cluster
 	log     *slog.Logger
-	gate    *gate
+	gate    *database.Gate
 	route   *sqlroute.Route
 
 	sessions atomic.Int64

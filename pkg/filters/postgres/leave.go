@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
@@ -45,9 +46,9 @@ func (f *Filter) isRetired() bool {
 func (s *session) moveTo(next *local) {
 	old := s.f
 	if s.place != nil && old.gate != next.gate {
-		old.gate.leave(s.place)
-		s.place = &waiter{loop: next.loop}
-		next.gate.force(s.place)
+		old.gate.Leave(s.place)
+		s.place = &database.Waiter{Loop: next.loop}
+		next.gate.Force(s.place)
 	}
 	next.takeOver(s, old)
 }
@@ -71,7 +72,7 @@ func (s *session) beginAt(next *local) {
 		st.timer.Stop()
 		s.dropAttempt()
 		if s.place != nil {
-			s.f.gate.leave(s.place)
+			s.f.gate.Leave(s.place)
 			s.place = nil
 		}
 		st.tried = nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -65,8 +66,8 @@ func (s *session) connect() {
 func (s *session) readCredentials() bool {
 	l, conf := &s.start.login, &s.f.conf.Login
 	var err error
-	if l.user, err = secret(s.f.ctx.Secrets, conf.Username); err == nil {
-		l.password, err = secret(s.f.ctx.Secrets, conf.Password)
+	if l.user, err = database.Secret(s.f.ctx.Secrets, conf.Username); err == nil {
+		l.password, err = database.Secret(s.f.ctx.Secrets, conf.Password)
 	}
 	if err == nil && l.user == "" {
 		err = errors.New("user name is empty")
@@ -277,8 +278,8 @@ func (s *session) begin() {
 	st, now := s.start, s.f.loop.Now()
 	st.stop()
 	s.f.stats.logins.Add(1)
-	s.f.stats.login.observe(now - st.accepted)
-	s.f.stats.wait.observe(now - st.since)
+	s.f.stats.login.Observe(now - st.accepted)
+	s.f.stats.wait.Observe(now - st.since)
 	if _, was := s.f.failed.LoadAndDelete(s.to.endpoint); was {
 		s.f.cluster.Report(s.to.endpoint, filters.Success)
 	}

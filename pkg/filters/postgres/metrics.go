@@ -1,13 +1,12 @@
 package postgres
 
 import (
-	"math/bits"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -46,28 +45,6 @@ func (r reason) String() string {
 	}[r]
 }
 
-// Buckets of a histogram: the first ends at 2^16 ns (66 us), and each further
-// one at twice the end of the one before, the last at 69 s.
-const (
-	firstBucket = 16
-	buckets     = 21
-)
-
-// bucketEnd is the upper end of a bucket.
-func bucketEnd(i int) time.Duration { return 1 << (firstBucket + i) }
-
-// histogram counts durations in ns. One loop writes, others read.
-type histogram struct {
-	buckets [buckets + 1]atomic.Uint64
-	sum     atomic.Uint64
-}
-
-func (h *histogram) observe(ns int64) {
-	ns = max(ns, 1)
-	h.buckets[min(bits.Len64(uint64(ns-1)>>firstBucket), buckets)].Add(1)
-	h.sum.Add(uint64(ns))
-}
-
 // stats are the counters of one listener on one loop. They outlive filters.
 type stats struct {
 	accepted, logins, queued            atomic.Uint64
@@ -77,7 +54,7 @@ type stats struct {
 	connectFailures, slowQueries        atomic.Uint64
 	open                                atomic.Int64
 	refused, closed                     [reasons]atomic.Uint64
-	latency, login, wait                histogram
+	latency, login, wait                database.Histogram
 	mu                                  sync.Mutex
 	classes                             map[string]uint64 // errors by the class of their SQLSTATE; guarded by mu
 }
@@ -199,9 +176,9 @@ func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 		c := collection{ch, name, all}
 		c.counters(&b.metrics.descs)
 		c.reasons(&b.metrics.descs)
-		c.histogram(b.metrics.descs.latency, func(s *stats) *histogram { return &s.latency })
-		c.histogram(b.metrics.descs.login, func(s *stats) *histogram { return &s.login })
-		c.histogram(b.metrics.descs.wait, func(s *stats) *histogram { return &s.wait })
+		c.histogram(b.metrics.descs.latency, func(s *stats) *database.Histogram { return &s.latency })
+		c.histogram(b.metrics.descs.login, func(s *stats) *database.Histogram { return &s.login })
+		c.histogram(b.metrics.descs.wait, func(s *stats) *database.Histogram { return &s.wait })
 	}
 }
 
@@ -256,19 +233,10 @@ func (c *collection) reasons(d *descs) {
 	}
 }
 
-func (c *collection) histogram(d *prometheus.Desc, of func(*stats) *histogram) {
-	ends := make(map[float64]uint64, buckets)
-	var count, sum uint64
-	for i := range buckets + 1 {
-		for _, s := range c.all {
-			count += of(s).buckets[i].Load()
-		}
-		if i < buckets {
-			ends[bucketEnd(i).Seconds()] = count
-		}
+func (c *collection) histogram(d *prometheus.Desc, of func(*stats) *database.Histogram) {
+	all := make([]*database.Histogram, len(c.all))
+	for i, s := range c.all {
+		all[i] = of(s)
 	}
-	for _, s := range c.all {
-		sum += of(s).sum.Load()
-	}
-	c.ch <- prometheus.MustNewConstHistogram(d, count, time.Duration(sum).Seconds(), ends, c.listener)
+	c.ch <- database.Export(d, all, c.listener)
 }

@@ -198,7 +198,7 @@ func (s *session) answered(status pgproto.TxStatus) {
 	}
 	if s.began != 0 {
 		took := s.active - s.began
-		s.f.stats.latency.observe(took)
+		s.f.stats.latency.Observe(took)
 		if s.slow != nil {
 			s.slow.done(s, took)
 		}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -22,10 +23,10 @@ const (
 // its loop's.
 type session struct {
 	f          *local
-	down, up   *netloop.Conn // up is nil while there is none
-	prev, next *session      // of f
-	start      *startup      // nil once the server has let us in
-	place      *waiter       // in the gate; nil while there is none
+	down, up   *netloop.Conn    // up is nil while there is none
+	prev, next *session         // of f
+	start      *startup         // nil once the server has let us in
+	place      *database.Waiter // in the gate; nil while there is none
 	leaving    *netloop.Timer
 	slow       *slowQuery // nil unless slow queries are logged
 
@@ -165,7 +166,7 @@ func (s *session) settle() {
 		s.leaving.Stop()
 	}
 	if s.place != nil {
-		s.f.gate.leave(s.place)
+		s.f.gate.Leave(s.place)
 		s.place = nil
 	}
 	if s.id != (cancelID{}) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -182,17 +183,17 @@ func (s *session) proceed() {
 	st.timer.Stop()
 	s.down.Pause()
 	s.down.SetHangupNotice(true)
-	s.place = &waiter{loop: s.f.loop, entered: s.myTurn}
-	switch s.f.gate.enter(s.place, int(s.f.conf.Limits.MaxWaiting)) {
-	case entered:
+	s.place = &database.Waiter{Loop: s.f.loop, Entered: s.myTurn}
+	switch s.f.gate.Enter(s.place, int(s.f.conf.Limits.MaxWaiting)) {
+	case database.Entered:
 		s.myTurn()
-	case queued:
+	case database.Queued:
 		s.f.stats.queued.Add(1)
 		st.timer = s.f.loop.After(s.f.conf.Limits.MaxWait, func() {
 			s.refuse(tooMany, stateTooMany, "dragoman: all "+strconv.FormatUint(uint64(s.f.conf.Limits.MaxSessions), 10)+
 				" connections of this listener are in use", "limits.maxConnections bounds them, limits.maxWait the wait.")
 		})
-	case refused:
+	case database.Refused:
 		s.place = nil
 		s.refuse(tooMany, stateTooMany, "dragoman: too many clients wait for a connection already", "")
 	}
