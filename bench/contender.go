@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
 // Names of the contenders.
@@ -28,8 +27,8 @@ func contenderNames() []string {
 type contender struct {
 	name    string
 	port    int
-	proc    *process // whose CPU and memory count; nil for direct
-	sharded bool     // its keys lie on all four shards
+	proc    *gauge.Process // whose CPU and memory count; nil for direct
+	sharded bool           // its keys lie on all four shards
 }
 
 // launch starts a fresh instance of a contender.
@@ -37,7 +36,7 @@ func launch(ctx context.Context, tb *testbed, name string) (*contender, error) {
 	if name == direct {
 		return &contender{name: name, port: tb.shards[0]}, nil
 	}
-	port, err := freePort(ctx)
+	port, err := gauge.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,7 @@ func launch(ctx context.Context, tb *testbed, name string) (*contender, error) {
 }
 
 func (c *contender) startNutcracker(ctx context.Context, tb *testbed, options ...string) error {
-	stats, err := freePort(ctx)
+	stats, err := gauge.FreePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,7 +108,7 @@ listen bench
 }
 
 func (c *contender) startDragoman(ctx context.Context, tb *testbed) error {
-	admin, err := freePort(ctx)
+	admin, err := gauge.FreePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,7 +121,7 @@ func (c *contender) startDragoman(ctx context.Context, tb *testbed) error {
 	if err := c.run(ctx, tb, tb.proxy, args); err != nil {
 		return err
 	}
-	return c.proc.await(ctx, func(ctx context.Context) error { return ready(ctx, address) })
+	return c.proc.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
 }
 
 func meshConfig(port int, shards []int) string {
@@ -145,38 +144,11 @@ spec:
 	return b.String()
 }
 
-// ready asks the proxy's admin port.
-func ready(ctx context.Context, address string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ready", nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("/ready says %s", res.Status)
-	}
-	return nil
-}
-
 // run starts the program and waits until a command is answered.
 func (c *contender) run(ctx context.Context, tb *testbed, program string, args []string) error {
 	var err error
 	if c.proc, err = tb.start(c.name, program, args...); err != nil {
 		return err
 	}
-	return c.proc.await(ctx, func(ctx context.Context) error { return ping(ctx, c.port) })
-}
-
-// buildProxy compiles cmd/proxy of the module that this benchmark belongs to.
-func buildProxy(ctx context.Context, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "github.com/dragoman-mesh/dragoman/cmd/proxy")
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building cmd/proxy: %w", err)
-	}
-	return nil
+	return c.proc.Await(ctx, func(ctx context.Context) error { return ping(ctx, c.port) })
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
 // sample is what one run of one contender showed.
@@ -40,7 +42,7 @@ func measure(ctx context.Context, c *contender, s shape, requests int) (sample, 
 	if c.proc == nil {
 		return got, nil
 	}
-	memory, err := rss(c.proc.pid())
+	memory, err := gauge.RSS(c.proc.PID())
 	if err != nil {
 		return sample{}, err
 	}
@@ -54,7 +56,7 @@ func (c *contender) cpu() (time.Duration, error) {
 	if c.proc == nil {
 		return 0, nil
 	}
-	return cpuTime(c.proc.pid())
+	return gauge.CPUTime(c.proc.PID())
 }
 
 func benchmark(ctx context.Context, port int, s shape, requests int) (sample, error) {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
 // options of a run.
@@ -107,7 +109,7 @@ func quicken(flags *flag.FlagSet, o *options) {
 }
 
 func run(ctx context.Context, o *options) (err error) {
-	if err := raiseFileLimit(); err != nil {
+	if err := gauge.RaiseFileLimit(); err != nil {
 		return err
 	}
 	tb, err := newTestbed(ctx)
@@ -125,7 +127,7 @@ func run(ctx context.Context, o *options) (err error) {
 	tb.args, tb.proxy = o.proxyArgs, o.proxy
 	if tb.proxy == "" && slices.Contains(o.contenders, dragoman) {
 		tb.proxy = filepath.Join(tb.dir, "proxy")
-		if err := buildProxy(ctx, tb.proxy); err != nil {
+		if err := gauge.BuildProxy(ctx, tb.proxy); err != nil {
 			return err
 		}
 	}
@@ -241,7 +243,7 @@ func measureShape(ctx context.Context, contenders []*contender, s shape, o *opti
 		requests[c.name] = n
 	}
 	for round := range o.rounds {
-		for _, c := range rotate(contenders, round) {
+		for _, c := range gauge.Rotate(contenders, round) {
 			got, err := measure(ctx, c, s, requests[c.name])
 			if err != nil {
 				return result, err
@@ -250,16 +252,4 @@ func measureShape(ctx context.Context, contenders []*contender, s shape, o *opti
 		}
 	}
 	return result, nil
-}
-
-// raiseFileLimit makes room for the idle clients. Setting the limit explicitly
-// also hands it down to the servers that are started later; by default Go gives
-// them the old one back.
-func raiseFileLimit() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }

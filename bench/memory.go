@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
 // footprint is a contender's resident memory in bytes.
@@ -35,12 +37,12 @@ func measureMemory(ctx context.Context, tb *testbed, name string, clients int, d
 	if err := f.measureIdle(ctx, c); err != nil {
 		return f, fmt.Errorf("idle clients of %s: %w", name, err)
 	}
-	c.proc.stop()
+	c.proc.Stop()
 
 	if c, err = launch(ctx, tb, name); err != nil {
 		return f, err
 	}
-	defer c.proc.stop()
+	defer c.proc.Stop()
 	load := shape{command: "GET", clients: 500, pipeline: 16, size: small}
 	if err := fill(ctx, c, tb.shards, load.keys(), load.size); err != nil {
 		return f, err
@@ -52,14 +54,14 @@ func measureMemory(ctx context.Context, tb *testbed, name string, clients int, d
 	if _, err := measure(ctx, c, load, requests); err != nil {
 		return f, err
 	}
-	f.AfterLoad, err = settled(ctx, c.proc.pid())
+	f.AfterLoad, err = gauge.Settled(ctx, c.proc.PID())
 	return f, err
 }
 
 // measureIdle connects clients that each ask once and then keep still.
 func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 	var err error
-	if f.Idle, err = settled(ctx, c.proc.pid()); err != nil {
+	if f.Idle, err = gauge.Settled(ctx, c.proc.PID()); err != nil {
 		return err
 	}
 	var idle []*client
@@ -78,32 +80,6 @@ func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
 	}
-	f.WithClients, err = settled(ctx, c.proc.pid())
+	f.WithClients, err = gauge.Settled(ctx, c.proc.PID())
 	return err
-}
-
-// settled waits until a process's resident memory has not changed for half a
-// second, at most five seconds, and returns it.
-func settled(ctx context.Context, pid int) (int64, error) {
-	const step = 100 * time.Millisecond
-	last, err := rss(pid)
-	if err != nil {
-		return 0, err
-	}
-	for same, tries := 0, 0; same < 5 && tries < 50; tries++ {
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(step):
-		}
-		now, err := rss(pid)
-		if err != nil {
-			return 0, err
-		}
-		same++
-		if now != last {
-			same, last = 0, now
-		}
-	}
-	return last, nil
 }

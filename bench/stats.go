@@ -1,22 +1,6 @@
 package main
 
-import (
-	"math"
-	"slices"
-)
-
-// median of values; NaN when there are none.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	v := slices.Sorted(slices.Values(values))
-	mid := len(v) / 2
-	if len(v)%2 == 1 {
-		return v[mid]
-	}
-	return (v[mid-1] + v[mid]) / 2
-}
+import "github.com/dragoman-mesh/dragoman/bench/gauge"
 
 // field picks one number of a sample.
 type field func(sample) float64
@@ -33,7 +17,7 @@ func medianOf(samples []sample, f field) float64 {
 	for _, s := range samples {
 		values = append(values, f(s))
 	}
-	return median(values)
+	return gauge.Median(values)
 }
 
 // ratio is the median of the rounds' ratios of a to b. Both were measured one
@@ -46,11 +30,5 @@ func ratio(a, b []sample, f field) float64 {
 			values = append(values, f(a[i])/base)
 		}
 	}
-	return median(values)
-}
-
-// rotate returns list beginning with element n, modulo its length.
-func rotate[T any](list []T, n int) []T {
-	n %= len(list)
-	return slices.Concat(list[n:], list[:n])
+	return gauge.Median(values)
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL and
-# MariaDB. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+# Installs the programs that the tests and benchmarks run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL,
+# MariaDB, pgbouncer, sysbench. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
 # program:package
@@ -17,6 +17,8 @@ wanted=(
 	postgres:postgresql
 	mariadbd-safe:mariadb-server
 	mariadb:mariadb-client
+	pgbouncer:pgbouncer
+	sysbench:sysbench
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)
 

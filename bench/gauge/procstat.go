@@ -1,4 +1,4 @@
-package main
+package gauge
 
 import (
 	"errors"
@@ -15,11 +15,11 @@ import (
 // proc(5).
 var errProcFormat = errors.New("unexpected format")
 
-// cpuTime is the CPU time that a process has used so far, all threads together:
+// CPUTime is the CPU time that a process has used so far, all threads together:
 // in nanoseconds from schedstat where the kernel keeps that, else in ticks of
 // 10 ms from stat. A thread that ends takes its schedstat with it; the
 // contenders keep theirs.
-func cpuTime(pid int) (time.Duration, error) {
+func CPUTime(pid int) (time.Duration, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {
 		return 0, err
@@ -85,8 +85,8 @@ func parseStat(text string) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// rss is the resident memory of a process in bytes.
-func rss(pid int) (int64, error) {
+// RSS is the resident memory of a process in bytes.
+func RSS(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err

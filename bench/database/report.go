@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
+)
+
+// results is everything that a run measured.
+type results struct {
+	Rounds    int            `json:"rounds"`
+	CopyBytes int64          `json:"copyBytes"`
+	Shapes    []shapeResults `json:"shapes"`
+	Memory    []footprint    `json:"memory"`
+	Skipped   []string       `json:"skipped"`
+}
+
+// shapeResults holds the samples of a shape by contender, one per round.
+type shapeResults struct {
+	Shape   string              `json:"shape"`
+	Samples map[string][]sample `json:"samples"`
+
+	shape shape
+}
+
+// Goals, as ratios to a peer, and in bytes.
+const (
+	goalCPU     = 1.0
+	goalP99     = 1.1 // of what is added to direct
+	goalCopy    = 0.95
+	goalSession = 8 << 10
+)
+
+// write prints the report as Markdown.
+func (r *results) write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Databases\n\n%s\n\n", environment())
+	for _, line := range r.Skipped {
+		fmt.Fprintf(&b, "Not measured: %s\n\n", line)
+	}
+	sections := []struct {
+		title string
+		table gauge.Table
+	}{
+		{"Goals: dragoman as ratios to its peers", r.goalTable()},
+		{"Memory", r.memoryTable()},
+		{fmt.Sprintf("Measurements (rounds: %d, COPY of %d MiB)", r.Rounds, r.CopyBytes/mib), r.sampleTable()},
+	}
+	for _, s := range sections {
+		if len(s.table.Rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "## %s\n\n", s.title)
+		if err := s.table.Write(&b); err != nil {
+			return err
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func cpu(s sample) float64        { return s.CPU }
+func p50(s sample) float64        { return s.P50 }
+func p99(s sample) float64        { return s.P99 }
+func throughput(s sample) float64 { return s.Throughput }
+
+func medianOf(samples []sample, f func(sample) float64) float64 {
+	var values []float64
+	for _, s := range samples {
+		values = append(values, f(s))
+	}
+	return gauge.Median(values)
+}
+
+// ratio is the median of the rounds' ratios of a to b, which were measured one
+// after the other.
+func ratio(a, b []sample, f func(sample) float64) float64 {
+	var values []float64
+	for i := range min(len(a), len(b)) {
+		if base := f(b[i]); base > 0 {
+			values = append(values, f(a[i])/base)
+		}
+	}
+	return gauge.Median(values)
+}
+
+// added is how much p99 a adds to direct, as a ratio to what b adds. Where b
+// adds nothing that can be told from noise there is no ratio.
+func added(a, b, base []sample) float64 {
+	none := medianOf(base, p99)
+	ours, theirs := medianOf(a, p99)-none, medianOf(b, p99)-none
+	if math.IsNaN(ours) || math.IsNaN(theirs) || theirs < 0.05*none {
+		return math.NaN()
+	}
+	return max(ours, 0.001*none) / theirs
+}
+
+func (r *results) goalTable() gauge.Table {
+	t := gauge.Table{Left: 1, Titles: []string{
+		"shape", "CPU, pgbouncer-session", "CPU, haproxy", "added p99, pgbouncer-session", "added p99, haproxy", "bytes per CPU-second, haproxy", "reached",
+	}}
+	for _, s := range r.Shapes {
+		ours := s.Samples[dragoman]
+		if len(ours) == 0 {
+			continue
+		}
+		bouncer, tcp, base := s.Samples[pgbouncer], s.Samples[haproxy], s.Samples[direct]
+		nan := math.NaN()
+		verdicts := []gauge.Verdict{
+			{Value: ratio(ours, bouncer, cpu), Goal: goalCPU},
+			{Value: ratio(ours, tcp, cpu), Goal: goalCPU},
+			{Value: added(ours, bouncer, base), Goal: goalP99},
+			{Value: added(ours, tcp, base), Goal: goalP99},
+			{Value: nan, Goal: goalCopy, AtLeast: true},
+		}
+		if s.shape.isCopy() {
+			verdicts[0].Value, verdicts[1].Value, verdicts[4].Value = nan, nan, 1/ratio(ours, tcp, cpu)
+		}
+		row, reached := []string{s.Shape}, "yes"
+		for _, v := range verdicts {
+			row = append(row, v.String())
+			if !math.IsNaN(v.Value) && !v.Reached() {
+				reached = "no"
+			}
+		}
+		t.Add(append(row, reached)...)
+	}
+	return t
+}
+
+func (r *results) sampleTable() gauge.Table {
+	t := gauge.Table{Left: 2, Titles: []string{
+		"shape", "contender", "tx/s or MiB/s", "p50 ms", "p99 ms", "CPU us/tx or us/MiB", "dragoman's CPU / this",
+	}}
+	for _, s := range r.Shapes {
+		for _, name := range contenderNames() {
+			samples := s.Samples[name]
+			if len(samples) == 0 {
+				continue
+			}
+			row := []string{s.Shape, name}
+			for _, f := range []func(sample) float64{throughput, p50, p99, cpu} {
+				row = append(row, gauge.Number(medianOf(samples, f)))
+			}
+			t.Add(append(row, gauge.Number(ratio(s.Samples[dragoman], samples, cpu)))...)
+		}
+	}
+	return t
+}
+
+func (r *results) memoryTable() gauge.Table {
+	t := gauge.Table{Left: 1, Titles: []string{"contender", "idle MiB", "idle sessions", "bytes/session", "reached"}}
+	for _, f := range r.Memory {
+		idle := gauge.Number(float64(f.Idle) / mib)
+		if !isDragoman(f.Contender) {
+			t.Add(f.Contender, idle, fmt.Sprint(f.Sessions), gauge.Number(f.perSession()), "")
+			continue
+		}
+		reached := "yes"
+		if f.perSession() > goalSession {
+			reached = "no"
+		}
+		t.Add(f.Contender, idle, fmt.Sprint(f.Sessions), fmt.Sprintf("%s (<= %d)", gauge.Number(f.perSession()), goalSession), reached)
+	}
+	return t
+}
+
+// environment says what was measured on.
+func environment() string {
+	parts := []string{fmt.Sprintf("%d CPUs (%s)", runtime.NumCPU(), gauge.CPUModel()), "Linux/" + runtime.GOARCH, runtime.Version()}
+	for _, program := range []string{"psql", "mariadb", "pgbouncer", "sysbench", "haproxy"} {
+		flag := "--version"
+		if program == "haproxy" {
+			flag = "-v"
+		}
+		out, err := exec.Command(program, flag).Output()
+		if err != nil {
+			continue // a contender that was not asked for
+		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		parts = append(parts, strings.TrimSpace(line))
+	}
+	return strings.Join(parts, "; ") + "."
+}

@@ -1,0 +1,32 @@
+package gauge
+
+import (
+	"context"
+	"time"
+)
+
+// Settled waits until a process's resident memory has not changed for half a
+// second, at most five seconds, and returns it.
+func Settled(ctx context.Context, pid int) (int64, error) {
+	const step = 100 * time.Millisecond
+	last, err := RSS(pid)
+	if err != nil {
+		return 0, err
+	}
+	for same, tries := 0, 0; same < 5 && tries < 50; tries++ {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(step):
+		}
+		now, err := RSS(pid)
+		if err != nil {
+			return 0, err
+		}
+		same++
+		if now != last {
+			same, last = 0, now
+		}
+	}
+	return last, nil
+}
