@@ -34,6 +34,27 @@ func (c *checker) databases(s *AmbassadorSpec) {
 	c.require(spec.StatementTimeout == nil || *spec.StatementTimeout == 0 || *spec.StatementTimeout >= shortest,
 		at+".statementTimeout", "must be 0 or at least 1ms", "0 means no bound")
 	c.appAuth(auth, &s.Listen, at+".appAuth")
+	if s.Postgres != nil {
+		c.pool(s.Postgres.Pool, at+".pool")
+	}
+}
+
+func (c *checker) pool(p *PostgresPool, at string) {
+	if p == nil {
+		return
+	}
+	c.require(p.Mode != "", at+".mode", "is missing", oneOf(p.Mode.Values()))
+	c.atLeastOne(p.Size, at+".size")
+	c.atLeastOne(p.MaxStatements, at+".maxStatements")
+	const shortest = Duration(1e9)
+	c.require(p.IdleTimeout == nil || *p.IdleTimeout == 0 || *p.IdleTimeout >= shortest, at+".idleTimeout",
+		"must be 0 or at least 1s", "0 means never")
+	c.require(p.MaxAge == nil || *p.MaxAge == 0 || *p.MaxAge >= shortest, at+".maxAge", "must be 0 or at least 1s", "0 means never")
+	const longest = 1024
+	c.require(p.ResetQuery == nil || len(*p.ResetQuery) <= longest && !strings.ContainsRune(*p.ResetQuery, 0), at+".resetQuery",
+		"is not a query", fmt.Sprintf("at most %d bytes", longest))
+	c.require(p.ResetQuery == nil || strings.TrimSpace(*p.ResetQuery) != "", at+".resetQuery",
+		"must not be empty: a session would find what the one before has left", "leave it out for DISCARD ALL")
 }
 
 func (c *checker) databaseLimits(s *AmbassadorSpec) {

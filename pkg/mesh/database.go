@@ -23,7 +23,47 @@ type PostgresSpec struct {
 	// AppAuth checks the app before it may use the credentials of an environment;
 	// absent: whoever can connect may.
 	AppAuth *PostgresAppAuth `json:"appAuth,omitempty"`
+	// Pool has sessions share connections to servers; absent: each session has one
+	// of its own.
+	Pool *PostgresPool `json:"pool,omitempty"`
 }
+
+// PostgresPool is how sessions share connections to servers.
+type PostgresPool struct {
+	// Mode says for how long a session has a server's connection to itself.
+	Mode PoolMode `json:"mode"`
+	// Size is how many connections one proxy has to an environment at most;
+	// default 10. A session that needs one waits for limits.maxWait at most.
+	// +kubebuilder:validation:Minimum=1
+	Size *uint32 `json:"size,omitempty"`
+	// IdleTimeout closes a connection that no session has used for so long;
+	// default 10m, 0 never.
+	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
+	// MaxAge closes a connection that has become so old when no session has it, up
+	// to a tenth earlier, so that not all go at once; default 1h, 0 never.
+	MaxAge *Duration `json:"maxAge,omitempty"`
+	// ResetQuery makes a connection as new after a session; default DISCARD ALL.
+	// +kubebuilder:validation:MaxLength=1024
+	ResetQuery *string `json:"resetQuery,omitempty"`
+	// MaxStatements are prepared statements that a connection keeps in mode
+	// Transaction; default 200.
+	// +kubebuilder:validation:Minimum=1
+	MaxStatements *uint32 `json:"maxStatements,omitempty"`
+}
+
+// +kubebuilder:validation:Enum=Session;Transaction
+
+// PoolMode says for how long a session has a server's connection to itself.
+type PoolMode string
+
+// The modes.
+const (
+	PoolSession     PoolMode = "Session"     // from its first query to its end
+	PoolTransaction PoolMode = "Transaction" // for each transaction anew
+)
+
+// Values lists the modes.
+func (PoolMode) Values() []string { return []string{"Session", "Transaction"} }
 
 // MySQLSpec is how sessions of MySQL and MariaDB are begun.
 type MySQLSpec struct {

@@ -4,6 +4,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	databasev1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
 	mysqlv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/mysql/v1"
@@ -34,7 +35,27 @@ func (t *translator) databaseFilter(env *mesh.Environment, main, statPrefix stri
 		p.AppAuthMethod = postgresv1.PostgresProxy_PASSWORD
 	case mesh.PostgresSCRAM, "":
 	}
+	p.Pool = postgresPool(orEmpty(s.Postgres).Pool)
 	return filter("dragoman.filters.network.postgres", p)
+}
+
+func postgresPool(s *mesh.PostgresPool) *postgresv1.Pool {
+	if s == nil {
+		return nil
+	}
+	p := &postgresv1.Pool{
+		Size:          optional(s.Size),
+		IdleTimeout:   lasting(s.IdleTimeout),
+		MaxAge:        lasting(s.MaxAge),
+		MaxStatements: optional(s.MaxStatements),
+	}
+	if s.Mode == mesh.PoolSession {
+		p.Mode = postgresv1.Pool_SESSION
+	}
+	if s.ResetQuery != nil {
+		p.ResetQuery = wrapperspb.String(*s.ResetQuery)
+	}
+	return p
 }
 
 func (t *translator) databaseProxy(env *mesh.Environment, main, statPrefix string) *databasev1.DatabaseProxy {

@@ -81,6 +81,17 @@ const (
 type PostgresFilter struct {
 	DatabaseFilter
 	AppAuthMethod PostgresAuth
+	Pool          *PostgresPool // nil: each session has a connection of its own
+}
+
+// PostgresPool has sessions share connections to servers.
+type PostgresPool struct {
+	Session       bool          // a session keeps its connection to its end, not for a transaction only
+	Size          uint32        // connections to the cluster's servers; never 0
+	IdleTimeout   time.Duration // 0: never
+	MaxAge        time.Duration // 0: never
+	ResetQuery    string        // never empty
+	MaxStatements uint32        // prepared statements kept at a connection; never 0
 }
 
 // MySQLFilter is the configuration of the filter for MySQL and MariaDB.

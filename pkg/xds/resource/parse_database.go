@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
@@ -16,6 +17,15 @@ const (
 	DefaultMaxWaiting = 1000
 )
 
+// Defaults of a pool whose resource does not say.
+const (
+	DefaultPoolSize        = 10
+	DefaultPoolIdleTimeout = 10 * time.Minute
+	DefaultPoolMaxAge      = time.Hour
+	DefaultResetQuery      = "DISCARD ALL"
+	DefaultMaxStatements   = 200
+)
+
 func (r *reader) postgresProxy(packed *anypb.Any, path string) *PostgresFilter {
 	var p postgresv1.PostgresProxy
 	f := &PostgresFilter{}
@@ -26,6 +36,30 @@ func (r *reader) postgresProxy(packed *anypb.Any, path string) *PostgresFilter {
 	f.AppAuthMethod = PostgresAuth(p.GetAppAuthMethod()) // the enumerations have the same order
 	if _, known := postgresv1.PostgresProxy_AppAuthMethod_name[int32(p.GetAppAuthMethod())]; !known {
 		r.fail(join(path, "app_auth_method"), "has the unknown value %d", p.GetAppAuthMethod())
+	}
+	f.Pool = r.postgresPool(p.GetPool(), join(path, "pool"))
+	return f
+}
+
+func (r *reader) postgresPool(p *postgresv1.Pool, path string) *PostgresPool {
+	if p == nil {
+		return nil
+	}
+	f := &PostgresPool{
+		Session:       p.GetMode() == postgresv1.Pool_SESSION,
+		Size:          r.atLeast(p.GetSize(), join(path, "size"), DefaultPoolSize, 1),
+		IdleTimeout:   r.duration(p.GetIdleTimeout(), join(path, "idle_timeout"), DefaultPoolIdleTimeout),
+		MaxAge:        r.duration(p.GetMaxAge(), join(path, "max_age"), DefaultPoolMaxAge),
+		ResetQuery:    DefaultResetQuery,
+		MaxStatements: r.atLeast(p.GetMaxStatements(), join(path, "max_statements"), DefaultMaxStatements, 1),
+	}
+	if _, known := postgresv1.Pool_Mode_name[int32(p.GetMode())]; !known {
+		r.fail(join(path, "mode"), "has the unknown value %d", p.GetMode())
+	}
+	if q := p.GetResetQuery(); q != nil {
+		if f.ResetQuery = q.GetValue(); strings.TrimSpace(f.ResetQuery) == "" || strings.ContainsRune(f.ResetQuery, 0) {
+			r.fail(join(path, "reset_query"), "must be a query")
+		}
 	}
 	return f
 }

@@ -10,6 +10,8 @@ import (
 	v1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -72,11 +74,62 @@ func (PostgresProxy_AppAuthMethod) EnumDescriptor() ([]byte, []int) {
 	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// For how long a session has a server's connection to itself.
+type Pool_Mode int32
+
+const (
+	// From one transaction's beginning to its end.
+	Pool_TRANSACTION Pool_Mode = 0
+	// From its first query to its end.
+	Pool_SESSION Pool_Mode = 1
+)
+
+// Enum value maps for Pool_Mode.
+var (
+	Pool_Mode_name = map[int32]string{
+		0: "TRANSACTION",
+		1: "SESSION",
+	}
+	Pool_Mode_value = map[string]int32{
+		"TRANSACTION": 0,
+		"SESSION":     1,
+	}
+)
+
+func (x Pool_Mode) Enum() *Pool_Mode {
+	p := new(Pool_Mode)
+	*p = x
+	return p
+}
+
+func (x Pool_Mode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Pool_Mode) Descriptor() protoreflect.EnumDescriptor {
+	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1].Descriptor()
+}
+
+func (Pool_Mode) Type() protoreflect.EnumType {
+	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1]
+}
+
+func (x Pool_Mode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Pool_Mode.Descriptor instead.
+func (Pool_Mode) EnumDescriptor() ([]byte, []int) {
+	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // PostgresProxy is the network filter for PostgreSQL.
 type PostgresProxy struct {
 	state         protoimpl.MessageState      `protogen:"open.v1"`
 	Proxy         *v1.DatabaseProxy           `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	AppAuthMethod PostgresProxy_AppAuthMethod `protobuf:"varint,2,opt,name=app_auth_method,json=appAuthMethod,proto3,enum=dragoman.filters.postgres.v1.PostgresProxy_AppAuthMethod" json:"app_auth_method,omitempty"`
+	// Absent: each session has a connection of its own to its server.
+	Pool          *Pool `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -125,18 +178,130 @@ func (x *PostgresProxy) GetAppAuthMethod() PostgresProxy_AppAuthMethod {
 	return PostgresProxy_SCRAM_SHA_256
 }
 
+func (x *PostgresProxy) GetPool() *Pool {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
+// Pool has sessions share connections to servers.
+type Pool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Mode  Pool_Mode              `protobuf:"varint,1,opt,name=mode,proto3,enum=dragoman.filters.postgres.v1.Pool_Mode" json:"mode,omitempty"`
+	// Connections to the servers of the cluster, by this proxy; absent: 10.
+	Size *wrapperspb.UInt32Value `protobuf:"bytes,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Closes a connection that no session has used for so long; absent: 10 min,
+	// zero: never.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// Closes a connection of that age, when no session has it, up to a tenth
+	// earlier; absent: 1 h, zero: never.
+	MaxAge *durationpb.Duration `protobuf:"bytes,4,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Sent when a session gives back what it has changed; absent: DISCARD ALL.
+	ResetQuery *wrapperspb.StringValue `protobuf:"bytes,5,opt,name=reset_query,json=resetQuery,proto3" json:"reset_query,omitempty"`
+	// Prepared statements that are kept at each connection in mode TRANSACTION,
+	// the least recently used are closed; absent: 200.
+	MaxStatements *wrapperspb.UInt32Value `protobuf:"bytes,6,opt,name=max_statements,json=maxStatements,proto3" json:"max_statements,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pool) Reset() {
+	*x = Pool{}
+	mi := &file_dragoman_filters_postgres_v1_postgres_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pool) ProtoMessage() {}
+
+func (x *Pool) ProtoReflect() protoreflect.Message {
+	mi := &file_dragoman_filters_postgres_v1_postgres_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pool.ProtoReflect.Descriptor instead.
+func (*Pool) Descriptor() ([]byte, []int) {
+	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Pool) GetMode() Pool_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return Pool_TRANSACTION
+}
+
+func (x *Pool) GetSize() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+func (x *Pool) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *Pool) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *Pool) GetResetQuery() *wrapperspb.StringValue {
+	if x != nil {
+		return x.ResetQuery
+	}
+	return nil
+}
+
+func (x *Pool) GetMaxStatements() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.MaxStatements
+	}
+	return nil
+}
+
 var File_dragoman_filters_postgres_v1_postgres_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_postgres_v1_postgres_proto_rawDesc = "" +
 	"\n" +
-	"+dragoman/filters/postgres/v1/postgres.proto\x12\x1cdragoman.filters.postgres.v1\x1a+dragoman/filters/database/v1/database.proto\"\xf0\x01\n" +
+	"+dragoman/filters/postgres/v1/postgres.proto\x12\x1cdragoman.filters.postgres.v1\x1a+dragoman/filters/database/v1/database.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xa8\x02\n" +
 	"\rPostgresProxy\x12A\n" +
 	"\x05proxy\x18\x01 \x01(\v2+.dragoman.filters.database.v1.DatabaseProxyR\x05proxy\x12a\n" +
-	"\x0fapp_auth_method\x18\x02 \x01(\x0e29.dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethodR\rappAuthMethod\"9\n" +
+	"\x0fapp_auth_method\x18\x02 \x01(\x0e29.dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethodR\rappAuthMethod\x126\n" +
+	"\x04pool\x18\x03 \x01(\v2\".dragoman.filters.postgres.v1.PoolR\x04pool\"9\n" +
 	"\rAppAuthMethod\x12\x11\n" +
 	"\rSCRAM_SHA_256\x10\x00\x12\a\n" +
 	"\x03MD5\x10\x01\x12\f\n" +
-	"\bPASSWORD\x10\x02BOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1;postgresv1b\x06proto3"
+	"\bPASSWORD\x10\x02\"\x91\x03\n" +
+	"\x04Pool\x12;\n" +
+	"\x04mode\x18\x01 \x01(\x0e2'.dragoman.filters.postgres.v1.Pool.ModeR\x04mode\x120\n" +
+	"\x04size\x18\x02 \x01(\v2\x1c.google.protobuf.UInt32ValueR\x04size\x12<\n" +
+	"\fidle_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x122\n" +
+	"\amax_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12=\n" +
+	"\vreset_query\x18\x05 \x01(\v2\x1c.google.protobuf.StringValueR\n" +
+	"resetQuery\x12C\n" +
+	"\x0emax_statements\x18\x06 \x01(\v2\x1c.google.protobuf.UInt32ValueR\rmaxStatements\"$\n" +
+	"\x04Mode\x12\x0f\n" +
+	"\vTRANSACTION\x10\x00\x12\v\n" +
+	"\aSESSION\x10\x01BOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1;postgresv1b\x06proto3"
 
 var (
 	file_dragoman_filters_postgres_v1_postgres_proto_rawDescOnce sync.Once
@@ -150,21 +315,33 @@ func file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP() []byte {
 	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescData
 }
 
-var file_dragoman_filters_postgres_v1_postgres_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dragoman_filters_postgres_v1_postgres_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_dragoman_filters_postgres_v1_postgres_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_dragoman_filters_postgres_v1_postgres_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_dragoman_filters_postgres_v1_postgres_proto_goTypes = []any{
 	(PostgresProxy_AppAuthMethod)(0), // 0: dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
-	(*PostgresProxy)(nil),            // 1: dragoman.filters.postgres.v1.PostgresProxy
-	(*v1.DatabaseProxy)(nil),         // 2: dragoman.filters.database.v1.DatabaseProxy
+	(Pool_Mode)(0),                   // 1: dragoman.filters.postgres.v1.Pool.Mode
+	(*PostgresProxy)(nil),            // 2: dragoman.filters.postgres.v1.PostgresProxy
+	(*Pool)(nil),                     // 3: dragoman.filters.postgres.v1.Pool
+	(*v1.DatabaseProxy)(nil),         // 4: dragoman.filters.database.v1.DatabaseProxy
+	(*wrapperspb.UInt32Value)(nil),   // 5: google.protobuf.UInt32Value
+	(*durationpb.Duration)(nil),      // 6: google.protobuf.Duration
+	(*wrapperspb.StringValue)(nil),   // 7: google.protobuf.StringValue
 }
 var file_dragoman_filters_postgres_v1_postgres_proto_depIdxs = []int32{
-	2, // 0: dragoman.filters.postgres.v1.PostgresProxy.proxy:type_name -> dragoman.filters.database.v1.DatabaseProxy
+	4, // 0: dragoman.filters.postgres.v1.PostgresProxy.proxy:type_name -> dragoman.filters.database.v1.DatabaseProxy
 	0, // 1: dragoman.filters.postgres.v1.PostgresProxy.app_auth_method:type_name -> dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: dragoman.filters.postgres.v1.PostgresProxy.pool:type_name -> dragoman.filters.postgres.v1.Pool
+	1, // 3: dragoman.filters.postgres.v1.Pool.mode:type_name -> dragoman.filters.postgres.v1.Pool.Mode
+	5, // 4: dragoman.filters.postgres.v1.Pool.size:type_name -> google.protobuf.UInt32Value
+	6, // 5: dragoman.filters.postgres.v1.Pool.idle_timeout:type_name -> google.protobuf.Duration
+	6, // 6: dragoman.filters.postgres.v1.Pool.max_age:type_name -> google.protobuf.Duration
+	7, // 7: dragoman.filters.postgres.v1.Pool.reset_query:type_name -> google.protobuf.StringValue
+	5, // 8: dragoman.filters.postgres.v1.Pool.max_statements:type_name -> google.protobuf.UInt32Value
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_postgres_v1_postgres_proto_init() }
@@ -177,8 +354,8 @@ func file_dragoman_filters_postgres_v1_postgres_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_postgres_v1_postgres_proto_rawDesc), len(file_dragoman_filters_postgres_v1_postgres_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   1,
+			NumEnums:      2,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
