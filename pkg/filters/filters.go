@@ -53,6 +53,7 @@ type Retirement struct {
 // Context is what a filter may use while it is built and afterwards.
 type Context struct {
 	Listener    string // name of the listener resource
+	Filter      string // of an HTTP filter: its name in the chain
 	Environment string // the environment that was chosen, if any
 	Zone        string // where this proxy runs, for zone affinity
 	Clusters    ClusterSource

@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,11 +9,20 @@ import (
 
 // HTTP is one filter of an HTTP connection manager's chain, configured for one
 // listener. It is read-only after Build.
+//
+// Who does what: the connection manager bounds the request's head, makes its
+// path the same (as configured), finds its route, recovers from panics and
+// writes the access log. A filter answers or has next answer, not both; what it
+// answers itself it gives a reason with [Exchange.Explain]. Requests run on
+// goroutines of their own and may block until the request's context ends, which
+// it does when the client has gone or a deadline has passed.
 type HTTP interface {
 	// Handler returns what serves a request: it answers itself, or has next
-	// answer. next is nil for the last filter of a chain.
+	// answer. next is never nil: after the last filter there is an answer of 404.
+	// It is called once, when the chain is built.
 	Handler(next http.Handler) http.Handler
-	// Close is called once the last request has left.
+	// Close is called once the last request has left, or when the filter is not
+	// used after all.
 	Close()
 }
 
@@ -24,3 +34,49 @@ type HTTPBuilder interface {
 	// filter structs of pkg/xds/resource. An error refuses the whole snapshot.
 	BuildHTTP(cfg any, ctx Context) (HTTP, error)
 }
+
+// HTTPChain makes the HTTP filters that a connection manager's chain names, and
+// exports the metrics of all kinds.
+type HTTPChain interface {
+	HTTPBuilder
+	// Drain is that of every kind that has one; see [Drainer].
+	Drain(ctx context.Context) error
+}
+
+// Exchange is one request with its response, as the filters of its chain share
+// it. It may be used by the goroutine that serves the request only.
+type Exchange interface {
+	// FilterConfig is what the request's route says for the filter of that name
+	// ([Context.Filter]), nil for nothing: one of the structs of
+	// pkg/xds/resource.
+	FilterConfig(filter string) any
+	// Reroute looks for the route again, after r's path, host or headers were
+	// changed by a filter.
+	Reroute(r *http.Request)
+	// Explain says why the proxy itself answers, or ends the response, for the
+	// access log: one of Envoy's response flags ("NR", "UF", ...), which may be
+	// empty, and a word of detail.
+	Explain(flag, detail string)
+}
+
+type exchangeKey struct{}
+
+// WithExchange returns a context that carries an exchange.
+func WithExchange(ctx context.Context, e Exchange) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, e)
+}
+
+// ExchangeOf returns the exchange of a request's context; one that knows and
+// does nothing where there is none.
+func ExchangeOf(ctx context.Context) Exchange {
+	if e, ok := ctx.Value(exchangeKey{}).(Exchange); ok {
+		return e
+	}
+	return noExchange{}
+}
+
+type noExchange struct{}
+
+func (noExchange) FilterConfig(string) any { return nil }
+func (noExchange) Reroute(*http.Request)   {}
+func (noExchange) Explain(string, string)  {}

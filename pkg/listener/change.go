@@ -183,7 +183,7 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 	o := netloop.ListenOptions{
 		Backlog:        int(spec.Backlog),
 		TLS:            serverTLS(spec.TLS, secrets),
-		StartTLS:       spec.TLS != nil && spec.TLS.StartTLS,
+		StartTLS:       spec.LateTLS(),
 		UnixMode:       os.FileMode(spec.Address.Mode),
 		MaxConnections: int(spec.MaxConnections),
 	}
@@ -287,9 +287,9 @@ func (c *Change) swap(p *part, old []retirement) []retirement {
 		}
 	}
 	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
-	if k.secrets != c.deps.Secrets || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {
+	if k.secrets != c.deps.Secrets || k.spec.LateTLS() != p.spec.LateTLS() || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {
 		set := k.ln.SetTLS
-		if p.spec.TLS != nil && p.spec.TLS.StartTLS {
+		if p.spec.LateTLS() {
 			set = k.ln.SetStartTLS
 		}
 		set(serverTLS(p.spec.TLS, c.deps.Secrets)) // sessions of the one before cannot be resumed

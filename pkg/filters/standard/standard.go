@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/postgres"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/redis"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/tcp"
@@ -22,6 +23,7 @@ func Filters(log *slog.Logger) *Registry {
 	r.Register((*resource.RedisFilter)(nil), redis.NewBuilder(log))
 	r.Register((*resource.TCPFilter)(nil), tcp.NewBuilder())
 	r.Register((*resource.PostgresFilter)(nil), postgres.NewBuilder(log))
+	r.Register((*resource.HTTPManager)(nil), http.NewBuilder(log, HTTPFilters(log)))
 	return r
 }
 

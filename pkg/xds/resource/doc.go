@@ -26,6 +26,12 @@ const (
 	TCPProxyType   = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 	PostgresType   = "type.googleapis.com/dragoman.filters.postgres.v1.PostgresProxy"
 	MySQLType      = "type.googleapis.com/dragoman.filters.mysql.v1.MysqlProxy"
+	HTTPType       = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+
+// Type URLs of the HTTP filters whose configuration is known.
+const (
+	RouterType = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 )
 
 // Names under which Dragoman's own options travel in Envoy's metadata.

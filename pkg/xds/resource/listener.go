@@ -45,6 +45,16 @@ func (l *Listener) SecretNames() []string {
 	return sortedNames(names)
 }
 
+// LateTLS says that it is the filter's to begin TLS, once it has the connection:
+// in mid-connection as databases do, or beside the loops as HTTP is served.
+func (l *Listener) LateTLS() bool {
+	if l.TLS == nil {
+		return false
+	}
+	_, http := l.Filter.Config.(*HTTPManager)
+	return l.TLS.StartTLS || http
+}
+
 // Network names of a ListenAddress, as net.Listen takes them.
 const (
 	NetworkTCP  = "tcp"
@@ -90,7 +100,7 @@ type Filter struct {
 }
 
 // FilterConfig is the validated configuration of a terminal filter: *RedisFilter,
-// *TCPFilter, *PostgresFilter or *MySQLFilter. It tells what the filter needs to find in the same snapshot.
+// *TCPFilter, *PostgresFilter, *MySQLFilter or *HTTPManager. It tells what the filter needs to find in the same snapshot.
 type FilterConfig interface {
 	// ClusterNames lists every cluster the filter may send to, sorted, once each.
 	ClusterNames() []string

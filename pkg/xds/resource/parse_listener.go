@@ -181,6 +181,11 @@ func (r *reader) terminal(f *listenerv3.Filter, path string, c *listenerv3.Filte
 		l.Filter.Config = r.postgresProxy(packed, path)
 	case MySQLType:
 		l.Filter.Config = r.mysqlProxy(packed, path)
+	case HTTPType:
+		m := r.httpManager(packed, path)
+		if l.Filter.Config = m; l.TLS != nil && len(l.TLS.ALPN) == 0 {
+			l.TLS.ALPN = m.Codec.ALPN()
+		}
 	default:
 		r.fail(path, "%q is not a network filter of this proxy", cmp.Or(l.Filter.TypeURL, f.GetName()))
 	}

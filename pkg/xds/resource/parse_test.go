@@ -9,7 +9,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3" // a filter that is known to JSON, but not here
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/echo/v3" // a filter that is known to JSON, but not here
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -180,8 +180,8 @@ func TestListenerErrors(t *testing.T) {
 		}},
 		{name: "match", chain: `, "filter_chain_match": {"server_names": ["x"]}`, want: []string{"filter_chains[0].filter_chain_match.server_names: is not supported"}},
 		{
-			name: "filter", config: `"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"`,
-			want: []string{config + `: "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" is not a network filter of this proxy`},
+			name: "filter", config: `"@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo"`,
+			want: []string{config + `: "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo" is not a network filter of this proxy`},
 		},
 		{name: "tcp", config: tcpType + `, "max_connect_attempts": 0, "hash_policy": [{}]`, want: []string{
 			config + ".hash_policy: is not supported", config + ".cluster: is missing", config + ".max_connect_attempts: must be at least 1",

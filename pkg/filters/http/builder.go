@@ -1,0 +1,98 @@
+// Package http is the terminal network filter for HTTP: Envoy's
+// HttpConnectionManager. Connections leave the event loops and are served by
+// goroutines; requests pass a chain of HTTP filters.
+//
+// See README.md for what is supported and what becomes of connections when the
+// configuration changes.
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Builder makes the HTTP connection managers of a process, and keeps their
+// counters.
+type Builder struct {
+	chain   filters.HTTPChain
+	log     *slog.Logger
+	metrics *metrics
+
+	mu   sync.Mutex
+	live map[*Filter]struct{} // with connections or requests, or not yet retired; guarded by mu
+}
+
+// NewBuilder returns a builder whose chains are made of the filters of chain.
+func NewBuilder(log *slog.Logger, chain filters.HTTPChain) *Builder {
+	return &Builder{chain: chain, log: log, metrics: newMetrics(), live: map[*Filter]struct{}{}}
+}
+
+// Build implements filters.Builder for a *resource.HTTPManager.
+func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
+	conf, ok := cfg.(*resource.HTTPManager)
+	if !ok {
+		return nil, fmt.Errorf("building an http filter for listener %q: configuration is a %T", ctx.Listener, cfg)
+	}
+	if ctx.Log == nil {
+		ctx.Log = b.log
+	}
+	chain, err := b.newChain(conf, ctx)
+	if err != nil {
+		return nil, fmt.Errorf("building an http filter for listener %q: %w", ctx.Listener, err)
+	}
+	f := &Filter{builder: b, conf: conf, log: ctx.Log, chain: chain, server: newServer(conf, chain, ctx.Log)}
+	b.mu.Lock()
+	b.live[f] = struct{}{}
+	b.mu.Unlock()
+	return f, nil
+}
+
+// Drain implements filters.Drainer: connections end after the request that
+// they are at, and are closed when ctx is done.
+func (b *Builder) Drain(ctx context.Context) error {
+	list := b.filters()
+	results := make(chan error, len(list))
+	for _, f := range list {
+		go func() { results <- f.drain(ctx) }()
+	}
+	var errs []error
+	for range list {
+		errs = append(errs, <-results)
+	}
+	errs = append(errs, b.chain.Drain(ctx))
+	return errors.Join(errs...)
+}
+
+func (b *Builder) filters() []*Filter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.live))
+}
+
+func (b *Builder) forget(f *Filter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.live, f)
+}
+
+// Describe implements prometheus.Collector.
+func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
+	b.metrics.describe(ch)
+	b.chain.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (b *Builder) Collect(ch chan<- prometheus.Metric) {
+	b.metrics.collect(ch)
+	b.chain.Collect(ch)
+}

@@ -1,0 +1,81 @@
+package http
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// refusal says why a connection or request was turned away before any filter
+// saw it.
+type refusal uint8
+
+const (
+	refusedSocket refusal = iota // the socket could not be taken over
+	refusals
+)
+
+func (r refusal) String() string { return [...]string{"socket"}[r] }
+
+// counters are those of one listener. They outlive its filters.
+type counters struct {
+	requests, panics, cut atomic.Uint64
+	active                atomic.Int64
+	refused               [refusals]atomic.Uint64
+}
+
+type metrics struct {
+	mu        sync.Mutex
+	listeners map[string]*counters // guarded by mu
+
+	requests, active, refused, panics, cut *prometheus.Desc
+}
+
+func newMetrics() *metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("dragoman_http_"+name, help, append([]string{"listener"}, labels...), nil)
+	}
+	return &metrics{
+		listeners: map[string]*counters{},
+		requests:  desc("downstream_requests_total", "Requests received."),
+		active:    desc("downstream_requests_active", "Requests under way."),
+		refused:   desc("downstream_refused_total", "Connections and requests turned away before any filter, by reason.", "reason"),
+		panics:    desc("filter_panics_total", "Requests that a filter has panicked over."),
+		cut:       desc("downstream_cut_total", "Requests ended because their configuration was replaced and the deadline had passed."),
+	}
+}
+
+func (m *metrics) listener(name string) *counters {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.listeners[name]
+	if !ok {
+		c = &counters{}
+		m.listeners[name] = c
+	}
+	return c
+}
+
+func (m *metrics) describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.requests, m.active, m.refused, m.panics, m.cut} {
+		ch <- d
+	}
+}
+
+func (m *metrics) collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, c := range m.listeners {
+		count := func(d *prometheus.Desc, n uint64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{name}, labels...)...)
+		}
+		count(m.requests, c.requests.Load())
+		count(m.panics, c.panics.Load())
+		count(m.cut, c.cut.Load())
+		ch <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.active.Load()), name)
+		for r := range refusals {
+			count(m.refused, c.refused[r].Load(), r.String())
+		}
+	}
+}
