@@ -35,9 +35,10 @@ var floors = map[string]int{
 	"pkg/upstream/keyhash":      0,
 	"pkg/upstream/distribution": 0,
 	// 1, contracts: what a filter is, and who drives it.
-	"pkg/filters": 1,
-	"pkg/metrics": 1,
-	"pkg/netloop": 1,
+	"pkg/filters":         1,
+	"pkg/metrics":         1,
+	"pkg/metrics/sockets": 1,
+	"pkg/netloop":         1,
 	// 2, resources: what is to run.
 	"pkg/xds/resource": 2,
 	"pkg/xds/snapshot": 2,

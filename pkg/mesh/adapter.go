@@ -1,8 +1,8 @@
 package mesh
 
 // Adapter shows what an app has in the form that others want: its metrics to
-// Prometheus, or its API to who speaks another. No version runs one yet: files
-// with one are refused, and in a cluster its status says so.
+// Prometheus, or its API to who speaks another. This version runs the first: an
+// API in a file is refused, and in a cluster its status says so.
 type Adapter struct {
 	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"`
@@ -42,13 +42,37 @@ type MetricsAdapter struct {
 	// +listType=map
 	// +listMapKey=name
 	Sources []MetricsSource `json:"sources"`
-	Limits  *MetricsLimits  `json:"limits,omitempty"`
+	// Rules change what all sources give, after the rules of each.
+	// +kubebuilder:validation:MaxItems=128
+	Rules []MetricsRule `json:"rules,omitempty"`
+	// Relabel changes and drops series of all sources, after all rules.
+	// +kubebuilder:validation:MaxItems=64
+	Relabel []Relabeling   `json:"relabel,omitempty"`
+	Limits  *MetricsLimits `json:"limits,omitempty"`
+	// ProxyMetrics says whether the proxy's own metrics are among them; default
+	// Include, so that one place of a pod tells everything.
+	ProxyMetrics ProxyMetrics `json:"proxyMetrics,omitempty"`
 }
+
+// +kubebuilder:validation:Enum=Include;Exclude
+
+// ProxyMetrics is what becomes of the proxy's own metrics.
+type ProxyMetrics string
+
+// What may become of them.
+const (
+	ProxyMetricsInclude ProxyMetrics = "Include"
+	ProxyMetricsExclude ProxyMetrics = "Exclude"
+)
+
+// Values lists what may become of them.
+func (ProxyMetrics) Values() []string { return []string{"Include", "Exclude"} }
 
 // MetricsListen is where Prometheus asks.
 type MetricsListen struct {
-	// Address is an IP address; default 127.0.0.1. A Prometheus outside the pod
-	// needs 0.0.0.0, or :: with IPv6.
+	// Address is an IP address. Default: in a cluster 0.0.0.0, because Prometheus
+	// asks from outside of the pod and nothing else is for it to ask; in a file
+	// 127.0.0.1, as for every listener. With IPv6, :: is all addresses.
 	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address,omitempty"`
 	// +kubebuilder:validation:Minimum=1
@@ -65,79 +89,13 @@ type MetricsLimits struct {
 	// SeriesPerSource are kept, further ones counted and left out; default 10000.
 	// +kubebuilder:validation:Minimum=1
 	SeriesPerSource *uint32 `json:"seriesPerSource,omitempty"`
-}
-
-// +kubebuilder:validation:XValidation:rule="[has(self.nginxStubStatus), has(self.statsd), has(self.prometheus), has(self.json), has(self.expvar), has(self.textfile)].exists_one(x, x)",message="exactly one of nginxStubStatus, statsd, prometheus, json, expvar and textfile is needed"
-
-// MetricsSource is one place where an app has metrics: a name, and exactly one of
-// the other fields.
-type MetricsSource struct {
-	// Name is the label source of what is said of the source itself.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	// +kubebuilder:validation:MaxLength=63
-	Name string `json:"name"`
-	// NginxStubStatus is a page of nginx' module stub_status.
-	NginxStubStatus *HTTPSource `json:"nginxStubStatus,omitempty"`
-	// StatsD lines that the app sends.
-	StatsD *StatsDSource `json:"statsd,omitempty"`
-	// Prometheus is what another exporter shows, to be merged.
-	Prometheus *HTTPSource `json:"prometheus,omitempty"`
-	// JSON document, with the rules of json_exporter.
-	JSON *JSONSource `json:"json,omitempty"`
-	// Expvar is the page of Go's package expvar, usually at /debug/vars.
-	Expvar *HTTPSource `json:"expvar,omitempty"`
-	// Textfile is what the app writes to files.
-	Textfile *TextfileSource `json:"textfile,omitempty"`
-}
-
-// HTTPSource is fetched when Prometheus asks.
-type HTTPSource struct {
-	// URI is that of the page: http://localhost/nginx_status.
-	// +kubebuilder:validation:Pattern=`^https?://[^/?#@ ]+([/?][^# ]*)?$`
-	// +kubebuilder:validation:MaxLength=2048
-	URI string `json:"uri"`
-	// Timeout bounds one fetch, which also ends shortly before Prometheus stops
-	// waiting; default 5s.
-	Timeout *Duration `json:"timeout,omitempty"`
-}
-
-// JSONSource is a document, and how metrics are read from it.
-type JSONSource struct {
-	HTTPSource `json:",inline"`
-	// ConfigFile is one of json_exporter, in YAML; the file is the proxy's.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=4096
-	ConfigFile string `json:"configFile"`
-	// Module of that file; default "default".
-	// +kubebuilder:validation:MaxLength=253
-	Module string `json:"module,omitempty"`
-}
-
-// +kubebuilder:validation:XValidation:rule="has(self.udp) || has(self.tcp) || has(self.unixgram)",message="at least one of udp, tcp and unixgram is needed"
-
-// StatsDSource is where the app sends lines. Ports are on 127.0.0.1.
-type StatsDSource struct {
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=65535
-	UDP uint32 `json:"udp,omitempty"`
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=65535
-	TCP uint32 `json:"tcp,omitempty"`
-	// Unixgram is the path of a unix datagram socket.
-	// +kubebuilder:validation:Pattern=`^[/@].+$`
-	// +kubebuilder:validation:MaxLength=107
-	Unixgram string `json:"unixgram,omitempty"`
-	// MappingFile is one of statsd_exporter, in YAML; the file is the proxy's.
-	// Absent: names become those of metrics as they are.
-	// +kubebuilder:validation:MaxLength=4096
-	MappingFile string `json:"mappingFile,omitempty"`
-}
-
-// TextfileSource is a folder, as the textfile collector of node_exporter has it.
-type TextfileSource struct {
-	// Path of the folder; its files that end in .prom are read, in the text format
-	// of Prometheus. It is the proxy's.
-	// +kubebuilder:validation:Pattern=`^/.*$`
-	// +kubebuilder:validation:MaxLength=4096
-	Path string `json:"path"`
+	// BytesPerSource are read of what a source answers; a longer answer is an
+	// error. Default 16Mi.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
+	BytesPerSource *Bytes `json:"bytesPerSource,omitempty"`
+	// MinInterval is how long what a source gave is given again instead of asking
+	// it: two Prometheus that ask at once cost as much as one. Default 1s.
+	MinInterval *Duration `json:"minInterval,omitempty"`
 }

@@ -42,7 +42,7 @@ spec:
 		{Metrics: &mesh.MetricsAdapter{
 			Listen: mesh.MetricsListen{Port: 9113},
 			Sources: []mesh.MetricsSource{
-				{Name: "app", StatsD: &mesh.StatsDSource{UDP: 9125, MappingFile: "/etc/mapping.yaml"}},
+				{Name: "app", StatsD: &mesh.StatsDSource{EventListen: mesh.EventListen{UDP: 9125}, MappingFile: "/etc/mapping.yaml"}},
 				{Name: "json", JSON: &mesh.JSONSource{
 					HTTPSource: mesh.HTTPSource{URI: "http://localhost/", Timeout: new(mesh.Duration(2e9))}, ConfigFile: "/etc/json.yaml",
 				}},
@@ -75,7 +75,7 @@ spec:
 }
 
 // TestValidateAdapters: one that comes from no document is checked like any
-// other, and is refused where nothing runs it.
+// other, also for places that others have.
 func TestValidateAdapters(t *testing.T) {
 	t.Parallel()
 	adapter := &mesh.Adapter{
@@ -90,8 +90,11 @@ func TestValidateAdapters(t *testing.T) {
 	if errs := mesh.Validate([]mesh.Object{adapter, beside}, mesh.InCluster()); len(errs) > 0 {
 		t.Errorf("beside an Ambassador of the same name: %v", errs)
 	}
-	if errs := mesh.Validate([]mesh.Object{adapter}); len(errs) != 1 || !strings.Contains(errs.Error(), "kind Adapter is not supported") {
+	if errs := mesh.Validate([]mesh.Object{adapter}); len(errs) > 0 {
 		t.Errorf("in a file: %v", errs)
+	}
+	if errs := mesh.Validate([]mesh.Object{adapter, beside}); len(errs) != 1 || !strings.Contains(errs.Error(), "spec.listen: binds to the same place as default/cache") {
+		t.Errorf("in a file beside one with its port: %v", errs)
 	}
 	adapter.Spec.Metrics = nil
 	if errs := mesh.Validate([]mesh.Object{adapter, adapter}, mesh.InCluster()); len(errs) != 3 {

@@ -3,8 +3,6 @@ package mesh
 import (
 	"fmt"
 	"maps"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -14,100 +12,16 @@ func checkAdapter(a *Adapter, o options) Errors {
 	c.metadata(a.APIVersion, &a.Metadata)
 	c.selector(a.Spec.Selector)
 	c.require((a.Spec.Metrics != nil) != (a.Spec.API != nil), "spec", "needs exactly one of metrics and api", "")
-	if m := a.Spec.Metrics; m != nil {
-		c.metricsListen(&m.Listen)
-		c.metricsSources(m)
-		if m.Limits != nil {
-			c.atLeastOne(m.Limits.SeriesPerSource, "spec.metrics.limits.seriesPerSource")
-		}
+	if a.Spec.Metrics != nil {
+		c.metrics(a.Spec.Metrics, "spec.metrics")
 	}
 	if a.Spec.API != nil {
 		c.apiAdapter(a.Spec.API, "spec.api")
-	}
-	if !c.services {
-		c.fail("kind", "kind Adapter is not supported by this version", "only Ambassador is")
-	}
-	return c.errs
-}
-
-func (c *checker) metricsListen(l *MetricsListen) {
-	const at = "spec.metrics.listen"
-	c.require(l.Port >= 1 && l.Port <= 65535, at+".port", "a port from 1 to 65535 is needed", "")
-	c.require(l.Path == "" || isURLPath(l.Path), at+".path", "must be the path of a URL", "/metrics is the default")
-	if _, err := netip.ParseAddr(l.Address); l.Address != "" && err != nil {
-		c.fail(at+".address", fmt.Sprintf("%q is not an IP address", clip(l.Address)), "127.0.0.1 is the default")
-	}
-}
-
-func (c *checker) metricsSources(m *MetricsAdapter) {
-	const at = "spec.metrics.sources"
-	c.require(len(m.Sources) > 0, at, "at least one is needed",
-		`as in sources: [{name: nginx, nginxStubStatus: {uri: "http://localhost/nginx_status"}}]`)
-	names, places := make(map[string]bool), make(map[string]bool)
-	places[fmt.Sprintf("TCP port %d", m.Listen.Port)] = true
-	for i := range m.Sources {
-		s := &m.Sources[i]
-		here := fmt.Sprintf("%s[%d]", at, i)
-		c.require(IsDNSLabel(s.Name), here+".name", fmt.Sprintf("%q is not a name", clip(s.Name)),
-			"use lower-case letters, digits and -")
-		c.once(names, s.Name, here+".name")
-		c.metricsSource(s, here)
-		if s.StatsD != nil {
-			c.statsD(s.StatsD, places, here+".statsd")
+		if !c.services {
+			c.fail("spec.api", "is not supported by this version", "only metrics is")
 		}
 	}
-}
-
-func (c *checker) metricsSource(s *MetricsSource, at string) {
-	kinds := count(s.NginxStubStatus != nil, s.StatsD != nil, s.Prometheus != nil, s.JSON != nil,
-		s.Expvar != nil, s.Textfile != nil)
-	c.require(kinds == 1, at, "must say in exactly one way where the metrics are",
-		oneOf([]string{"nginxStubStatus", "statsd", "prometheus", "json", "expvar", "textfile"}))
-	c.httpSource(s.NginxStubStatus, at+".nginxStubStatus")
-	c.httpSource(s.Prometheus, at+".prometheus")
-	c.httpSource(s.Expvar, at+".expvar")
-	if s.JSON != nil {
-		c.httpSource(&s.JSON.HTTPSource, at+".json")
-		c.require(s.JSON.ConfigFile != "", at+".json.configFile", "is missing", "name a configuration file of json_exporter")
-	}
-	if s.Textfile != nil {
-		c.require(strings.HasPrefix(s.Textfile.Path, "/"), at+".textfile.path", "must be the absolute path of a folder", "")
-	}
-}
-
-// httpSource does not repeat the URI: it may hold what is secret.
-func (c *checker) httpSource(s *HTTPSource, at string) {
-	if s == nil {
-		return
-	}
-	const example = "as in http://localhost:8080/status"
-	u, err := url.Parse(s.URI)
-	switch {
-	case s.URI == "":
-		c.fail(at+".uri", "is missing", example)
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s.URI, " #"):
-		c.fail(at+".uri", "must be a URL of http or https, without a fragment", example)
-	case u.User != nil || strings.Contains(u.Host, "@"):
-		c.fail(at+".uri", "must not hold a user name or a password", "remove what is before the @")
-	}
-	c.positive(s.Timeout, at+".timeout")
-}
-
-// statsD checks where lines are taken; places are those that are taken already.
-func (c *checker) statsD(s *StatsDSource, places map[string]bool, at string) {
-	c.require(s.UDP != 0 || s.TCP != 0 || s.Unixgram != "", at, "needs a place to listen", oneOf([]string{"udp", "tcp", "unixgram"}))
-	if s.UDP != 0 {
-		c.require(s.UDP <= 65535, at+".udp", "must be a port from 1 to 65535", "9125 is usual")
-		c.once(places, fmt.Sprintf("UDP port %d", s.UDP), at+".udp")
-	}
-	if s.TCP != 0 {
-		c.require(s.TCP <= 65535, at+".tcp", "must be a port from 1 to 65535", "9125 is usual")
-		c.once(places, fmt.Sprintf("TCP port %d", s.TCP), at+".tcp")
-	}
-	if s.Unixgram != "" {
-		c.require(isSocketPath(s.Unixgram), at+".unixgram", "must be absolute (or begin with @) and at most 107 bytes", "")
-		c.once(places, s.Unixgram, at+".unixgram")
-	}
+	return c.errs
 }
 
 func (c *checker) apiAdapter(a *APIAdapter, at string) {

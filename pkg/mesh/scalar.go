@@ -122,3 +122,28 @@ func (m *FileMode) parse(text string) error {
 func (m FileMode) MarshalText() ([]byte, error) {
 	return fmt.Appendf(nil, "0%o", uint32(m)), nil
 }
+
+// +kubebuilder:validation:Type=string
+// +kubebuilder:validation:Pattern=`^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$`
+
+// Number is a finite number as text, as in "0.001". In a file the quotes may be
+// left out.
+type Number string
+
+func (n *Number) parse(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || strings.ContainsAny(text, "xXpP_") {
+		return errors.New(`must be a number, as in "0.001"`)
+	}
+	*n = Number(text)
+	return nil
+}
+
+// Value gives the number; 0 for a text that is none.
+func (n Number) Value() float64 {
+	v, err := strconv.ParseFloat(string(n), 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}

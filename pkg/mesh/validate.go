@@ -61,20 +61,79 @@ func duplicates(objs []Object) Errors {
 func sharedPorts(objs []Object) Errors {
 	var errs Errors
 	for i, obj := range objs {
-		a, ok := obj.(*Ambassador)
-		if !ok {
-			continue
-		}
 		for _, earlier := range objs[:i] {
-			b, ok := earlier.(*Ambassador)
-			if ok && b.Key() != a.Key() && a.Spec.Listen.Overlaps(&b.Spec.Listen) {
-				errs = append(errs, errorAt(a, "spec.listen", "binds to the same place as "+b.Key(),
-					"which is "+whereIs(b, "spec.listen")))
+			if earlier.Key() == obj.Key() && KindOf(earlier) == KindOf(obj) {
+				continue
+			}
+			if at, there := meet(obj, earlier); at != "" {
+				errs = append(errs, errorAt(obj, at, "binds to the same place as "+earlier.Key(),
+					"which is "+whereIs(earlier, there)))
 				break
 			}
 		}
 	}
 	return errs
+}
+
+// place is where an object binds.
+type place struct {
+	at       string // path of the field
+	datagram bool
+	Listen
+}
+
+// meet gives the paths of two fields that ask for the same place; "": there are
+// none.
+func meet(a, b Object) (at, there string) {
+	for _, p := range places(a) {
+		for _, q := range places(b) {
+			if p.datagram == q.datagram && p.Overlaps(&q.Listen) {
+				return p.at, q.at
+			}
+		}
+	}
+	return "", ""
+}
+
+func places(obj Object) []place {
+	switch obj := obj.(type) {
+	case *Ambassador:
+		return []place{{at: "spec.listen", Listen: obj.Spec.Listen}}
+	case *Adapter:
+		if obj.Spec.API != nil {
+			return []place{{at: "spec.api.listen", Listen: obj.Spec.API.Listen}}
+		}
+		if obj.Spec.Metrics != nil {
+			return metricsPlaces(obj.Spec.Metrics)
+		}
+	}
+	return nil
+}
+
+func metricsPlaces(m *MetricsAdapter) []place {
+	list := []place{{at: "spec.metrics.listen", Listen: Listen{Address: m.Listen.Address, Port: m.Listen.Port}}}
+	for i := range m.Sources {
+		s, at := &m.Sources[i], fmt.Sprintf("spec.metrics.sources[%d]", i)
+		var events *EventListen
+		switch {
+		case s.StatsD != nil:
+			events, at = &s.StatsD.EventListen, at+".statsd"
+		case s.Graphite != nil:
+			events, at = &s.Graphite.EventListen, at+".graphite"
+		case s.Influx != nil:
+			events, at = &s.Influx.EventListen, at+".influx"
+			list = append(list, place{at: at + ".http", Listen: Listen{Address: events.Address, Port: s.Influx.HTTP}})
+		default:
+			continue
+		}
+		list = append(list,
+			place{at: at + ".tcp", Listen: Listen{Address: events.Address, Port: events.TCP}},
+			place{at: at + ".udp", datagram: true, Listen: Listen{Address: events.Address, Port: events.UDP}})
+		if events.Unixgram != "" {
+			list = append(list, place{at: at + ".unixgram", datagram: true, Listen: Listen{Path: events.Unixgram}})
+		}
+	}
+	return list
 }
 
 // Overlaps reports whether two listeners cannot bind side by side.

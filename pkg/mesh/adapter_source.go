@@ -1,0 +1,307 @@
+package mesh
+
+// +kubebuilder:validation:XValidation:rule="[has(self.nginxStubStatus), has(self.statsd), has(self.prometheus), has(self.json), has(self.xml), has(self.jolokia), has(self.redis), has(self.postgres), has(self.mysql), has(self.csv), has(self.keyValue), has(self.graphite), has(self.influx), has(self.expvar), has(self.textfile)].exists_one(x, x)",message="exactly one of nginxStubStatus, statsd, prometheus, json, xml, jolokia, redis, postgres, mysql, csv, keyValue, graphite, influx, expvar and textfile is needed"
+
+// MetricsSource is one place where an app has metrics: a name, exactly one of
+// the fields from NginxStubStatus on, and what is done with what it gives.
+type MetricsSource struct {
+	// Name is the label source of what is said of the source itself.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Prefix is put before the names of all metrics of the source.
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z_:][a-zA-Z0-9_:]*$`
+	// +kubebuilder:validation:MaxLength=128
+	Prefix string `json:"prefix,omitempty"`
+	// Labels are given to all series of the source; a label that a series has
+	// already stays.
+	// +kubebuilder:validation:MaxProperties=16
+	Labels map[string]string `json:"labels,omitempty"`
+	// Rules change metrics of this source; each is applied to what the one before
+	// has left.
+	// +kubebuilder:validation:MaxItems=128
+	Rules []MetricsRule `json:"rules,omitempty"`
+	// Relabel changes and drops series of this source, after Rules.
+	// +kubebuilder:validation:MaxItems=64
+	Relabel []Relabeling `json:"relabel,omitempty"`
+
+	// NginxStubStatus is a page of nginx' module stub_status, or of Tengine's.
+	NginxStubStatus *HTTPSource `json:"nginxStubStatus,omitempty"`
+	// StatsD lines that the app sends.
+	StatsD *StatsDSource `json:"statsd,omitempty"`
+	// Prometheus is what another exporter shows, to be merged.
+	Prometheus *HTTPSource `json:"prometheus,omitempty"`
+	// JSON document, with rules of its own or those of json_exporter.
+	JSON *JSONSource `json:"json,omitempty"`
+	// XML document, with rules.
+	XML *XMLSource `json:"xml,omitempty"`
+	// Jolokia shows the MBeans of a JVM.
+	Jolokia *JolokiaSource `json:"jolokia,omitempty"`
+	// Redis is asked for INFO.
+	Redis *ServerSource `json:"redis,omitempty"`
+	// Postgres is asked for its statistics.
+	Postgres *ServerSource `json:"postgres,omitempty"`
+	// MySQL, or MariaDB, is asked for its status.
+	MySQL *ServerSource `json:"mysql,omitempty"`
+	// CSV is a table with a line of names, with rules.
+	CSV *CSVSource `json:"csv,omitempty"`
+	// KeyValue is a text of lines with a key and a value each.
+	KeyValue *KeyValueSource `json:"keyValue,omitempty"`
+	// Graphite lines that the app sends.
+	Graphite *GraphiteSource `json:"graphite,omitempty"`
+	// Influx lines that the app sends.
+	Influx *InfluxSource `json:"influx,omitempty"`
+	// Expvar is the page of Go's package expvar, usually at /debug/vars.
+	Expvar *HTTPSource `json:"expvar,omitempty"`
+	// Textfile is what the app writes to files.
+	Textfile *TextfileSource `json:"textfile,omitempty"`
+}
+
+// HTTPSource is fetched when Prometheus asks.
+type HTTPSource struct {
+	// URI is that of the page: http://localhost/nginx_status, or
+	// unix:/run/app.sock:/status over a unix socket. The sources json, xml, csv and
+	// keyValue also take file:///var/lib/app/stats.json.
+	// +kubebuilder:validation:Pattern=`^(https?://[^/?#@ ]+([/?][^# ]*)?|unix:[/@][^:]+(:/[^# ]*)?|file:///[^?#]+)$`
+	// +kubebuilder:validation:MaxLength=2048
+	URI string `json:"uri"`
+	// Timeout bounds one fetch, which also ends shortly before Prometheus stops
+	// waiting; default 5s.
+	Timeout *Duration `json:"timeout,omitempty"`
+	// Headers of the request. They are shown to whoever may see the configuration:
+	// what is secret goes into auth.
+	// +kubebuilder:validation:MaxProperties=16
+	Headers map[string]string `json:"headers,omitempty"`
+	// Auth is who the proxy is to the app.
+	Auth *SourceAuth `json:"auth,omitempty"`
+	// TLS of an https URI; absent: the system's authorities are trusted.
+	TLS *SourceTLS `json:"tls,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.passwordSecret), has(self.bearerTokenFile), has(self.bearerTokenEnv), has(self.bearerTokenSecret)].filter(x, x).size() <= 1",message="at most one password or bearer token may be there"
+
+// SourceAuth is a user name with a password, or a bearer token. Files and
+// variables hold the secret and nothing else; an ending line break does not count.
+type SourceAuth struct {
+	// +kubebuilder:validation:MaxLength=253
+	Username string `json:"username,omitempty"`
+	// +kubebuilder:validation:MaxLength=4096
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	PasswordEnv    string        `json:"passwordEnv,omitempty"`
+	PasswordSecret *SecretKeyRef `json:"passwordSecret,omitempty"`
+	// +kubebuilder:validation:MaxLength=4096
+	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	BearerTokenEnv    string        `json:"bearerTokenEnv,omitempty"`
+	BearerTokenSecret *SecretKeyRef `json:"bearerTokenSecret,omitempty"`
+}
+
+// SourceTLS is how the app is spoken to over TLS. Files are the proxy's.
+type SourceTLS struct {
+	// CAFile holds the authorities that are trusted instead of the system's.
+	// +kubebuilder:validation:MaxLength=4096
+	CAFile string `json:"caFile,omitempty"`
+	// CertFile and KeyFile are shown to the app; both or none.
+	// +kubebuilder:validation:MaxLength=4096
+	CertFile string `json:"certFile,omitempty"`
+	// +kubebuilder:validation:MaxLength=4096
+	KeyFile string `json:"keyFile,omitempty"`
+	// ServerName that the certificate must have; default: the host of the URI.
+	// +kubebuilder:validation:MaxLength=253
+	ServerName string `json:"serverName,omitempty"`
+	// InsecureSkipVerify takes any certificate.
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.configFile) != has(self.extract)",message="exactly one of configFile and extract is needed"
+
+// JSONSource is a document, and how metrics are read from it.
+type JSONSource struct {
+	HTTPSource `json:",inline"`
+	// ConfigFile is one of json_exporter, in YAML; the file is the proxy's.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	ConfigFile string `json:"configFile,omitempty"`
+	// Module of that file; default "default".
+	// +kubebuilder:validation:MaxLength=253
+	Module string `json:"module,omitempty"`
+	// Extract says instead what is read.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	Extract []Extraction `json:"extract,omitempty"`
+}
+
+// XMLSource is a document, and how metrics are read from it.
+type XMLSource struct {
+	HTTPSource `json:",inline"`
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	Extract []Extraction `json:"extract"`
+}
+
+// JolokiaSource is an agent of Jolokia in a JVM.
+type JolokiaSource struct {
+	HTTPSource `json:",inline"`
+	// JVM says whether memory, threads, classes and garbage collections of the JVM
+	// are read, under the names that client_java gives them; default Include.
+	JVM JVMMetrics `json:"jvm,omitempty"`
+	// Beans are what else is read.
+	// +kubebuilder:validation:MaxItems=256
+	Beans []JolokiaBean `json:"beans,omitempty"`
+}
+
+// +kubebuilder:validation:Enum=Include;Exclude
+
+// JVMMetrics is what becomes of the metrics that every JVM has.
+type JVMMetrics string
+
+// What may become of them.
+const (
+	JVMMetricsInclude JVMMetrics = "Include"
+	JVMMetricsExclude JVMMetrics = "Exclude"
+)
+
+// Values lists what may become of them.
+func (JVMMetrics) Values() []string { return []string{"Include", "Exclude"} }
+
+// JolokiaBean is an MBean, or a pattern of such.
+type JolokiaBean struct {
+	// MBean as in "Catalina:type=ThreadPool,name=*". Properties that are * become
+	// labels.
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=512
+	MBean string `json:"mbean"`
+	// Attributes that are read; absent: all that are numbers or booleans.
+	// +kubebuilder:validation:MaxItems=64
+	Attributes []string `json:"attributes,omitempty"`
+	// Name before that of the attribute; default: domain and type of the MBean.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+	// Type of all attributes; default gauge.
+	Type MetricType `json:"type,omitempty"`
+	// +kubebuilder:validation:MaxLength=1024
+	Help string `json:"help,omitempty"`
+	// Labels with fixed values.
+	// +kubebuilder:validation:MaxProperties=16
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// ServerSource is a server that has statistics of its own. Where an Ambassador
+// listens, that is the address to name: its connection and its login are used.
+type ServerSource struct {
+	// Address is "host:port", "[v6]:port" or the path of a unix socket.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=260
+	Address string `json:"address"`
+	// Database that is connected to; default that of the user. Redis has none.
+	// +kubebuilder:validation:MaxLength=63
+	Database string `json:"database,omitempty"`
+	// Auth is a user name and a password.
+	Auth *SourceAuth `json:"auth,omitempty"`
+	// TLS; absent: plain text, as to an Ambassador in the same pod.
+	TLS *SourceTLS `json:"tls,omitempty"`
+	// Timeout bounds one look, which also ends shortly before Prometheus stops
+	// waiting; default 5s.
+	Timeout *Duration `json:"timeout,omitempty"`
+}
+
+// CSVSource is a table whose first line names the columns.
+type CSVSource struct {
+	HTTPSource `json:",inline"`
+	// Delimiter between columns, one character; default ",".
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1
+	Delimiter string `json:"delimiter,omitempty"`
+	// Extract names columns by their path.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	Extract []Extraction `json:"extract"`
+}
+
+// KeyValueSource is a text with a key and a value in each line. Lines that begin
+// with # count nothing.
+type KeyValueSource struct {
+	HTTPSource `json:",inline"`
+	// Separator between key and value; default: =, : or white space, whichever
+	// comes first.
+	// +kubebuilder:validation:MaxLength=8
+	Separator string `json:"separator,omitempty"`
+	// Extract names keys by their path; absent: every key with a number is a gauge.
+	// +kubebuilder:validation:MaxItems=256
+	Extract []Extraction `json:"extract,omitempty"`
+}
+
+// EventListen is where lines of an app arrive. Ports are on Address.
+type EventListen struct {
+	// Address is an IP address; default 127.0.0.1.
+	// +kubebuilder:validation:MaxLength=64
+	Address string `json:"address,omitempty"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	UDP uint32 `json:"udp,omitempty"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	TCP uint32 `json:"tcp,omitempty"`
+	// Unixgram is the path of a unix datagram socket.
+	// +kubebuilder:validation:Pattern=`^[/@].+$`
+	// +kubebuilder:validation:MaxLength=107
+	Unixgram string `json:"unixgram,omitempty"`
+	// ReadBuffer that is asked of the kernel for UDP and unix datagrams; default:
+	// the system's.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
+	ReadBuffer *Bytes `json:"readBuffer,omitempty"`
+	// TTL after which a series that got nothing is forgotten; default: never.
+	TTL *Duration `json:"ttl,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.udp) || has(self.tcp) || has(self.unixgram)",message="at least one of udp, tcp and unixgram is needed"
+
+// StatsDSource is where the app sends lines of StatsD, with the tags of any
+// dialect.
+type StatsDSource struct {
+	EventListen `json:",inline"`
+	// MappingFile is one of statsd_exporter, in YAML; the file is the proxy's.
+	// Absent, like Mapping: names become those of metrics as they are.
+	// +kubebuilder:validation:MaxLength=4096
+	MappingFile string `json:"mappingFile,omitempty"`
+	// Mapping is the text of such a file.
+	// +kubebuilder:validation:MaxLength=65536
+	Mapping string `json:"mapping,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.udp) || has(self.tcp) || has(self.unixgram)",message="at least one of udp, tcp and unixgram is needed"
+
+// GraphiteSource is where the app sends lines of Graphite's plain text protocol.
+type GraphiteSource struct {
+	EventListen `json:",inline"`
+	// MappingFile is one of graphite_exporter, which is as statsd_exporter's; the
+	// file is the proxy's.
+	// +kubebuilder:validation:MaxLength=4096
+	MappingFile string `json:"mappingFile,omitempty"`
+	// Mapping is the text of such a file.
+	// +kubebuilder:validation:MaxLength=65536
+	Mapping string `json:"mapping,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.udp) || has(self.tcp) || has(self.unixgram) || has(self.http)",message="at least one of udp, tcp, unixgram and http is needed"
+
+// InfluxSource is where the app sends InfluxDB's line protocol.
+type InfluxSource struct {
+	EventListen `json:",inline"`
+	// HTTP is a port on which /write and /api/v2/write are answered.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	HTTP uint32 `json:"http,omitempty"`
+}
+
+// TextfileSource is a folder, as the textfile collector of node_exporter has it.
+type TextfileSource struct {
+	// Path of the folder; its files that end in .prom are read, in the text format
+	// of Prometheus. It is the proxy's.
+	// +kubebuilder:validation:Pattern=`^/.*$`
+	// +kubebuilder:validation:MaxLength=4096
+	Path string `json:"path"`
+}

@@ -1,0 +1,196 @@
+// Package sockets has the sockets on which sources of metrics listen. A socket
+// outlives the source that opened it while another one wants it: of two that
+// want the same, the older has it, and the newer gets it when the older is
+// closed. So a source can be made beside the one that it replaces, and what
+// arrives in between is lost to neither.
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Pool is the sockets of a process. Its methods may be called from any
+// goroutine.
+type Pool struct {
+	mu   sync.Mutex
+	open map[string]*socket // by network and address, guarded by mu
+}
+
+// NewPool returns a pool without sockets.
+func NewPool() *Pool { return &Pool{open: make(map[string]*socket)} }
+
+// socket is one that is bound, and who wants it, the oldest first.
+type socket struct {
+	key     string
+	conn    conn
+	waiting []*Lease // guarded by Pool.mu; the first has the socket
+}
+
+// conn is what packet sockets and listeners have in common.
+type conn interface {
+	Close() error
+	SetDeadline(t time.Time) error
+}
+
+// Lease is the wish for a socket, and the socket once it is its turn.
+type Lease struct {
+	// read-only after construction
+	pool   *Pool
+	socket *socket
+	addr   net.Addr
+	serve  func(ctx context.Context)
+
+	cancel context.CancelFunc // guarded by Pool.mu; nil before its turn
+	done   chan struct{}      // closed when serve has returned; nil before its turn; guarded by Pool.mu
+}
+
+// Packets binds a socket of a datagram network (udp or unixgram), or waits for
+// the one that is bound. serve is called when it is this lease's turn. It must
+// return soon after ctx is done, when reading fails as well, and must not close
+// the connection.
+func (p *Pool) Packets(network, address string, serve func(ctx context.Context, c net.PacketConn)) (*Lease, error) {
+	return p.lease(network, address, func() (conn, net.Addr, error) {
+		removeStale(network, address)
+		c, err := new(net.ListenConfig).ListenPacket(context.Background(), network, address)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.LocalAddr(), nil
+	}, func(ctx context.Context, c conn) {
+		if packets, ok := c.(net.PacketConn); ok {
+			serve(ctx, packets)
+		}
+	})
+}
+
+// Stream is Packets for networks of connections (tcp or unix). Connections that
+// serve has accepted are its own to close.
+func (p *Pool) Stream(network, address string, serve func(ctx context.Context, l net.Listener)) (*Lease, error) {
+	return p.lease(network, address, func() (conn, net.Addr, error) {
+		removeStale(network, address)
+		l, err := new(net.ListenConfig).Listen(context.Background(), network, address)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, ok := l.(conn)
+		if !ok {
+			return nil, nil, errors.Join(fmt.Errorf("a listener of network %s has no deadline", network), l.Close())
+		}
+		return c, l.Addr(), nil
+	}, func(ctx context.Context, c conn) {
+		if l, ok := c.(net.Listener); ok {
+			serve(ctx, l)
+		}
+	})
+}
+
+func (p *Pool) lease(
+	network, address string, bind func() (conn, net.Addr, error), serve func(context.Context, conn),
+) (*Lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := network + " " + address
+	s := p.open[key]
+	l := &Lease{pool: p}
+	if s == nil {
+		c, addr, err := bind()
+		if err != nil {
+			return nil, fmt.Errorf("binding %s: %w", key, err)
+		}
+		s = &socket{key: key, conn: c}
+		l.addr = addr
+		// Ports that the system chose are nobody else's to ask for.
+		if _, port, _ := net.SplitHostPort(address); port != "0" {
+			p.open[key] = s
+		}
+	} else {
+		l.addr = s.waiting[0].addr
+	}
+	l.socket, l.serve = s, func(ctx context.Context) { serve(ctx, s.conn) }
+	s.waiting = append(s.waiting, l)
+	if len(s.waiting) == 1 {
+		l.startLocked()
+	}
+	return l, nil
+}
+
+// removeStale removes the socket of a process that is gone. One that somebody
+// listens on stays, and binding fails.
+func removeStale(network, path string) {
+	if network != "unixgram" && network != "unix" || path == "" || path[0] == '@' {
+		return
+	}
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&os.ModeSocket == 0 {
+		return
+	}
+	if c, err := new(net.Dialer).DialContext(context.Background(), network, path); err == nil {
+		_ = c.Close() // somebody is there
+		return
+	}
+	_ = os.Remove(path) // binding says what is wrong
+}
+
+func (l *Lease) startLocked() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	l.cancel, l.done = cancel, done
+	go func() {
+		defer close(done)
+		l.serve(ctx)
+	}()
+}
+
+// Addr is where the socket is bound.
+func (l *Lease) Addr() net.Addr { return l.addr }
+
+// Active reports whether it is the lease's turn: what arrives is its own.
+func (l *Lease) Active() bool {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return l.done != nil
+}
+
+// Close gives the socket to the next who wants it, or closes it. It returns when
+// serve has. It must be called once.
+func (l *Lease) Close() error {
+	p, s := l.pool, l.socket
+	p.mu.Lock()
+	if l.done == nil {
+		s.removeLocked(l)
+		p.mu.Unlock()
+		return nil
+	}
+	cancel, done := l.cancel, l.done
+	cancel()
+	err := s.conn.SetDeadline(time.Unix(1, 0))
+	p.mu.Unlock()
+	<-done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.removeLocked(l)
+	if len(s.waiting) == 0 {
+		if p.open[s.key] == s {
+			delete(p.open, s.key)
+		}
+		return errors.Join(err, s.conn.Close())
+	}
+	err = errors.Join(err, s.conn.SetDeadline(time.Time{}))
+	s.waiting[0].startLocked()
+	return err
+}
+
+func (s *socket) removeLocked(l *Lease) {
+	for i, other := range s.waiting {
+		if other == l {
+			s.waiting = append(s.waiting[:i:i], s.waiting[i+1:]...)
+			return
+		}
+	}
+}

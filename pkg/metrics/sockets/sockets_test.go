@@ -1,0 +1,174 @@
+package sockets_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
+)
+
+// reader puts what arrives into a channel.
+func reader(name string, got chan<- string) func(context.Context, net.PacketConn) {
+	return func(_ context.Context, c net.PacketConn) {
+		buf := make([]byte, 64)
+		for {
+			n, _, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			got <- name + " " + string(buf[:n])
+		}
+	}
+}
+
+// TestPackets: the successor gets what arrives once the older is closed, and the
+// socket is closed with the last.
+func TestPackets(t *testing.T) {
+	t.Parallel()
+	pool, got := sockets.NewPool(), make(chan string, 10)
+	path := filepath.Join(t.TempDir(), "s")
+	first, err := pool.Packets("unixgram", path, reader("first", got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	expect := func(message, want string) {
+		t.Helper()
+		if _, err := conn.Write([]byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		if s := <-got; s != want {
+			t.Errorf("got %q, want %q", s, want)
+		}
+	}
+	expect("1", "first 1")
+	second, err := pool.Packets("unixgram", path, reader("second", got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := pool.Packets("unixgram", path, reader("third", got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("2", "first 2")
+	if !first.Active() || second.Active() {
+		t.Error("the first does not have the socket")
+	}
+	if err := second.Close(); err != nil { // a change that was not made
+		t.Error(err)
+	}
+	expect("3", "first 3")
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	expect("4", "third 4")
+	if err := third.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := conn.Write([]byte("5")); err == nil {
+		t.Error("the socket is still open")
+	}
+}
+
+// TestStream: a listener goes from one to the next, with a client that is not
+// accepted yet.
+func TestStream(t *testing.T) {
+	t.Parallel()
+	pool := sockets.NewPool()
+	greet := func(name string) func(context.Context, net.Listener) {
+		return func(_ context.Context, l net.Listener) {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				fmt.Fprintln(c, name)
+				c.Close()
+			}
+		}
+	}
+	address := freeAddress(t)
+	first, err := pool.Stream("tcp", address, greet("first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := pool.Stream("tcp", address, greet("second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dial(t, address); got != "first\n" {
+		t.Errorf("got %q", got)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := dial(t, address); got != "second\n" {
+		t.Errorf("got %q", got)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func dial(t *testing.T, address string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// TestTaken: what somebody else has is an error, and a path that nobody listens
+// on any more is none.
+func TestTaken(t *testing.T) {
+	t.Parallel()
+	other, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	pool := sockets.NewPool()
+	if _, err := pool.Packets("udp", other.LocalAddr().String(), reader("", nil)); err == nil {
+		t.Error("a port of somebody else is taken")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	stale, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Packets("unixgram", path, reader("", nil)); err == nil {
+		t.Error("a path of somebody else is taken")
+	}
+	stale.Close() // its path stays
+	l, err := pool.Packets("unixgram", path, reader("", make(chan string, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
