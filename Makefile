@@ -25,12 +25,16 @@ test: test-servers ## Run every test under the race detector against real server
 	$(GO) test -race $(TESTFLAGS) $(PKG)
 
 .PHONY: test-servers
-test-servers: kubeapi ## Install the servers and clients that the tests need (Debian)
+test-servers: kubeapi test-tools ## Install the servers and clients that the tests need (Debian)
 	@hack/install-test-servers.sh
 
 .PHONY: kubeapi
 kubeapi: ## Build bin/kubeapi, the Kubernetes API server of the tests (minutes, once)
 	@hack/build-kubeapi.sh
+
+.PHONY: test-tools
+test-tools: ## Build the programs that tests compare with (a minute, once)
+	@hack/build-test-tools.sh
 
 .PHONY: check
 check: lint floors generated tidy ## Everything that a change must pass besides the tests

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds the programs that tests compare with, of the module in test/tools, into bin/, and puts the examples of their authors into
+# bin/examples. What was built is kept, by the checksum of the module,
+# in the user's cache directory; from there a fresh clone gets it at once. DRAGOMAN_CACHE names another directory.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program=package
+tools=(
+	json_exporter=github.com/prometheus-community/json_exporter
+)
+# folder=module:folder in it
+examples=(
+	json_exporter=github.com/prometheus-community/json_exporter:examples
+	json_exporter_test=github.com/prometheus-community/json_exporter:test
+)
+
+sum=$(cat test/tools/go.mod test/tools/go.sum hack/build-test-tools.sh | sha256sum | cut -c 1-16)-$(go env GOOS)-$(go env GOARCH)
+stamp=bin/.test-tools-$sum
+[[ -e $stamp ]] && exit 0
+
+cache=${DRAGOMAN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dragoman}
+built=$cache/test-tools-$sum
+mkdir -p bin "$cache"
+
+# One at a time, as hack/build-kubeapi.sh.
+exec 9>"$cache/test-tools.lock"
+flock 9
+
+if [[ ! -d $built ]]; then
+	echo "building the programs that tests compare with: about a minute, this once"
+	rm -rf "$built.new"
+	mkdir -p "$built.new"
+	for tool in "${tools[@]}"; do
+		(cd test/tools && CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$built.new/${tool%%=*}" "${tool#*=}")
+	done
+	mkdir "$built.new/examples"
+	for example in "${examples[@]}"; do
+		from=${example#*=}
+		cp -R "$(cd test/tools && go list -m -f '{{.Dir}}' "${from%:*}")/${from#*:}" "$built.new/examples/${example%%=*}"
+	done
+	chmod -R u+w "$built.new"
+	rm -rf "$cache"/test-tools-*-*-"$(go env GOARCH)"
+	mv "$built.new" "$built"
+fi
+
+rm -f bin/.test-tools-*
+for tool in "${tools[@]}"; do
+	name=${tool%%=*}
+	rm -f "bin/$name.new"
+	ln "$built/$name" "bin/$name.new" 2>/dev/null || cp "$built/$name" "bin/$name.new"
+	mv -f "bin/$name.new" "bin/$name"
+done
+rm -rf bin/examples
+cp -R "$built/examples" bin/examples
+touch "$stamp"
