@@ -64,7 +64,7 @@ func (h *httpFile) fetch() (fetch.Config, error) {
 	for name, value := range map[string]any{
 		"oauth2": h.OAuth2, "proxy_from_environment": h.ProxyFromEnvironment, "no_proxy": h.NoProxy, "proxy_connect_header": h.ProxyConnectHeader,
 	} {
-		if value != nil && value != false {
+		if yes, isBool := value.(bool); value != nil && (yes || !isBool) {
 			return out, fmt.Errorf("%s: is not supported", name)
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/rules"
 )
 
-// JSONPath finds parts of JSON documents with kubectl's JSONPath. In a value, and
+// Path finds parts of JSON documents with kubectl's JSONPath. In a value, and
 // where elements are looked for, braces around the whole may be left out.
-type JSONPath struct{}
+type Path struct{}
 
 // Each implements rules.Language.
-func (JSONPath) Each(path string) (func(tree.Value, func(tree.Value)) error, error) {
+func (Path) Each(path string) (func(tree.Value, func(tree.Value)) error, error) {
 	p, err := jsonpath.Parse(braced(path))
 	if err != nil {
 		return nil, err
@@ -26,12 +26,12 @@ func (JSONPath) Each(path string) (func(tree.Value, func(tree.Value)) error, err
 }
 
 // Value implements rules.Language.
-func (JSONPath) Value(template string) (rules.Template[tree.Value], error) {
+func (Path) Value(template string) (rules.Template[tree.Value], error) {
 	return jsonpath.Parse(braced(template))
 }
 
 // Label implements rules.Language.
-func (JSONPath) Label(template string) (rules.Template[tree.Value], error) {
+func (Path) Label(template string) (rules.Template[tree.Value], error) {
 	return jsonpath.Parse(template)
 }
 
@@ -46,7 +46,7 @@ func braced(path string) string {
 
 // exporterPath is JSONPath as json_exporter has it: numbers in labels went
 // through a float64, and nothing gets braces that has none.
-type exporterPath struct{ JSONPath }
+type exporterPath struct{ Path }
 
 func (exporterPath) Each(path string) (func(tree.Value, func(tree.Value)) error, error) {
 	p, err := jsonpath.Parse(path)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"sort"
 	"strconv"
@@ -50,7 +51,7 @@ func CompileRules(list []Rule) (*RuleSet, error) {
 	for i := range list {
 		r := list[i]
 		if r.JQ == "" {
-			if _, err := rules.Compile([]rules.Rule{r.Rule}, rules.Language[tree.Value](JSONPath{})); err != nil {
+			if _, err := rules.Compile([]rules.Rule{r.Rule}, rules.Language[tree.Value](Path{})); err != nil {
 				return nil, fmt.Errorf("rules[%d] (%q): %w", i, r.Name, errors.Unwrap(err))
 			}
 			paths = append(paths, r.Rule)
@@ -66,7 +67,7 @@ func CompileRules(list []Rule) (*RuleSet, error) {
 		// Everything but the value is checked as in any other rule.
 		check := r.Rule
 		check.Value = "0"
-		if _, err := rules.Compile([]rules.Rule{check}, rules.Language[tree.Value](JSONPath{})); err != nil {
+		if _, err := rules.Compile([]rules.Rule{check}, rules.Language[tree.Value](Path{})); err != nil {
 			return nil, fmt.Errorf("rules[%d] (%q): %w", i, r.Name, errors.Unwrap(err))
 		}
 		if r.Scale == 0 {
@@ -75,7 +76,7 @@ func CompileRules(list []Rule) (*RuleSet, error) {
 		out.programs = append(out.programs, programRule{rule: r.Rule, program: program})
 	}
 	var err error
-	out.paths, err = rules.Compile(paths, rules.Language[tree.Value](JSONPath{}))
+	out.paths, err = rules.Compile(paths, rules.Language[tree.Value](Path{}))
 	return out, err
 }
 
@@ -125,9 +126,7 @@ func (p *programRule) run(ctx context.Context, doc any, out *families.Builder) e
 
 func (p *programRule) add(f *families.Family, item any) error {
 	labels := make(map[string]string, len(p.rule.Labels))
-	for name, value := range p.rule.Labels {
-		labels[name] = value
-	}
+	maps.Copy(labels, p.rule.Labels)
 	if object, ok := item.(map[string]any); ok {
 		item, ok = object["value"]
 		if !ok {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"text/template/parse"
 	"time"
@@ -242,9 +243,9 @@ func (r *rendering) arg(n parse.Node, dot any) (any, error) {
 	case *parse.FieldNode:
 		return field(dot, n.Ident)
 	case *parse.VariableNode:
-		for i := len(r.vars) - 1; i >= 0; i-- {
-			if r.vars[i].name == n.Ident[0] {
-				return field(r.vars[i].value, n.Ident[1:])
+		for _, v := range slices.Backward(r.vars) {
+			if v.name == n.Ident[0] {
+				return field(v.value, n.Ident[1:])
 			}
 		}
 		return nil, fmt.Errorf("%s is not defined", n.Ident[0])

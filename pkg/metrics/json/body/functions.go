@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"strconv"
@@ -23,9 +24,7 @@ type function struct {
 func functions() map[string]function {
 	all := map[string]function{}
 	for _, some := range []map[string]function{logic(), strs(), numbers(), times()} {
-		for name, f := range some {
-			all[name] = f
-		}
+		maps.Copy(all, some)
 	}
 	return all
 }

@@ -205,7 +205,7 @@ func (p *parser) field() step {
 		r, n := utf8.DecodeRuneInString(p.in[p.pos:])
 		if r == '\\' && p.pos+n < len(p.in) {
 			p.pos += n
-			r, n = utf8.DecodeRuneInString(p.in[p.pos:])
+			_, n = utf8.DecodeRuneInString(p.in[p.pos:])
 		} else if terminates(r) {
 			break
 		}
@@ -268,7 +268,7 @@ func unquote(s string, quote byte) (string, error) {
 }
 
 // slicePattern is a number, or from:to:by, of which each may be left out.
-var slicePattern = regexp.MustCompile(`^(-?\d*)(:-?\d*)?(:-?\d*)?$`) //nolint:gochecknoglobals // compiled once, never changed
+var slicePattern = regexp.MustCompile(`^(-?\d*)(:-?\d*)?(:-?\d*)?$`)
 
 // brackets reads [n], [a:b:c], [*], ['name'], or a list of those.
 func (p *parser) brackets() ([]step, error) {
@@ -357,7 +357,7 @@ func key(text string) []step {
 }
 
 // comparison splits a filter where it compares.
-var comparison = regexp.MustCompile(`^([^!<>=]+)([!<>=]+)(.+?)$`) //nolint:gochecknoglobals // compiled once, never changed
+var comparison = regexp.MustCompile(`^([^!<>=]+)([!<>=]+)(.+?)$`)
 
 func (p *parser) filter() (step, error) {
 	p.pos += len("[?(")
