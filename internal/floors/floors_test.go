@@ -49,7 +49,6 @@ var floors = map[string]int{
 	"pkg/metrics/":   3,
 	"pkg/upstream":   3,
 	"pkg/sqlroute":   3,
-	"pkg/sqlprobe":   3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,
 	"pkg/kube":       3,

@@ -66,6 +66,15 @@ func clustersView(list []upstream.ClusterView) admin.View {
 			at("hostname", e.Hostname)
 			at("shard", e.Shard)
 			at("role", e.Role)
+			if e.ReadOnly {
+				at("read_only", true)
+			}
+			if e.Timeline > 0 {
+				at("timeline", e.Timeline)
+			}
+			if e.Sessions > 0 {
+				at("sessions", e.Sessions)
+			}
 			at("zone", e.Zone)
 			at("weight", e.Weight)
 			at("health_flags", healthFlags(e))

@@ -50,6 +50,7 @@ func newCluster(spec *resource.Cluster, env *environment, view *secretView, st *
 		members:   make(map[memberKey]*member),
 		spare:     make(map[memberKey]spare),
 		primaries: make(map[string]*member),
+		rivals:    make(map[string]bool),
 	}
 	if spec.TLS != nil {
 		c.tlsPrint = fmt.Sprintf("%+v", *spec.TLS)
@@ -128,6 +129,7 @@ func (c *cluster) newSettings() *settings {
 		check:     spec.HealthCheck,
 		policy:    policyOf(spec, t),
 		redis:     isRedis(spec),
+		sql:       c.databaseTarget(),
 		probeRole: c.probesRoles(),
 		limit:     min(spec.ConnectTimeout, t.probeLimit),
 		timing:    t,
@@ -140,14 +142,15 @@ func (c *cluster) newSettings() *settings {
 	return s
 }
 
-// probesRoles says whether ROLE decides. Redis Cluster and Sentinels know the
-// roles themselves.
+// probesRoles says whether the endpoints' own word decides. Redis Cluster and
+// Sentinels know the roles themselves.
 func (c *cluster) probesRoles() bool {
 	switch c.spec.Discovery.Type {
 	case resource.DiscoverRedisCluster, resource.DiscoverSentinel:
 		return false
 	default:
-		return c.spec.Redis.ProbeRole
+		h := c.spec.HealthCheck
+		return c.spec.Redis.ProbeRole || h != nil && h.Kind.SQL() && h.Database.ProbeRole
 	}
 }
 
@@ -194,6 +197,11 @@ func policyOf(spec *resource.Cluster, t *timing) outlier.Policy {
 // settingsFor are the settings of one member.
 func (c *cluster) settingsFor(key memberKey, cfg *tls.Config) *settings {
 	s := *c.settings
+	if s.sql != nil {
+		to := *s.sql
+		to.Network, to.Address, to.TLS = key.network, key.address, cfg
+		s.sql = &to
+	}
 	if c.options.StartTLS {
 		cfg = nil // a probe only connects: it does not know how to ask for TLS
 	}

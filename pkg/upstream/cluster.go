@@ -45,6 +45,8 @@ type cluster struct {
 
 	settledOnce sync.Once
 
+	watchers watchers
+
 	redirects  atomic.Uint32 // since the latest query
 	redirected atomic.Int64  // time of the latest query for redirections, in ns since 1970
 	failures   atomic.Uint32 // reported since the latest query
@@ -55,6 +57,7 @@ type cluster struct {
 	members     map[memberKey]*member
 	spare       map[memberKey]spare // members that are in no layout at present
 	primaries   map[string]*member  // by shard, where roles are probed
+	rivals      map[string]bool     // shards of which several are the primary
 	ring        *keyed
 	ringChanged bool
 	version     uint64
@@ -179,6 +182,7 @@ func (c *cluster) tend(ctx context.Context) {
 			c.mu.Lock()
 			c.rebuildLocked()
 			c.mu.Unlock()
+			c.watchers.tell()
 		case <-look:
 			c.redirects.Store(0)
 			c.failures.Store(0)
@@ -223,6 +227,7 @@ func (c *cluster) searchNow() {
 
 // publish puts a layout in force.
 func (c *cluster) publish(l layout) {
+	defer c.watchers.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

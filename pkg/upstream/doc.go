@@ -23,6 +23,15 @@
 // An unhealthy endpoint stays in the table, so that its keys get an error at
 // once; only with auto_eject_hosts is its shard taken out of the distribution.
 //
+// # Databases
+//
+// A check of a database logs in as the environment's user does, keeps the
+// connection, and asks what the server is (package sqlprobe). Where the check says
+// so, the answers decide who is the primary: there is never more than one, and of
+// several that say they are, the one of the higher timeline is, else the one that
+// already was (roles.go). Sessions keep to one endpoint, so their filters are told
+// of changes (watch.go).
+//
 // # Topology
 //
 // What a discovery found stays in force until it finds something else; failures

@@ -11,6 +11,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/sqlprobe"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -42,7 +43,8 @@ type member struct {
 type settings struct {
 	check     *resource.HealthCheck // nil: no active checks
 	policy    outlier.Policy
-	redis     bool // it speaks the Redis protocol
+	redis     bool             // it speaks the Redis protocol
+	sql       *sqlprobe.Target // it is a database that is logged in at; or nil
 	probeRole bool
 	target    probe.Target
 	limit     time.Duration // of one probe

@@ -8,6 +8,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/sqlprobe"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -17,7 +18,8 @@ import (
 type monitor struct {
 	m         *member
 	conn      *probe.Conn // kept between probes that come regularly
-	target    *settings   // that conn was made with
+	sql       *sqlprobe.Asker
+	target    *settings // that conn and sql were made with
 	nextCheck time.Time
 	nextRole  time.Time
 	retry     time.Time // next probe of a suspect
@@ -91,6 +93,9 @@ func (mon *monitor) plan(s *settings, now time.Time) {
 		mon.nextCheck = now.Add(s.check.Interval + jitter)
 	}
 	mon.nextRole = now.Add(s.timing.jitter(s.timing.role))
+	if s.sql != nil {
+		mon.nextRole = mon.nextCheck // which is the same question
+	}
 	m := mon.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,11 +134,14 @@ func (mon *monitor) probe(ctx context.Context, s *settings, counts bool) {
 	if counts {
 		s.stats.checks.Add(1)
 	}
-	var role *topology.Role
+	var role *word
 	var err error
-	if s.redis {
+	switch {
+	case s.sql != nil:
+		role, err = mon.askDatabase(ctx, s)
+	case s.redis:
 		role, err = mon.ask(ctx, s)
-	} else {
+	default:
 		err = touch(ctx, s.target)
 	}
 	if ctx.Err() == context.Canceled {
@@ -169,7 +177,7 @@ func touch(ctx context.Context, t probe.Target) error {
 
 // ask questions a Redis server. A connection that was kept from last time may
 // have been closed for being idle; that alone says nothing of the server.
-func (mon *monitor) ask(ctx context.Context, s *settings) (*topology.Role, error) {
+func (mon *monitor) ask(ctx context.Context, s *settings) (*word, error) {
 	if mon.target != s {
 		mon.hangUp()
 	}
@@ -184,7 +192,7 @@ func (mon *monitor) ask(ctx context.Context, s *settings) (*topology.Role, error
 	return role, err
 }
 
-func (mon *monitor) question(ctx context.Context, s *settings) (*topology.Role, error) {
+func (mon *monitor) question(ctx context.Context, s *settings) (*word, error) {
 	if mon.conn == nil {
 		conn, err := probe.Dial(ctx, s.target)
 		if err != nil {
@@ -199,7 +207,7 @@ func (mon *monitor) question(ctx context.Context, s *settings) (*topology.Role, 
 	return role, err
 }
 
-func question(ctx context.Context, c *probe.Conn, s *settings) (*topology.Role, error) {
+func question(ctx context.Context, c *probe.Conn, s *settings) (*word, error) {
 	err := c.Ping(ctx)
 	if err == nil && s.check != nil && s.check.Kind == resource.HealthCheckRedis && s.check.Key != "" {
 		err = c.Absent(ctx, s.check.Key)
@@ -216,7 +224,7 @@ func question(ctx context.Context, c *probe.Conn, s *settings) (*topology.Role, 
 	if roleErr != nil {
 		return nil, firstError(err, roleErr)
 	}
-	return &role, err
+	return &word{Role: role}, err
 }
 
 // firstError prefers the check's error; a ROLE that is refused (NOPERM) does not
@@ -233,16 +241,21 @@ func (mon *monitor) hangUp() {
 		mon.conn.Close()
 		mon.conn = nil
 	}
+	if mon.sql != nil {
+		mon.sql.Close()
+		mon.sql = nil
+	}
 }
 
 // learn takes in the result of a probe.
-func (m *member) learn(s *settings, role *topology.Role, err error, counts bool, now time.Time) {
+func (m *member) learn(s *settings, role *word, err error, counts bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.claim
 	m.claim.fresh = role != nil
 	if role != nil {
-		m.claim = claim{Role: *role, known: true, fresh: true, at: now}
+		m.claim = claim{word: *role, known: true, fresh: true, at: now}
+		m.ep.SetReadOnly(role.Primary && role.readOnly)
 	}
 	if counts && s.check != nil && m.check.observe(err == nil, s.check) {
 		s.log.Info("endpoint checked", "endpoint", m.key.hostname, "address", m.key.address,
@@ -275,8 +288,8 @@ func (m *member) restoreLocked(s *settings, now time.Time) {
 
 // differs says whether the change could matter to an election.
 func (c *claim) differs(next claim) bool {
-	return c.known != next.known || c.fresh != next.fresh ||
-		c.Primary != next.Primary || c.Replicas != next.Replicas
+	return c.known != next.known || c.fresh != next.fresh || c.Primary != next.Primary ||
+		c.Replicas != next.Replicas || c.timeline != next.timeline || c.readOnly != next.readOnly
 }
 
 func errorText(err error) string {

@@ -7,9 +7,19 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
 )
 
+// word is what an endpoint says of its role.
+type word struct {
+	topology.Role
+	// timeline of a PostgreSQL primary: who was promoted later has a higher one. 0:
+	// not known.
+	timeline uint32
+	// readOnly is a primary that does not write unless it is told to.
+	readOnly bool
+}
+
 // claim is what an endpoint last said of its role.
 type claim struct {
-	topology.Role
+	word
 	known bool      // it has answered at least once
 	fresh bool      // it answered the latest probe
 	at    time.Time // of the answer
@@ -27,11 +37,14 @@ type candidate struct {
 // Where several say that they are primary, as happens between the promotion of
 // one and the demotion of the other, or when a dead primary comes back:
 //
-//  1. one that answers goes before one that once answered;
-//  2. then the one that more replicas are connected to: they have been told;
-//  3. then the current one, so that nothing changes without a reason;
-//  4. then the one whose replication is further ahead;
-//  5. then the first in configuration.
+//  1. the one of the higher timeline, even if it does not answer: what is written
+//     to an older one is lost when both meet again;
+//  2. one that answers goes before one that once answered;
+//  3. then one that writes before one that is read only;
+//  4. then the one that more replicas are connected to: they have been told;
+//  5. then the current one, so that nothing changes without a reason;
+//  6. then the one whose replication is further ahead;
+//  7. then the first in configuration.
 //
 // Where none says so, the current primary remains as long as it does not say
 // that it is a replica; without a current one, an endpoint that was never heard
@@ -62,11 +75,26 @@ func elect(candidates []candidate) int {
 	return -1
 }
 
+// rivals counts those that say now that they are primary.
+func rivals(candidates []candidate) int {
+	n := 0
+	for i := range candidates {
+		if c := &candidates[i].claim; c.Primary && c.fresh {
+			n++
+		}
+	}
+	return n
+}
+
 // better says whether a has the better claim than b, which comes earlier.
 func better(a, b *candidate) bool {
 	switch {
+	case a.claim.timeline != b.claim.timeline && a.claim.timeline > 0 && b.claim.timeline > 0:
+		return a.claim.timeline > b.claim.timeline
 	case a.claim.fresh != b.claim.fresh:
 		return a.claim.fresh
+	case a.claim.readOnly != b.claim.readOnly:
+		return b.claim.readOnly
 	case a.claim.Replicas != b.claim.Replicas:
 		return a.claim.Replicas > b.claim.Replicas
 	case a.current != b.current:

@@ -10,10 +10,12 @@ import (
 func TestElect(t *testing.T) {
 	t.Parallel()
 	primary := func(replicas int, offset int64) claim {
-		return claim{Role: topology.Role{Primary: true, Replicas: replicas, Offset: offset}, known: true, fresh: true}
+		return claim{word: word{Role: topology.Role{Primary: true, Replicas: replicas, Offset: offset}}, known: true, fresh: true}
 	}
 	gone := func(c claim) claim { c.fresh = false; return c }
 	replica := claim{known: true, fresh: true}
+	on := func(timeline uint32, c claim) claim { c.timeline = timeline; return c }
+	readOnly := func(c claim) claim { c.readOnly = true; return c }
 	tests := []struct {
 		name string
 		in   []candidate
@@ -34,6 +36,12 @@ func TestElect(t *testing.T) {
 		{"primary is dead, replicas wait", []candidate{{claim: gone(primary(1, 9)), current: true}, {claim: replica}}, 0},
 		{"current never heard", []candidate{{claim: replica}, {current: true, configured: filters.RoleReplica}}, 1},
 		{"all say replica", []candidate{{claim: replica, current: true}, {claim: replica}}, -1},
+		{"promoted later", []candidate{{claim: on(1, primary(0, 99)), current: true}, {claim: on(2, primary(0, 1))}}, 1},
+		{"promoted later, and dead", []candidate{{claim: on(1, primary(0, 99))}, {claim: gone(on(2, primary(0, 1))), current: true}}, 1},
+		{"timeline of one is not known", []candidate{{claim: primary(0, 0), current: true}, {claim: on(2, primary(0, 9))}}, 0},
+		{"promoted both", []candidate{{claim: on(2, primary(0, 1)), current: true}, {claim: on(2, primary(0, 9))}}, 0},
+		{"one is read only", []candidate{{claim: readOnly(primary(0, 9)), current: true}, {claim: primary(0, 1)}}, 1},
+		{"the only one is read only", []candidate{{claim: readOnly(primary(0, 9))}, {claim: replica}}, 0},
 		{"further ahead", []candidate{{claim: primary(0, 1)}, {claim: primary(0, 2)}}, 1},
 		{"equal", []candidate{{claim: primary(0, 1)}, {claim: primary(0, 1)}}, 0},
 	}

@@ -60,6 +60,6 @@ func (c *cluster) move(to []resource.Endpoint) {
 func sameDiscovery(a, b *cluster) bool {
 	x, y := a.spec, b.spec
 	return reflect.DeepEqual(x.Discovery, y.Discovery) && reflect.DeepEqual(a.endpoints(), b.endpoints()) &&
-		reflect.DeepEqual(x.TLS, y.TLS) && x.LB.Policy == y.LB.Policy && x.Redis.ProbeRole == y.Redis.ProbeRole &&
+		reflect.DeepEqual(x.TLS, y.TLS) && x.LB.Policy == y.LB.Policy && a.probesRoles() == b.probesRoles() &&
 		reflect.DeepEqual(x.Redis.Shards, y.Redis.Shards)
 }

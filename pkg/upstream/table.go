@@ -78,6 +78,7 @@ func (c *cluster) electLocked(shard string, places []placed) int {
 	if !asked {
 		return at
 	}
+	c.noteRivalsLocked(shard, candidates, places, at)
 	if at < 0 {
 		if before != nil {
 			c.log.Warn("shard has no primary", "shard", shard)
@@ -92,6 +93,27 @@ func (c *cluster) electLocked(shard string, places []placed) int {
 			"endpoint", now.key.address, "before", before.key.address)
 	}
 	return at
+}
+
+// noteRivalsLocked warns of a shard with several primaries, once for as long as it
+// has them. With Redis that is what happens in each failover, for a moment.
+func (c *cluster) noteRivalsLocked(shard string, candidates []candidate, places []placed, at int) {
+	several := rivals(candidates) > 1 && c.settings.sql != nil
+	if several == c.rivals[shard] {
+		return
+	}
+	c.rivals[shard] = several
+	if !several {
+		return
+	}
+	var others []string
+	for i := range candidates {
+		if i != at && candidates[i].claim.Primary && candidates[i].claim.fresh {
+			others = append(others, places[i].m.key.address)
+		}
+	}
+	c.log.Warn("several servers say that they are the primary: only one is used as such", "shard", shard,
+		"primary", places[at].m.key.address, "timeline", candidates[at].claim.timeline, "others", others)
 }
 
 // pickerLocked returns the picker for the shards: the one there is, if it would

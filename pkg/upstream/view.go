@@ -27,6 +27,9 @@ type EndpointView struct {
 	Role          string    `json:"role"`
 	Zone          string    `json:"zone,omitempty"`
 	Weight        uint32    `json:"weight"`
+	ReadOnly      bool      `json:"read_only,omitempty"` // a primary of a database that does not write
+	Timeline      uint32    `json:"timeline,omitempty"`  // of a primary of PostgreSQL
+	Sessions      int64     `json:"sessions,omitempty"`  // of databases, by this process
 	Healthy       bool      `json:"healthy"`
 	CheckFailing  bool      `json:"check_failing,omitempty"` // by active checks
 	EjectedUntil  time.Time `json:"ejected_until,omitzero"`  // at least
@@ -98,6 +101,7 @@ func (m *member) view(role filters.Role) EndpointView {
 		Zone: m.key.zone, Weight: m.key.weight, Healthy: m.ep.Healthy(),
 		CheckFailing: m.check.failing, EjectedUntil: m.outlier.Until(),
 		LastError: m.lastError, LastErrorAt: m.lastFailed,
+		ReadOnly: m.ep.ReadOnly(), Timeline: m.claim.timeline, Sessions: m.ep.Sessions(),
 	}
 	if m.claim.known {
 		v.LastRole, v.LastRoleProbe = m.claim.role().String(), m.claim.at

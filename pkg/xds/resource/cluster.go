@@ -39,7 +39,24 @@ func (c *Cluster) SecretNames() []string {
 	if c.TLS != nil {
 		names = append(names, c.TLS.Certificate, c.TLS.Validation)
 	}
+	for _, k := range c.LoginKeys() {
+		names = append(names, k.Name)
+	}
 	return sortedNames(names)
+}
+
+// LoginKeys lists the values of secrets that the health check of a database logs
+// in with.
+func (c *Cluster) LoginKeys() []SecretKey {
+	h := c.HealthCheck
+	if h == nil || !h.Kind.SQL() {
+		return nil
+	}
+	keys := []SecretKey{h.Database.Login.Username}
+	if h.Database.Login.Password.Set() {
+		keys = append(keys, h.Database.Login.Password)
+	}
+	return keys
 }
 
 // sortedNames sorts, and drops empty and doubled names.
@@ -170,19 +187,35 @@ type HealthCheckKind uint8
 
 // The kinds of health check.
 const (
-	HealthCheckTCP   HealthCheckKind = iota // a connection can be made
-	HealthCheckRedis                        // PING answers PONG; with a Key, EXISTS answers 0
+	HealthCheckTCP      HealthCheckKind = iota // a connection can be made
+	HealthCheckRedis                           // PING answers PONG; with a Key, EXISTS answers 0
+	HealthCheckPostgres                        // a login, and a question for the role
+	HealthCheckMySQL                           // the same, at MySQL or MariaDB
 )
+
+// SQL reports whether the check logs in at a database.
+func (k HealthCheckKind) SQL() bool { return k == HealthCheckPostgres || k == HealthCheckMySQL }
 
 // HealthCheck asks every endpoint periodically whether it is well.
 type HealthCheck struct {
 	Kind               HealthCheckKind
-	Key                string // HealthCheckRedis: EXISTS of this key must say 0, instead of PING
+	Key                string        // HealthCheckRedis: EXISTS of this key must say 0, instead of PING
+	Database           DatabaseCheck // of a database
 	Interval           time.Duration
 	Timeout            time.Duration
 	Jitter             float64 // fraction of Interval, 0 to 1
 	UnhealthyThreshold uint32  // never 0
 	HealthyThreshold   uint32  // never 0
+}
+
+// DatabaseCheck is how a database is asked.
+type DatabaseCheck struct {
+	Login DatabaseLogin // without a Database: the one called postgres, or none with MySQL
+	// TLSOptional goes on in plain text with a server that does not offer TLS.
+	TLSOptional bool
+	// ProbeRole has the answers decide who is the primary of a shard, and not
+	// Endpoint.Role.
+	ProbeRole bool
 }
 
 // Outlier ejects endpoints by the failures of real requests.

@@ -17,7 +17,10 @@ const (
 	slotsType  = `"@type": "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig"`
 	sentinels  = `"@type": "type.googleapis.com/dragoman.clusters.v1.Sentinel"`
 	redisCheck = `"custom_health_check": {"name": "r", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.health_checkers.redis.v3.Redis", "key": "down"}}`
-	plainTLS   = `"transport_socket": {"name": "tls", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"`
+	// databaseCheck is the type of the health check of databases.
+	databaseCheck = `"@type": "type.googleapis.com/dragoman.health_checkers.database.v1.DatabaseCheck"`
+
+	plainTLS = `"transport_socket": {"name": "tls", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"`
 )
 
 // least is what every cluster gets that says nothing.
@@ -112,6 +115,22 @@ func TestClusters(t *testing.T) {
 				c.Discovery.Type = resource.DiscoverSentinel
 				c.Discovery.Sentinel = resource.SentinelDiscovery{
 					Masters: []string{"b", "a"}, RefreshRate: 10 * time.Second, PasswordSecret: resource.SecretKey{Name: "s", Key: "p"},
+				}
+			},
+		},
+		{
+			"health of a database", endpoints + `, "health_checks": [{"interval": "2s", "timeout": "1s", "unhealthy_threshold": 2, "healthy_threshold": 1,
+			  "custom_health_check": {"name": "d", "typed_config": {` + databaseCheck + `, "protocol": "MYSQL", "tls_optional": true, "probe_role": true,
+			    "login": {"username": {"name": "u"}, "password": {"name": "p", "key": "k"}, "database": "orders"}}}}]`,
+			func(c *resource.Cluster) {
+				c.HealthCheck = &resource.HealthCheck{
+					Kind: resource.HealthCheckMySQL, Interval: 2 * time.Second, Timeout: time.Second, UnhealthyThreshold: 2, HealthyThreshold: 1,
+					Database: resource.DatabaseCheck{
+						Login: resource.DatabaseLogin{
+							Username: resource.SecretKey{Name: "u"}, Password: resource.SecretKey{Name: "p", Key: "k"}, Database: "orders",
+						},
+						TLSOptional: true, ProbeRole: true,
+					},
 				}
 			},
 		},
@@ -222,10 +241,16 @@ func TestClusterErrors(t *testing.T) {
 		{"maglev", endpoints + `, "lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 100}`, []string{
 			"maglev_lb_config.table_size: must be a prime, at most 5000011",
 		}},
+		{"health of a database", endpoints + `, "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1,
+		  "custom_health_check": {"name": "d", "typed_config": {` + databaseCheck + `, "protocol": 7, "login": {"password": {}}}}}]`, []string{
+			"health_checks[0].custom_health_check.typed_config.protocol: has the unknown value 7",
+			"health_checks[0].custom_health_check.typed_config.login.username: is missing",
+			"health_checks[0].custom_health_check.typed_config.login.password.name: is missing",
+		}},
 		{"health", endpoints + `, "health_checks": [{"timeout": "0s", "unhealthy_threshold": 0, "http_health_check": {"path": "/"}}]`, []string{
 			"health_checks[0].http_health_check: is not supported", "health_checks[0].interval: is missing",
 			"health_checks[0].timeout: must be longer than 0", "health_checks[0].unhealthy_threshold: must be at least 1",
-			"health_checks[0]: must be a tcp_health_check or a custom_health_check for Redis",
+			"health_checks[0]: must be a tcp_health_check or a custom_health_check for Redis or a database",
 		}},
 		{"outlier", endpoints + `, "outlier_detection": {"consecutive_5xx": 0, "max_ejection_time": "1s", "enforcing_failure_percentage": 100}`, []string{
 			"outlier_detection.enforcing_failure_percentage: is not supported", "outlier_detection.consecutive_5xx: must be at least 1",

@@ -6,7 +6,10 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	redishealthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/health_checkers/redis/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	databasehealthv1 "github.com/dragoman-mesh/dragoman/api/dragoman/health_checkers/database/v1"
 )
 
 // Defaults of Envoy's outlier detection.
@@ -60,14 +63,38 @@ func (r *reader) healthChecker(p *corev3.HealthCheck, path string, h *HealthChec
 	}
 	custom := p.GetCustomHealthCheck()
 	if custom == nil {
-		r.fail(path, "must be a tcp_health_check or a custom_health_check for Redis")
+		r.fail(path, "must be a tcp_health_check or a custom_health_check for Redis or a database")
 		return
 	}
 	path = join(path, "custom_health_check.typed_config")
+	if custom.GetTypedConfig().MessageName() == nameOf(&databasehealthv1.DatabaseCheck{}) {
+		r.databaseCheck(custom.GetTypedConfig(), path, h)
+		return
+	}
 	var c redishealthv3.Redis
 	if r.unpack(custom.GetTypedConfig(), &c, path) {
 		r.only(&c, path, "key")
 		h.Kind, h.Key = HealthCheckRedis, c.GetKey()
+	}
+}
+
+func (r *reader) databaseCheck(packed *anypb.Any, path string, h *HealthCheck) {
+	var c databasehealthv1.DatabaseCheck
+	if !r.unpack(packed, &c, path) {
+		return
+	}
+	switch c.GetProtocol() {
+	case databasehealthv1.DatabaseCheck_POSTGRES:
+		h.Kind = HealthCheckPostgres
+	case databasehealthv1.DatabaseCheck_MYSQL:
+		h.Kind = HealthCheckMySQL
+	default:
+		r.fail(join(path, "protocol"), "has the unknown value %d", c.GetProtocol())
+	}
+	h.Database = DatabaseCheck{
+		Login:       r.databaseLogin(c.GetLogin(), join(path, "login")),
+		TLSOptional: c.GetTlsOptional(),
+		ProbeRole:   c.GetProbeRole(),
 	}
 }
 

@@ -163,7 +163,7 @@ func (b *builder) checkCluster(name string) {
 	if c.TLS != nil {
 		b.checkKinds(resource.ClusterType, name, []string{c.TLS.Certificate}, c.TLS.Validation)
 	}
-	for _, k := range []resource.SecretKey{c.Redis.PasswordSecret, c.Discovery.Sentinel.PasswordSecret} {
+	for _, k := range append([]resource.SecretKey{c.Redis.PasswordSecret, c.Discovery.Sentinel.PasswordSecret}, c.LoginKeys()...) {
 		b.checkValue(resource.ClusterType, name, k)
 	}
 	if c.Discovery.Type != resource.DiscoverEDS {
