@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,10 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("replica", "", "`name` that no other replica has; default: the host's")
 	f.String("xds-address", ":15010", "`address` of the xDS server (TLS)")
 	f.String("admin-address", "127.0.0.1:15014", "`address` of the admin server; off: none")
+	f.String("webhook-address", controlplane.NoAdmin, "`address` at which the API server asks about pods and mesh objects (TLS); off: it does not")
+	f.String("proxy-image", "dragoman-proxy:dev", "`image` of the proxies that pods get")
+	f.String("proxy-mode", controlplane.ModeAuto, "how they stand in the pod: native (an init container that stays), classic (a container), or auto: native where the cluster knows it")
+	f.String("proxy-control-plane", "", "`address` of the control plane that they call; default: port 15010 of its Service")
 	f.StringSlice("names", nil, "DNS `names` and addresses of the certificate; default: dragoman-controlplane in the own namespace, localhost, 127.0.0.1, ::1")
 	f.String("trust-dir", "", "`folder` for the authority, without Kubernetes; proxies need its "+trust.BundleFile)
 	f.String("cluster-domain", translate.ClusterDomain, "DNS `suffix` of the cluster, for Services that gRPC clients name")
@@ -105,7 +110,7 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	case err != nil:
 		return exit.Temporary(err)
 	}
-	o.TLS = issuer.ServerConfig(o.Auth.Clients)
+	o.TLS, o.WebhookTLS = issuer.ServerConfig(o.Auth.Clients), issuer.WebhookConfig()
 	o.Background = append(o.Background, func(ctx context.Context) error {
 		issuer.Run(ctx)
 		return nil
@@ -154,7 +159,8 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 		return nil, exit.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
 	}
 	o := &controlplane.Options{
-		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"), DrainTimeout: drain,
+		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"),
+		WebhookAddress: s.Text("webhook-address"), DrainTimeout: drain,
 		Engine: engine.Options{Domain: s.Text("cluster-domain")},
 		Limits: server.Limits{
 			Streams: s.Number("max-streams"), Connections: s.Number("max-streams"), ConnectionAge: age,
@@ -194,6 +200,10 @@ func (s *settings) platform(o *controlplane.Options) error {
 	platform, err := controlplane.FromKubernetes(controlplane.KubernetesOptions{
 		Kubeconfig: s.Text("kubeconfig"), Context: s.Text("kubeconfig-context"),
 		Replica: kube.Replica{Name: s.replica(), Namespace: s.namespace()}, Log: o.Log,
+		Injection: controlplane.Injection{
+			Image: s.Text("proxy-image"), Mode: s.Text("proxy-mode"),
+			ControlPlane: cmp.Or(s.Text("proxy-control-plane"), service+"."+s.namespace()+".svc:15010"),
+		},
 	})
 	if err != nil {
 		return err
@@ -217,6 +227,9 @@ func (s *settings) replica() string {
 	return host
 }
 
+// service is the control plane's.
+const service = "dragoman-controlplane"
+
 // defaultNamespace is where the manifests put a control plane.
 const defaultNamespace = "dragoman-system"
 
@@ -237,7 +250,6 @@ func (s *settings) names() []string {
 	if names := s.List("names"); len(names) > 0 {
 		return names
 	}
-	const service = "dragoman-controlplane"
 	full := service + "." + s.namespace() + ".svc"
 	return []string{full, full + ".cluster.local", service + "." + s.namespace(), service, "localhost", "127.0.0.1", "::1"}
 }

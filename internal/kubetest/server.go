@@ -87,6 +87,7 @@ func Start(tb TB, flags ...string) *Server {
 		"--api-audiences=" + issuer,
 		"--disable-admission-plugins=ServiceAccount", // no controller makes the account "default"
 		"--allow-privileged=true",
+		"--enable-aggregator-routing=true", // webhooks by the endpoints of their Services: nothing routes cluster IPs here
 		"--profiling=false",
 	}, flags...)
 	s.makeClients("https://127.0.0.1:"+strconv.Itoa(s.port), pki.CAFile, token)

@@ -2,6 +2,9 @@ package controlplane
 
 import (
 	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
@@ -24,6 +27,12 @@ type Source interface {
 	Synced() <-chan struct{}
 }
 
+// Webhooks are what an API server asks before it stores an object.
+type Webhooks interface {
+	http.Handler
+	prometheus.Collector
+}
+
 // Platform is what a control plane runs on: Kubernetes, or files.
 type Platform struct {
 	Store  *inventory.Store
@@ -35,6 +44,8 @@ type Platform struct {
 	Reviewer trust.Reviewer
 	// Authority is where the authority of the certificate is kept.
 	Authority trust.Store
+	// Webhooks answer the API server; nil: there are none.
+	Webhooks Webhooks
 	// Tasks run beside everything else. They end first, so that another replica
 	// takes over while this one drains.
 	Tasks []func(ctx context.Context) error

@@ -39,6 +39,9 @@ type Options struct {
 	// XDSAddress and AdminAddress are bound by New, such as ":15010".
 	XDSAddress   string
 	AdminAddress string
+	// WebhookAddress is where the API server asks; "" or NoAdmin: nowhere.
+	WebhookAddress string
+	WebhookTLS     *tls.Config
 	// DrainTimeout is how long streams may take to go elsewhere at the end.
 	DrainTimeout time.Duration
 	Limits       server.Limits
@@ -60,8 +63,9 @@ type ControlPlane struct {
 	grpc     *grpc.Server
 	registry *prometheus.Registry
 
-	xdsListener   net.Listener
-	adminListener net.Listener // nil: off
+	xdsListener     net.Listener
+	adminListener   net.Listener // nil: off
+	webhookListener net.Listener // nil: off
 
 	serving atomic.Bool
 	ending  atomic.Bool
@@ -92,22 +96,35 @@ func New(ctx context.Context, o Options) (*ControlPlane, error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		c.engine, c.xds, g,
 	)
+	if c.webhookListener != nil {
+		c.registry.MustRegister(o.Platform.Webhooks)
+	}
 	return c, nil
 }
 
-// bind takes the ports.
+// bind takes the ports, all or none.
 func (c *ControlPlane) bind(ctx context.Context) error {
+	webhooks := c.opts.WebhookAddress
+	if c.opts.Platform.Webhooks == nil {
+		webhooks = NoAdmin
+	}
 	var lc net.ListenConfig
-	var err error
-	if c.xdsListener, err = lc.Listen(ctx, "tcp", c.opts.XDSAddress); err != nil {
-		return bindError("xds", c.opts.XDSAddress, err)
-	}
-	if c.opts.AdminAddress == NoAdmin {
-		return nil
-	}
-	if c.adminListener, err = lc.Listen(ctx, "tcp", c.opts.AdminAddress); err != nil {
-		_ = c.xdsListener.Close() // the first error counts
-		return bindError("admin", c.opts.AdminAddress, err)
+	var taken []net.Listener
+	for _, port := range []struct {
+		name, address string
+		listener      *net.Listener
+	}{{"xds", c.opts.XDSAddress, &c.xdsListener}, {"admin", c.opts.AdminAddress, &c.adminListener}, {"webhook", webhooks, &c.webhookListener}} {
+		if port.address == NoAdmin || port.address == "" && port.name == "webhook" {
+			continue
+		}
+		l, err := lc.Listen(ctx, "tcp", port.address)
+		if err != nil {
+			for _, l := range taken {
+				_ = l.Close() // the first error counts
+			}
+			return bindError(port.name, port.address, err)
+		}
+		*port.listener, taken = l, append(taken, l)
 	}
 	return nil
 }
@@ -129,6 +146,14 @@ func (c *ControlPlane) AdminAddr() string {
 		return ""
 	}
 	return c.adminListener.Addr().String()
+}
+
+// WebhookAddr is the address bound; "": there is none.
+func (c *ControlPlane) WebhookAddr() string {
+	if c.webhookListener == nil {
+		return ""
+	}
+	return c.webhookListener.Addr().String()
 }
 
 // Ready reports whether nodes are served, and why not.
@@ -187,8 +212,9 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			stop(fmt.Errorf("serving xDS: %w", err))
 		}
 	})
+	defer c.serveWebhooks(&running)()
 	c.serving.Store(true)
-	c.opts.Log.Info("serving", "xds", c.XDSAddr(), "admin", c.AdminAddr())
+	c.opts.Log.Info("serving", "xds", c.XDSAddr(), "admin", c.AdminAddr(), "webhooks", c.WebhookAddr())
 	select {
 	case <-ctx.Done():
 	case <-alive.Done():
@@ -216,16 +242,29 @@ func (c *ControlPlane) handOver() {
 
 // serveAdmin serves the admin port until the function it gives is called.
 func (c *ControlPlane) serveAdmin(running *sync.WaitGroup) (end func()) {
-	if c.adminListener == nil {
+	return c.serveHTTP(running, "admin", c.adminListener, c.adminHandler())
+}
+
+// serveWebhooks serves the API server until the function it gives is called. That
+// is after the proxies have gone elsewhere: until then this replica may be asked.
+func (c *ControlPlane) serveWebhooks(running *sync.WaitGroup) (end func()) {
+	if c.webhookListener == nil {
+		return func() {}
+	}
+	return c.serveHTTP(running, "webhook", tls.NewListener(c.webhookListener, c.opts.WebhookTLS), c.opts.Platform.Webhooks)
+}
+
+func (c *ControlPlane) serveHTTP(running *sync.WaitGroup, name string, l net.Listener, h http.Handler) (end func()) {
+	if l == nil {
 		return func() {}
 	}
 	s := &http.Server{
-		Handler: c.adminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(c.opts.Log.Handler(), slog.LevelDebug),
 	}
 	running.Go(func() {
-		if err := s.Serve(c.adminListener); !errors.Is(err, http.ErrServerClosed) {
-			c.opts.Log.Error("admin server ended", "error", err)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			c.opts.Log.Error("a server ended", "server", name, "error", err)
 		}
 	})
 	return func() {

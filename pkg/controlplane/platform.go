@@ -14,6 +14,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
+	"github.com/dragoman-mesh/dragoman/pkg/kube/webhook"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
 )
 
@@ -39,8 +40,21 @@ func FromFiles(paths []string, nodesFile, dir string, auth *trust.Authenticator,
 type KubernetesOptions struct {
 	Kubeconfig, Context string // "": the cluster in which the process runs
 	Replica             kube.Replica
+	Injection           Injection
 	Log                 *slog.Logger
 }
+
+// Injection says what pods get.
+type Injection struct {
+	Image string
+	// Mode is native, classic, or auto: what the API server's version knows.
+	Mode string
+	// ControlPlane is the address that proxies call.
+	ControlPlane string
+}
+
+// ModeAuto leaves the mode of injection to the API server's version.
+const ModeAuto = "auto"
 
 // FromKubernetes is a platform of an API server's objects.
 func FromKubernetes(o KubernetesOptions) (*Platform, error) {
@@ -58,8 +72,12 @@ func FromKubernetes(o KubernetesOptions) (*Platform, error) {
 	authority := kube.NewCAStore(clients, source, o.Replica, o.Log)
 	leader := kube.NewLeader(clients, o.Replica, kube.LeaderOptions{Logger: o.Log})
 	store := inventory.NewStore()
+	webhooks, err := o.webhooks(clients, store)
+	if err != nil {
+		return nil, err
+	}
 	return &Platform{
-		Store: store, Source: source, Status: sink, Authority: authority,
+		Store: store, Source: source, Status: sink, Authority: authority, Webhooks: webhooks,
 		Reviewer: kube.NewReviewer(clients, store),
 		Problems: source.Problems,
 		Tasks: []func(context.Context) error{
@@ -67,6 +85,33 @@ func FromKubernetes(o KubernetesOptions) (*Platform, error) {
 			func(ctx context.Context) error { return leader.Run(ctx, sink.Lead, authority.Lead) },
 		},
 	}, nil
+}
+
+// webhooks gives those of a cluster.
+func (o *KubernetesOptions) webhooks(clients *kube.Clients, store *inventory.Store) (*webhook.Handler, error) {
+	mode := webhook.Mode(o.Injection.Mode)
+	switch o.Injection.Mode {
+	case string(webhook.Native), string(webhook.Classic):
+	case ModeAuto:
+		native, err := kube.NativeSidecars(clients)
+		if err != nil {
+			return nil, exit.Temporary(err)
+		}
+		mode = webhook.Classic
+		if native {
+			mode = webhook.Native
+		}
+	default:
+		return nil, exit.Usage(fmt.Errorf("--proxy-mode %q: want auto, native or classic", o.Injection.Mode))
+	}
+	injector := &webhook.Injector{
+		Store: store, Closed: []string{o.Replica.Namespace, "kube-system", "kube-public", "kube-node-lease"},
+		Defaults: webhook.Defaults{
+			Image: o.Injection.Image, Mode: mode, ControlPlane: o.Injection.ControlPlane,
+			CAConfigMap: kube.CAConfigMap, CAKey: kube.CAKey,
+		},
+	}
+	return webhook.NewHandler(injector, &webhook.Validator{Store: store}, o.Log), nil
 }
 
 // WithNodes adds the proxies outside Kubernetes of a nodes file.

@@ -115,6 +115,9 @@ type Pod struct {
 	IPs            []string
 	NodeName       string
 	Zone           string // of its node; or ""
+	// Exempt pods get no proxy: they are on the network of their node, or have
+	// ended.
+	Exempt bool
 }
 
 // Namespace is a Kubernetes Namespace.

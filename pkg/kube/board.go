@@ -16,6 +16,7 @@ import (
 type board struct {
 	mu      sync.Mutex // guards below
 	posted  map[inventory.Ref]posting
+	inject  map[string]bool // namespaces whose pods get a proxy
 	watcher []func(inventory.Ref)
 }
 
@@ -25,7 +26,9 @@ type posting struct {
 	status v1alpha1.ObjectStatus
 }
 
-func newBoard() *board { return &board{posted: make(map[inventory.Ref]posting)} }
+func newBoard() *board {
+	return &board{posted: make(map[inventory.Ref]posting), inject: make(map[string]bool)}
+}
 
 // listen calls a function after each change, from the goroutine that made it.
 func (b *board) listen(f func(inventory.Ref)) {
@@ -74,11 +77,26 @@ func (b *board) get(ref inventory.Ref) (posting, bool) {
 	return p, ok
 }
 
-// namespaces lists those that have objects, sorted.
+// setInject notes whether the pods of a namespace get a proxy.
+func (b *board) setInject(namespace string, on bool) {
+	b.mu.Lock()
+	changed := b.inject[namespace] != on
+	if on {
+		b.inject[namespace] = true
+	} else {
+		delete(b.inject, namespace)
+	}
+	b.mu.Unlock()
+	if changed {
+		b.announce(inventory.Ref{Kind: inventory.KindNamespace, Key: inventory.Key{Namespace: namespace, Name: namespace}})
+	}
+}
+
+// namespaces lists those that have objects, or pods with a proxy, sorted.
 func (b *board) namespaces() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := make(map[string]bool)
+	found := maps.Clone(b.inject)
 	for ref := range b.posted {
 		found[ref.Namespace] = true
 	}

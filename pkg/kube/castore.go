@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
@@ -23,7 +22,7 @@ import (
 // Where the authority is kept and published.
 const (
 	CASecret    = "dragoman-ca" // in the control plane's namespace, with the private key
-	CAConfigMap = "dragoman-ca" // in every namespace with objects
+	CAConfigMap = "dragoman-ca" // in every namespace with objects or pods with a proxy
 	CAKey       = "ca.crt"      // of that ConfigMap: what is to be trusted, PEM
 )
 
@@ -34,7 +33,8 @@ const (
 )
 
 // CAStore keeps the keys of an authority in a Secret, and publishes its
-// certificates as a ConfigMap of each namespace that has objects. Load, Save and
+// certificates as a ConfigMap of each namespace that has objects or pods with a
+// proxy, and to the API server for the webhooks. Load, Save and
 // Publish belong to every replica, Lead is a task of the leader.
 type CAStore struct {
 	// Read-only after construction.
@@ -43,6 +43,7 @@ type CAStore struct {
 	replica Replica
 	logger  *slog.Logger
 	wake    chan struct{} // has room for one
+	hooks   *hooks
 
 	mu        sync.Mutex // guards below
 	bundle    []byte
@@ -57,6 +58,7 @@ func NewCAStore(clients *Clients, source *Source, replica Replica, logger *slog.
 		wake:      make(chan struct{}, 1),
 		published: make(map[string][]byte),
 	}
+	s.hooks = newHooks(clients, s.logger, s.rouse)
 	s.board.listen(func(ref inventory.Ref) {
 		s.mu.Lock()
 		_, known := s.published[ref.Namespace]
@@ -132,6 +134,7 @@ func (s *CAStore) Lead(ctx context.Context) {
 	s.mu.Unlock()
 	seen := newHealth("published certificates", s.logger)
 	running.Go(func() { s.follow(ctx, seen) })
+	running.Go(func() { s.hooks.follow(ctx) })
 	select {
 	case <-seen.seen:
 	case <-ctx.Done():
@@ -159,9 +162,6 @@ func (s *CAStore) Lead(ctx context.Context) {
 
 // follow watches what is published, in all namespaces, by its name alone.
 func (s *CAStore) follow(ctx context.Context, h *health) {
-	byName := func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, CAConfigMap).String()
-	}
 	f := newFeed(h, &corev1.ConfigMap{},
 		func(in *corev1.ConfigMap) []byte { return []byte(in.Data[CAKey]) },
 		func(k inventory.Key, bundle []byte, _ time.Time) {
@@ -174,7 +174,7 @@ func (s *CAStore) follow(ctx context.Context, h *health) {
 			s.mu.Unlock()
 			s.rouse()
 		})
-	f.run(ctx, follow(s.clients.Typed.CoreV1().ConfigMaps(""), h, byName))
+	f.run(ctx, follow(s.clients.Typed.CoreV1().ConfigMaps(""), h, named(CAConfigMap)))
 }
 
 // publishAll brings all namespaces up to date, and reports whether they are.
@@ -191,7 +191,7 @@ func (s *CAStore) publishAll(ctx context.Context) bool {
 	if len(bundle) == 0 {
 		return true
 	}
-	done := true
+	done := s.hooks.publish(ctx, bundle)
 	for _, ns := range stale {
 		if err := s.publishIn(ctx, ns, bundle); err != nil && ctx.Err() == nil {
 			done = false

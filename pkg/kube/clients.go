@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -73,3 +74,17 @@ func NewClients(cfg *rest.Config) (*Clients, error) {
 // LogTo sends what client-go logs, which it does through a global of the
 // process, to a logger. To be called once, where the program is put together.
 func LogTo(logger *slog.Logger) { klog.SetSlogLogger(logger.With("component", "client-go")) }
+
+// NativeSidecars reports whether the API server's version has init containers
+// that stay: 1.29 and later.
+func NativeSidecars(c *Clients) (bool, error) {
+	v, err := c.Typed.Discovery().ServerVersion()
+	if err != nil {
+		return false, fmt.Errorf("asking the API server for its version: %w", err)
+	}
+	number, err := version.ParseGeneric(v.GitVersion)
+	if err != nil {
+		return false, fmt.Errorf("the API server's version %q: %w", v.GitVersion, err)
+	}
+	return number.AtLeast(version.MajorMinor(1, 29)), nil
+}

@@ -30,6 +30,7 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 		Annotations:    ownAnnotations(in.Annotations),
 		NodeName:       in.Spec.NodeName,
 		Zone:           in.Labels[corev1.LabelTopologyZone],
+		Exempt:         in.Spec.HostNetwork || in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
 	}
 	for _, ip := range in.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)
@@ -57,7 +58,7 @@ func ownAnnotations(in map[string]string) map[string]string {
 
 func samePod(a, b *inventory.Pod) bool {
 	return a != nil && b != nil && a.Key == b.Key && a.UID == b.UID && a.ServiceAccount == b.ServiceAccount &&
-		a.NodeName == b.NodeName && a.Zone == b.Zone && slices.Equal(a.IPs, b.IPs) &&
+		a.NodeName == b.NodeName && a.Zone == b.Zone && a.Exempt == b.Exempt && slices.Equal(a.IPs, b.IPs) &&
 		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 

@@ -181,6 +181,7 @@ func (s *Source) all(into *inventory.Store) []runner {
 			func(k inventory.Key, labels map[string]string, at time.Time) { a.setNode(k.Name, labels, at) }),
 		newRunner(s, "namespaces", metadata("namespaces"), everything, &metav1.PartialObjectMetadata{}, namespaceOnly,
 			func(k inventory.Key, n *inventory.Namespace, at time.Time) {
+				s.board.setInject(k.Name, n != nil && n.Labels[mesh.InjectLabel] == mesh.InjectEnabled)
 				putIfNew(into, inventory.Ref{Kind: inventory.KindNamespace, Key: k}, n, sameNamespace, at)
 			}),
 		s.objects(inventory.KindAmbassador, into),

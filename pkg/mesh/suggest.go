@@ -20,6 +20,10 @@ func didYouMean(wrong string, known []string) string {
 	return `did you mean "` + best + `"?`
 }
 
+// Suggest is what to say of a wrong word: the known one that was probably meant,
+// or all that are known.
+func Suggest(wrong string, known []string) string { return hintOf(wrong, known) }
+
 // hintOf names the nearest known word or, where none is near, all of them.
 func hintOf(wrong string, known []string) string {
 	if hint := didYouMean(wrong, known); hint != "" {

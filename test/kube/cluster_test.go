@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"go.yaml.in/yaml/v3"
 
@@ -72,10 +76,35 @@ func (c *cluster) start(t *testing.T, replica, address string) *plane {
 	account := c.AsServiceAccount(t, system, "dragoman-controlplane")
 	container := containerOf(t, "../../manifests/controlplane/workload.yaml", "controlplane")
 	env := append(container.env(replica, system), "DRAGOMAN_KUBECONFIG="+c.Kubeconfig(t, account))
-	p := &plane{run(t, "controlplane", env, container.args(map[string]string{":15010": address, "10s": "1s"})), replica, address}
+	host := suite.Addresses(t, 1)[0].String()
+	args := container.args(map[string]string{":15010": address, ":15017": net.JoinHostPort(host, strconv.Itoa(webhookPort)), "10s": "1s"})
+	p := &plane{run(t, "controlplane", env, args), replica, address, host}
 	p.ready("LIVE")
 	c.replicas = append(c.replicas, p)
+	c.asked(t, c.replicas...)
 	return p
+}
+
+// webhookPort is that of the Deployment.
+const webhookPort = 15017
+
+// asked makes replicas those that the API server asks about pods and objects.
+func (c *cluster) asked(t *testing.T, planes ...*plane) {
+	t.Helper()
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: system, Name: "dragoman-controlplane-webhook",
+			Labels: map[string]string{discoveryv1.LabelServiceName: "dragoman-controlplane"},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new("webhook"), Port: new(int32(webhookPort)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	for _, p := range planes {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{p.webhooks}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+		})
+	}
+	c.PutEndpointSlice(t, slice)
 }
 
 // onlySecretsWereForbidden finds rules that the manifest lacks. Secrets and

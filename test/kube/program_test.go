@@ -220,13 +220,14 @@ func says(t *testing.T, name string, args ...string) string {
 type plane struct {
 	*program
 	replica, address string
+	webhooks         string // host that the API server asks
 }
 
 // in is a replica for another test, which it may fail.
 func (p *plane) in(t *testing.T) *plane {
 	other := *p.program
 	other.t = t
-	return &plane{&other, p.replica, p.address}
+	return &plane{&other, p.replica, p.address, p.webhooks}
 }
 
 // proxies are those that are connected, by pod.

@@ -18,17 +18,21 @@ func TestInCluster(t *testing.T) {
 	// make and delete the same examples.
 	t.Run("ManifestsApply", func(t *testing.T) { manifestsApply(t, c.in(t)) })
 	tests := map[string]func(*testing.T, *cluster){
-		"ExampleRuns":         exampleRuns,
-		"EndpointsMove":       endpointsMove,
-		"SecretRotates":       secretRotates,
-		"EnvironmentMoves":    environmentMoves,
-		"StatusSays":          statusSays,
-		"AdaptersAreRefused":  adaptersAreRefused,
-		"BadOneIsRefused":     badOneIsRefused,
-		"PodsAreShards":       podsAreShards,
-		"OtherServices":       otherServices,
-		"RightsAreFew":        rightsAreFew,
-		"StrangersAreRefused": strangersAreRefused,
+		"ExampleRuns":          exampleRuns,
+		"PodsGetTheirProxy":    podsGetTheirProxy,
+		"WorkloadsAreInjected": workloadsAreInjected,
+		"PodsAreLeftAlone":     podsAreLeftAlone,
+		"WrongOnesAreRefused":  wrongOnesAreRefused,
+		"EndpointsMove":        endpointsMove,
+		"SecretRotates":        secretRotates,
+		"EnvironmentMoves":     environmentMoves,
+		"StatusSays":           statusSays,
+		"AdaptersAreRefused":   adaptersAreRefused,
+		"BadOneIsRefused":      badOneIsRefused,
+		"PodsAreShards":        podsAreShards,
+		"OtherServices":        otherServices,
+		"RightsAreFew":         rightsAreFew,
+		"StrangersAreRefused":  strangersAreRefused,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -51,10 +51,12 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 		move(ref.Namespace)
 	case inventory.KindPod:
 		e.podChanged(ref.Key)
+		e.barePodChanged(ref.Key)
 		for n := range e.byPod[ref.Key] {
 			e.place(n, at, b)
 		}
 	case inventory.KindNamespace:
+		e.bareNamespaceChanged(ref.Name)
 		move(ref.Name)
 	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap:
 		for v := range e.byRef[ref] {

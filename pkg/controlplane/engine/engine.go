@@ -106,6 +106,7 @@ type Engine struct {
 	resources map[server.Key]*published
 	awaited   map[inventory.Key]chan struct{} // pods that nodes wait for
 	status    statusBook
+	bare      barePods
 }
 
 // New returns an engine that is not running.
@@ -120,7 +121,7 @@ func New(o Options) *Engine {
 		kinds: map[string]*kind{}, variants: map[variantKey]*variant{},
 		byObject: map[inventory.Key]map[*variant]struct{}{}, byRef: map[inventory.Ref]map[*variant]struct{}{},
 		places: map[string]*place{}, good: map[inventory.Key]*mesh.Ambassador{}, resources: map[server.Key]*published{},
-		awaited: map[inventory.Key]chan struct{}{}, status: newStatusBook(),
+		awaited: map[inventory.Key]chan struct{}{}, status: newStatusBook(), bare: newBarePods(),
 	}
 }
 

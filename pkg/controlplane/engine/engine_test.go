@@ -595,6 +595,45 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestPodsWithoutProxy are shown by the objects that select them, for as long as
+// they are there.
+func TestPodsWithoutProxy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop().start()
+	injected := r.dial("shop", "web-0")
+	injected.Subscribe(server.ListenerType)
+	r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+	put := func(name string, change func(*inventory.Pod)) {
+		p := &inventory.Pod{
+			Key: inventory.Key{Namespace: "shop", Name: name}, UID: "uid-" + name,
+			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{},
+		}
+		change(p)
+		inventory.Put(r.store, inventory.Ref{Kind: inventory.KindPod, Key: p.Key}, p, time.Now())
+	}
+	put("bare", func(*inventory.Pod) {})
+	put("injected", func(p *inventory.Pod) { p.Annotations[mesh.InjectedAnnotation] = "native" })
+	put("opted-out", func(p *inventory.Pod) { p.Labels[mesh.InjectLabel] = mesh.InjectDisabled })
+	put("opted-out-too", func(p *inventory.Pod) { p.Annotations[mesh.InjectLabel] = mesh.InjectDisabled })
+	put("ended", func(p *inventory.Pod) { p.Exempt = true })
+	put("of-others", func(p *inventory.Pod) { p.Labels["app"] = "other" })
+	label := func(value string) {
+		inventory.Put(r.store, inventory.Ref{Kind: inventory.KindNamespace, Key: inventory.Key{Name: "shop"}},
+			&inventory.Namespace{Name: "shop", Labels: map[string]string{mesh.InjectLabel: value}}, time.Now())
+	}
+	label(mesh.InjectEnabled)
+	c := r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusFalse, "PodsWithoutProxy")
+	if want := "1 of 1 proxies run it; 1 selected pods have no proxy: bare; "; !strings.HasPrefix(c.Message, want) {
+		t.Errorf("message %q, want %q...", c.Message, want)
+	}
+	r.store.Delete(inventory.Ref{Kind: inventory.KindPod, Key: inventory.Key{Namespace: "shop", Name: "bare"}}, time.Now())
+	r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+	put("bare", func(*inventory.Pod) {})
+	r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusFalse, "PodsWithoutProxy")
+	label(mesh.InjectDisabled)
+	r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+}
+
 func (r *rig) checkNACKed(identity string) {
 	r.t.Helper()
 	for _, p := range r.engine.Proxies(r.t.Context()) {

@@ -12,6 +12,7 @@ type metrics struct {
 	kinds        prometheus.Gauge
 	variants     prometheus.Gauge
 	resources    prometheus.Gauge
+	barePods     *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -37,6 +38,9 @@ func newMetrics() *metrics {
 		kinds:        gauge("node_kinds", "Sets of nodes that get the same."),
 		variants:     gauge("variants", "Objects in an environment that nodes need."),
 		resources:    gauge("resources", "Resources that nodes need."),
+		barePods: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "dragoman_controlplane_pods_without_proxy", Help: "Pods of namespaces with injection that have no proxy and have not opted out.",
+		}, []string{"namespace"}),
 	}
 }
 
@@ -49,7 +53,7 @@ func (m *metrics) sizes(nodes, kinds, variants, resources int) {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.changes, m.applying, m.translations, m.translating, m.convergence, m.nodes, m.kinds, m.variants, m.resources,
+		m.changes, m.applying, m.translations, m.translating, m.convergence, m.nodes, m.kinds, m.variants, m.resources, m.barePods,
 	}
 }
 

@@ -29,6 +29,10 @@ func (e *Engine) programmed(key inventory.Key, s *inventory.Status) inventory.Co
 	with := func(status inventory.ConditionStatus, reason, message string) inventory.Condition {
 		return condition(inventory.ConditionProgrammed, status, reason, message)
 	}
+	bare := ""
+	if a := e.good[key]; a != nil {
+		bare = e.selectedBare(key.Namespace, a.Spec.Selector)
+	}
 	count := fmt.Sprintf("%d of %d proxies", s.Running, s.Proxies)
 	switch {
 	case s.Refused > 0:
@@ -37,6 +41,8 @@ func (e *Engine) programmed(key inventory.Key, s *inventory.Status) inventory.Co
 		return with(inventory.StatusFalse, denied.reason, fmt.Sprintf("%s run it; others do not: %s", count, denied.message))
 	case unpublished != "":
 		return with(inventory.StatusFalse, reasonUnpublished, unpublished)
+	case bare != "":
+		return with(inventory.StatusFalse, reasonWithout, count+" run it; "+bare)
 	case s.Proxies == 0:
 		return with(inventory.StatusUnknown, reasonNoProxies, "no connected proxy is selected")
 	case s.Running < s.Proxies:

@@ -20,6 +20,7 @@ const (
 	reasonPending     = "Pending"
 	reasonRefused     = "Refused"
 	reasonUnpublished = "NotPublished"
+	reasonWithout     = "PodsWithoutProxy"
 )
 
 // maxMessage bounds a condition's message; Kubernetes takes 32 KiB.

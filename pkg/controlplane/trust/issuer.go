@@ -162,6 +162,13 @@ func (i *Issuer) Bundle() []byte { return bytes.Clone(*i.bundle.Load()) }
 // Certificate is the one that is shown now.
 func (i *Issuer) Certificate() *x509.Certificate { return i.certificate.Load().Leaf }
 
+// WebhookConfig makes the TLS settings of the port that the API server calls.
+func (i *Issuer) WebhookConfig() *tls.Config {
+	config := i.ServerConfig(nil)
+	config.NextProtos = []string{"h2", "http/1.1"}
+	return config
+}
+
 // ServerConfig makes the TLS settings of the xDS port. clients gives the
 // authorities of client certificates at the time of a connection; nil: none
 // are asked for. Connections that live keep the certificate they began with.
