@@ -120,9 +120,12 @@ func take[T any](s *[]T) *T {
 	return v
 }
 
-// Done returns the families, sorted by name and without empty ones. The error
+// Done returns the families, sorted by name and without empty ones, never nil. The error
 // says what could not be taken.
 func (b *Builder) Done() ([]*dto.MetricFamily, error) {
+	if b.list == nil {
+		b.list = []*dto.MetricFamily{}
+	}
 	out := slices.DeleteFunc(b.list, func(mf *dto.MetricFamily) bool { return len(mf.Metric) == 0 })
 	slices.SortFunc(out, func(x, y *dto.MetricFamily) int { return strings.Compare(x.GetName(), y.GetName()) })
 	var said []string

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -54,6 +55,8 @@ type Config struct {
 	Valid []int
 	// NoRedirects takes a redirect as the answer.
 	NoRedirects bool
+
+	dial, dialTLS func(ctx context.Context, network, address string) (net.Conn, error) // nil: as usual
 }
 
 // Client fetches pages. It is safe for concurrent use.
@@ -72,6 +75,8 @@ func New(cfg Config) *Client {
 	}
 	transport := &http.Transport{
 		TLSClientConfig:        cfg.TLS,
+		DialContext:            cfg.dial,
+		DialTLSContext:         cfg.dialTLS,
 		MaxIdleConnsPerHost:    1,
 		IdleConnTimeout:        idle,
 		MaxResponseHeaderBytes: 64 << 10,

@@ -144,6 +144,9 @@ func (e *Exporter) compile(name string, m *moduleFile) (*Module, error) {
 
 // rule is the metric as a rule.
 func (m *metricFile) rule() (rules.Rule, error) {
+	if m.Path == "" {
+		return rules.Rule{}, errors.New("path: is missing")
+	}
 	r := rules.Rule{Name: m.Name, Help: m.Help, Type: dto.MetricType_UNTYPED, Labels: m.Labels, Timestamp: m.EpochTimestamp}
 	if r.Help == "" {
 		r.Help = r.Name

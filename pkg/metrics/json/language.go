@@ -32,7 +32,13 @@ func (Path) Value(template string) (rules.Template[tree.Value], error) {
 
 // Label implements rules.Language.
 func (Path) Label(template string) (rules.Template[tree.Value], error) {
-	return jsonpath.Parse(template)
+	// A name alone would be a text: who means that puts it in quotes.
+	template = braced(template)
+	p, err := jsonpath.Parse(template)
+	if err == nil && p.Constant() {
+		err = fmt.Errorf("%q is no path; put it in double quotes if it is meant as a text", template)
+	}
+	return p, err
 }
 
 // braced puts braces around what looks like a path without them.

@@ -18,9 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
 	jsonmetrics "github.com/dragoman-mesh/dragoman/pkg/metrics/json"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/json/tree"
 )
 
 // exporter is a running json_exporter.
@@ -57,13 +55,13 @@ func (e exporter) ours(t *testing.T, module, target, query string) string {
 		t.Fatal(err)
 	}
 	m := file.Module(module)
-	client := m.Client(fetch.Config{})
+	client := m.Client(0, 0)
 	defer client.Close()
 	values, err := url.ParseQuery("module=" + module + "&target=" + url.QueryEscape(target) + query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	families, err := m.Probe(t.Context(), client, jsonmetrics.Target{URI: target, Query: values}, tree.Limits{}, 0)
+	families, err := m.Probe(t.Context(), client, jsonmetrics.Target{URI: target, Query: values}, jsonmetrics.Limits{})
 	if families == nil {
 		t.Fatal(err)
 	}

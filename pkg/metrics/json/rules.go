@@ -30,7 +30,7 @@ const maxJQ = 1 << 17
 // objects {"value": 1, "labels": {"a": "b"}}, or lists of them.
 type Rule struct {
 	rules.Rule
-	JQ string // instead of Each, Value and Values; labels of the rule are texts then
+	JQ string // instead of Each, Value and Values; its Labels are not used, its Constants are
 }
 
 // RuleSet is a list of rules, compiled.
@@ -67,6 +67,9 @@ func CompileRules(list []Rule) (*RuleSet, error) {
 		// Everything but the value is checked as in any other rule.
 		check := r.Rule
 		check.Value = "0"
+		if len(r.Labels) > 0 {
+			return nil, fmt.Errorf("rules[%d] (%q): labels: those of a program are in its output, others in double quotes", i, r.Name)
+		}
 		if _, err := rules.Compile([]rules.Rule{check}, rules.Language[tree.Value](Path{})); err != nil {
 			return nil, fmt.Errorf("rules[%d] (%q): %w", i, r.Name, errors.Unwrap(err))
 		}
@@ -125,8 +128,8 @@ func (p *programRule) run(ctx context.Context, doc any, out *families.Builder) e
 }
 
 func (p *programRule) add(f *families.Family, item any) error {
-	labels := make(map[string]string, len(p.rule.Labels))
-	maps.Copy(labels, p.rule.Labels)
+	labels := make(map[string]string, len(p.rule.Constants))
+	maps.Copy(labels, p.rule.Constants)
 	if object, ok := item.(map[string]any); ok {
 		item, ok = object["value"]
 		if !ok {

@@ -14,35 +14,22 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json/tree"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/rules"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
-
-// DefaultModule is the module of a file that is used if none is named.
-const DefaultModule = "default"
 
 // maxConfig bounds a configuration file, in bytes.
 const maxConfig = 4 << 20
 
-// Config says where a document is, and how it becomes metrics: by a module of a
-// file of json_exporter, or by rules.
-type Config struct {
-	URI   string
-	Fetch fetch.Config // of rules; a module has its own, but for the limits
-
-	ConfigFile string
-	Module     string // "": DefaultModule
-	Rules      []Rule
-
-	Limits tree.Limits
-	Series int // 0: families.DefaultLimit
-}
-
 // Source is a JSON document that is fetched.
 type Source struct {
-	cfg    Config
-	client *fetch.Client
+	cfg    *resource.JSONSource
+	env    metrics.Env
+	page   *fetch.Page
 	module *Module  // of the file
 	set    *RuleSet // or the rules
 
@@ -53,41 +40,25 @@ type Source struct {
 }
 
 // New checks a configuration, and reads its file.
-func New(cfg Config) (*Source, error) {
-	if err := checkURI(cfg.URI); err != nil {
-		return nil, err
-	}
-	if cfg.Module == "" {
-		cfg.Module = DefaultModule
-	}
-	s := &Source{cfg: cfg}
-	if (cfg.ConfigFile != "") == (len(cfg.Rules) > 0) {
-		return nil, errors.New("configFile: exactly one of configFile and rules is needed")
-	}
+func New(cfg *resource.JSONSource, env metrics.Env) (*Source, error) {
+	s := &Source{cfg: cfg, env: env}
 	if cfg.ConfigFile != "" {
 		return s, s.reload()
 	}
+	var list []Rule
+	for i := range cfg.Extract {
+		r := Rule{Rule: rules.Of(&cfg.Extract[i]), JQ: cfg.Extract[i].Query}
+		if r.JQ == "" && r.Value == "" {
+			r.Value = "{@}"
+		}
+		list = append(list, r)
+	}
 	var err error
-	if s.set, err = CompileRules(cfg.Rules); err != nil {
+	if s.set, err = CompileRules(list); err != nil {
 		return nil, err
 	}
-	if cfg.Fetch.Header.Get("Accept") == "" {
-		cfg.Fetch.Header = cfg.Fetch.Header.Clone()
-		if cfg.Fetch.Header == nil {
-			cfg.Fetch.Header = make(http.Header)
-		}
-		cfg.Fetch.Header.Set("Accept", "application/json")
-	}
-	s.client = fetch.New(cfg.Fetch)
+	s.page = fetch.Open(&cfg.MetricsFetch, env, fetch.Config{Header: http.Header{"Accept": {"application/json"}}})
 	return s, nil
-}
-
-func checkURI(uri string) error {
-	u, err := url.Parse(uri)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("uri: must be a URL of http or https")
-	}
-	return nil
 }
 
 // reload reads the configuration file if it is another than before.
@@ -101,35 +72,28 @@ func (s *Source) reload() error {
 	}
 	file, err := LoadExporter(s.cfg.ConfigFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("configFile: %w", err)
 	}
 	module := file.Module(s.cfg.Module)
 	if module == nil {
 		return fmt.Errorf("module: %q is not in %s, which has %q", s.cfg.Module, s.cfg.ConfigFile, file.Modules())
 	}
-	if s.client != nil {
-		s.client.Close()
+	if s.page != nil {
+		_ = s.page.Close() // it only lets idle connections go
 	}
 	var warnings []error
 	for _, w := range file.Warnings {
 		warnings = append(warnings, errors.New(w))
 	}
 	s.module, s.warnings = module, errors.Join(warnings...)
-	s.client = module.Client(s.cfg.Fetch)
+	s.page = fetch.Open(&s.cfg.MetricsFetch, s.env, module.fetch)
 	s.modified, s.size = info.ModTime(), info.Size()
 	return nil
 }
 
 // LoadExporter reads a configuration file of json_exporter.
 func LoadExporter(name string) (*Exporter, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxConfig {
-		return nil, fmt.Errorf("%s: more than %d bytes", name, maxConfig)
-	}
-	data, err := os.ReadFile(name)
+	data, err := fetch.ReadFile(name, maxConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -140,36 +104,44 @@ func LoadExporter(name string) (*Exporter, error) {
 	return e, nil
 }
 
-// Warnings say what of the file has no effect; nil if all of it has.
-func (s *Source) Warnings() error { return s.warnings }
-
 // Gather implements metrics.Source. A file that changed and is wrong now leaves
-// the rules that were, and is told.
+// the rules that were, and is told; so is what of a file has no effect.
 func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
-	var stale error
-	if s.module != nil {
-		stale = s.reload()
-		out, err := s.module.Probe(ctx, s.client, Target{URI: s.cfg.URI}, s.cfg.Limits, s.cfg.Series)
-		return out, errors.Join(stale, err)
+	limits := Limits{Series: s.env.MaxSeries}
+	if s.cfg.ConfigFile != "" {
+		stale := s.reload()
+		method, content, err := s.module.request(Target{})
+		if err != nil {
+			return nil, err
+		}
+		page, err := s.page.Do(ctx, method, []byte(content))
+		if err != nil {
+			return nil, err
+		}
+		out, err := s.module.Read(string(page), limits)
+		return out, errors.Join(stale, s.warnings, err)
 	}
-	page, err := s.client.Get(ctx, s.cfg.URI)
+	page, err := s.page.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := tree.Parse(string(page), s.cfg.Limits)
+	doc, err := tree.Parse(string(page), limits.Document)
 	if err != nil {
 		return nil, err
 	}
-	b := &families.Builder{Limit: s.cfg.Series}
+	b := &families.Builder{Limit: limits.Series}
 	problems := s.set.Run(ctx, doc.Root(), b)
 	out, err := b.Done()
 	return out, errors.Join(problems, err)
 }
 
 // Close implements metrics.Source.
-func (s *Source) Close() error {
-	s.client.Close()
-	return nil
+func (s *Source) Close() error { return s.page.Close() }
+
+// Limits bound what a document may cost.
+type Limits struct {
+	Document tree.Limits
+	Series   int // 0: families.DefaultLimit
 }
 
 // Target is what a module is asked to fetch.
@@ -179,44 +151,51 @@ type Target struct {
 	Now   time.Time  // what they go by; zero: the clock's
 }
 
-// Client makes the client of a module; limits and a default timeout are taken
-// from cfg.
-func (m *Module) Client(cfg fetch.Config) *fetch.Client {
-	own := m.fetch
-	own.Timeout, own.MaxBytes = cfg.Timeout, cfg.MaxBytes
-	return fetch.New(own)
+// Client makes the client of a module.
+func (m *Module) Client(timeout time.Duration, maxBytes int64) *fetch.Client {
+	cfg := m.fetch
+	cfg.Timeout, cfg.MaxBytes = timeout, maxBytes
+	return fetch.New(cfg)
+}
+
+// request is the method and the body with which the module asks.
+func (m *Module) request(t Target) (method, content string, err error) {
+	if m.body == "" {
+		return http.MethodGet, "", nil
+	}
+	if m.tmpl == nil {
+		return http.MethodPost, m.body, nil
+	}
+	if t.Now.IsZero() {
+		t.Now = time.Now()
+	}
+	if content, err = m.tmpl.Execute(t.Query, t.Now); err != nil {
+		return "", "", fmt.Errorf("rendering the body: %w", err)
+	}
+	return http.MethodPost, content, nil
 }
 
 // Probe fetches a document with the module's client, and makes its metrics. An
 // error with families says what the rules could not find.
-func (m *Module) Probe(ctx context.Context, c *fetch.Client, t Target, limits tree.Limits, series int) ([]*dto.MetricFamily, error) {
-	method, content := http.MethodGet, ""
-	if m.body != "" {
-		method, content = http.MethodPost, m.body
-	}
-	if m.tmpl != nil {
-		if t.Now.IsZero() {
-			t.Now = time.Now()
-		}
-		var err error
-		if content, err = m.tmpl.Execute(t.Query, t.Now); err != nil {
-			return nil, fmt.Errorf("rendering the body: %w", err)
-		}
+func (m *Module) Probe(ctx context.Context, c *fetch.Client, t Target, limits Limits) ([]*dto.MetricFamily, error) {
+	method, content, err := m.request(t)
+	if err != nil {
+		return nil, err
 	}
 	page, err := c.Do(ctx, method, t.URI, []byte(content))
 	if err != nil {
 		return nil, err
 	}
-	return m.Read(string(page), limits, series)
+	return m.Read(string(page), limits)
 }
 
-// Read makes the metrics of a document.
-func (m *Module) Read(page string, limits tree.Limits, series int) ([]*dto.MetricFamily, error) {
-	doc, err := tree.Parse(page, limits)
+// Read makes the metrics of a document. They are not nil if the document is one.
+func (m *Module) Read(page string, limits Limits) ([]*dto.MetricFamily, error) {
+	doc, err := tree.Parse(page, limits.Document)
 	if err != nil {
 		return nil, err
 	}
-	b := &families.Builder{Limit: series}
+	b := &families.Builder{Limit: limits.Series}
 	problems := m.rules.Run(doc.Root(), b)
 	out, err := b.Done()
 	return out, errors.Join(problems, err)

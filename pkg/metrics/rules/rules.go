@@ -26,14 +26,16 @@ type Rule struct {
 	// Each finds the parts of the document of which each is a series; "": the
 	// document itself.
 	Each string
-	// Value is a template for the number: text with paths in it.
+	// Value is a template for the number: text with paths in it; "": the part itself.
 	Value string
 	// Values are several at once: a template by what is put behind the name, with
 	// an underscore between. Either these or Value.
 	Values map[string]string
-	// Labels are templates by label name.
-	Labels map[string]string
-	// Words are what a text counts for, before it is read as a number.
+	// Labels are templates by label name, Constants texts that are always the same.
+	Labels    map[string]string
+	Constants map[string]string
+	// Words are what a text counts for, before it is read as a number; "*" is what
+	// any other text counts for that is no number.
 	Words map[string]float64
 	// Scale is what the number is multiplied with; 0 means 1.
 	Scale float64
@@ -114,7 +116,10 @@ func compile[E any](r Rule, lang Language[E]) (*rule[E], error) {
 	if err := out.compileOutputs(lang); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Labels)) {
+	for name, value := range r.Constants {
+		out.labels = append(out.labels, label[E]{name: name, constant: pair(name, value)})
+	}
+	for name := range r.Labels {
 		l := label[E]{name: name}
 		if l.value, err = lang.Label(r.Labels[name]); err != nil {
 			return nil, fmt.Errorf("labels.%s: %w", name, err)
@@ -129,6 +134,7 @@ func compile[E any](r Rule, lang Language[E]) (*rule[E], error) {
 		}
 		out.labels = append(out.labels, l)
 	}
+	slices.SortFunc(out.labels, func(a, b label[E]) int { return strings.Compare(a.name, b.name) })
 	if r.Timestamp != "" {
 		if out.stamp, err = lang.Value(r.Timestamp); err != nil {
 			return nil, fmt.Errorf("timestamp: %w", err)
@@ -138,7 +144,7 @@ func compile[E any](r Rule, lang Language[E]) (*rule[E], error) {
 }
 
 func (r *rule[E]) compileOutputs(lang Language[E]) error {
-	if r.Value != "" {
+	if len(r.Values) == 0 {
 		t, err := lang.Value(r.Value)
 		if err != nil {
 			return fmt.Errorf("value: %w", err)
@@ -169,10 +175,10 @@ func (r *rule[E]) check() error {
 	default:
 		return fmt.Errorf("type: %s cannot be made of single values; use gauge, counter or untyped", strings.ToLower(r.Type.String()))
 	}
-	if (r.Value != "") == (len(r.Values) > 0) {
-		return errors.New("value: exactly one of value and values is needed")
+	if r.Value != "" && len(r.Values) > 0 {
+		return errors.New("value: at most one of value and values may be there")
 	}
-	for name := range r.Labels {
+	for _, name := range slices.AppendSeq(slices.Collect(maps.Keys(r.Labels)), maps.Keys(r.Constants)) {
 		if !model.LegacyValidation.IsValidLabelName(name) || strings.HasPrefix(name, "__") {
 			return fmt.Errorf("labels.%s: is not the name of a label; use letters, digits and _, not __ at the beginning", name)
 		}
@@ -356,6 +362,9 @@ func Number(s string, words map[string]float64) (float64, error) {
 			return 1, nil
 		}
 		return 0, nil
+	}
+	if v, ok := words["*"]; ok {
+		return v, nil
 	}
 	return 0, fmt.Errorf("%q is not a number", clip(s))
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -15,6 +16,7 @@ import (
 // and a metrics.Env.
 func Kinds() *Registry {
 	r := &Registry{byType: make(map[reflect.Type]constructor)}
+	Register(r, json.New)
 	return r
 }
 
