@@ -37,9 +37,11 @@ type Builder struct {
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
 
-	mu    sync.Mutex // guards below
-	live  map[*Filter]struct{}
-	gates map[gateKey]*database.Gate
+	mu      sync.Mutex // guards below
+	live    map[*Filter]struct{}
+	gates   map[gateKey]*database.Gate
+	budgets map[gateKey]*budget
+	pools   map[poolKey]*pool
 }
 
 // gateKey is whom the number of sessions is limited to.
@@ -50,7 +52,7 @@ func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
 		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
-		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
+		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{}, budgets: map[gateKey]*budget{}, pools: map[poolKey]*pool{},
 	}
 }
 
@@ -81,6 +83,13 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	}
 	f.gate = b.gates[key]
 	f.gate.Resize(conf.Limits.MaxSessions)
+	if conf.Pool != nil {
+		if b.budgets[key] == nil {
+			b.budgets[key] = newBudget()
+		}
+		f.budget = b.budgets[key]
+		f.budget.resize(conf.Pool.Size)
+	}
 	return f, nil
 }
 

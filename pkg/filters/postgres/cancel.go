@@ -36,6 +36,7 @@ type cancelMap struct {
 type cancelEntry struct {
 	owner *session
 	to    route
+	lent  *poolClient // knows which server works for it at the moment; nil: it is always to
 }
 
 func newCancelMap() *cancelMap { return &cancelMap{byID: map[cancelID]cancelEntry{}} }
@@ -43,7 +44,14 @@ func newCancelMap() *cancelMap { return &cancelMap{byID: map[cancelID]cancelEntr
 func (m *cancelMap) put(id cancelID, s *session, to route) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.byID[id] = cancelEntry{s, to}
+	m.byID[id] = cancelEntry{owner: s, to: to}
+}
+
+// lend notes the id of a session that shares its connection.
+func (m *cancelMap) lend(id cancelID, c *poolClient) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.byID[id] = cancelEntry{owner: c.s, lent: c}
 }
 
 // drop forgets an id unless another session has it by now.
@@ -55,11 +63,11 @@ func (m *cancelMap) drop(id cancelID, s *session) {
 	}
 }
 
-func (m *cancelMap) find(id cancelID) (route, bool) {
+func (m *cancelMap) find(id cancelID) (to route, lent *poolClient, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.byID[id]
-	return e.to, ok
+	return e.to, e.lent, ok
 }
 
 // canceller brings one request to a server. done is called when the server has

@@ -24,6 +24,7 @@ type Filter struct {
 	cluster filters.Cluster
 	log     *slog.Logger
 	gate    *database.Gate
+	budget  *budget // of the pool; nil: there is none
 	route   *sqlroute.Route
 
 	sessions atomic.Int64
@@ -45,6 +46,7 @@ type local struct {
 	sessions *session // list
 	next     *local   // where sessions that are still beginning go on; nil until retired
 	over     bool     // retired without a successor
+	pool     *pool    // nil until a session needs it
 	sweep    *netloop.Timer
 }
 
@@ -166,6 +168,7 @@ func (l *local) retire(next *Filter, r filters.Retirement) {
 		l.next = next.local(l.loop)
 	}
 	l.each(func(s *session) { s.leave(r) })
+	l.releasePool(l.next)
 }
 
 // settle calls Done once the last session has left.
@@ -189,6 +192,9 @@ func (f *Filter) settle() {
 // moment, as the answers of a name server may come and go, costs no session.
 func (f *Filter) EndpointsMoved(deadline time.Duration) {
 	f.each(func(s *session) { s.review(deadline) })
+	for _, l := range f.parts() {
+		l.loop.Post(func() { l.reviewPool(deadline) })
+	}
 }
 
 // Refusal is what a client above the listener's own limit is told.
@@ -200,7 +206,7 @@ func (*Filter) Refusal() []byte {
 func (f *Filter) sameTarget(other *Filter) bool {
 	a, b := f.conf, other.conf
 	return a.Cluster == b.Cluster && a.Login == b.Login && a.ReadOnly == b.ReadOnly && a.TLSOptional == b.TLSOptional &&
-		a.Target == b.Target && equal(a.StatementTimeout, b.StatementTimeout)
+		a.Target == b.Target && equal(a.StatementTimeout, b.StatementTimeout) && (a.Pool == nil) == (b.Pool == nil) && (a.Pool == nil || a.Pool.Session == b.Pool.Session)
 }
 
 func equal(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }

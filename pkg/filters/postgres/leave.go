@@ -30,6 +30,8 @@ func (s *session) leave(r filters.Retirement) {
 		s.drain(r.Deadline)
 	case s.start != nil:
 		s.beginAt(next)
+	case s.pool != nil:
+		s.pool.leave(next, r)
 	case s.f.sameTarget(next.Filter) && next.route.Judge(next.cluster.Table(), s.to.endpoint) == sqlroute.Stays:
 		s.moveTo(next)
 	default:
@@ -74,6 +76,10 @@ func (s *session) beginAt(next *local) {
 		if s.place != nil {
 			s.f.gate.Leave(s.place)
 			s.place = nil
+		}
+		if s.pool != nil {
+			s.pool.end()
+			s.pool = nil
 		}
 		st.tried = nil
 		st.login = login{}
@@ -122,6 +128,8 @@ func (s *session) cut() {
 func (s *session) tryLeave() {
 	switch {
 	case s.is(isEnded):
+	case s.pool != nil:
+		s.pool.tryLeave()
 	case s.tracker.Idle() && s.fromDown.AtBoundary() && s.fromUp.AtBoundary():
 		s.depart()
 	case s.is(isHeld) && (s.tracker.Outstanding() == 0 || s.tracker.CopyIn()):
@@ -223,7 +231,7 @@ func (s *session) gone() bool {
 // review looks at a session after its cluster's endpoints have moved. One whose
 // endpoint is gone for half the deadline ends in the other half.
 func (s *session) review(deadline time.Duration) {
-	if s.is(isEnded|isMoving|isLeaving) || s.start != nil || !s.gone() {
+	if s.is(isEnded|isMoving|isLeaving) || s.start != nil || s.pool != nil || !s.gone() {
 		return
 	}
 	s.state |= isMoving

@@ -3,6 +3,7 @@ package postgres
 import (
 	"crypto/tls"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -183,7 +184,7 @@ func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
 			return n
 		case through:
 			n += size
-			return n + (*upstream)(s).Data(c, b[n:])
+			return n + c.Driver().Data(c, b[n:])
 		case next:
 			n += size
 		}
@@ -224,9 +225,11 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 	case pgproto.TypeAuthentication:
 		return s.authenticate(payload)
 	case pgproto.TypeNoticeResponse:
-		s.down.Write(whole)
+		if s.errand == nil {
+			s.down.Write(whole)
+		}
 	case pgproto.TypeNegotiateProtocolVersion:
-		if !s.start.told {
+		if !s.start.told && s.errand == nil {
 			s.down.Write(whole)
 		}
 	case pgproto.TypeErrorResponse:
@@ -277,12 +280,16 @@ func (s *session) awaitKeys() {
 func (s *session) begin() {
 	st, now := s.start, s.f.loop.Now()
 	st.stop()
-	s.f.stats.logins.Add(1)
-	s.f.stats.login.Observe(now - st.accepted)
-	s.f.stats.wait.Observe(now - st.since)
 	if _, was := s.f.failed.LoadAndDelete(s.to.endpoint); was {
 		s.f.cluster.Report(s.to.endpoint, filters.Success)
 	}
+	if s.errand != nil {
+		s.errand.loggedIn(s)
+		return
+	}
+	s.f.stats.logins.Add(1)
+	s.f.stats.login.Observe(now - st.accepted)
+	s.f.stats.wait.Observe(now - st.since)
 	s.start = nil
 	s.active = now
 	if s.f.conf.SlowQuery >= 0 {
@@ -315,14 +322,19 @@ func (s *session) loginRefused(payload, whole []byte) {
 		}
 		l.user, l.password = user, password
 	}
-	s.f.stats.failed(n.State)
-	s.f.stats.refused[serverRefused].Add(1)
 	hint := ""
 	if badLogin {
 		hint = "these are the environment's credentials in the document, not the app's: check them, and pg_hba.conf"
 	}
 	s.f.log.Warn("the server refuses a session", "sqlstate", n.State, "message", n.Message, "user", l.user,
 		"endpoint", s.to.endpoint.Address, "hint", hint)
+	if s.errand != nil {
+		s.errand.g.refused(s.errand, slices.Clone(whole), n.State)
+		s.finish()
+		return
+	}
+	s.f.stats.failed(n.State)
+	s.f.stats.refused[serverRefused].Add(1)
 	s.down.Write(whole)
 	s.finish()
 }

@@ -55,6 +55,7 @@ type stats struct {
 	open                                atomic.Int64
 	refused, closed                     [reasons]atomic.Uint64
 	latency, login, wait                database.Histogram
+	pool                                poolStats
 	mu                                  sync.Mutex
 	classes                             map[string]uint64 // errors by the class of their SQLSTATE; guarded by mu
 }
@@ -104,6 +105,7 @@ type metrics struct {
 type descs struct {
 	accepted, open, logins, queued, refused, closed, queries, transactions, received, sent *prometheus.Desc
 	errors, cancels, connectFailures, slow, latency, login, wait                           *prometheus.Desc
+	pool                                                                                   poolDescs
 }
 
 func newMetrics() *metrics {
@@ -131,6 +133,7 @@ func newMetrics() *metrics {
 			latency:         desc("query_duration_seconds", "From a request to the answer that the server is ready for another."),
 			login:           desc("login_duration_seconds", "From the accept to the server's letting in."),
 			wait:            desc("connection_wait_seconds", "From the end of a client's own part of the login to the server's letting in."),
+			pool:            newPoolDescs(desc),
 		},
 	}
 }
@@ -168,6 +171,9 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- desc
 	}
+	for _, desc := range d.pool.all() {
+		ch <- desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -176,6 +182,7 @@ func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 		c := collection{ch, name, all}
 		c.counters(&b.metrics.descs)
 		c.reasons(&b.metrics.descs)
+		c.pools(&b.metrics.descs.pool)
 		c.histogram(b.metrics.descs.latency, func(s *stats) *database.Histogram { return &s.latency })
 		c.histogram(b.metrics.descs.login, func(s *stats) *database.Histogram { return &s.login })
 		c.histogram(b.metrics.descs.wait, func(s *stats) *database.Histogram { return &s.wait })

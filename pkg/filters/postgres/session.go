@@ -28,7 +28,9 @@ type session struct {
 	start      *startup         // nil once the server has let us in
 	place      *database.Waiter // in the gate; nil while there is none
 	leaving    *netloop.Timer
-	slow       *slowQuery // nil unless slow queries are logged
+	slow       *slowQuery  // nil unless slow queries are logged
+	pool       *poolClient // nil unless connections are shared, and before the session's turn
+	errand     *poolServer // of a session without a client: whom it logs in for
 
 	tracker          pgproto.Tracker
 	fromDown, fromUp pgproto.Framer
@@ -75,6 +77,12 @@ func (s *session) refuse(why reason, state, message, hint string) {
 	if s.is(isEnded) {
 		return
 	}
+	if s.errand != nil {
+		s.f.log.Warn("no connection for the pool", "reason", why.String(), "sqlstate", state, "message", message)
+		s.errand.g.refused(s.errand, fatal(state, message, hint), state)
+		s.finish()
+		return
+	}
 	s.f.stats.refused[why].Add(1)
 	s.f.log.Warn("refusing a session", "reason", why.String(), "sqlstate", state, "message", message)
 	s.down.Write(fatal(state, message, hint))
@@ -88,7 +96,7 @@ func (s *session) say(why reason, state, message string) {
 		return
 	}
 	s.f.stats.closed[why].Add(1)
-	if s.fromUp.AtBoundary() && !s.is(sawFatal) {
+	if s.fromUp.AtBoundary() && !s.is(sawFatal) && (s.pool == nil || s.pool.atBoundary()) {
 		s.down.Write(fatal(state, message, ""))
 		s.f.stats.failed(state)
 	}
@@ -116,6 +124,9 @@ func (s *session) over() {
 	if st := s.start; st != nil {
 		st.stop()
 	}
+	if s.pool != nil {
+		s.pool.end()
+	}
 }
 
 // abandon ends a session whose client is gone. What the server is busy with is
@@ -123,6 +134,9 @@ func (s *session) over() {
 func (s *session) abandon() {
 	if s.is(isEnded) {
 		return
+	}
+	if s.pool != nil {
+		s.pool.bye()
 	}
 	s.over()
 	if !s.is(downClosed) {
@@ -159,7 +173,7 @@ func (s *session) cancelOwn() {
 
 // settle forgets a session of which nothing is left.
 func (s *session) settle() {
-	if !s.is(downClosed) || s.up != nil && !s.is(upClosed) {
+	if !s.is(downClosed) || s.up != nil && !s.is(upClosed) || s.errand != nil {
 		return
 	}
 	if s.leaving != nil {
@@ -178,7 +192,11 @@ func (s *session) settle() {
 
 // checkIdle ends a session that has been quiet for too long.
 func (s *session) checkIdle(limit time.Duration) {
-	if s.start == nil && s.tracker.Settled() && time.Duration(s.f.loop.Now()-s.active) >= limit {
+	settled := s.tracker.Settled
+	if s.pool != nil {
+		settled = s.pool.settled
+	}
+	if s.start == nil && settled() && time.Duration(s.f.loop.Now()-s.active) >= limit {
 		s.say(idleTimeout, stateIdleTimeout, "dragoman: terminating connection due to idle timeout")
 	}
 }

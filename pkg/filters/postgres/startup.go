@@ -133,7 +133,7 @@ func (s *session) answerEncryption(kind pgproto.StartupKind, b []byte, n int) in
 
 // cancelOther passes a request to cancel on to the server that it is for.
 func (s *session) cancelOther(id cancelID) {
-	to, ok := s.f.b.cancels.find(id)
+	to, lent, ok := s.f.b.cancels.find(id)
 	if !ok {
 		s.f.stats.unknownCancels.Add(1)
 		s.abandon()
@@ -141,6 +141,10 @@ func (s *session) cancelOther(id cancelID) {
 	}
 	s.f.stats.cancels.Add(1)
 	s.start.timer.Reset(2 * cancelLimit)
+	if lent != nil {
+		s.cancelLent(lent)
+		return
+	}
 	cancelAt(s.f.loop, to, id, s.abandon) // the client waits for our close as it would for the server's
 }
 
@@ -205,6 +209,10 @@ func (s *session) myTurn() {
 		return // settle gives the place back
 	}
 	s.start.timer.Stop()
+	if s.f.conf.Pool != nil {
+		s.joinPool()
+		return
+	}
 	s.connect()
 }
 

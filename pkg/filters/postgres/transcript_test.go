@@ -204,7 +204,7 @@ func TestVersions(t *testing.T) {
 	if got := s.client.TakeOutput(); string(got) != string(b) {
 		t.Errorf("the client gets %q", got)
 	}
-	if _, ok := s.builder.cancels.find(cancelID{9, string(key)}); !ok {
+	if _, _, ok := s.builder.cancels.find(cancelID{9, string(key)}); !ok {
 		t.Error("the key is not known")
 	}
 }

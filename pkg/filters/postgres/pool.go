@@ -1,0 +1,395 @@
+package postgres
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Times of a pool that are nobody's to configure.
+const (
+	// sweepEvery is how often is looked for connections that are to leave.
+	sweepEvery = time.Second
+	// openAgain is the pause after a login that failed, while there are other
+	// connections.
+	openAgain = time.Second
+	// ownQueryLimit bounds what a server may take for a query of the pool's own.
+	ownQueryLimit = 30 * time.Second
+)
+
+// poolKey is whom connections are shared by: sessions on one loop that would
+// begin in the same way.
+type poolKey struct {
+	loop              *netloop.Loop
+	listener, cluster string
+	login             resource.DatabaseLogin
+	timeout           string
+	target            resource.TargetSession
+	readOnly          bool
+	tlsOptional       bool
+	session           bool
+}
+
+// pool is the connections of one loop to the servers of one login. It outlives
+// the filters that use it, one after the other. Only the loop's goroutine uses
+// it.
+type pool struct {
+	b      *Builder
+	key    poolKey
+	f      *local // the latest that uses it
+	users  int    // locals that use it
+	budget *budget
+	stats  *poolStats
+
+	groups     map[string]*group
+	servers    map[*poolServer]struct{}
+	statements statements
+	epoch      uint64 // rises when what statements speak of is changed
+	unnamed    uint64 // the latest id of an unnamed statement
+	scratch    []byte // for messages that are written anew
+	owes       int    // connections that other loops are to have
+	sweeper    *netloop.Timer
+	waitTimer  *netloop.Timer // when the one that waits for longest has waited too long
+	closed     bool
+}
+
+// group is what sessions share connections in: those with the same database and
+// start-up settings.
+type group struct {
+	p       *pool
+	message pgproto.Startup // that connections are begun with
+	idle    []*poolServer
+	waiting []*poolClient // for a connection, the first has waited for longest
+	greeted []*poolClient // who wait to be let in, since no server has told its settings yet
+	opening int
+	members int // connections, those being opened too
+	failed  int64
+	facts   *facts
+}
+
+// pooling returns the pool that sessions of l belong to.
+func (l *local) pooling() *pool {
+	if l.pool != nil {
+		return l.pool
+	}
+	c := l.conf
+	key := poolKey{
+		loop: l.loop, listener: l.ctx.Listener, cluster: c.Cluster, login: c.Login, target: c.Target,
+		readOnly: c.ReadOnly, tlsOptional: c.TLSOptional, session: c.Pool.Session,
+	}
+	if c.StatementTimeout != nil {
+		key.timeout = c.StatementTimeout.String()
+	}
+	l.pool = l.b.poolOf(key, func() *pool {
+		return &pool{
+			b: l.b, key: key, stats: &l.stats.pool, epoch: stale + 1,
+			groups: map[string]*group{}, servers: map[*poolServer]struct{}{}, statements: statements{byKey: map[string]*statement{}},
+		}
+	})
+	l.pool.users++
+	l.pool.f = l
+	l.pool.budget = l.budget
+	l.budget.join(l.pool)
+	return l.pool
+}
+
+func (b *Builder) poolOf(key poolKey, build func() *pool) *pool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.pools[key]
+	if p == nil {
+		p = build()
+		b.pools[key] = p
+	}
+	return p
+}
+
+// releasePool has a retired filter leave its pool: to its successor if that has the
+// same, else for good.
+func (l *local) releasePool(next *local) {
+	if l.pool == nil {
+		return
+	}
+	p := l.pool
+	if next != nil && !next.over && next.conf.Pool != nil && l.sameTarget(next.Filter) {
+		next.pooling()
+	}
+	l.pool = nil
+	if p.users--; p.users == 0 {
+		p.close()
+	}
+}
+
+// close ends what is idle at once, and the rest when its session gives it back.
+func (p *pool) close() {
+	p.closed = true
+	p.b.mu.Lock()
+	delete(p.b.pools, p.key)
+	p.b.mu.Unlock()
+	p.budget.leave(p)
+	for _, s := range p.all() {
+		if s.client == nil && s.is(isOpen) && !s.is(isOwnQuery|isOrphan|isHeldBack) {
+			s.close(closedRetired)
+		}
+	}
+}
+
+func (p *pool) all() []*poolServer { return slices.Collect(maps.Keys(p.servers)) }
+
+// trim gives up memory that a long statement has needed.
+func (p *pool) trim() {
+	if cap(p.scratch) > maxKeptUnnamed {
+		p.scratch = nil
+	}
+}
+
+func (p *pool) conf() *resource.PostgresPool { return p.f.conf.Pool }
+
+// group returns the group of a session.
+func (p *pool) group(c *poolClient) *group {
+	key := groupKey(&c.startup)
+	g := p.groups[key]
+	if g == nil {
+		g = &group{p: p, message: c.startup}
+		p.groups[key] = g
+	}
+	return g
+}
+
+// take gives a session a connection if there is one that is ready for it, else
+// has it wait.
+func (g *group) take(c *poolClient) bool {
+	for n := len(g.idle) - 1; n >= 0; n-- {
+		s := g.idle[n]
+		g.idle[n] = nil
+		g.idle = g.idle[:n]
+		if s.conn.HungUp() || s.worn() {
+			s.close(closedWorn)
+			continue
+		}
+		g.p.stats.hits.Add(1)
+		return s.serve(c)
+	}
+	c.state |= isQueued
+	c.since = g.p.key.loop.Now()
+	g.waiting = append(g.waiting, c)
+	g.p.stats.waits.Add(1)
+	g.p.watchWaiting()
+	g.grow()
+	return false
+}
+
+// leave takes a session out of the queues.
+func (g *group) leave(c *poolClient) {
+	drop := func(list []*poolClient) []*poolClient {
+		if i := slices.Index(list, c); i >= 0 {
+			return slices.Delete(list, i, i+1)
+		}
+		return list
+	}
+	g.waiting, g.greeted = drop(g.waiting), drop(g.greeted)
+	c.state &^= isQueued
+}
+
+// wanted is how many connections should be on their way.
+func (g *group) wanted() int {
+	if n := len(g.waiting); n > 0 || g.facts != nil {
+		return n
+	}
+	return min(len(g.greeted), 1)
+}
+
+// grow opens connections for those who wait, as far as the pool may.
+func (g *group) grow() {
+	now := g.p.key.loop.Now()
+	for !g.p.closed && g.opening < g.wanted() {
+		if g.failed != 0 && g.members > 0 && time.Duration(now-g.failed) < openAgain {
+			return // the sweep comes back to it
+		}
+		if !g.p.budget.take(g.p, len(g.p.servers) == 0) {
+			if !g.p.evict(g) {
+				return
+			}
+			continue
+		}
+		g.open()
+	}
+}
+
+// evict ends an idle connection of another group.
+func (p *pool) evict(but *group) bool {
+	for _, g := range p.groups {
+		if g != but && len(g.idle) > 0 {
+			g.idle[0].close(closedEvicted)
+			return true
+		}
+	}
+	return false
+}
+
+// starving returns the group that waits for longest and may not grow.
+func (p *pool) starving() *group {
+	var worst *group
+	for _, g := range p.groups {
+		if g.opening < g.wanted() && (worst == nil || g.oldest() < worst.oldest()) {
+			worst = g
+		}
+	}
+	return worst
+}
+
+// oldest is since when the first has waited, as loop time.
+func (g *group) oldest() int64 {
+	switch {
+	case len(g.waiting) > 0:
+		return g.waiting[0].since
+	case len(g.greeted) > 0:
+		return g.greeted[0].since
+	}
+	return 1<<63 - 1
+}
+
+// offer gives a connection that is as new to the next session, or keeps it.
+func (g *group) offer(s *poolServer) {
+	p := g.p
+	switch {
+	case p.closed:
+		s.close(closedRetired)
+		return
+	case s.worn():
+		s.close(closedWorn)
+		g.grow()
+		return
+	case p.owes > 0:
+		p.owes--
+		s.close(closedEvicted)
+		return
+	}
+	if len(p.groups) > 1 {
+		if hungry := p.starving(); hungry != nil && hungry != g && hungry.oldest() < g.oldest() {
+			s.close(closedEvicted)
+			hungry.grow()
+			return
+		}
+	}
+	if len(g.waiting) > 0 {
+		c := g.waiting[0]
+		g.leave(c)
+		p.stats.wait.Observe(p.key.loop.Now() - c.since)
+		if s.serve(c) {
+			c.ready()
+		}
+		return
+	}
+	s.idleSince = p.key.loop.Now()
+	g.idle = append(g.idle, s)
+	p.watch()
+}
+
+// watchWaiting sees to it that nobody waits for longer than limits.maxWait.
+func (p *pool) watchWaiting() {
+	if p.waitTimer != nil && p.waitTimer.Active() {
+		return
+	}
+	first := int64(1<<63 - 1)
+	for _, g := range p.groups {
+		first = min(first, g.oldest())
+	}
+	if first == 1<<63-1 {
+		return
+	}
+	p.waitTimer = p.key.loop.After(p.f.conf.Limits.MaxWait-time.Duration(p.key.loop.Now()-first), p.turnAway)
+}
+
+// turnAway refuses those who have waited for too long.
+func (p *pool) turnAway() {
+	limit := p.f.conf.Limits.MaxWait
+	message := "dragoman: no connection to the database became free in " + limit.String()
+	hint := "All " + strconv.FormatUint(uint64(p.conf().Size), 10) + " of the pool are in use: pool.size bounds them, limits.maxWait the wait."
+	for _, g := range p.groups {
+		for _, list := range [][]*poolClient{slices.Clone(g.waiting), slices.Clone(g.greeted)} {
+			for _, c := range list {
+				if time.Duration(p.key.loop.Now()-c.since) >= limit {
+					c.s.refuse(tooMany, stateTooMany, message, hint)
+				}
+			}
+		}
+	}
+	p.watchWaiting()
+}
+
+// watch looks from time to time for connections that are to leave.
+func (p *pool) watch() {
+	if p.sweeper == nil || !p.sweeper.Active() {
+		p.sweeper = p.key.loop.After(sweepEvery, p.sweep)
+	}
+}
+
+func (p *pool) sweep() {
+	user, password, known := p.credentials()
+	idle, now := p.conf().IdleTimeout, p.key.loop.Now()
+	for _, s := range p.all() {
+		if known && s.is(isOpen) && (s.user != user || s.password != password) {
+			s.state |= isWorn
+		}
+		switch {
+		case !s.isIdle():
+		case s.worn():
+			s.close(closedWorn)
+		case idle > 0 && time.Duration(now-s.idleSince) >= idle:
+			s.close(closedIdle)
+		}
+	}
+	for key, g := range p.groups {
+		g.grow()
+		if g.members == 0 && len(g.waiting)+len(g.greeted) == 0 && len(p.groups) > maxGroups {
+			delete(p.groups, key)
+		}
+	}
+	if len(p.servers) > 0 || p.starving() != nil {
+		p.watch()
+	}
+}
+
+// maxGroups is how many groups without connections are remembered: what servers
+// have said of their settings lets sessions in without one.
+const maxGroups = 32
+
+// credentials reads them as they are now.
+func (p *pool) credentials() (user, password string, ok bool) {
+	login, source := &p.f.conf.Login, p.f.ctx.Secrets
+	user, err := database.Secret(source, login.Username)
+	if err != nil {
+		return "", "", false
+	}
+	password, err = database.Secret(source, login.Password)
+	return user, password, err == nil
+}
+
+// review looks at the connections after the cluster's endpoints have moved.
+func (p *pool) review(deadline time.Duration) {
+	p.key.loop.After(deadline/2, func() {
+		table := p.f.cluster.Table()
+		for _, s := range p.all() {
+			if s.to.endpoint == nil || p.f.route.Judge(table, s.to.endpoint) == sqlroute.Stays {
+				continue
+			}
+			s.state |= isWorn
+			switch c := s.client; {
+			case s.isIdle():
+				s.close(closedWorn)
+			case c != nil && (p.key.session || s.is(isPinned)):
+				c.s.drain(deadline / 2)
+			case c != nil:
+				p.key.loop.After(deadline/2, func() { s.overstays(c) })
+			}
+		}
+	})
+}

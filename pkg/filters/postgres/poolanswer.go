@@ -1,0 +1,286 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// maxTag is how long a CommandComplete may be, and maxReport a ParameterStatus,
+// in bytes.
+const (
+	maxTag    = 1 << 10
+	maxReport = 64 << 10
+)
+
+// Data implements netloop.Driver: what the server says.
+func (s *poolServer) Data(conn *netloop.Conn, b []byte) int {
+	from, at := 0, 0 // b[from:at] is the session's
+	lim := s.g.p.b.metrics.limits
+	for at < len(b) && !s.is(isGone) {
+		if s.left > 0 {
+			k := int(min(s.left, int64(len(b)-at)))
+			s.left -= int64(k)
+			at += k
+			if s.is(isDropping) {
+				from = at
+			}
+			if s.left == 0 && s.is(isDuePassing) {
+				from = s.passDue(conn, b, from, at)
+			}
+			continue
+		}
+		h, err := pgproto.ParseHead(b[at:], lim)
+		if errors.Is(err, pgproto.ErrIncomplete) {
+			break
+		}
+		if err != nil {
+			s.broke(err)
+			return len(b)
+		}
+		look := s.lookAt(h)
+		if len(b)-at-headSize < look {
+			break
+		}
+		toClient, ok := s.message(h, b[at+headSize:at+headSize+look])
+		if !ok {
+			s.broke(&pgproto.ProtocolError{Reason: "the server answers what was not asked"})
+			return len(b)
+		}
+		if !toClient {
+			s.send(conn, b[from:at])
+			s.putInstead()
+		}
+		s.state &^= isDropping
+		at += headSize
+		if s.left = int64(h.Len); !toClient {
+			s.state |= isDropping
+			from = at
+		}
+		if s.ledger.owned > 0 || s.is(isDuePassing) {
+			s.state |= isDuePassing
+			if s.left == 0 {
+				from = s.passDue(conn, b, from, at)
+			}
+		}
+		if h.Type == pgproto.TypeReadyForQuery {
+			at += int(s.left)
+			s.left = 0
+			if toClient {
+				s.send(conn, b[from:at])
+			}
+			from = at
+			s.passDue(conn, b, from, at)
+			s.readyForQuery(toClient)
+		}
+	}
+	if !s.is(isGone) {
+		s.send(conn, b[from:at])
+	}
+	return at
+}
+
+// headSize is the type and the length of a message.
+const headSize = 5
+
+// lookAt is how many bytes of a payload have to be there.
+func (s *poolServer) lookAt(h pgproto.Head) int {
+	switch h.Type {
+	case pgproto.TypeReadyForQuery:
+		return min(h.Len, 1)
+	case pgproto.TypeErrorResponse:
+		if !s.is(isOpen) {
+			return min(h.Len, maxReport)
+		}
+		return min(h.Len, errorHead)
+	case pgproto.TypeCommandComplete:
+		return min(h.Len, maxTag)
+	case pgproto.TypeParameterStatus:
+		return min(h.Len, maxReport)
+	case pgproto.TypeBackendKeyData:
+		return min(h.Len, errorHead+4)
+	}
+	return 0
+}
+
+// send passes bytes on to the session.
+func (s *poolServer) send(conn *netloop.Conn, b []byte) {
+	c := s.client
+	if len(b) == 0 || c == nil {
+		return
+	}
+	s.g.p.f.stats.sent.Add(uint64(len(b)))
+	c.s.forward(conn, c.s.down, b)
+}
+
+// passDue gives the session the answers of ours that come next.
+func (s *poolServer) passDue(conn *netloop.Conn, b []byte, from, at int) int {
+	s.state &^= isDuePassing
+	a, ok := s.ledger.due()
+	if !ok {
+		return from
+	}
+	s.send(conn, b[from:at])
+	for ; ok; a, ok = s.ledger.due() {
+		if s.client != nil {
+			s.client.answer(a.kind)
+		}
+	}
+	return at
+}
+
+// putInstead gives the session an error of ours in the place of the server's.
+func (s *poolServer) putInstead() {
+	if s.instead != "" && s.client != nil {
+		s.client.s.down.WriteString(s.instead)
+	}
+	s.instead = ""
+}
+
+// broke ends a connection whose server has left the protocol.
+func (s *poolServer) broke(err error) {
+	s.g.p.f.log.Error("closing a connection: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
+	c := s.client
+	if c != nil {
+		s.detach()
+		c.s.say(protocolError, pgproto.StateProtocolViolation, "dragoman: the server does not keep to the protocol")
+	}
+	s.abort()
+}
+
+// message takes a message of the server, and reports whether it is for the
+// session. payload is its beginning, as much of it as lookAt says.
+func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool) {
+	switch h.Type {
+	case pgproto.TypeDataRow, pgproto.TypeCopyData, pgproto.TypeParameterDescription, pgproto.TypeFunctionCallResponse,
+		pgproto.TypeNoticeResponse, pgproto.TypeNotificationResponse:
+		return !s.swallows(), true
+	case pgproto.TypeReadyForQuery:
+		return s.endOfQuery(payload)
+	case pgproto.TypeErrorResponse:
+		return s.failure(payload), true
+	case pgproto.TypeParameterStatus:
+		return s.report(payload), true
+	case pgproto.TypeBackendKeyData:
+		if pid, key, err := pgproto.ParseBackendKeyData(payload); err == nil && !s.is(isOpen) {
+			s.id = cancelID{pid, string(key)}
+		}
+		return false, true
+	case pgproto.TypeCopyInResponse, pgproto.TypeCopyBothResponse:
+		s.tracker.Server(h.Type, 0)
+		s.ledger.copyIn()
+		if s.client != nil {
+			s.client.mayRead()
+		}
+		return !s.swallows(), true
+	case pgproto.TypeCopyOutResponse, pgproto.TypeCopyDone:
+		s.tracker.Server(h.Type, 0)
+		return !s.swallows(), true
+	case pgproto.TypeCommandComplete:
+		s.tracker.Server(h.Type, 0)
+		s.tag(payload)
+	}
+	if s.g.p.key.session || !s.is(isOpen) {
+		return !s.swallows(), true
+	}
+	a, ok := s.ledger.complete(h.Type)
+	return a.act != swallow && !s.swallows(), ok
+}
+
+// swallows reports whether what the server says is for nobody.
+func (s *poolServer) swallows() bool { return s.client == nil || s.is(isOwnQuery) }
+
+// endOfQuery is ReadyForQuery.
+func (s *poolServer) endOfQuery(payload []byte) (toClient, ok bool) {
+	if len(payload) != 1 {
+		return false, false
+	}
+	s.tracker.Server(pgproto.TypeReadyForQuery, payload[0])
+	if s.g.p.key.session && !s.is(isOwnQuery) {
+		return s.client != nil, true
+	}
+	a, _ := s.ledger.ready()
+	return a.act != swallow && s.client != nil, true
+}
+
+// readyForQuery does what follows ReadyForQuery.
+func (s *poolServer) readyForQuery(toClient bool) {
+	switch {
+	case !s.is(isOpen):
+		s.opened()
+	case s.is(isOwnQuery):
+		s.ownAnswered()
+	case s.is(isOrphan):
+		s.orphanReady()
+	case toClient:
+		s.client.answered(s.tracker.Status())
+	}
+}
+
+func (s *poolServer) orphanReady() {
+	switch {
+	case s.tracker.Idle():
+		s.state &^= isOrphan
+		s.timer.Stop()
+		s.cleanUp()
+	case s.tracker.Settled():
+		s.close(closedDirty)
+	}
+}
+
+// failure is an error of the server.
+func (s *poolServer) failure(payload []byte) (toClient bool) {
+	s.tracker.Server(pgproto.TypeErrorResponse, 0)
+	severity := severityOf(payload)
+	state := pgproto.NoticeState(payload)
+	if severity == 'F' || severity == 'P' {
+		s.state |= isFatal
+	}
+	if s.is(isOwnQuery) {
+		s.state |= isFailed
+		return false
+	}
+	if !s.is(isOpen) {
+		s.g.refused(s, pgproto.AppendMessage(nil, pgproto.TypeErrorResponse, payload), string(state))
+		return false
+	}
+	c := s.client
+	if s.g.p.key.session {
+		if c != nil {
+			c.s.f.stats.failed(string(state))
+		}
+		return c != nil
+	}
+	skipped, more := s.ledger.failed()
+	s.instead = s.takeBack(skipped, string(state))
+	if c == nil {
+		return false
+	}
+	if more {
+		c.state |= isSkipping
+	}
+	c.s.f.stats.failed(string(state))
+	return s.instead == ""
+}
+
+// report is ParameterStatus.
+func (s *poolServer) report(payload []byte) (toClient bool) {
+	name, value, err := pgproto.ParseParameterStatus(payload)
+	if err != nil {
+		return !s.swallows()
+	}
+	if !s.is(isOpen) {
+		s.facts.set(name, value)
+	}
+	s.said = true
+	if i := settingOf(name); i >= 0 {
+		s.vars = s.vars.with(i, value)
+		if s.client != nil && !s.is(isOwnQuery) {
+			s.client.vars = s.vars
+		}
+	} else if name == "session_authorization" && s.client != nil {
+		s.pin()
+	}
+	return !s.swallows()
+}

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"slices"
+	"sync"
+)
+
+// budget bounds the connections of the pools of one listener and cluster, which
+// are one for each loop.
+type budget struct {
+	mu      sync.Mutex // guards below
+	limit   int
+	open    int
+	pools   map[*pool]int // connections of each
+	wanting []*pool       // who may not have another, in the order of asking
+}
+
+func newBudget() *budget { return &budget{pools: map[*pool]int{}} }
+
+// resize changes the limit. What is above it stays until it is given back.
+func (b *budget) resize(limit uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = int(limit)
+	b.wakeLocked()
+}
+
+func (b *budget) join(p *pool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pools[p] += 0
+}
+
+// leave forgets a pool that is closed, once it has nothing.
+func (b *budget) leave(p *pool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wanting = slices.DeleteFunc(b.wanting, func(q *pool) bool { return p == q })
+	if b.pools[p] == 0 {
+		delete(b.pools, p)
+	}
+}
+
+// take allows a pool one more connection. If there is none left, other loops are
+// asked to give one up which have more than their share, or any if the pool has
+// none at all, and grow is called on the pool's loop when it may try again.
+func (b *budget) take(p *pool, none bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open < b.limit {
+		b.open++
+		b.pools[p]++
+		return true
+	}
+	if slices.Contains(b.wanting, p) {
+		return false
+	}
+	share := max(1, b.limit/max(1, len(b.pools)))
+	if b.pools[p] >= share {
+		return false // it has connections to wait for
+	}
+	b.wanting = append(b.wanting, p)
+	for q, n := range b.pools {
+		if q != p && n > 0 && (n > share || none) && q.key.loop.Post(q.yield) {
+			break
+		}
+	}
+	return false
+}
+
+// give gives one back.
+func (b *budget) give(p *pool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+	if b.pools[p]--; b.pools[p] == 0 && p.closed {
+		delete(b.pools, p)
+	}
+	b.wakeLocked()
+}
+
+func (b *budget) wakeLocked() {
+	for free := b.limit - b.open; free > 0 && len(b.wanting) > 0; free-- {
+		p := b.wanting[0]
+		b.wanting = slices.Delete(b.wanting, 0, 1)
+		p.key.loop.Post(p.growAll)
+	}
+}
+
+// yield gives up a connection for another loop: an idle one, or the next that
+// becomes so.
+func (p *pool) yield() {
+	for _, g := range p.groups {
+		if len(g.idle) > 0 {
+			g.idle[0].close(closedEvicted)
+			return
+		}
+	}
+	if len(p.servers) > 0 {
+		p.owes = 1
+	}
+}
+
+// growAll tries again for those who wait for longest.
+func (p *pool) growAll() {
+	for g := p.starving(); g != nil; g = p.starving() {
+		before := g.opening
+		if g.grow(); g.opening == before {
+			return
+		}
+	}
+}

@@ -1,0 +1,291 @@
+package postgres
+
+import (
+	"errors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// poolClient is what a session of a pool has instead of a server of its own. It
+// is the driver of the client's connection once the session is let in.
+type poolClient struct {
+	s       *session
+	p       *pool
+	g       *group
+	server  *poolServer // that works for it; nil: none
+	startup pgproto.Startup
+	id      cancelID // that the client was told; zero before
+	since   int64    // loop time since which it waits, ns
+
+	left  int64 // bytes of the client's message that are passed on or dropped
+	vars  *settings
+	state clientState
+
+	names      map[string]*statement // its prepared statements
+	namedBytes int
+	unnamed    []byte // the payload of Parse behind the name
+	unnamedID  uint64 // 0: there is none
+	next       *local // where it goes on at the end of its transaction; nil: nowhere
+}
+
+// clientState is a set of a pooled session's flags.
+type clientState uint8
+
+const (
+	isQueued     clientState = 1 << iota // it waits for a connection
+	isSkipping                           // after an error, up to the client's Sync
+	isDropped                            // left is dropped
+	isStopped                            // it is not read from until the server has answered
+	isDue                                // its connection is given back at the end of the message under way
+	keepsUnnamed                         // its unnamed statement is too long to be remembered
+	isQuitting                           // nothing more of it is read
+)
+
+func (c *poolClient) is(f clientState) bool { return c.state&f != 0 }
+
+// verdict is what becomes of a message of the client.
+type verdict uint8
+
+const (
+	forwarded verdict = iota // it goes to the server as it is
+	dropped                  // it goes nowhere
+	rewritten                // its head is written, the rest of it goes to the server
+	consumed                 // it is written, or answered
+	unread                   // it is looked at again later
+)
+
+// Data implements netloop.Driver: what the client says.
+func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
+	s := c.s
+	if s.is(isEnded) {
+		return len(b)
+	}
+	s.active = conn.Loop().Now()
+	from, at := 0, 0 // b[from:at] is for the server
+	for at < len(b) && !c.is(isStopped) {
+		if c.left > 0 {
+			k := int(min(c.left, int64(len(b)-at)))
+			c.left -= int64(k)
+			at += k
+			if c.is(isDropped) {
+				from = at
+			}
+			continue
+		}
+		h, err := pgproto.ParseHead(b[at:], s.f.b.metrics.limits)
+		if errors.Is(err, pgproto.ErrIncomplete) {
+			break
+		}
+		if err != nil {
+			s.clientBroke(err)
+			return len(b)
+		}
+		if rewrites(h.Type) && from < at {
+			c.send(conn, b[from:at])
+			from = at
+		}
+		v, n := c.message(h, b[at:])
+		if s.is(isEnded) {
+			return len(b)
+		}
+		if v == unread {
+			break
+		}
+		c.state &^= isDropped
+		c.left = int64(headSize + h.Len - n)
+		at += n
+		switch v {
+		case dropped:
+			c.send(conn, b[from:at-n])
+			from = at
+			c.state |= isDropped
+		case rewritten, consumed:
+			from = at
+		}
+	}
+	c.send(conn, b[from:at])
+	s.f.stats.received.Add(uint64(at))
+	if c.is(isStopped) {
+		conn.Pause()
+	}
+	if c.is(isDue) && c.left == 0 {
+		c.finished()
+	}
+	return at
+}
+
+// rewrites reports whether messages of a type may be written anew, or end the
+// session.
+func rewrites(typ byte) bool {
+	switch typ {
+	case pgproto.TypeParse, pgproto.TypeBind, pgproto.TypeDescribe, pgproto.TypeClose, pgproto.TypeTerminate:
+		return true
+	}
+	return false
+}
+
+// send passes bytes on to the server.
+func (c *poolClient) send(conn *netloop.Conn, b []byte) {
+	if len(b) > 0 && c.server != nil {
+		c.s.forward(conn, c.server.conn, b)
+	}
+}
+
+// message takes a message of the client, which m begins with. n is how many bytes
+// of it are done with.
+func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
+	switch {
+	case h.Type == pgproto.TypeTerminate:
+		c.state |= isQuitting
+		c.s.abandon()
+		return consumed, headSize
+	case c.is(isSkipping) && h.Type != pgproto.TypeSync:
+		return dropped, 0
+	case h.Type == pgproto.TypeQuery && len(c.names) > 0 && c.deallocates(h, m):
+		return consumed, headSize + h.Len
+	}
+	if c.server == nil {
+		switch h.Type {
+		case pgproto.TypeSync:
+			c.s.down.Write(pgproto.AppendReadyForQuery(nil, pgproto.TxIdle))
+			return dropped, 0
+		case pgproto.TypeFlush, pgproto.TypeCopyData, pgproto.TypeCopyDone, pgproto.TypeCopyFail:
+			return dropped, 0
+		}
+		if !c.acquire() {
+			return unread, 0
+		}
+	} else if c.server.is(isSetting) {
+		c.s.down.Pause()
+		return unread, 0
+	}
+	if c.p.key.session {
+		c.account(h.Type)
+		c.tell(h.Type)
+		c.watchSlow(h, m)
+		return forwarded, headSize
+	}
+	return c.shared(h, m)
+}
+
+// acquire takes a connection. Without one, the client waits.
+func (c *poolClient) acquire() bool {
+	if c.is(isQueued) {
+		return false
+	}
+	if c.g.take(c) {
+		return true
+	}
+	if !c.s.is(isEnded) {
+		c.s.down.Pause()
+		c.s.down.SetHangupNotice(true)
+	}
+	return false
+}
+
+// ready has a client that has waited go on.
+func (c *poolClient) ready() {
+	c.s.down.SetHangupNotice(false)
+	c.mayRead()
+}
+
+// mayRead reads on if nothing speaks against it.
+func (c *poolClient) mayRead() {
+	srv := c.server
+	if c.s.is(isEnded) || c.is(isQueued) || srv != nil && (srv.is(isSetting) || srv.conn.Full()) {
+		return
+	}
+	if c.is(isStopped) && srv != nil && srv.tracker.Outstanding() > 0 && !srv.tracker.CopyIn() {
+		return
+	}
+	c.state &^= isStopped
+	c.s.down.Resume()
+}
+
+// account counts a message that goes to the server.
+func (c *poolClient) account(typ byte) {
+	s := c.s
+	if s.began == 0 {
+		s.began = s.active
+	}
+	switch typ {
+	case pgproto.TypeQuery, pgproto.TypeExecute, pgproto.TypeFunctionCall:
+		s.f.stats.queries.Add(1)
+	}
+}
+
+// tell has the tracker know of a message, and stops the client at the end of a
+// unit if the session is to leave: who sends ahead would never come to an end.
+func (c *poolClient) tell(typ byte) {
+	c.server.tracker.Client(typ)
+	if c.s.is(isLeaving) && endsUnit(typ) {
+		c.state |= isStopped
+	}
+}
+
+// watchSlow shows the beginning of a message to the log of slow queries.
+func (c *poolClient) watchSlow(h pgproto.Head, m []byte) {
+	if slow := c.s.slow; slow != nil && slow.wants(h.Type) {
+		slow.text(h.Type, m[headSize:min(len(m), headSize+min(h.Len, slowText))])
+	}
+}
+
+// answered is a ReadyForQuery that the client gets.
+func (c *poolClient) answered(status pgproto.TxStatus) {
+	s, srv := c.s, c.server
+	if s.began != 0 {
+		took := c.p.key.loop.Now() - s.began
+		s.f.stats.latency.Observe(took)
+		if s.slow != nil {
+			s.slow.done(s, took)
+		}
+	}
+	s.began = 0
+	if srv.tracker.Outstanding() > 0 || srv.tracker.Pipelining() {
+		s.began = s.active
+	}
+	if status == pgproto.TxIdle {
+		s.f.stats.transactions.Add(1)
+	}
+	c.finished()
+}
+
+// finished looks whether the session has done with its connection for now.
+func (c *poolClient) finished() {
+	srv := c.server
+	c.state &^= isDue
+	switch {
+	case !srv.tracker.Idle() || !srv.ledger.empty():
+		c.mayRead()
+		return
+	case c.left > 0:
+		c.state |= isDue
+		return
+	case c.s.is(isLeaving):
+		c.depart()
+		return
+	case c.p.key.session || c.is(keepsUnnamed):
+		return
+	}
+	if srv.hints.keeps() {
+		srv.pin()
+	}
+	srv.hints = 0
+	if !srv.is(isPinned) {
+		srv.release()
+	}
+}
+
+// Drained implements netloop.Driver.
+func (c *poolClient) Drained(*netloop.Conn) {
+	if c.server != nil {
+		c.server.conn.Resume()
+	}
+}
+
+// EOF implements netloop.Driver: the client is gone.
+func (c *poolClient) EOF(*netloop.Conn) { c.s.abandon() }
+
+// Closed implements netloop.Driver.
+func (c *poolClient) Closed(_ *netloop.Conn, err error) { c.s.downGone(err) }

@@ -1,0 +1,146 @@
+package postgres
+
+import "bytes"
+
+// hint is what a statement's text says about state that a server keeps for a
+// session beyond a transaction. It errs to "state": that costs a session's share
+// in the pool, not its sense.
+type hint uint8
+
+const (
+	hintSet      hint = 1 << iota // SET of something that is not tracked
+	hintTemp                      // temporary tables, sequences and views
+	hintHold                      // cursors WITH HOLD
+	hintAdvisory                  // advisory locks of sessions
+	hintConfig                    // set_config
+	hintLocal                     // is for this transaction only
+	hintCut                       // the text was too long to be looked at
+)
+
+// maxHintText is how much of a text is looked at, in bytes.
+const maxHintText = 4 << 10
+
+// hintsOf looks at the words of a text, up to its zero byte.
+func hintsOf(sql []byte) (h hint) {
+	if i := bytes.IndexByte(sql, 0); i >= 0 {
+		sql = sql[:i]
+	} else {
+		h = hintCut
+	}
+	if len(sql) > maxHintText {
+		sql, h = sql[:maxHintText], hintCut
+	}
+	var before []byte // the word before
+	for i := 0; i < len(sql); {
+		c := sql[i] | 0x20
+		if c < 'a' || c > 'z' {
+			i++
+			continue
+		}
+		end := i + 1
+		for end < len(sql) && isWord(sql[end]) {
+			end++
+		}
+		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' {
+			h |= hintOfWord(before, sql[i:end], sql[end:])
+		}
+		before, i = sql[i:end], end
+	}
+	return h
+}
+
+func hintOfWord(before, word, rest []byte) hint {
+	switch {
+	case is(word, "set"):
+		return hintOfSet(rest)
+	case is(word, "temp"), is(word, "temporary"):
+		for _, verb := range []string{"create", "replace", "global", "local", "into"} {
+			if is(before, verb) {
+				return hintTemp
+			}
+		}
+		return 0
+	case is(word, "true"), is(word, "drop"): // set_config(..., true), ON COMMIT DROP
+		return hintLocal
+	case is(word, "hold") && is(before, "with"):
+		return hintHold
+	case is(word, "set_config"):
+		return hintConfig
+	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
+		if is(word[:len("pg_advisory_")], "pg_advisory_") || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {
+			return hintAdvisory
+		}
+	}
+	return 0
+}
+
+// hintOfSet looks at what follows SET.
+func hintOfSet(rest []byte) hint {
+	word, rest := nextWord(rest)
+	if is(word, "session") {
+		word, _ = nextWord(rest)
+	}
+	for _, harmless := range []string{"local", "transaction", "constraints", "names", "time"} {
+		if is(word, harmless) {
+			return 0
+		}
+	}
+	if i := settingOf(string(word)); i >= 0 && i != searchPath {
+		return 0
+	}
+	return hintSet
+}
+
+func nextWord(b []byte) (word, rest []byte) {
+	for len(b) > 0 && !isWord(b[0]) {
+		b = b[1:]
+	}
+	n := 0
+	for n < len(b) && isWord(b[n]) {
+		n++
+	}
+	return b[:n], b[n:]
+}
+
+// is compares a word without regard to case.
+func is(word []byte, lower string) bool {
+	if len(word) != len(lower) {
+		return false
+	}
+	for i, c := range word {
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// keeps reports whether a text that was executed leaves state behind.
+func (h hint) keeps() bool {
+	return h&(hintHold|hintAdvisory) != 0 || h&(hintTemp|hintConfig) != 0 && h&hintLocal == 0
+}
+
+// deallocated returns the name in "DEALLOCATE name" as it stands alone, nil if
+// the text is another.
+func deallocated(sql []byte) []byte {
+	word, rest := nextWord(sql)
+	if !is(word, "deallocate") || bytes.IndexByte(sql[:len(sql)-len(rest)-len(word)], '-') >= 0 {
+		return nil
+	}
+	if word, after := nextWord(rest); is(word, "prepare") {
+		rest = after
+	}
+	rest = bytes.TrimRight(bytes.TrimSpace(rest), "; \t\r\n")
+	if n := len(rest); n > 2 && rest[0] == '"' && rest[n-1] == '"' && bytes.IndexByte(rest[1:n-1], '"') < 0 {
+		return rest[1 : n-1]
+	}
+	for _, c := range rest {
+		if !isWord(c) {
+			return nil
+		}
+	}
+	return bytes.ToLower(rest)
+}

@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// open begins a connection to a server. The login is that of a session without a
+// client.
+func (g *group) open() {
+	p := g.p
+	now := p.key.loop.Now()
+	s := &poolServer{g: g, vars: &settings{}, facts: &facts{}}
+	s.statements.init()
+	p.servers[s] = struct{}{}
+	g.opening++
+	g.members++
+	p.watch()
+	errand := &session{f: p.f, errand: s, state: downClosed}
+	errand.start = &startup{message: g.message, accepted: now, since: now, waiting: true}
+	errand.connect()
+}
+
+// loggedIn has the connection of a login for the pool go on as one of the pool.
+func (s *poolServer) loggedIn(errand *session) {
+	l := &errand.start.login
+	s.conn, s.to, s.user, s.password = errand.up, errand.to, l.user, l.password
+	s.timer = s.g.p.key.loop.After(s.g.p.b.loginLimit, func() {
+		const state = pgproto.StateConnectionFailure
+		s.g.refused(s, fatal(state, "dragoman: the database does not answer", ""), state)
+	})
+	errand.start = nil
+	errand.state |= isEnded
+	s.conn.SetDriver(s)
+}
+
+// opened is the first ReadyForQuery: who has waited for a server to tell its
+// settings is let in.
+func (s *poolServer) opened() {
+	g := s.g
+	p := g.p
+	s.state |= isOpen
+	s.timer.Stop()
+	s.timer = nil
+	s.facts.settings = s.vars
+	g.facts, s.facts = s.facts, nil
+	g.opening--
+	g.failed = 0
+	now := p.key.loop.Now()
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	s.born, s.expires = now, expiry(now, p.conf().MaxAge, binary.BigEndian.Uint64(random[:]))
+	p.stats.opened.Add(1)
+	p.stats.open.Add(1)
+	greeted := g.greeted
+	g.greeted = nil
+	for _, c := range greeted {
+		c.state &^= isQueued
+		c.welcome(g.facts)
+	}
+	g.offer(s)
+}
+
+// refused is a login that did not come to its end. Who waits is told, unless
+// there are other connections.
+func (g *group) refused(s *poolServer, reply []byte, state string) {
+	if s.is(isGone) {
+		return
+	}
+	s.state |= isGone
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	s.forget()
+	g.opening--
+	g.failed = g.p.key.loop.Now()
+	g.p.stats.failed.Add(1)
+	if g.members > 0 {
+		g.p.watch()
+		return
+	}
+	g.facts = nil
+	waiting := append(g.waiting, g.greeted...)
+	g.waiting, g.greeted = nil, nil
+	for _, c := range waiting {
+		c.state &^= isQueued
+		c.turnAway(reply, state)
+	}
+}
+
+// join makes a session one of the pool's: it is let in as soon as it is known
+// what servers report.
+func (s *session) joinPool() {
+	p := s.f.pooling()
+	c := &poolClient{s: s, p: p, startup: s.start.message, since: s.f.loop.Now(), vars: &settings{}}
+	s.pool = c
+	c.g = p.group(c)
+	if c.g.facts != nil {
+		c.welcome(c.g.facts)
+		return
+	}
+	c.state |= isQueued
+	c.g.greeted = append(c.g.greeted, c)
+	p.watchWaiting()
+	c.g.grow()
+}
+
+// welcome lets the session in, with what servers report, and a key for requests
+// to cancel that is the pool's own: which server works for it changes.
+func (c *poolClient) welcome(f *facts) {
+	s, now := c.s, c.p.key.loop.Now()
+	st := s.start
+	var out []byte
+	if !st.told {
+		out = s.negotiateDown(out)
+	}
+	st.stop()
+	s.f.stats.logins.Add(1)
+	s.f.stats.login.Observe(now - st.accepted)
+	s.f.stats.wait.Observe(now - st.since)
+	s.start = nil
+	s.active = now
+	if s.f.conf.SlowQuery >= 0 {
+		s.slow = newSlowQuery()
+	}
+	name, _ := c.startup.Get(settingName(applicationName))
+	c.vars = f.settings.with(applicationName, name)
+	if c.vars.values == f.settings.values {
+		c.vars = f.settings
+	}
+	out = pgproto.AppendAuthentication(out, pgproto.AuthOK, nil)
+	for _, param := range f.params {
+		if i := settingOf(param.Name); i >= 0 {
+			param.Value = c.vars.values[i]
+		}
+		out = pgproto.AppendParameterStatus(out, param.Name, param.Value)
+	}
+	c.id = newCancelID()
+	s.f.b.cancels.lend(c.id, c)
+	out = pgproto.AppendBackendKeyData(out, c.id.pid, []byte(c.id.key))
+	s.down.Write(pgproto.AppendReadyForQuery(out, pgproto.TxIdle))
+	s.down.SetDriver(c)
+	s.down.SetHangupNotice(false)
+	s.down.Resume()
+}
+
+// turnAway ends a session with an error that the server has for the pool.
+func (c *poolClient) turnAway(reply []byte, state string) {
+	s := c.s
+	if s.is(isEnded) {
+		return
+	}
+	s.f.stats.failed(state)
+	s.f.stats.refused[serverRefused].Add(1)
+	s.down.Write(reply)
+	s.finish()
+}
+
+// newCancelID returns what no server has told.
+func newCancelID() cancelID {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	const positive = 1<<31 - 1  // some drivers take the process id for signed
+	return cancelID{binary.BigEndian.Uint32(random[:])&positive | 1<<30, string(random[4:])}
+}

@@ -1,0 +1,138 @@
+package postgres
+
+import (
+	"strconv"
+
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// Bounds of what is kept of prepared statements.
+const (
+	// maxParse is the longest Parse, in bytes: it has to be read whole.
+	maxParse = 16 << 20
+	// maxKeptUnnamed is the longest unnamed statement that is remembered, in bytes;
+	// a session keeps its server for a longer one.
+	maxKeptUnnamed = 64 << 10
+	// maxNames and maxNamedBytes bound what one session prepares.
+	maxNames      = 10_000
+	maxNamedBytes = 64 << 20
+	// maxName is the longest name of a statement or portal, in bytes.
+	maxName = 1 << 10
+)
+
+// statement is a prepared statement by what it says: sessions that prepare the
+// same, under whatever names, share it at a server.
+type statement struct {
+	key   string // what tells it from others: settings that the server reads it by, and body
+	body  string // the payload of Parse behind the name
+	name  string // at servers
+	refs  int    // sessions' names and servers that have it
+	hints hint
+}
+
+// statements are those of a pool.
+type statements struct {
+	byKey map[string]*statement
+	last  uint64 // in names
+	key   []byte // to look up without memory
+}
+
+// of returns the statement for a payload behind the name, as it is understood
+// with the given settings. The caller takes a reference.
+func (t *statements) of(vars *settings, body []byte) *statement {
+	t.key = vars.appendMeaning(t.key[:0])
+	at := len(t.key)
+	t.key = append(t.key, body...)
+	if st := t.byKey[string(t.key)]; st != nil {
+		return st
+	}
+	t.last++
+	key := string(t.key)
+	st := &statement{key: key, body: key[at:], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body)}
+	t.byKey[key] = st
+	return st
+}
+
+// hold takes a reference.
+func (t *statements) hold(st *statement) {
+	if st.refs++; t.byKey[st.key] == nil {
+		t.byKey[st.key] = st // it had none for a moment
+	}
+}
+
+func (t *statements) drop(st *statement) {
+	if st.refs--; st.refs <= 0 && t.byKey[st.key] == st {
+		delete(t.byKey, st.key)
+	}
+}
+
+// appendParse appends Parse under a name.
+func appendParse(dst []byte, name, body string) []byte {
+	dst = pgproto.AppendHead(dst, pgproto.TypeParse, len(name)+1+len(body))
+	dst = append(append(dst, name...), 0)
+	return append(dst, body...)
+}
+
+// prepared is a statement that a server has.
+type prepared struct {
+	stmt       *statement
+	epoch      uint64 // of the pool, when it was prepared
+	prev, next *prepared
+}
+
+// preparedList is what a server has, the latest used first.
+type preparedList struct {
+	of   map[*statement]*prepared
+	root prepared // of a ring
+}
+
+func (l *preparedList) init() {
+	l.of = map[*statement]*prepared{}
+	l.root.prev, l.root.next = &l.root, &l.root
+}
+
+// use returns the entry of a statement, now the latest used; nil if the server
+// does not have it.
+func (l *preparedList) use(st *statement) *prepared {
+	if p := l.root.next; p.stmt == st { // &root has none
+		return p
+	}
+	p := l.of[st]
+	if p != nil {
+		p.unlink()
+		l.link(p)
+	}
+	return p
+}
+
+func (l *preparedList) add(t *statements, st *statement, epoch uint64) {
+	p := &prepared{stmt: st, epoch: epoch}
+	t.hold(st)
+	l.of[st] = p
+	l.link(p)
+}
+
+func (l *preparedList) link(p *prepared) {
+	p.prev, p.next = &l.root, l.root.next
+	p.next.prev, l.root.next = p, p
+}
+
+func (p *prepared) unlink() { p.prev.next, p.next.prev = p.next, p.prev }
+
+// oldest returns the statement that was not used for longest.
+func (l *preparedList) oldest() *statement { return l.root.prev.stmt }
+
+func (l *preparedList) remove(t *statements, st *statement) {
+	if p := l.of[st]; p != nil {
+		p.unlink()
+		delete(l.of, st)
+		t.drop(st)
+	}
+}
+
+func (l *preparedList) clear(t *statements) {
+	for st := range l.of {
+		t.drop(st)
+	}
+	l.init()
+}
