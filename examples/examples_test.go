@@ -74,8 +74,8 @@ func check(t *testing.T, obj mesh.Object, environment string) {
 	if err != nil {
 		t.Fatalf("%s in %s:\n%v", obj.Key(), environment, err)
 	}
-	if len(s.Listeners) != 1 {
-		t.Errorf("%d listeners", len(s.Listeners))
+	if want := len(obj.(*mesh.Ambassador).Spec.Listeners()); len(s.Listeners) != want {
+		t.Errorf("%d listeners, want %d", len(s.Listeners), want)
 	}
 }
 

@@ -6,7 +6,8 @@ package mesh
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'mysql' || !has(self.mysql)",message="mysql goes with protocol mysql only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel) && !has(self.environments[n].pools))",message="shards, shardsFrom, cluster, sentinel and pools go with protocol redis only"
 // +kubebuilder:validation:XValidation:rule="self.protocol != 'tcp' || self.environments.all(n, !has(self.environments[n].credentials) && !has(self.environments[n].database))",message="credentials and database do not go with protocol tcp"
-// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || self.environments.all(n, !has(self.environments[n].access) && !has(self.environments[n].standbys))",message="access and standbys go with databases only"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || self.environments.all(n, !has(self.environments[n].access) && !has(self.environments[n].standbys) && !has(self.environments[n].targetSessionAttrs) && !has(self.environments[n].roleLabel))",message="access, standbys, targetSessionAttrs and roleLabel go with databases only"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || !has(self.readOnly)",message="readOnly goes with databases only"
 // +kubebuilder:validation:XValidation:rule="!(self.protocol in ['postgres', 'mysql']) || self.environments.all(n, has(self.environments[n].credentials))",message="an environment of a database needs credentials"
 // +kubebuilder:validation:XValidation:rule="self.protocol != 'redis' || self.environments.all(n, !has(self.environments[n].endpoints))",message="endpoints do not go with protocol redis: use shards"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultEnvironment) || self.defaultEnvironment in self.environments",message="defaultEnvironment must be one of the environments"
@@ -29,6 +30,8 @@ type AmbassadorSpec struct {
 	Postgres *PostgresSpec `json:"postgres,omitempty"`
 	// MySQL is only for protocol mysql; absent: the defaults of its fields.
 	MySQL *MySQLSpec `json:"mysql,omitempty"`
+	// ReadOnly is a second port of a database, for sessions that only read.
+	ReadOnly *ReadOnlyPort `json:"readOnly,omitempty"`
 	// Environments, by name; at least one.
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64

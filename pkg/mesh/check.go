@@ -60,6 +60,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 		}
 	}
 	c.databases(s)
+	c.readOnlyPort(s)
 	c.onlyDatabases(s.Limits, s.Protocol)
 	c.selector(s.Selector)
 	c.listen(&s.Listen, "spec.listen")

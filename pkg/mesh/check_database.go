@@ -34,6 +34,7 @@ func (c *checker) databases(s *AmbassadorSpec) {
 	c.require(spec.StatementTimeout == nil || *spec.StatementTimeout == 0 || *spec.StatementTimeout >= shortest,
 		at+".statementTimeout", "must be 0 or at least 1ms", "0 means no bound")
 	c.appAuth(auth, &s.Listen, at+".appAuth")
+	c.databaseHealth(spec.HealthCheck, at+".healthCheck")
 	if s.Postgres != nil {
 		c.pool(s.Postgres.Pool, at+".pool")
 	}
@@ -104,10 +105,11 @@ func (c *checker) databaseEnvironment(env *Environment, s *AmbassadorSpec, at st
 		why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
 		c.require(env.Access == "", at+".access", why, "remove it")
 		c.require(env.Standbys == nil, at+".standbys", why, "remove it")
+		c.require(env.TargetSessionAttrs == "", at+".targetSessionAttrs", why, "remove it")
+		c.require(env.RoleLabel == "", at+".roleLabel", why, "remove it")
 		return
 	}
-	c.require(len(env.Standbys) == 0, at+".standbys", "is not supported by this version",
-		"remove it: a connection goes to address, service or one of endpoints")
+	c.standbys(env, at)
 	c.require(env.Credentials != nil, at+".credentials", "is missing: the proxy logs in with them",
 		`as in credentials: {username: orders, passwordFile: /run/secrets/password}`)
 	if k := env.Credentials; k != nil && k.Secret == nil {

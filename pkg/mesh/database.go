@@ -15,6 +15,8 @@ type DatabaseSpec struct {
 	// SlowQuery logs queries that take at least so long, their literals and
 	// parameters left out; default: none is logged.
 	SlowQuery *Duration `json:"slowQuery,omitempty"`
+	// HealthCheck of the servers; default: where their roles are to be known.
+	HealthCheck *DatabaseHealthCheck `json:"healthCheck,omitempty"`
 }
 
 // PostgresSpec is how sessions of PostgreSQL are begun.

@@ -15,10 +15,21 @@ type Environment struct {
 	Pools map[string]Upstream `json:"pools,omitempty"`
 	// Access of the app to a database; default ReadWrite.
 	Access Access `json:"access,omitempty"`
-	// Standbys of a database, of which one may become the primary. No version
-	// supports them yet.
+	// Standbys of a database, beside the primary that address or service names.
+	// The servers are asked for their roles, and of a standby that was promoted
+	// the answer counts, and not the document.
 	// +kubebuilder:validation:MaxItems=64
 	Standbys []Server `json:"standbys,omitempty"`
+	// TargetSessionAttrs says which servers of a database sessions of spec.listen
+	// go to; default read-write where there are standbys (primary with access
+	// ReadOnly). Where it is written, the servers are asked for their roles also
+	// without standbys: a headless Service may have primary and standbys as pods.
+	TargetSessionAttrs TargetSessionAttrs `json:"targetSessionAttrs,omitempty"`
+	// RoleLabel: the value of this label of pods says what a server of a database
+	// is, primary, master or leader; replica, standby, slave, follower or secondary;
+	// and servers are not asked. Pods with none of them are left out.
+	// +kubebuilder:validation:MaxLength=317
+	RoleLabel string `json:"roleLabel,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, endpoints, shards, shardsFrom, cluster and sentinel is needed"
@@ -108,7 +119,7 @@ type ShardsFrom struct {
 	// +kubebuilder:validation:MaxLength=317
 	ShardLabel string `json:"shardLabel,omitempty"`
 	// RoleLabel: the value of this label says what a pod is in its shard: primary,
-	// master or leader; replica, slave, follower or secondary. Pods with none of
+	// master or leader; replica, standby, slave, follower or secondary. Pods with none of
 	// them are left out. Absent, where there is a shardLabel: the servers are asked
 	// for their ROLE. Needs shardLabel.
 	// +kubebuilder:validation:MaxLength=317

@@ -98,7 +98,11 @@ func meet(a, b Object) (at, there string) {
 func places(obj Object) []place {
 	switch obj := obj.(type) {
 	case *Ambassador:
-		return []place{{at: "spec.listen", Listen: obj.Spec.Listen}}
+		list := []place{{at: "spec.listen", Listen: obj.Spec.Listen}}
+		for _, l := range obj.Spec.Listeners()[1:] {
+			list = append(list, place{at: "spec.readOnly", Listen: l})
+		}
+		return list
 	case *Adapter:
 		if obj.Spec.API != nil {
 			return []place{{at: "spec.api.listen", Listen: obj.Spec.API.Listen}}

@@ -47,7 +47,7 @@ func (t *translator) cluster(u *mesh.Upstream, name string) {
 	case t.a.Spec.Protocol == mesh.ProtocolRedis:
 		t.redisCluster(u, c)
 	case t.a.Spec.Protocol.IsDatabase():
-		t.databaseCluster(u, c)
+		t.databaseCluster(t.env, c)
 	default:
 		t.tcpCluster(u, c)
 	}

@@ -13,17 +13,22 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
-func (t *translator) databaseCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
+func (t *translator) databaseCluster(env *mesh.Environment, c *clusterv3.Cluster) {
 	spec, _, _ := t.a.Spec.Database()
 	c.ConnectTimeout = duration(spec.ConnectTimeout, defaultConnectTimeout)
-	c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
-	t.alike(u, c)
+	t.databaseHealth(env, c.GetName(), c)
+	if !env.ByRole() {
+		c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
+		t.alike(&env.Upstream, c)
+		return
+	}
+	c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	t.byRole(env, c)
 }
 
 // databaseFilter makes our filter of the object's protocol.
-func (t *translator) databaseFilter(env *mesh.Environment, main, statPrefix string) *listenerv3.Filter {
+func (t *translator) databaseFilter(common *databasev1.DatabaseProxy) *listenerv3.Filter {
 	s := &t.a.Spec
-	common := t.databaseProxy(env, main, statPrefix)
 	if s.Protocol == mesh.ProtocolMySQL {
 		return filter("dragoman.filters.network.mysql", &mysqlv1.MysqlProxy{Proxy: common})
 	}
@@ -58,11 +63,16 @@ func postgresPool(s *mesh.PostgresPool) *postgresv1.Pool {
 	return p
 }
 
-func (t *translator) databaseProxy(env *mesh.Environment, main, statPrefix string) *databasev1.DatabaseProxy {
+// databaseProxy is the configuration of the filter of spec.listen, made once: its
+// secrets are there once.
+func (t *translator) databaseProxy(env *mesh.Environment, main string) *databasev1.DatabaseProxy {
+	if t.proxy != nil {
+		return t.proxy
+	}
 	spec, auth, _ := t.a.Spec.Database()
 	l := orEmpty(t.a.Spec.Limits)
 	p := &databasev1.DatabaseProxy{
-		StatPrefix: statPrefix,
+		StatPrefix: t.statPrefix(),
 		Cluster:    main,
 		Login:      t.databaseLogin(env, main),
 		AppAuth:    t.appAuth(auth),
@@ -76,7 +86,9 @@ func (t *translator) databaseProxy(env *mesh.Environment, main, statPrefix strin
 		StatementTimeout:   lasting(spec.StatementTimeout),
 		SlowQueryThreshold: lasting(spec.SlowQuery),
 		TlsOptional:        env.TLS != nil && env.TLS.Mode == mesh.TLSPrefer,
+		TargetSessionAttrs: sessionTarget(env.Target()),
 	}
+	t.proxy = p
 	return p
 }
 

@@ -60,7 +60,7 @@ func FuzzObject(f *testing.F) {
 func checkObject(t *testing.T, a *mesh.Ambassador, v translate.Variant, world translate.World) {
 	t.Helper()
 	out := translate.Object(a, v, world)
-	if good := out.Conditions[0].Status && out.Conditions[1].Status; good != (len(out.Set.Listeners) == 1) {
+	if good := out.Conditions[0].Status && out.Conditions[1].Status; good != (len(out.Set.Listeners) == len(a.Spec.Listeners())) || !good && len(out.Set.Listeners) > 0 {
 		t.Fatalf("%d listeners, %+v", len(out.Set.Listeners), out.Conditions)
 	}
 	first, err := snapshot.Build(out.Set)

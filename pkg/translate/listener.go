@@ -33,8 +33,8 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 	if s.OnEnvironmentChange == mesh.ChangeCut {
 		options.DrainMode = optionsv1.ListenerOptions_CUT
 	}
-	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS()}
-	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
+	chain := &listenerv3.FilterChain{TransportSocket: t.downstreamTLS(a.Key(), s.Listen.TLS)}
+	statPrefix := t.statPrefix()
 	if limit := orEmpty(s.Limits).MaxConnections; limit != nil && !s.Protocol.IsDatabase() {
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.connection_limit", &limitv3.ConnectionLimit{
 			StatPrefix:     statPrefix,
@@ -48,7 +48,7 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 			resource.RedisMetadata: pack(t.redisOptions(env)),
 		}}
 	case s.Protocol.IsDatabase():
-		chain.Filters = append(chain.Filters, t.databaseFilter(env, main, statPrefix))
+		chain.Filters = append(chain.Filters, t.databaseFilter(t.databaseProxy(env, main)))
 	default:
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))
 	}
@@ -64,7 +64,12 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 	}
 	t.set.Listeners = append(t.set.Listeners, l)
+	if s.ReadOnly != nil {
+		t.readOnlyListener(env, main, l)
+	}
 }
+
+func (t *translator) statPrefix() string { return t.a.Metadata.Namespace + "." + t.a.Metadata.Name }
 
 func filter(name string, config proto.Message) *listenerv3.Filter {
 	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(config)}}

@@ -22,9 +22,10 @@ import (
 type member struct {
 	host     string // IP address or name; "" with path
 	port     uint32
-	path     string // of a unix socket
-	hostname string // what an IP address stands for, for TLS; or ""
-	pod      string // "namespace/name" of the pod; or ""
+	path     string            // of a unix socket
+	hostname string            // what an IP address stands for, for TLS; or ""
+	pod      string            // "namespace/name" of the pod; or ""
+	labels   map[string]string // of the pod; nil where there is none
 	zone     string
 	weight   *uint32
 	health   corev3.HealthStatus
@@ -127,7 +128,7 @@ func plain(s *mesh.Server) member {
 func (g *group) backend(svc *target, b backend) member {
 	m := member{host: b.Address, port: b.port, zone: b.Zone, health: b.health}
 	if b.Pod != "" {
-		m.pod = svc.Namespace + "/" + b.Pod
+		m.pod, m.labels = svc.Namespace+"/"+b.Pod, b.Labels
 	}
 	if g.verify && !m.isName() {
 		m.hostname = svc.host()

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 
+	databasev1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -42,7 +43,7 @@ func Object(a *mesh.Ambassador, v Variant, world World) Output {
 		return withoutEnvironment(a, fmt.Sprintf("%s: there is no environment %q", a.Key(), v.Environment))
 	}
 	accepted.Message = fmt.Sprintf("environment %s (%s)", v.Environment, v.Source)
-	t := &translator{a: a, world: world, zone: v.Zone, secrets: make(map[string]bool)}
+	t := &translator{a: a, env: &env, world: world, zone: v.Zone, secrets: make(map[string]bool)}
 	main := a.Key() + "/" + v.Environment
 	t.cluster(&env.Upstream, main)
 	for _, name := range sortedKeys(env.Pools) {
@@ -73,11 +74,13 @@ func withoutEnvironment(a *mesh.Ambassador, why string) Output {
 type translator struct {
 	// read-only after construction
 	a     *mesh.Ambassador
+	env   *mesh.Environment
 	world World
 	zone  string // of the node
 
 	findings
 	set     resource.Set
-	secrets map[string]bool // names of those in set
-	zoned   bool            // the node's zone was asked for
+	proxy   *databasev1.DatabaseProxy // of a database's main listener, once it is made
+	secrets map[string]bool           // names of those in set
+	zoned   bool                      // the node's zone was asked for
 }

@@ -84,15 +84,19 @@ func placeOf(s *mesh.ShardsFrom, b backend) (name string, role resource.Role, ok
 	if s.RoleLabel == "" {
 		return name, resource.RoleUnknown, name != ""
 	}
-	switch strings.ToLower(b.Labels[s.RoleLabel]) {
+	role, ok = labelledRole(b.Labels[s.RoleLabel])
+	return name, role, ok && name != ""
+}
+
+// labelledRole reads the words that operators of databases put on their pods.
+func labelledRole(label string) (role resource.Role, ok bool) {
+	switch strings.ToLower(label) {
 	case "primary", "master", "leader":
-		role = resource.RolePrimary
-	case "replica", "slave", "follower", "secondary":
-		role = resource.RoleReplica
-	default:
-		return "", resource.RoleUnknown, false
+		return resource.RolePrimary, true
+	case "replica", "standby", "slave", "follower", "secondary":
+		return resource.RoleReplica, true
 	}
-	return name, role, name != ""
+	return resource.RoleUnknown, false
 }
 
 // best gives the members that are ready, else those that are draining, else

@@ -69,23 +69,23 @@ func (t *translator) authorities(c *tlsv3.CommonTlsContext, name, file string, c
 	}
 }
 
-func (t *translator) downstreamTLS() *corev3.TransportSocket {
-	a, s := t.a, t.a.Spec.Listen.TLS
+// downstreamTLS is how a listener speaks to apps.
+func (t *translator) downstreamTLS(listener string, s *mesh.DownstreamTLS) *corev3.TransportSocket {
 	if s == nil {
 		return nil
 	}
 	common := &tlsv3.CommonTlsContext{
-		TlsCertificateSdsSecretConfigs: t.certificate(a.Key()+"/certificate", s.CertFile, s.KeyFile, s.Cert),
+		TlsCertificateSdsSecretConfigs: t.certificate(listener+"/certificate", s.CertFile, s.KeyFile, s.Cert),
 	}
 	if s.ClientCA != nil || s.ClientCAFile != "" {
-		t.authorities(common, a.Key()+"/client-ca", s.ClientCAFile, s.ClientCA)
+		t.authorities(common, listener+"/client-ca", s.ClientCAFile, s.ClientCA)
 	}
 	p := &tlsv3.DownstreamTlsContext{CommonTlsContext: common}
 	if s.RequireClientCert {
 		p.RequireClientCertificate = wrapperspb.Bool(true)
 	}
-	if a.Spec.Protocol.IsDatabase() {
-		common.AlpnProtocols = alpn(a.Spec.Protocol)
+	if t.a.Spec.Protocol.IsDatabase() {
+		common.AlpnProtocols = alpn(t.a.Spec.Protocol)
 		return socket(startTLSSocket, &starttlsv3.StartTlsConfig{
 			CleartextSocketConfig: &rawv3.RawBuffer{}, TlsSocketConfig: p,
 		})

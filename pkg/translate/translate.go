@@ -101,7 +101,7 @@ func (n *Node) object(a *mesh.Ambassador, world World) Output {
 // taker finds an object that binds where another would, or nil.
 func taker(taken []*mesh.Ambassador, a *mesh.Ambassador) *mesh.Ambassador {
 	for _, b := range taken {
-		if b.Spec.Listen.Overlaps(&a.Spec.Listen) {
+		if b.Spec.Overlaps(&a.Spec) {
 			return b
 		}
 	}

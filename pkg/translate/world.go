@@ -54,9 +54,11 @@ func (r *references) sorted() []inventory.Ref {
 }
 
 func (r *references) listener(s *mesh.AmbassadorSpec) {
-	if t := s.Listen.TLS; t != nil {
-		r.certificate(t.Cert)
-		r.authorities(t.ClientCA)
+	for _, l := range s.Listeners() {
+		if l.TLS != nil {
+			r.certificate(l.TLS.Cert)
+			r.authorities(l.TLS.ClientCA)
+		}
 	}
 	for i := range orEmpty(s.Redis).Users {
 		if p := s.Redis.Users[i].PasswordSecret; p != nil {
@@ -70,6 +72,9 @@ func (r *references) listener(s *mesh.AmbassadorSpec) {
 
 func (r *references) environment(env *mesh.Environment) {
 	r.upstream(&env.Upstream)
+	for _, s := range env.StandbyServices() {
+		r.list = append(r.list, inventory.Ref{Kind: inventory.KindService, Key: serviceKey(s, r.namespace)})
+	}
 	for _, pool := range env.Pools {
 		r.upstream(&pool)
 	}

@@ -68,7 +68,7 @@ func choose(key inventory.Key, a *mesh.Ambassador, f *facts, taken []*mesh.Ambas
 		return c
 	}
 	for _, other := range taken {
-		if other.Spec.Listen.Overlaps(&a.Spec.Listen) {
+		if other.Spec.Overlaps(&a.Spec) {
 			c.reason, c.message = reasonListenConflict, other.Key()+" binds to the same place"
 			return c
 		}

@@ -70,9 +70,9 @@ func (e *Engine) denied(key inventory.Key, s *inventory.Status) *choice {
 }
 
 // coverage adds what nodes made of a variant. A node runs it if it has accepted
-// the listener, and refuses it if it refuses any part.
+// its listeners, and refuses it if it refuses any part.
 func (e *Engine) coverage(v *variant, s *inventory.Status) {
-	running, refused := 0, 0
+	running, refused := -1, 0
 	for _, list := range v.uses {
 		for _, u := range list {
 			listener := u.key.TypeURL == server.ListenerType
@@ -82,8 +82,8 @@ func (e *Engine) coverage(v *variant, s *inventory.Status) {
 				continue // counting costs something for each who follows it
 			}
 			c := e.server.Coverage(u.key)
-			if listener {
-				running = c.Acked
+			if listener && (running < 0 || c.Acked < running) {
+				running = c.Acked // of several, the one that the fewest have
 			}
 			if c.Refused == 0 {
 				continue
@@ -101,7 +101,7 @@ func (e *Engine) coverage(v *variant, s *inventory.Status) {
 	}
 	refused = min(refused, nodes)
 	s.Refused += refused
-	s.Running += min(running, nodes-refused)
+	s.Running += max(min(running, nodes-refused), 0)
 }
 
 // blamed gives the reasons of refusals that are about a resource: those that
