@@ -33,6 +33,9 @@ func (s *Server) ApplyCRDs(tb TB, dir string) {
 		tb.Fatalf("no *.yaml in %s (%v)", dir, err)
 	}
 	for _, file := range files {
+		if filepath.Base(file) == "kustomization.yaml" {
+			continue // kubectl's, and no object
+		}
 		content, err := os.ReadFile(file)
 		if err != nil {
 			tb.Fatalf("reading definitions: %v", err)

@@ -37,7 +37,7 @@ type cluster struct {
 	replicas []*plane
 }
 
-// newCluster installs the manifests. No replica runs yet.
+// newCluster installs the manifests for production. No replica runs yet.
 func newCluster(t *testing.T, api *kubetest.Server) *cluster {
 	t.Helper()
 	c := &cluster{Server: api}
@@ -45,25 +45,8 @@ func newCluster(t *testing.T, api *kubetest.Server) *cluster {
 	pool.AppendCertsFromPEM(api.Config().CAData)
 	c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
 	api.ApplyCRDs(t, "manifests/crds")
-	for _, file := range manifests(t) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		api.Apply(t, "", string(text))
-	}
+	c.Kubectl(t, nil, "apply", "--warnings-as-errors", "-k", "../../manifests/overlays/highly-available")
 	return c
-}
-
-// manifests are the files of the control plane, in the order in which kubectl
-// applies a folder.
-func manifests(t *testing.T) []string {
-	t.Helper()
-	files, err := filepath.Glob("../../manifests/controlplane/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no manifests: %v", err)
-	}
-	return files
 }
 
 // start runs a replica, with the container of the Deployment, and waits until it

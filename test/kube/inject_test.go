@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -52,6 +53,26 @@ func (c *cluster) injects(t *testing.T) {
 					return fmt.Errorf("%s has no caBundle", path)
 				}
 			}
+		}
+		return nil
+	})
+}
+
+// getsProxy makes pods until one gets a proxy: which replicas answer and what is
+// to be trusted of them is for the API server to notice.
+func (c *cluster) getsProxy(t *testing.T, namespace, name string) {
+	t.Helper()
+	n := 0
+	redistest.Eventually(t, limit, "a pod to get a proxy", func() error {
+		n++
+		one := fmt.Sprintf("%s-%d", name, n)
+		if _, err := c.TryApply(namespace, webPod(one, "")); err != nil {
+			return err
+		}
+		pod := c.pod(t, namespace, one)
+		defer c.DeletePod(t, pod)
+		if len(pod.Spec.InitContainers) == 0 {
+			return errors.New("it has none")
 		}
 		return nil
 	})

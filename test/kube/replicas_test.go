@@ -1,8 +1,11 @@
 package kube
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -23,6 +26,9 @@ func TestReplicasDie(t *testing.T) {
 	c.Service(t, ns, "redis", 6379)
 	c.EndpointSlice(t, ns, "redis", 6379, one)
 	document := "dev: {service: {name: redis, port: 6379}}"
+	injected := c.Namespace(t, "mesh.dragoman.io/inject", "enabled")
+	c.ServiceAccount(t, injected, "web")
+	c.injects(t)
 	c.Apply(t, ns, ambassador("cache", port, document))
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir(), a, b)
@@ -34,6 +40,8 @@ func TestReplicasDie(t *testing.T) {
 
 	// The proxy goes to the other and misses nothing.
 	a.Kill()
+	c.asked(t, b)
+	c.getsProxy(t, injected, "while-one-is-away")
 	c.EndpointSlice(t, ns, "redis", 6379, two)
 	app.is("two")
 	c.saw(t, pod, "synced")
@@ -48,6 +56,9 @@ func TestReplicasDie(t *testing.T) {
 
 	// Without any, all goes on.
 	b.Kill()
+	if _, err := c.TryApply(injected, webPod("while-all-are-away", "")); err == nil || !strings.Contains(err.Error(), "inject.mesh.dragoman.io") {
+		t.Errorf("a pod that cannot have its proxy: %v", err)
+	}
 	proxy.ready("control plane unreachable since")
 	c.EndpointSlice(t, ns, "redis", 6379, one)
 	app.is("two")
@@ -58,6 +69,8 @@ func TestReplicasDie(t *testing.T) {
 	again.shows("/metrics", "dragoman_xds_from_disk 1")
 	app = startApp(t, port, "two")
 	a = c.start(t, "controlplane-2", a.address)
+	c.asked(t, a)
+	c.getsProxy(t, injected, "afterwards")
 	app.is("one")
 	again.shows("/metrics", "dragoman_xds_from_disk 0")
 	again.eventually("/ready to have nothing to say", func() error {
@@ -91,4 +104,46 @@ func TestReplicasDie(t *testing.T) {
 	c.Apply(t, ns, ambassador("cache", port, document))
 	// (What the dead have counted last is forgotten 50 s later.)
 	c.conditions(t, ns, "cache", "Accepted=True", "ResolvedRefs=True")
+}
+
+// TestAuthorityIsReplaced: the API server is told of a new one at once, and so are
+// the proxies of pods that are made from then on. Pods that were made without a
+// proxy meanwhile are shown.
+func TestAuthorityIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, kubetest.Start(t))
+	a := c.start(t, "controlplane-0", "")
+	ns := c.Namespace(t, "mesh.dragoman.io/inject", "enabled")
+	c.ServiceAccount(t, ns, "web")
+	c.injects(t)
+	c.getsProxy(t, ns, "before")
+	c.Apply(t, ns, ambassador("cache", redistest.Port(t), `dev: {address: "127.0.0.1:6379"}`))
+	c.conditions(t, ns, "cache", "Programmed=Unknown/NoProxies")
+	before := c.ca(t, ns)
+	a.stop()
+	c.Kubectl(t, nil, "-n", system, "delete", "secret/dragoman-ca")
+	c.Kubectl(t, nil, "patch", "mutatingwebhookconfiguration/dragoman-injector", "--type=json",
+		"--patch", `[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]`)
+	c.Apply(t, ns, webPod("meanwhile", ""))
+
+	b := c.start(t, "controlplane-1", "")
+	c.asked(t, b)
+	redistest.Eventually(t, limit, "the new authority to be published", func() error {
+		old, err := os.ReadFile(before)
+		if err != nil {
+			return err
+		}
+		now, err := os.ReadFile(c.ca(t, ns))
+		if err == nil && bytes.Equal(old, now) {
+			err = errors.New("it is the old one")
+		}
+		return err
+	})
+	c.getsProxy(t, ns, "after")
+	c.conditions(t, ns, "cache", "Programmed=False/PodsWithoutProxy", "1 selected pods have no proxy: meanwhile; ")
+	if got := b.counter("dragoman_controlplane_pods_without_proxy", `namespace="`+ns+`"`); got != 1 {
+		t.Errorf("pods without a proxy: %v", got)
+	}
+	c.Kubectl(t, nil, "-n", ns, "delete", "pod/meanwhile")
+	c.conditions(t, ns, "cache", "Programmed=Unknown/NoProxies")
 }
