@@ -1,0 +1,59 @@
+package mysql
+
+import (
+	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+)
+
+// judgement is what is thought of an app that wants to come in.
+type judgement uint8
+
+const (
+	welcome judgement = iota
+	anotherMethod
+	wrongPassword
+	noPassword // is there to compare with
+)
+
+// judge looks at an app's answer to our scramble. Where no password is asked for
+// any will do, as long as the method is one whose next packet is known.
+func (s *session) judge(user, plugin string, auth []byte, switched bool) judgement {
+	known := plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2
+	if !known {
+		if switched || !s.agreed.down.Has(mysqlproto.PluginAuth) {
+			return wrongPassword
+		}
+		return anotherMethod
+	}
+	a := s.f.conf.AppAuth
+	if a == nil {
+		return welcome
+	}
+	if a.Username != "" && a.Username != user {
+		return wrongPassword
+	}
+	if !a.Password.Set() {
+		return welcome
+	}
+	password, err := database.Secret(s.f.ctx.Secrets, a.Password)
+	if err != nil || password == "" {
+		s.f.log.Error("reading the app's password", "error", err)
+		return noPassword
+	}
+	if !mysqlproto.CheckResponse(plugin, password, s.agreed.downScramble[:], auth) {
+		return wrongPassword
+	}
+	return welcome
+}
+
+// appendSwitch appends the wish for a method that can be checked, with a new
+// scramble.
+func (s *session) appendSwitch(dst []byte, seq byte) []byte {
+	s.agreed.downScramble = newScramble()
+	w := mysqlproto.AuthSwitch{Plugin: mysqlproto.PluginNative, Data: append(s.agreed.downScramble[:], 0)}
+	return mysqlproto.AppendPacket(dst, seq, w.AppendTo(nil))
+}
+
+func deniedApp(user string) string {
+	return "Access denied for user '" + user + "' (dragoman asks for spec.mysql.appAuth)"
+}

@@ -1,0 +1,158 @@
+package mysql
+
+import (
+	"slices"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+// change is COM_CHANGE_USER that is under way: the client logs in anew at the
+// proxy, and the proxy at the server. What the app says of itself never gets
+// there; but it gets what it wants, a session as new.
+type change struct {
+	user     mysqlproto.ChangeUser
+	seq      byte // of the next packet to the client
+	switched bool // the client has been asked for another method
+	fast     bool // it expects a word of caching_sha2_password before the OK
+	timer    *netloop.Timer
+}
+
+// changeStep is a session that logs in anew at its server.
+type changeStep session
+
+// changeUser begins with the client's command.
+func (s *session) changeUser(payload []byte, seq byte) {
+	u, err := mysqlproto.ParseChangeUser(payload, s.agreed.down)
+	if err != nil {
+		s.clientBroke(err)
+		return
+	}
+	u.Attrs = slices.Clone(u.Attrs)
+	auth := u.Auth
+	u.Auth = nil
+	s.changing = &change{user: u, seq: seq}
+	s.changing.timer = s.f.loop.After(s.f.b.startLimit, s.abandon)
+	plugin := u.AuthPlugin
+	if plugin == "" {
+		plugin = mysqlproto.PluginNative
+	}
+	s.judgeChange(plugin, auth)
+}
+
+// changeAnswer takes the client's answer to the wish for another method.
+func (s *session) changeAnswer(b []byte) int {
+	seq, payload, n, err := mysqlproto.ParsePacket(b, mysqlproto.MaxHandshake)
+	if err != nil {
+		if len(b) >= headLen && payloadLen(b) > mysqlproto.MaxHandshake {
+			s.clientBroke(err)
+			return len(b)
+		}
+		return 0
+	}
+	s.changing.seq = seq + 1
+	s.judgeChange(mysqlproto.PluginNative, payload)
+	return n
+}
+
+func (s *session) judgeChange(plugin string, auth []byte) {
+	x := s.changing
+	switch s.judge(x.user.User, plugin, auth, x.switched) {
+	case anotherMethod:
+		x.switched = true
+		s.down.Write(s.appendSwitch(nil, x.seq))
+	case wrongPassword:
+		s.say(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(x.user.User))
+	case noPassword:
+		s.say(noSecret, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the password that apps have to give is not there")
+	case welcome:
+		x.timer.Stop()
+		x.fast = plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 0
+		s.hold()
+		s.changeAtServer()
+	}
+}
+
+// changeAtServer logs in anew, with the credentials as they are now.
+func (s *session) changeAtServer() {
+	x := s.changing
+	by, err := s.f.credentials()
+	if err != nil {
+		by = s.by
+	}
+	l := &login{conn: s.up, to: &s.to, by: by, owner: (*changeStep)(s), limit: s.f.b.loginLimit}
+	l.timer = s.f.loop.After(l.limit, func() { l.fail(errTimeout) })
+	x.timer = l.timer
+	name, answer, err := l.begin(s.agreed.upPlugin, s.agreed.upScramble[:])
+	u := x.user
+	u.User, u.Auth, u.AuthPlugin, u.Database = by.user, answer, name, s.databaseFor(u.Database)
+	s.by = by
+	s.up.SetDriver(l)
+	var payload []byte
+	if err == nil {
+		payload, err = u.AppendTo(nil, s.agreed.up)
+	}
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.write(payload)
+}
+
+// introduced implements loginOwner.
+func (*changeStep) introduced() {}
+
+// entered implements loginOwner.
+func (d *changeStep) entered(payload []byte) {
+	s := (*session)(d)
+	ok, err := mysqlproto.ParseOK(payload)
+	s.up.SetDriver((*upstream)(s))
+	if err != nil {
+		s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
+		return
+	}
+	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
+	s.fromUp = mysqlproto.Framer{}
+	if s.slow != nil {
+		s.slow.forget()
+	}
+	saved := slices.Clone(payload)
+	s.setUp(func(e *mysqlproto.ServerError) {
+		if e != nil {
+			s.say(serverClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
+			return
+		}
+		x := s.changing
+		s.changing = nil
+		s.writeOK(x.seq, x.fast, saved)
+		s.tryLeave()
+		s.release()
+	})
+}
+
+// denied implements loginOwner. The server ends the connection after that.
+func (d *changeStep) denied(e *mysqlproto.ServerError, payload []byte) {
+	s := (*session)(d)
+	s.state |= upClosed
+	if s.is(isEnded) {
+		s.settle()
+		return
+	}
+	s.logDenied(e)
+	s.f.stats.failed(e.Errno, e.State)
+	s.f.stats.closed[serverRefused].Add(1)
+	s.down.Write(mysqlproto.AppendPacket(nil, s.changing.seq, payload))
+	s.finish()
+}
+
+// broken implements loginOwner.
+func (d *changeStep) broken(err error) {
+	s := (*session)(d)
+	s.state |= upClosed
+	if s.is(isEnded) {
+		s.settle()
+		return
+	}
+	s.f.log.Error("logging in anew at the database", "endpoint", s.to.endpoint.Address, "error", err)
+	s.say(serverClosed, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the proxy does not log in anew at this server: "+reasonOf(err))
+}

@@ -1,0 +1,255 @@
+package mysql
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+// threadID is a thread's number as the clients of a listener know it.
+type threadID struct {
+	listener string
+	number   uint32
+}
+
+// threadMap knows which server each session uses: a KILL comes over a session of
+// its own, and is for that server and no other, whatever the environment is by
+// now. Two servers may use the same number; the second session is told another.
+type threadMap struct {
+	mu     sync.Mutex // guards below
+	byID   map[threadID]target
+	spares uint32 // the latest number that was made up
+}
+
+// target is a session that can be killed.
+type target struct {
+	owner  *session
+	thread uint32 // its server's number
+	to     route
+	by     *credentials
+}
+
+func newThreadMap() *threadMap {
+	return &threadMap{byID: map[threadID]target{}, spares: 1 << 31}
+}
+
+// put keeps a session under the wanted number or, if another session has that,
+// under one that no server has.
+func (m *threadMap) put(id threadID, t target) uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		old, taken := m.byID[id]
+		if !taken || old.owner == t.owner {
+			m.byID[id] = t
+			return id.number
+		}
+		m.spares = m.spares + 1 | 1<<31
+		id.number = m.spares
+	}
+}
+
+func (m *threadMap) drop(id threadID, s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byID[id].owner == s {
+		delete(m.byID, id)
+	}
+}
+
+func (m *threadMap) find(id threadID) (target, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.byID[id]
+	return t, ok
+}
+
+// keepThread makes the session one that can be killed by the wanted number.
+func (s *session) keepThread(wanted uint32) {
+	s.told = s.f.b.threads.put(threadID{s.f.ctx.Listener, wanted}, target{s, s.thread, s.to, s.by})
+}
+
+func (s *session) forgetThread() {
+	s.f.b.threads.drop(threadID{s.f.ctx.Listener, s.told}, s)
+}
+
+// killText is how much of a query is looked at for a KILL, in bytes.
+const killText = 256
+
+// killStatement is a KILL of one thread by its number.
+type killStatement struct {
+	verb   string // with what stands before the number
+	number uint32
+}
+
+// mayBeKill reports whether a text is worth to be looked at as a whole.
+func mayBeKill(text []byte) bool {
+	if len(text) > 0 && text[0] <= ' ' {
+		text = bytes.TrimLeft(text, " \t\r\n")
+	}
+	return len(text) > 0 && (text[0]|0x20 == 'k' || text[0] == '/' || text[0] == '-' || text[0] == '#')
+}
+
+// parseKill reads KILL [HARD | SOFT] [CONNECTION | QUERY] number. Other forms are
+// for the server that the session is at.
+func parseKill(text []byte) (killStatement, bool) {
+	text = withoutLeadingComments(text)
+	words := strings.Fields(strings.TrimRight(string(text[:min(len(text), killText)]), "; \t\r\n\x00"))
+	if len(words) < 2 || len(words) > 4 || !strings.EqualFold(words[0], "KILL") {
+		return killStatement{}, false
+	}
+	verb := "KILL"
+	for _, w := range words[1 : len(words)-1] {
+		switch w = strings.ToUpper(w); w {
+		case "HARD", "SOFT", "CONNECTION", "QUERY":
+			verb += " " + w
+		default:
+			return killStatement{}, false
+		}
+	}
+	n, err := strconv.ParseUint(words[len(words)-1], 10, 32)
+	return killStatement{verb, uint32(n)}, err == nil
+}
+
+func withoutLeadingComments(text []byte) []byte {
+	for {
+		text = bytes.TrimLeft(text, " \t\r\n")
+		end := ""
+		switch {
+		case bytes.HasPrefix(text, []byte("/*")) && !bytes.HasPrefix(text, []byte("/*!")) && !bytes.HasPrefix(text, []byte("/*M!")):
+			end = "*/"
+		case bytes.HasPrefix(text, []byte("-- ")), bytes.HasPrefix(text, []byte("#")):
+			end = "\n"
+		default:
+			return text
+		}
+		_, rest, found := bytes.Cut(text, []byte(end))
+		if !found {
+			return nil
+		}
+		text = rest
+	}
+}
+
+// elsewhere finds the session that a KILL is for, if that is not to be found by
+// this number at the server that the asking session is at.
+func (s *session) elsewhere(k killStatement) (target, bool) {
+	t, ok := s.f.b.threads.find(threadID{s.f.ctx.Listener, k.number})
+	if !ok || t.to.endpoint.Address == s.to.endpoint.Address && t.thread == k.number {
+		return target{}, false
+	}
+	return t, true
+}
+
+// killOther brings a client's KILL to the server of the session that it is for.
+func (s *session) killOther(k killStatement, t target, seq byte) {
+	s.hold()
+	s.killing = s.f.kill(t.thread, t.to, t.by, k.verb, func(e *mysqlproto.ServerError) {
+		s.killing = nil
+		if s.is(isEnded) {
+			return
+		}
+		if e != nil {
+			s.f.stats.failedKills.Add(1)
+			s.f.stats.failed(e.Errno, e.State)
+			s.down.Write(mysqlproto.AppendPacket(nil, seq, e.AppendTo(nil)))
+		} else {
+			s.f.stats.kills.Add(1)
+			s.down.Write(appendOK(nil, seq, s.tracker.Status()))
+		}
+		s.release()
+		s.tryLeave()
+	})
+}
+
+// killer logs in at a server to say KILL there.
+type killer struct {
+	f      *local
+	login  *login
+	verb   string
+	thread uint32
+	to     route
+	done   func(*mysqlproto.ServerError) // nil if nobody waits
+}
+
+// kill says KILL to a server, with the credentials that the session was begun
+// with. done gets nil for success.
+func (l *local) kill(thread uint32, to route, by *credentials, verb string, done func(*mysqlproto.ServerError)) *killer {
+	x := &killer{f: l, verb: verb, thread: thread, to: to, done: done}
+	x.to.optional = !to.tls
+	x.to.tls = false
+	x.login = l.dial(&x.to, by, x)
+	return x
+}
+
+// introduced implements loginOwner.
+func (x *killer) introduced() {
+	x.login.enter(mysqlproto.HandshakeResponse{
+		Capabilities: mysqlproto.LongPassword | mysqlproto.Protocol41 | mysqlproto.SecureConnection | mysqlproto.Transactions |
+			x.login.greeting.Capabilities&(mysqlproto.PluginAuth|mysqlproto.PluginAuthLenenc),
+		MaxPacket: 1 << 24, Charset: 45, // utf8mb4
+	})
+}
+
+// entered implements loginOwner.
+func (x *killer) entered([]byte) {
+	c := x.login.conn
+	c.SetDriver((*killAnswer)(x))
+	x.login.timer.Reset(x.login.limit)
+	x.login.timer = x.f.loop.After(x.login.limit, c.Close)
+	text := append([]byte{byte(mysqlproto.ComQuery)}, x.verb+" "+strconv.FormatUint(uint64(x.thread), 10)...)
+	c.Write(mysqlproto.AppendPacket(nil, 0, text))
+}
+
+// denied implements loginOwner.
+func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) { x.end(e) }
+
+// broken implements loginOwner.
+func (x *killer) broken(err error) {
+	x.end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateGeneral, Message: "dragoman: KILL does not reach its server: " + reasonOf(err)})
+}
+
+func (x *killer) end(e *mysqlproto.ServerError) {
+	if e != nil {
+		x.f.log.Info("KILL failed", "endpoint", x.to.endpoint.Address, "error", e.Errno, "message", e.Message)
+	}
+	if done := x.done; done != nil {
+		x.done = nil
+		done(e)
+	}
+}
+
+// killAnswer is the driver of a killer that awaits the answer.
+type killAnswer killer
+
+// Data implements netloop.Driver.
+func (x *killAnswer) Data(c *netloop.Conn, b []byte) int {
+	_, payload, n, err := mysqlproto.ParsePacket(b, mysqlproto.MaxHandshake)
+	if n == 0 && err != nil && len(b) < mysqlproto.MaxHandshake {
+		return 0
+	}
+	if e, err := mysqlproto.ParseError(payload); err == nil {
+		(*killer)(x).end(e)
+	} else {
+		(*killer)(x).end(nil)
+	}
+	c.Write(quit())
+	c.CloseAfterFlush()
+	return len(b)
+}
+
+// Drained implements netloop.Driver.
+func (*killAnswer) Drained(*netloop.Conn) {}
+
+// EOF implements netloop.Driver.
+func (*killAnswer) EOF(c *netloop.Conn) { c.Close() }
+
+// Closed implements netloop.Driver. KILL may well have ended its own connection.
+func (x *killAnswer) Closed(*netloop.Conn, error) {
+	x.login.timer.Stop()
+	(*killer)(x).end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateGeneral, Message: "dragoman: the server closed the connection at KILL"})
+}

@@ -1,0 +1,447 @@
+package mysql
+
+import (
+	"errors"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+const (
+	// ownFrom is the size in bytes from which input is passed on by ownership.
+	ownFrom = 16 << 10
+	// headLen is what stands before a packet's payload, in bytes.
+	headLen = 4
+)
+
+// Data implements netloop.Driver: what the client says.
+func (d *downstream) Data(c *netloop.Conn, b []byte) int {
+	s := (*session)(d)
+	if s.is(isEnded) {
+		return len(b)
+	}
+	s.active = c.Loop().Now()
+	if s.changing != nil {
+		return s.changeAnswer(b)
+	}
+	at := 0
+scan:
+	for at < len(b) {
+		if s.fromDown.AtBoundary() && !s.tracker.Uploading() {
+			switch s.look(b[at:]) {
+			case later:
+				break scan
+			case ours:
+				if at > 0 {
+					c.Loop().Again(c) // what comes before it first
+					break scan
+				}
+				return s.serve(b)
+			case passOn:
+			}
+		}
+		n, step := s.fromDown.Next(b[at:], false)
+		at += n
+		switch step {
+		case mysqlproto.StepHead:
+			s.clientHead()
+		case mysqlproto.StepPayload:
+			s.slow.text(s, s.fromDown.Payload())
+		case mysqlproto.StepMore:
+		}
+	}
+	s.f.stats.received.Add(uint64(at))
+	s.forward(c, s.up, b[:at])
+	return at
+}
+
+// errEmpty is a packet that is no command.
+var errEmpty = errors.New("a command without content")
+
+// glance is what is to become of a command.
+type glance uint8
+
+const (
+	passOn glance = iota
+	later         // more of it is needed, or what went before it has to be answered
+	ours          // the proxy answers it
+)
+
+// look looks at the beginning of a command.
+func (s *session) look(b []byte) glance {
+	if s.is(isHeld) {
+		return later
+	}
+	if s.is(isLeaving|isResetting) && s.tracker.Outstanding() > 0 {
+		s.hold()
+		return later
+	}
+	if len(b) < headLen {
+		return later
+	}
+	size := payloadLen(b)
+	if size == 0 {
+		return ours // and refused
+	}
+	if len(b) == headLen {
+		return later
+	}
+	if !s.isOurs(mysqlproto.Command(b[headLen]), b, size) {
+		return passOn
+	}
+	if !s.tracker.AtCommand() {
+		s.hold()
+		return later
+	}
+	if len(b) < headLen+size && size <= mysqlproto.MaxHandshake {
+		return later
+	}
+	return ours
+}
+
+func payloadLen(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+
+// isOurs reports whether a command is not simply passed on.
+func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
+	switch c {
+	case mysqlproto.ComQuery:
+		text := s.agreed.queryText(b[headLen:min(len(b), headLen+size)])
+		if size > 2*killText || len(text) > 0 && !mayBeKill(text) {
+			return false
+		}
+		if len(b) < headLen+size {
+			return true // to be seen when it is here
+		}
+		k, ok := parseKill(text)
+		if ok {
+			_, ok = s.elsewhere(k)
+		}
+		return ok
+	case mysqlproto.ComProcessKill:
+		k, ok := processKill(b[headLen:])
+		if ok {
+			_, ok = s.elsewhere(k)
+		}
+		return ok
+	case mysqlproto.ComChangeUser:
+		return true
+	}
+	return c.Replication()
+}
+
+// processKill reads COM_PROCESS_KILL, which is KILL before there was KILL.
+func processKill(payload []byte) (killStatement, bool) {
+	if len(payload) < 5 {
+		return killStatement{}, false
+	}
+	return killStatement{"KILL", uint32(payload[1]) | uint32(payload[2])<<8 | uint32(payload[3])<<16 | uint32(payload[4])<<24}, true
+}
+
+// queryText is the text of COM_QUERY, as far as it is there; nothing if it has
+// attributes.
+func (a *agreement) queryText(payload []byte) []byte {
+	if !a.down.Has(mysqlproto.QueryAttributes) {
+		return payload[1:]
+	}
+	if len(payload) < 3 || payload[1] != 0 {
+		return nil
+	}
+	return payload[3:]
+}
+
+// serve answers a command that is at the beginning of b, and says how long it is.
+func (s *session) serve(b []byte) int {
+	size := payloadLen(b)
+	if size == 0 || size > mysqlproto.MaxHandshake {
+		s.clientBroke(errEmpty)
+		return len(b)
+	}
+	payload, seq, n := b[headLen:headLen+size], b[3]+1, headLen+size
+	s.f.stats.received.Add(uint64(n))
+	switch c := mysqlproto.Command(payload[0]); c {
+	case mysqlproto.ComQuery, mysqlproto.ComProcessKill:
+		k, ok := processKill(payload)
+		if c == mysqlproto.ComQuery {
+			k, ok = parseKill(s.agreed.queryText(payload))
+		}
+		t, found := s.elsewhere(k)
+		if !ok || !found { // it is gone just now
+			s.answerError(seq, 1094, mysqlproto.StateGeneral, "Unknown thread id")
+			return n
+		}
+		s.killOther(k, t, seq)
+	case mysqlproto.ComChangeUser:
+		s.changeUser(payload, seq)
+	default:
+		s.answerError(seq, mysqlproto.ErrnoNotSupported, "42000", "dragoman: "+c.String()+" is not passed on: replicate from the server itself")
+	}
+	return n
+}
+
+func (s *session) answerError(seq byte, errno uint16, state, message string) {
+	s.f.stats.failed(errno, state)
+	s.down.Write(appendError(nil, seq, errno, state, message))
+}
+
+// clientHead takes the head of a packet of the client.
+func (s *session) clientHead() {
+	h := s.fromDown.Head()
+	command := !s.tracker.Uploading()
+	s.tracker.Client(h)
+	if !command {
+		return
+	}
+	if s.began == 0 {
+		s.began = s.active
+	}
+	switch mysqlproto.Command(h.First) {
+	case mysqlproto.ComQuery, mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
+		s.f.stats.queries.Add(1)
+	case mysqlproto.ComResetConnection:
+		s.reset()
+	case mysqlproto.ComStmtSendLongData, mysqlproto.ComStmtClose, mysqlproto.ComQuit:
+		if s.tracker.Outstanding() == 0 {
+			s.began = 0 // nothing answers them
+		}
+	}
+	if s.slow != nil && s.slow.wants(h.First) {
+		s.fromDown.Gather(slowText)
+	}
+}
+
+// reset has the session's settings made again after COM_RESET_CONNECTION.
+func (s *session) reset() {
+	if len(s.f.statements(s.agreed.mariaDB)) > 0 {
+		s.state |= isResetting
+	}
+	if s.slow != nil {
+		s.slow.forget()
+	}
+}
+
+// clientBroke ends a session whose client has left the protocol.
+func (s *session) clientBroke(err error) {
+	s.f.log.Warn("closing a session: its client does not keep to the protocol", "error", err)
+	s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: "+reasonOf(err))
+}
+
+func (s *session) forward(from, to *netloop.Conn, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if len(b) >= ownFrom {
+		to.WriteChunk(from.Own(b))
+	} else {
+		to.Write(b)
+	}
+	if to.Full() {
+		from.Pause()
+	}
+}
+
+// Data implements netloop.Driver: what the server says.
+func (u *upstream) Data(c *netloop.Conn, b []byte) int {
+	s := (*session)(u)
+	if s.is(isEnded) {
+		return len(b)
+	}
+	s.active = c.Loop().Now()
+	forward := s.own == nil
+	for at := 0; at < len(b); {
+		n, step := s.fromUp.Next(b[at:], s.tracker.InRows())
+		at += n
+		ok := true
+		switch step {
+		case mysqlproto.StepHead:
+			ok = s.serverHead(b[at:])
+		case mysqlproto.StepPayload:
+			ok = s.serverPacket(s.fromUp.Payload())
+		case mysqlproto.StepMore:
+		}
+		if !ok || s.is(isEnded) {
+			return len(b)
+		}
+	}
+	if !forward {
+		s.ownDone()
+		return len(b)
+	}
+	s.f.stats.sent.Add(uint64(len(b)))
+	s.forward(c, s.down, b)
+	if s.is(isHeld | isLeaving | isResetting) {
+		s.afterAnswer()
+	}
+	return len(b)
+}
+
+// ownErrorHead is how much of an error that answers the proxy itself is read.
+const ownErrorHead = 512
+
+// serverHead takes the head of a packet of the server. What is looked at is
+// nearly always there, and then nothing is gathered.
+func (s *session) serverHead(rest []byte) bool {
+	h := s.fromUp.Head()
+	want := s.tracker.Want(h)
+	if s.own != nil && want > 0 {
+		want = min(h.Len, ownErrorHead)
+	}
+	if want > len(rest) {
+		s.fromUp.Gather(want)
+		return true
+	}
+	return s.serverPacket(rest[:want])
+}
+
+// serverPacket takes a packet of the server, as much of it as is needed. It is
+// false if that ends the session.
+func (s *session) serverPacket(payload []byte) bool {
+	h := s.fromUp.Head()
+	if h.First == 0xff && s.tracker.Outstanding() == 0 {
+		s.state |= sawFatal // nobody has asked
+	}
+	if s.slow != nil && s.tracker.Current() == mysqlproto.ComStmtPrepare && !s.is(isAnswering) && s.own == nil {
+		s.slow.prepared(h, payload)
+	}
+	end, err := s.tracker.Server(h, payload)
+	if err != nil {
+		s.f.log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
+		s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
+		return false
+	}
+	if !end {
+		s.state |= isAnswering
+		return true
+	}
+	s.state &^= isAnswering
+	if s.own != nil {
+		s.own.end(h, payload)
+		return true
+	}
+	s.answered(h, payload)
+	return true
+}
+
+// end takes the last packet of the response.
+func (e *errand) end(h mysqlproto.Head, payload []byte) {
+	e.done = true
+	if h.First != 0xff {
+		return
+	}
+	var err error
+	if e.err, err = mysqlproto.ParseError(payload); err != nil {
+		e.err = &mysqlproto.ServerError{Errno: errnoMalformed, State: mysqlproto.StateGeneral, Message: reasonOf(err)}
+	}
+}
+
+// ownDone goes on after a command of the proxy's own, if that is answered.
+func (s *session) ownDone() {
+	if e := s.own; e != nil && e.done {
+		s.own = nil
+		e.then(e.err)
+	}
+}
+
+// answered is the end of a response.
+func (s *session) answered(h mysqlproto.Head, payload []byte) {
+	if h.First == 0xff {
+		if e, err := mysqlproto.ParseError(payload); err == nil {
+			s.f.stats.failed(e.Errno, e.State)
+		}
+	}
+	if s.began != 0 {
+		took := s.active - s.began
+		s.f.stats.latency.Observe(took)
+		if s.slow != nil {
+			s.slow.done(s, took)
+		}
+	}
+	s.began = 0
+	if s.tracker.Outstanding() > 0 {
+		s.began = s.active
+	}
+	if !s.tracker.InTransaction() {
+		s.f.stats.transactions.Add(1)
+	}
+}
+
+// afterAnswer does what was waiting for the server's answer, if that has come.
+func (s *session) afterAnswer() {
+	if s.is(isEnded) || s.start != nil {
+		return
+	}
+	if s.is(isResetting) && s.tracker.AtCommand() && !s.busy() {
+		s.hold()
+		s.setUp(func(e *mysqlproto.ServerError) {
+			s.state &^= isResetting
+			if e != nil {
+				s.say(serverClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
+				return
+			}
+			s.afterAnswer()
+		})
+		return
+	}
+	s.tryLeave()
+	s.release()
+}
+
+// Drained implements netloop.Driver.
+func (d *downstream) Drained(*netloop.Conn) {
+	if d.up != nil && (*session)(d).start == nil {
+		d.up.Resume()
+	}
+}
+
+// Drained implements netloop.Driver.
+func (u *upstream) Drained(*netloop.Conn) {
+	s := (*session)(u)
+	if !s.is(isHeld) && s.start == nil {
+		u.down.Resume()
+	}
+}
+
+// EOF implements netloop.Driver: the client is gone.
+func (d *downstream) EOF(*netloop.Conn) { (*session)(d).abandon() }
+
+// EOF implements netloop.Driver: the server has ended the session.
+func (u *upstream) EOF(c *netloop.Conn) {
+	if (*session)(u).is(isEnded) {
+		c.Close()
+		return
+	}
+	(*session)(u).serverGone()
+}
+
+func (s *session) serverGone() {
+	if s.is(isEnded) {
+		return
+	}
+	if s.tracker.Ended() {
+		s.finish()
+		return
+	}
+	s.f.log.Info("the server has closed a session", "endpoint", s.to.endpoint.Address)
+	if s.start == nil && !s.busy() && s.tracker.AtCommand() {
+		// As it does with sessions that are idle for wait_timeout: without a word.
+		s.f.stats.closed[serverClosed].Add(1)
+		s.finish()
+		return
+	}
+	s.f.report(s.to.endpoint, filters.Disconnect)
+	s.say(serverClosed, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, "dragoman: the server closed the connection unexpectedly")
+}
+
+// Closed implements netloop.Driver.
+func (d *downstream) Closed(_ *netloop.Conn, err error) { (*session)(d).downGone(err) }
+
+// Closed implements netloop.Driver.
+func (u *upstream) Closed(_ *netloop.Conn, err error) {
+	s := (*session)(u)
+	s.state |= upClosed
+	if err != nil && !s.is(isEnded) {
+		s.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
+	}
+	s.serverGone()
+	s.settle()
+}
