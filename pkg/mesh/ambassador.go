@@ -50,7 +50,7 @@ type AmbassadorSpec struct {
 	DrainDeadline *Duration `json:"drainDeadline,omitempty"`
 }
 
-// +kubebuilder:validation:Enum=redis;tcp;postgres
+// +kubebuilder:validation:Enum=redis;tcp;postgres;mysql
 
 // Protocol is what the app speaks.
 type Protocol string

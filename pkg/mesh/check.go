@@ -72,7 +72,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 
 // supported lists the protocols that this version serves.
 func supported() []string {
-	return []string{string(ProtocolRedis), string(ProtocolTCP), string(ProtocolPostgres)}
+	return []string{string(ProtocolRedis), string(ProtocolTCP), string(ProtocolPostgres), string(ProtocolMySQL)}
 }
 
 func (c *checker) metadata(apiVersion string, m *Metadata) {

@@ -64,7 +64,7 @@ func (s *session) judgeChange(plugin string, auth []byte) {
 	case wrongPassword:
 		s.say(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(x.user.User))
 	case noPassword:
-		s.say(noSecret, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the password that apps have to give is not there")
+		s.say(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		x.timer.Stop()
 		x.fast = plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 0
@@ -154,5 +154,5 @@ func (d *changeStep) broken(err error) {
 		return
 	}
 	s.f.log.Error("logging in anew at the database", "endpoint", s.to.endpoint.Address, "error", err)
-	s.say(serverClosed, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the proxy does not log in anew at this server: "+reasonOf(err))
+	s.say(serverClosed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the proxy does not log in anew at this server: "+reasonOf(err))
 }

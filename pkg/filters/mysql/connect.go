@@ -33,7 +33,7 @@ func (s *session) connect() {
 		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")
 		return
 	case e == nil:
-		s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: no server of the database can be reached: "+reasonOf(st.failure))
+		s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: no server of the database can be reached: "+reasonOf(st.failure))
 		return
 	}
 	st.tried = append(st.tried, e)
@@ -176,7 +176,7 @@ func (d *loginStep) broken(err error) {
 	switch {
 	case errors.Is(err, errTimeout):
 		s.f.report(s.to.endpoint, filters.RequestTimeout)
-		s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the database does not answer")
+		s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the database does not answer")
 	case !errors.Is(err, errGone):
 		s.loginFailed("dragoman: the proxy does not log in at this server: "+reasonOf(err), err)
 	default:
@@ -185,7 +185,7 @@ func (d *loginStep) broken(err error) {
 		s.f.log.Warn("connecting to the database failed", "endpoint", s.to.endpoint.Address, "error", err)
 		st.failure = err
 		if began {
-			s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the database closed the connection during the login: "+reasonOf(err))
+			s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the connection to the database ended during the login: "+reasonOf(err))
 			return
 		}
 		s.connect()

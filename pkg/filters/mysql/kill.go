@@ -102,23 +102,22 @@ func parseKill(text []byte) (killStatement, bool) {
 	if len(words) < 2 || len(words) > 4 || !strings.EqualFold(words[0], "KILL") {
 		return killStatement{}, false
 	}
-	verb := "KILL"
-	for _, w := range words[1 : len(words)-1] {
-		switch w = strings.ToUpper(w); w {
+	last := len(words) - 1
+	for _, w := range words[1:last] {
+		switch strings.ToUpper(w) {
 		case "HARD", "SOFT", "CONNECTION", "QUERY":
-			verb += " " + w
 		default:
 			return killStatement{}, false
 		}
 	}
-	n, err := strconv.ParseUint(words[len(words)-1], 10, 32)
-	return killStatement{verb, uint32(n)}, err == nil
+	n, err := strconv.ParseUint(words[last], 10, 32)
+	return killStatement{strings.Join(words[:last], " "), uint32(n)}, err == nil
 }
 
 func withoutLeadingComments(text []byte) []byte {
 	for {
 		text = bytes.TrimLeft(text, " \t\r\n")
-		end := ""
+		var end string
 		switch {
 		case bytes.HasPrefix(text, []byte("/*")) && !bytes.HasPrefix(text, []byte("/*!")) && !bytes.HasPrefix(text, []byte("/*M!")):
 			end = "*/"
@@ -210,7 +209,7 @@ func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) { x.end(e) }
 
 // broken implements loginOwner.
 func (x *killer) broken(err error) {
-	x.end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateGeneral, Message: "dragoman: KILL does not reach its server: " + reasonOf(err)})
+	x.end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateLinkFailure, Message: "dragoman: KILL does not reach its server: " + reasonOf(err)})
 }
 
 func (x *killer) end(e *mysqlproto.ServerError) {
@@ -251,5 +250,5 @@ func (*killAnswer) EOF(c *netloop.Conn) { c.Close() }
 // Closed implements netloop.Driver. KILL may well have ended its own connection.
 func (x *killAnswer) Closed(*netloop.Conn, error) {
 	x.login.timer.Stop()
-	(*killer)(x).end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateGeneral, Message: "dragoman: the server closed the connection at KILL"})
+	(*killer)(x).end(&mysqlproto.ServerError{Errno: errnoUnreachable, State: mysqlproto.StateLinkFailure, Message: "dragoman: the server closed the connection at KILL"})
 }

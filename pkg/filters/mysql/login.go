@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -72,7 +73,7 @@ type loginOwner interface {
 
 // What a login can break by, besides errors of package mysqlproto.
 var (
-	errGone    = errors.New("the server closed the connection")
+	errGone    = errors.New("the connection ended")
 	errTimeout = errors.New("the server does not answer")
 	errNoTLS   = errors.New("the server does not offer TLS, which this environment demands")
 	errTooMuch = errors.New("the server says something that does not belong in a login")
@@ -288,9 +289,10 @@ func (g *login) EOF(*netloop.Conn) { g.fail(errGone) }
 // Closed implements netloop.Driver.
 func (g *login) Closed(_ *netloop.Conn, err error) {
 	if err == nil {
-		err = errGone
+		g.fail(errGone)
+		return
 	}
-	g.fail(errors.Join(errGone, err))
+	g.fail(fmt.Errorf("%w: %w", errGone, err))
 }
 
 // forsaken is the driver of a connection that nobody has to do with any more.

@@ -17,7 +17,7 @@ import (
 // Numbers of errors that package mysqlproto has no name for.
 const (
 	errnoInsecure    uint16 = 3159 // ER_SECURE_TRANSPORT_REQUIRED
-	errnoUnreachable uint16 = 2003 // CR_CONN_HOST_ERROR: what a client says that cannot connect itself
+	errnoUnreachable uint16 = 1429 // ER_CONNECT_TO_FOREIGN_DATA_SOURCE
 	errnoMalformed   uint16 = 1835 // ER_MALFORMED_PACKET
 )
 
@@ -108,7 +108,7 @@ func (s *session) peerAllowed() bool {
 func (s *session) wait(why reason, message string) {
 	st := s.start
 	if time.Duration(s.f.loop.Now()-st.accepted)+holdEvery > s.f.conf.Limits.MaxWait {
-		s.refuse(why, errnoUnreachable, mysqlproto.StateGeneral, message)
+		s.refuse(why, errnoUnreachable, mysqlproto.StateLinkFailure, message)
 		return
 	}
 	st.hold = s.f.loop.After(holdEvery, s.connect)
@@ -239,7 +239,7 @@ func (s *session) checkApp(plugin string, auth []byte) {
 	case wrongPassword:
 		s.refuse(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(st.response.User))
 	case noPassword:
-		s.refuse(noSecret, errnoUnreachable, mysqlproto.StateGeneral, "dragoman: the password that apps have to give is not there")
+		s.refuse(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		st.fast = plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 0
 		st.answered = true
