@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"pkg/filters/":   3,
 	"pkg/metrics/":   3,
 	"pkg/upstream":   3,
+	"pkg/database":   3,
 	"pkg/sqlroute":   3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,

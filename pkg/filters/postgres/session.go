@@ -3,7 +3,7 @@ package postgres
 import (
 	"time"
 
-	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
