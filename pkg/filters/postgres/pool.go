@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dragoman-mesh/dragoman/pkg/filters/database"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 )
 
 // closeReason says why a pooled connection was closed.
