@@ -3,6 +3,7 @@ package statsdproto_test
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -106,7 +107,7 @@ func FuzzCut(f *testing.F) {
 		if !ok {
 			return
 		}
-		if again := bytes.Join([][]byte{head, append(value[:len(value):len(value)], suffix...)}, []byte(":")); !bytes.Equal(again, line) {
+		if again := bytes.Join([][]byte{head, slices.Concat(value, suffix)}, []byte(":")); !bytes.Equal(again, line) {
 			t.Fatalf("Cut(%q) makes %q", line, again)
 		}
 		if short := statsdproto.CutTimestamp(suffix); !bytes.HasPrefix(suffix, short) {

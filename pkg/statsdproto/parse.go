@@ -114,7 +114,6 @@ type form struct {
 
 	read   bool
 	reason Reason // why no value can have it
-	typ    Type
 	rate   float64
 }
 
