@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 # program=package
 tools=(
 	json_exporter=github.com/prometheus-community/json_exporter
+	statsd_exporter=github.com/prometheus/statsd_exporter
 )
 # folder=module:folder in it
 examples=(

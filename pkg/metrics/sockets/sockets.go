@@ -30,6 +30,32 @@ type socket struct {
 	key     string
 	conn    conn
 	waiting []*Lease // guarded by Pool.mu; the first has the socket
+	left    any      // by the lease that had it before, guarded by Pool.mu
+}
+
+// legacy is what a lease found, and what it leaves.
+type legacy struct {
+	found any
+	left  any // of serve's goroutine until it returns
+}
+
+type legacyKey struct{}
+
+// Found is what the lease that had the socket before left to this one, nil for
+// nothing. ctx is the one that serve was called with.
+func Found(ctx context.Context) any {
+	if l, ok := ctx.Value(legacyKey{}).(*legacy); ok {
+		return l.found
+	}
+	return nil
+}
+
+// Leave keeps something for the lease that has the socket next. It must be
+// called by serve, before that returns.
+func Leave(ctx context.Context, v any) {
+	if l, ok := ctx.Value(legacyKey{}).(*legacy); ok {
+		l.left = v
+	}
 }
 
 // conn is what packet sockets and listeners have in common.
@@ -48,6 +74,7 @@ type Lease struct {
 
 	cancel context.CancelFunc // guarded by Pool.mu; nil before its turn
 	done   chan struct{}      // closed when serve has returned; nil before its turn; guarded by Pool.mu
+	legacy legacy             // guarded by done
 }
 
 // Packets binds a socket of a datagram network (udp or unixgram), or waits for
@@ -138,7 +165,8 @@ func removeStale(network, path string) {
 }
 
 func (l *Lease) startLocked() {
-	ctx, cancel := context.WithCancel(context.Background())
+	l.legacy.found, l.socket.left = l.socket.left, nil
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), legacyKey{}, &l.legacy))
 	done := make(chan struct{})
 	l.cancel, l.done = cancel, done
 	go func() {
@@ -181,6 +209,7 @@ func (l *Lease) Close() error {
 		}
 		return errors.Join(err, s.conn.Close())
 	}
+	s.left = l.legacy.left
 	err = errors.Join(err, s.conn.SetDeadline(time.Time{}))
 	s.waiting[0].startLocked()
 	return err

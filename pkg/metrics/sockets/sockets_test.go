@@ -172,3 +172,36 @@ func TestTaken(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLegacy: what a lease leaves is found by the one that has the socket next,
+// and only by that.
+func TestLegacy(t *testing.T) {
+	t.Parallel()
+	pool, found := sockets.NewPool(), make(chan any, 3)
+	path := filepath.Join(t.TempDir(), "s")
+	serve := func(leave any) func(context.Context, net.PacketConn) {
+		return func(ctx context.Context, _ net.PacketConn) {
+			found <- sockets.Found(ctx)
+			<-ctx.Done()
+			if leave != nil {
+				sockets.Leave(ctx, leave)
+			}
+		}
+	}
+	var leases []*sockets.Lease
+	for _, leave := range []any{"a", nil, "c"} {
+		l, err := pool.Packets("unixgram", path, serve(leave))
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+	}
+	for i, want := range []any{nil, "a", nil} {
+		if got := <-found; got != want {
+			t.Errorf("lease %d found %v, want %v", i, got, want)
+		}
+		if err := leases[i].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -17,6 +18,7 @@ import (
 func Kinds() *Registry {
 	r := &Registry{byType: make(map[reflect.Type]constructor)}
 	Register(r, json.New)
+	Register(r, statsd.New)
 	return r
 }
 

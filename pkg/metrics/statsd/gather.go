@@ -13,10 +13,6 @@ import (
 // for no longer than that takes, some 10 us.
 const atOnce = 256
 
-func newShown(name, help string, typ dto.MetricType) *dto.MetricFamily {
-	return &dto.MetricFamily{Name: &name, Help: &help, Type: &typ}
-}
-
 // gathered is what Gather keeps from one time to the next.
 type gathered struct {
 	families []*family // by name
@@ -24,7 +20,10 @@ type gathered struct {
 }
 
 // gather brings what is shown up to date and returns it.
-func (s *store) gather(g *gathered, now int64) []*dto.MetricFamily {
+func (s *store) gather(now int64) []*dto.MetricFamily {
+	s.gathering.Lock()
+	defer s.gathering.Unlock()
+	g := &s.gathered
 	s.mu.Lock()
 	s.expire(now)
 	if s.gone {
@@ -50,6 +49,12 @@ func (s *store) show(f *family, now int64) {
 	s.mu.Lock()
 	changed := f.died || len(f.added) > 0
 	f.arrange()
+	if f.shown == nil || *f.shown.Help != f.help {
+		// A family of its own: who was given the last one may be reading it.
+		name, help, typ := f.name, f.help, f.kind.exposed()
+		f.shown = &dto.MetricFamily{Name: &name, Help: &help, Type: &typ}
+		changed = true
+	}
 	written := 0
 	for written < len(f.order) {
 		end := min(written+atOnce, len(f.order))
@@ -65,7 +70,6 @@ func (s *store) show(f *family, now int64) {
 	if !changed {
 		return
 	}
-	// A slice of its own: who was given the last one may be reading it.
 	f.shown.Metric = make([]*dto.Metric, len(f.order))
 	for i, series := range f.order {
 		f.shown.Metric[i] = series.metric
@@ -75,6 +79,9 @@ func (s *store) show(f *family, now int64) {
 // expire removes series whose time is over. The caller holds the lock.
 func (s *store) expire(now int64) {
 	s.expired = now
+	if !s.expiring {
+		return
+	}
 	for _, f := range s.families {
 		for _, series := range f.series {
 			if series.ttl > 0 && now-series.seen > series.ttl {
@@ -104,6 +111,19 @@ func (s *store) remove(series *series) {
 	if len(f.series) == 0 {
 		delete(s.families, f.name)
 		s.gone = true
+	}
+}
+
+// renew makes what is shown anew, since somebody else may still be reading what
+// it was so far. The caller holds the lock.
+func (s *store) renew() {
+	s.gone = true
+	for _, f := range s.families {
+		f.shown, f.order, f.added, f.died = nil, nil, nil, true
+		for _, series := range f.series {
+			series.metric = nil
+			f.added = append(f.added, series)
+		}
 	}
 }
 
@@ -137,9 +157,8 @@ func (s *store) stillMeans(line []byte, series *series) bool {
 		return false
 	}
 	series.ttl = s.ttl(id.rule)
-	if id.rule.Help != "" && id.rule.Help != *series.family.shown.Help {
-		help := id.rule.Help
-		series.family.shown.Help = &help
+	if id.rule.Help != "" {
+		series.family.help = strings.ToValidUTF8(id.rule.Help, "\uFFFD")
 	}
 	return true
 }

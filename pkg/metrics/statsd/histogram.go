@@ -31,8 +31,8 @@ type histogram struct {
 	sum    float64
 	native *native // nil: none
 
-	shown dto.Histogram // filled in by write
-	rows  []uint64      // what shown's buckets point to
+	shown *dto.Histogram // filled in by write
+	rows  []uint64       // what shown's buckets point to
 }
 
 func newHistogram(o *mapping.HistogramOptions) *histogram {
@@ -65,7 +65,7 @@ func (h *histogram) observe(v float64, times int) {
 
 // write fills in what is shown; the message stays the same.
 func (h *histogram) write() {
-	s := &h.shown
+	s := h.shown
 	if s.SampleCount == nil {
 		s.SampleCount, s.SampleSum = new(uint64), new(float64)
 		h.rows = make([]uint64, len(h.bounds))

@@ -58,11 +58,13 @@ type family struct {
 	kind   kind
 	series map[string]*series // by labels as appendLabels spells them
 
-	// Of Gather's goroutine, but for added, which the store's lock guards.
-	shown *dto.MetricFamily
-	order []*series // as shown
-	added []*series // since then, without those that died
-	died  bool      // some of order did
+	help  string
+	added []*series // since arrange
+	died  bool      // some of order did, or of added
+
+	// Of the goroutine that gathers.
+	shown *dto.MetricFamily // nil until then
+	order []*series         // as shown
 }
 
 // series is one set of labels, and the value.
@@ -131,11 +133,11 @@ func (s *series) makeMetric() {
 		s.shown = new(float64)
 		s.metric.Gauge = &dto.Gauge{Value: s.shown}
 	case histogramKind:
-		s.metric.Histogram = &s.hist.shown
-		s.metric.Histogram.CreatedTimestamp = created
+		s.hist.shown = &dto.Histogram{CreatedTimestamp: created}
+		s.metric.Histogram = s.hist.shown
 	case summaryKind:
-		s.metric.Summary = &s.sum.shown
-		s.metric.Summary.CreatedTimestamp = created
+		s.sum.shown, s.sum.asked = &dto.Summary{CreatedTimestamp: created}, false
+		s.metric.Summary = s.sum.shown
 	}
 }
 

@@ -64,7 +64,10 @@ func (o Options) withDefaults() Options {
 // it is taken once for everything that one system call has read, so nothing
 // beneath it needs to be atomic.
 type store struct {
-	mu      sync.Mutex // guards everything
+	gathering sync.Mutex // taken before mu
+	gathered  gathered   // guarded by gathering
+
+	mu      sync.Mutex // guards everything below
 	options Options
 	stats   Stats
 
@@ -74,7 +77,8 @@ type store struct {
 	lines    lines
 	names    map[string]string // of labels, each once in memory
 	windows  map[*mapping.Rule]*window
-	expired  int64 // when that was last looked for, ns since the epoch
+	expiring bool  // some series have a TTL
+	expired  int64 // when those whose time is over were last looked for, ns since the epoch
 
 	line     statsdproto.Line // scratch
 	identity identity         // scratch
@@ -145,7 +149,7 @@ func (s *store) takeAgain(e *entry, value []byte, now int64) bool {
 		return e.typ.Observed() && s.takeSeveral(e, value, now)
 	}
 	s.count1(e)
-	s.apply(&e.meaning, e, v, value[0] == '+' || value[0] == '-', now)
+	s.apply(e, v, value[0] == '+' || value[0] == '-', now)
 	return true
 }
 
@@ -163,7 +167,7 @@ func (s *store) takeSeveral(e *entry, values []byte, now int64) bool {
 		value, values, more = bytes.Cut(values, []byte{':'})
 		v, _ := statsdproto.ParseValue(value)
 		s.count1(e)
-		s.apply(&e.meaning, e, v, false, now)
+		s.apply(e, v, false, now)
 	}
 	return true
 }
@@ -200,13 +204,13 @@ func (s *store) takeNew(line, head, suffix []byte, hash uint64, now int64) {
 			e.badTags = 0
 		}
 		s.count1(&e)
-		if !s.resolve(&e.meaning, l, sample, head, suffix, now) {
+		if (sample.Type.Observed() && e.times == 0) || !s.resolve(&e, l, sample, head, suffix, now) {
 			continue
 		}
 		if sample.Type == statsdproto.Set {
 			s.applySet(&e, sample.Member, now)
 		} else {
-			s.apply(&e.meaning, &e, sample.Value, sample.Relative, now)
+			s.apply(&e, sample.Value, sample.Relative, now)
 		}
 		// What is behind the value is wholly this sample's only if there is no
 		// other, or if they have it in common.
@@ -225,8 +229,8 @@ func aggregated(line []byte, head int) bool {
 
 // resolve finds the series of a sample, or makes it. It is false when there is
 // none for it, and that was counted.
-func (s *store) resolve(m *meaning, l *statsdproto.Line, sample *statsdproto.Sample, head, suffix []byte, now int64) bool {
-	id := &s.identity
+func (s *store) resolve(e *entry, l *statsdproto.Line, sample *statsdproto.Sample, head, suffix []byte, now int64) bool {
+	id, m := &s.identity, &e.meaning
 	if !id.resolve(s.options.Mapping, l, sample.Type) {
 		s.stats.EmptyNames++
 		return false
@@ -247,6 +251,10 @@ func (s *store) resolve(m *meaning, l *statsdproto.Line, sample *statsdproto.Sam
 	if m.series != nil {
 		m.series.ttl = s.ttl(id.rule)
 		return true
+	}
+	if _, ok := s.amount(e, id.kind, sample.Value); !ok {
+		s.noteMapping(m)
+		return false // not what a series begins with
 	}
 	if s.count >= s.options.MaxSeries && !s.makeRoom(now) {
 		s.stats.OverLimit++
@@ -282,14 +290,17 @@ func (s *store) newFamily(id *identity) *family {
 	if help == "" {
 		help = s.options.Help
 	}
-	typ := f.kind.exposed()
-	f.shown = newShown(f.name, strings.ToValidUTF8(help, "\uFFFD"), typ)
+	f.help = strings.ToValidUTF8(help, "\uFFFD")
 	s.families[f.name] = f
 	s.gone = true
 	return f
 }
 
 func (s *store) newSeries(f *family, id *identity, now int64) *series {
+	const mostNames = 10_000 // series that come and go could have ever new ones
+	if len(s.names) > mostNames {
+		s.names = map[string]string{}
+	}
 	w := s.windows[id.rule]
 	if f.kind == summaryKind && w == nil {
 		w = newWindow(&id.rule.Summary)
@@ -305,10 +316,12 @@ func (s *store) newSeries(f *family, id *identity, now int64) *series {
 }
 
 func (s *store) ttl(rule *mapping.Rule) int64 {
-	if rule.TTL > 0 {
-		return int64(rule.TTL)
+	ttl := rule.TTL
+	if ttl == 0 {
+		ttl = s.options.TTL
 	}
-	return int64(s.options.TTL)
+	s.expiring = s.expiring || ttl > 0
+	return int64(ttl)
 }
 
 func (s *store) noteMapping(m *meaning) {
@@ -320,62 +333,61 @@ func (s *store) noteMapping(m *meaning) {
 }
 
 // apply gives a value to its series.
-func (s *store) apply(m *meaning, e *entry, v float64, relative bool, now int64) {
+func (s *store) apply(e *entry, v float64, relative bool, now int64) {
+	m := &e.meaning
 	if m.series == nil {
 		s.stats.Dropped++
 		return
 	}
 	s.noteMapping(m)
-	switch m.series.family.kind {
+	k := m.series.family.kind
+	v, ok := s.amount(e, k, v)
+	if !ok {
+		return
+	}
+	switch k {
 	case counterKind:
-		s.applyCounter(m, v, e.rate)
+		m.series.add(v)
+		s.stats.Events[counterEvent]++
 	case gaugeKind:
-		if v = m.rule.Scalable(v); relative {
-			m.series.value += v
-		} else {
-			m.series.value = v
+		if relative {
+			v += m.series.value
 		}
+		m.series.value = v
 		s.stats.Events[gaugeEvent]++
-	default:
-		s.observe(m, e, v, now)
+	case histogramKind:
+		m.series.hist.observe(v, e.times)
+		s.stats.Events[observerEvent] += uint64(e.times)
+	case summaryKind:
+		m.series.sum.observe(v, e.times, now)
+		s.stats.Events[observerEvent] += uint64(e.times)
 	}
 	m.series.seen = now
 }
 
-func (s *store) applyCounter(m *meaning, v, rate float64) {
-	if rate != 1 {
-		v /= rate
-	}
-	v = m.rule.Scalable(v)
+// amount is what a value comes to: scaled, of a counter as if all had been
+// sampled, and of a timer in seconds. It is false for what must not reach a
+// series, which is counted.
+func (s *store) amount(e *entry, k kind, v float64) (float64, bool) {
 	switch {
-	case v < 0:
-		s.stats.NegativeCounters++
+	case k == counterKind && e.rate != 1:
+		v /= e.rate
+	case e.typ == statsdproto.Timer:
+		v /= 1000
+	}
+	v = e.rule.Scaled(v)
+	switch {
+	case k == gaugeKind, k == setKind:
+		return v, true
 	case math.IsNaN(v), math.IsInf(v, 0):
 		s.stats.IllegalNumbers++
+		return 0, false
+	case k == counterKind && v < 0:
+		s.stats.NegativeCounters++
+		return 0, false
 	default:
-		m.series.add(v)
-		s.stats.Events[counterEvent]++
+		return v, true
 	}
-}
-
-func (s *store) observe(m *meaning, e *entry, v float64, now int64) {
-	if e.typ == statsdproto.Timer {
-		v /= 1000 // Prometheus has seconds
-	}
-	v = m.rule.Scalable(v)
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		s.stats.IllegalNumbers++
-		return
-	}
-	if e.times == 0 {
-		return
-	}
-	if m.series.hist != nil {
-		m.series.hist.observe(v, e.times)
-	} else {
-		m.series.sum.observe(v, e.times, now)
-	}
-	s.stats.Events[observerEvent] += uint64(e.times)
 }
 
 func (s *store) applySet(e *entry, member []byte, now int64) {

@@ -53,7 +53,7 @@ type summary struct {
 	until   int64 // when the oldest stream is begun anew, ns since the epoch
 
 	asked bool // shown is of what is there now
-	shown dto.Summary
+	shown *dto.Summary
 }
 
 func newSummary(w *window, now int64) *summary {

@@ -131,7 +131,7 @@ func (d *decoder) rule(n *yaml.Node, path string) *unset {
 	fields["honor_labels"] = d.flag(&r.HonorLabels)
 	fields["labels"] = func(n *yaml.Node, path string) { d.labels(n, path, r) }
 	fields["scale"] = func(n *yaml.Node, path string) {
-		r.Scaled = true
+		r.HasScale = true
 		d.number(&r.Scale)(n, path)
 	}
 	fields["action"] = choice(d, &r.Drop, map[string]bool{"map": false, "": false, "drop": true}, `"map" or "drop"`)

@@ -70,7 +70,7 @@ type Rule struct {
 	Drop        bool
 	Observer    ObserverType
 	TTL         time.Duration // 0: forever
-	Scaled      bool
+	HasScale    bool
 	Scale       float64
 	Summary     SummaryOptions
 	Histogram   HistogramOptions
@@ -80,9 +80,9 @@ type Rule struct {
 	name  template
 }
 
-// Scalable returns the value as the rule scales it.
-func (r *Rule) Scalable(v float64) float64 {
-	if r.Scaled {
+// Scaled is the value as the rule scales it.
+func (r *Rule) Scaled(v float64) float64 {
+	if r.HasScale {
 		return v * r.Scale
 	}
 	return v

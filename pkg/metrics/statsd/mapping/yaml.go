@@ -200,7 +200,11 @@ func (d *decoder) count(to *int, most int) field {
 func (d *decoder) duration(to *time.Duration) field {
 	return func(n *yaml.Node, path string) {
 		before := len(d.errs)
-		scalar(d, to, "a duration such as 90s or 1h30m")(n, path)
+		if n.Tag == "!!int" {
+			scalar(d, (*int64)(to), "a duration such as 90s or 1h30m")(n, path) // of nanoseconds, mostly none
+		} else {
+			scalar(d, to, "a duration such as 90s or 1h30m")(n, path)
+		}
 		if len(d.errs) == before && *to < 0 {
 			d.fail(n, path, "must not be negative, as %s is", n.Value)
 		}

@@ -1,0 +1,129 @@
+package statsd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
+)
+
+// batch is how many datagrams are read at once.
+const batch = 64
+
+// packetSocket is one on which datagrams arrive.
+type packetSocket struct {
+	// read-only after construction
+	source *Source
+	raw    syscall.RawConn
+	unix   bool
+
+	drops   uint32 // of the kernel, as counted so far; guarded by Source.mu
+	unknown bool   // the kernel does not tell; guarded by Source.mu
+}
+
+// servePackets reads datagrams until ctx is done.
+func (s *Source) servePackets(ctx context.Context, c net.PacketConn) {
+	conn, ok := c.(syscall.Conn)
+	if !ok {
+		s.log.Error("StatsD: a socket without a descriptor", "network", c.LocalAddr().Network())
+		return
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		s.log.Error("StatsD: a socket can't be read", "address", c.LocalAddr().String(), "error", err)
+		return
+	}
+	s.setReadBuffer(c)
+	_, unix := c.(*net.UnixConn)
+	p := &packetSocket{source: s, raw: raw, unix: unix}
+	p.drops = s.inherit(ctx)
+	s.follow(p)
+	defer s.leave(ctx, p)
+	if err := p.read(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		s.log.Error("StatsD: reading datagrams has ended", "address", c.LocalAddr().String(), "error", err)
+	}
+}
+
+func (s *Source) setReadBuffer(c net.PacketConn) {
+	size := s.config.ReadBuffer
+	if b, ok := c.(interface{ SetReadBuffer(bytes int) error }); ok && size > 0 {
+		if err := b.SetReadBuffer(size); err != nil {
+			s.log.Warn("StatsD: the read buffer stays as it is", "address", c.LocalAddr().String(), "bytes", size, "error", err)
+		}
+	}
+}
+
+func (p *packetSocket) read() error {
+	r, err := mmsg.NewReader(batch)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // nobody has its datagrams any more
+	var (
+		n     int
+		errno syscall.Errno
+	)
+	take := func(fd uintptr) bool {
+		n, errno = r.Read(fd)
+		return errno != syscall.EAGAIN
+	}
+	for {
+		if err := p.raw.Read(take); err != nil {
+			return err
+		}
+		switch {
+		case errno == 0:
+			p.deliver(r, n)
+		case errno != syscall.EINTR && errno != syscall.ECONNREFUSED:
+			return os.NewSyscallError("recvmmsg", errno)
+		}
+	}
+}
+
+// deliver hands a batch to the store.
+func (p *packetSocket) deliver(r *mmsg.Reader, n int) {
+	now := time.Now().UnixNano()
+	store := p.source.store.Load()
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if p.unix {
+		store.stats.UnixDatagrams += uint64(n)
+	} else {
+		store.stats.Datagrams += uint64(n)
+	}
+	for i := range n {
+		b, truncated := r.Datagram(i)
+		if truncated {
+			store.stats.Truncated++
+		}
+		store.packet(b, now)
+	}
+}
+
+// countDropsLocked adds what the kernel dropped since the last time. The caller holds
+// the source's lock.
+func (p *packetSocket) countDropsLocked(log *slog.Logger) {
+	if p.unknown {
+		return
+	}
+	var drops uint32
+	var err error
+	if failed := p.raw.Control(func(fd uintptr) { drops, err = mmsg.Drops(fd) }); failed != nil {
+		return // closed
+	}
+	if err != nil {
+		p.unknown = true
+		log.Warn("StatsD: datagrams that the kernel drops can't be counted", "error", err)
+		return
+	}
+	store := p.source.store.Load()
+	store.mu.Lock()
+	store.stats.KernelDrops += uint64(drops - p.drops) // it wraps around
+	store.mu.Unlock()
+	p.drops = drops
+}

@@ -1,0 +1,203 @@
+package statsd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
+)
+
+// readSize is how much is read from a connection at once. The memory is taken
+// when there is something to read: a connection that keeps still has none.
+const readSize = 64 << 10
+
+// connections are those connections of a listener.
+type connections struct {
+	mu      sync.Mutex
+	open    map[net.Conn]struct{} // guarded by mu
+	closing bool                  // guarded by mu
+	running sync.WaitGroup
+}
+
+// add is false when there is no room, or no time left.
+func (c *connections) add(conn net.Conn, most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || len(c.open) >= most {
+		return false
+	}
+	c.open[conn] = struct{}{}
+	return true
+}
+
+func (c *connections) remove(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, conn)
+}
+
+// close ends the connections and waits for them.
+func (c *connections) close() {
+	c.mu.Lock()
+	c.closing = true
+	for conn := range c.open {
+		_ = conn.SetReadDeadline(time.Unix(1, 0)) // what has arrived is still read
+	}
+	c.mu.Unlock()
+	c.running.Wait()
+}
+
+// serveStream accepts connections until ctx is done, and then ends them.
+func (s *Source) serveStream(ctx context.Context, l net.Listener) {
+	s.inherit(ctx)
+	conns := &connections{open: map[net.Conn]struct{}{}}
+	defer func() {
+		conns.close()
+		sockets.Leave(ctx, legacy{store: s.store.Load()})
+	}()
+	for ctx.Err() == nil {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			s.accept(conns, conn)
+		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
+			return
+		default: // out of descriptors, for one
+			s.log.Warn("StatsD: accepting a connection", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+		}
+	}
+}
+
+const acceptPause = 100 * time.Millisecond
+
+func (s *Source) accept(conns *connections, conn net.Conn) {
+	if !conns.add(conn, s.config.MaxConnections) {
+		s.count(func(st *Stats) { st.Refused++ })
+		_ = conn.Close() // told by its end
+		return
+	}
+	s.count(func(st *Stats) { st.Connections++ })
+	conns.running.Go(func() {
+		defer conns.remove(conn)
+		err := s.read(conn)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			s.count(func(st *Stats) { st.TCPErrors++ })
+		}
+		_ = conn.Close()
+	})
+}
+
+// read takes the lines of a connection until it ends.
+func (s *Source) read(conn net.Conn) error {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	lines := assembler{source: s}
+	var (
+		n     int
+		errno error
+	)
+	take := func(fd uintptr) bool {
+		buf := s.buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // it holds nothing else
+		defer s.buffers.Put(buf)
+		n, errno = syscall.Read(int(fd), buf[:])
+		if n > 0 {
+			lines.take(buf[:n])
+		}
+		return !errors.Is(errno, syscall.EAGAIN)
+	}
+	for {
+		if idle := s.config.IdleTimeout; idle > 0 {
+			if err := conn.SetReadDeadline(time.Now().Add(idle)); err != nil {
+				return err
+			}
+		}
+		if err := raw.Read(take); err != nil {
+			lines.end()
+			return err
+		}
+		switch {
+		case errors.Is(errno, syscall.EINTR):
+		case errno != nil:
+			lines.end()
+			return errno
+		case n == 0:
+			lines.end()
+			return io.EOF
+		}
+	}
+}
+
+// assembler makes lines of what a connection brings in pieces.
+type assembler struct {
+	source *Source
+	rest   []byte // the beginning of a line
+	skip   bool   // the line was too long: its rest is not wanted
+}
+
+func (a *assembler) take(b []byte) {
+	store := a.source.store.Load()
+	now := time.Now().UnixNano()
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if len(a.rest) > 0 || a.skip {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 {
+			a.keep(store, b)
+			return
+		}
+		if !a.skip {
+			a.keep(store, b[:end])
+		}
+		if !a.skip {
+			store.packet(a.rest, now)
+		}
+		a.rest, a.skip = a.rest[:0], false
+		b = b[end+1:]
+	}
+	end := bytes.LastIndexByte(b, '\n') + 1
+	store.packet(b[:end], now)
+	a.keep(store, b[end:])
+}
+
+// keep keeps the beginning of a line for its rest.
+func (a *assembler) keep(store *store, b []byte) {
+	if a.skip || len(b) == 0 {
+		return
+	}
+	if len(a.rest)+len(b) > store.options.MaxLine+1 { // a carriage return may be the last of it
+		store.stats.Lines++
+		store.stats.LongLines++
+		a.rest, a.skip = nil, true
+		return
+	}
+	a.rest = append(a.rest, b...)
+}
+
+// end takes a last line that has no newline.
+func (a *assembler) end() {
+	if len(a.rest) == 0 {
+		return
+	}
+	store := a.source.store.Load()
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	store.packet(a.rest, time.Now().UnixNano())
+	a.rest = nil
+}
