@@ -36,6 +36,8 @@ const (
 	wantOut                         // EPOLLOUT is asked for on a unix socket
 	isFull                          // the last bulk read filled its chunk
 	isReset                         // EPOLLERR was reported
+	isUnshared                      // SetUnshared
+	isCoarse                        // the kernel gathers input
 )
 
 // Conn is one connection of a loop. It costs no buffer while it has no unread
@@ -66,6 +68,7 @@ type connExtra struct {
 	linger *Timer
 	path   string // peer of a unix socket that we dialled
 	pipe   *pipeState
+	coarse *coarseState
 }
 
 func (c *Conn) extra() *connExtra {
@@ -205,6 +208,10 @@ func (c *Conn) Resume() {
 		c.loop.enqueue(c)
 	}
 }
+
+// SetUnshared says that what comes of this connection's input goes upstream by a
+// connection of its own: to wait for other clients' input would save no write.
+func (c *Conn) SetUnshared() { c.flags |= isUnshared }
 
 // HungUp says that the peer has closed its side or is gone, as far as the
 // kernel has told. Input that precedes it may still be unread.

@@ -310,6 +310,9 @@ func (l *Loop) release(c *Conn) {
 		if x.dial != nil {
 			x.dial.stop()
 		}
+		if x.coarse != nil {
+			x.coarse.timer.Stop()
+		}
 		if x.tls != nil {
 			x.tls.release(l, c)
 		}

@@ -169,7 +169,7 @@ func (l *Loop) waited(n int, errno syscall.Errno) (int, error) {
 }
 
 // gatherMore serves what arrives while downstream connections are being
-// served, so that upstreams get it in one write. served is how many have been.
+// served, so that upstreams get it in one write. served is how many of them share upstreams.
 func (l *Loop) gatherMore(served int) {
 	for range extraWaits {
 		if served == 0 || l.open[Downstream].Load() <= 1 {

@@ -31,15 +31,18 @@ func (l *Loop) Again(c *Conn) {
 }
 
 // serveAll gives a turn to every connection that is ready on one side, and
-// returns how many there were.
+// returns how many of them share what is upstream with others.
 func (l *Loop) serveAll(side Side) int {
-	list := l.ready[side]
+	list, shared := l.ready[side], 0
 	for i, c := range list {
 		list[i] = nil
+		if !c.is(isUnshared) {
+			shared++
+		}
 		l.serve(c)
 	}
 	l.ready[side] = list[:0]
-	return len(list)
+	return shared
 }
 
 // serve is a connection's turn: kept input is shown, or at most one buffer is read.

@@ -44,6 +44,9 @@ func (c *Conn) readSocket(b []byte) (int, result) {
 		return 0, readEOF
 	}
 	l.stats.BytesIn += uint64(n)
+	if c.is(isCoarse) {
+		c.rare.coarse.got += uint64(n)
+	}
 	if n < len(b) {
 		return n, readDry
 	}

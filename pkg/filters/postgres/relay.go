@@ -9,6 +9,9 @@ import (
 const (
 	// ownFrom is the size in bytes from which input is passed on by ownership.
 	ownFrom = 16 << 10
+	// streamPiece is the size in bytes from which input may be a part of a COPY or
+	// of a large answer. Both sides write 8 KiB at a time.
+	streamPiece = 4 << 10
 	// errorHead is how much of an error is looked at: its first fields, of which
 	// the SQLSTATE is the third.
 	errorHead = 256
@@ -62,6 +65,9 @@ func (d *downstream) Data(c *netloop.Conn, b []byte) int {
 		}
 	}
 	s.f.stats.received.Add(uint64(len(b)))
+	if len(b) >= streamPiece {
+		s.upload.Saw(c, len(b))
+	}
 	s.forward(c, s.up, b)
 	return len(b)
 }
@@ -128,6 +134,9 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 		}
 	}
 	s.f.stats.sent.Add(uint64(len(b)))
+	if len(b) >= streamPiece {
+		s.answer.Saw(c, len(b))
+	}
 	s.forward(c, s.down, b)
 	if s.is(isLeaving) {
 		s.tryLeave()
@@ -191,6 +200,8 @@ func severityOf(payload []byte) byte {
 
 // answered is a ReadyForQuery.
 func (s *session) answered(status pgproto.TxStatus) {
+	s.upload.Ended()
+	s.answer.Ended()
 	if !s.is(isReady) {
 		s.state |= isReady
 		s.began = 0

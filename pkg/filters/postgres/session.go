@@ -34,6 +34,7 @@ type session struct {
 
 	tracker          pgproto.Tracker
 	fromDown, fromUp pgproto.Framer
+	upload, answer   netloop.Stream // since the latest ReadyForQuery
 	to               route
 	id               cancelID // zero until the server has told it
 

@@ -118,6 +118,7 @@ func (f *Filter) Accept(c *netloop.Conn) netloop.Driver {
 	f.mu.Unlock()
 	f.counters.accepted.Add(1)
 	f.counters.open.Add(1)
+	c.SetUnshared()
 	s.start()
 	return (*downstream)(s)
 }
