@@ -150,6 +150,9 @@ type PartialError struct {
 
 func (e *PartialError) Error() string { return e.Text }
 
+// Lost implements Loss.
+func (e *PartialError) Lost() (reason string, count int) { return "series_limit", e.Dropped }
+
 // Labels makes pairs of name, value, name, value, sorted by name.
 func Labels(kv ...string) []*dto.LabelPair {
 	if len(kv) == 0 {
@@ -166,4 +169,14 @@ func Labels(kv ...string) []*dto.LabelPair {
 // Sort sorts pairs by name, as Prometheus wants them.
 func Sort(pairs []*dto.LabelPair) {
 	slices.SortFunc(pairs, func(x, y *dto.LabelPair) int { return strings.Compare(x.GetName(), y.GetName()) })
+}
+
+// AddSummary adds a series of a summary family, if there is room.
+func (f *Family) AddSummary(s *dto.Summary, labels []*dto.LabelPair) {
+	if f.b.Room() {
+		f.b.series++
+		f.mf.Metric = append(f.mf.Metric, &dto.Metric{Label: labels, Summary: s})
+		return
+	}
+	f.b.past++
 }

@@ -1,7 +1,6 @@
 package json_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	jsonmetrics "github.com/dragoman-mesh/dragoman/pkg/metrics/json"
@@ -65,18 +62,7 @@ func (e exporter) ours(t *testing.T, module, target, query string) string {
 	if families == nil {
 		t.Fatal(err)
 	}
-	return text(t, families)
-}
-
-func text(t *testing.T, families []*dto.MetricFamily) string {
-	t.Helper()
-	var out bytes.Buffer
-	for _, mf := range families {
-		if _, err := expfmt.MetricFamilyToText(&out, mf); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out.String()
+	return tooltest.Text(t, families)
 }
 
 // TestJSONExportersOwnExamples gives both the configurations and documents that

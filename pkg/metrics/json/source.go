@@ -27,6 +27,8 @@ const maxConfig = 4 << 20
 
 // Source is a JSON document that is fetched.
 type Source struct {
+	families.Ledger
+
 	cfg    *resource.JSONSource
 	env    metrics.Env
 	page   *fetch.Page
@@ -119,7 +121,7 @@ func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 			return nil, err
 		}
 		out, err := s.module.Read(string(page), limits)
-		return out, errors.Join(stale, s.warnings, err)
+		return out, s.Note(errors.Join(stale, s.warnings, err))
 	}
 	page, err := s.page.Get(ctx)
 	if err != nil {
@@ -132,7 +134,7 @@ func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	b := &families.Builder{Limit: limits.Series}
 	problems := s.set.Run(ctx, doc.Root(), b)
 	out, err := b.Done()
-	return out, errors.Join(problems, err)
+	return out, s.Note(errors.Join(problems, err))
 }
 
 // Close implements metrics.Source.

@@ -203,6 +203,12 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("metric %s: %v", p.Metric, p.First)
 }
 
+// Unwrap gives the first reason.
+func (p *Problem) Unwrap() error { return p.First }
+
+// Lost implements families.Loss.
+func (p *Problem) Lost() (reason string, count int) { return "unreadable", p.Count }
+
 // Run makes the series of a document. The error joins the [Problem] of every
 // metric that had one; what could be made is in out.
 func (s *Set[E]) Run(doc E, out *families.Builder) error {

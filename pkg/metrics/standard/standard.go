@@ -7,8 +7,12 @@ import (
 	"reflect"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/csv"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/expvar"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/textfile"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -17,8 +21,12 @@ import (
 // and a metrics.Env.
 func Kinds() *Registry {
 	r := &Registry{byType: make(map[reflect.Type]constructor)}
+	Register(r, csv.New)
+	Register(r, expvar.New)
 	Register(r, json.New)
 	Register(r, statsd.New)
+	Register(r, keyvalue.New)
+	Register(r, textfile.New)
 	return r
 }
 
