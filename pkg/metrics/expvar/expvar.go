@@ -5,6 +5,7 @@ package expvar
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,7 +91,7 @@ func variable(b *families.Builder, name string, v tree.Value, labels []string) {
 			key += "_" + strconv.Itoa(level)
 		}
 		for c := range v.Children() {
-			variable(b, name, c, append(labels[:len(labels):len(labels)], key, strings.Clone(c.Key())))
+			variable(b, name, c, append(slices.Clip(labels), key, strings.Clone(c.Key())))
 		}
 	}
 }
