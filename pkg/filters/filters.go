@@ -56,10 +56,13 @@ type Context struct {
 	Filter      string // of an HTTP filter: its name in the chain
 	Environment string // the environment that was chosen, if any
 	Zone        string // where this proxy runs, for zone affinity
-	Clusters    ClusterSource
-	Secrets     SecretSource
-	Loops       func() []*netloop.Loop // all loops of the process
-	Log         *slog.Logger
+	// DrainDeadline bounds what connections may go on for whose endpoint is not the
+	// right one any more.
+	DrainDeadline time.Duration
+	Clusters      ClusterSource
+	Secrets       SecretSource
+	Loops         func() []*netloop.Loop // all loops of the process
+	Log           *slog.Logger
 }
 
 // Builder makes network filters of one kind. It outlives the filters and so

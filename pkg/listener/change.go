@@ -104,13 +104,14 @@ func (c *Change) build(p *part) error {
 		return nil
 	}
 	f, err := c.set.builder.Build(p.spec.Filter.Config, filters.Context{
-		Listener:    p.spec.Name,
-		Environment: p.spec.Environment,
-		Zone:        c.deps.Zone,
-		Clusters:    c.deps.Clusters,
-		Secrets:     c.deps.Secrets,
-		Loops:       c.set.group.Loops,
-		Log:         c.set.log.With("listener", p.spec.Name),
+		Listener:      p.spec.Name,
+		Environment:   p.spec.Environment,
+		DrainDeadline: p.spec.Drain.Deadline,
+		Zone:          c.deps.Zone,
+		Clusters:      c.deps.Clusters,
+		Secrets:       c.deps.Secrets,
+		Loops:         c.set.group.Loops,
+		Log:           c.set.log.With("listener", p.spec.Name),
 	})
 	if err != nil {
 		return &Error{p.spec.Name, err}

@@ -26,6 +26,7 @@ type Filter struct {
 	gate    *database.Gate
 	budget  *budget // of the pool; nil: there is none
 	route   *sqlroute.Route
+	unwatch func() // ends what watchRoles began; nil: nothing did
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
@@ -154,6 +155,9 @@ func (f *Filter) parts() []*local {
 // boundary of a transaction.
 func (f *Filter) Retire(r filters.Retirement) {
 	next, _ := r.Next.(*Filter) // another kind of filter, or none, takes no sessions over
+	if f.unwatch != nil {
+		f.unwatch()
+	}
 	f.mu.Lock()
 	f.retired, f.done = true, r.Done
 	f.mu.Unlock()

@@ -50,10 +50,13 @@ func (s *session) connect() {
 		return
 	}
 	table := s.f.cluster.Table()
-	e := s.f.route.Pick(table, st.tried)
+	e := s.choose(table)
 	switch {
+	case e == nil && len(st.tried) == 0 && st.failure != nil:
+		s.wait(connectFailed, "dragoman: no server of the database can be reached: "+reasonOf(st.failure)+"; "+s.f.route.Missing(table))
+		return
 	case e == nil && len(st.tried) == 0:
-		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")
+		s.wait(noEndpoint, "dragoman: "+s.f.route.Missing(table))
 		return
 	case e == nil:
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: no server of the database can be reached: "+reasonOf(st.failure), "")
@@ -83,6 +86,7 @@ func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 	l := &s.start.login
 	*l = login{user: l.user, password: l.password, retried: l.retried}
 	s.to = route{endpoint: e}
+	s.countAt(e)
 	o := netloop.DialOptions{Timeout: 3 * time.Second, KeepAlive: keepAlive}
 	if table.Options != nil {
 		o.Timeout = table.Options.ConnectTimeout
@@ -311,6 +315,13 @@ func (s *session) loginRefused(payload, whole []byte) {
 		s.loginFailed("dragoman: the server's error cannot be read", err)
 		return
 	}
+	if s.passing(n.State) {
+		s.start.failure = errors.New(n.Message)
+		s.f.report(s.to.endpoint, filters.ConnectFailure) // a probe will tell when it lets somebody in
+		s.dropAttempt()
+		s.connect()
+		return
+	}
 	badLogin := n.State == pgproto.StateInvalidPassword || n.State == pgproto.StateInvalidAuth
 	if badLogin && !l.retried {
 		user, password := l.user, l.password
@@ -352,6 +363,7 @@ func (s *session) dropAttempt() {
 	if s.start.login.timer != nil {
 		s.start.login.timer.Stop()
 	}
+	s.uncount()
 	if s.up != nil && !s.is(upClosed) {
 		s.up.SetDriver(forsaken{})
 		s.up.Close()
@@ -386,6 +398,7 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 		return
 	}
 	s.state |= upClosed
+	s.uncount()
 	if s.is(isEnded) {
 		s.settle()
 		return
@@ -397,7 +410,8 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 		s.start.failure = errClosed
 	}
 	s.f.log.Warn("connecting to the database failed", "endpoint", s.to.endpoint.Address, "error", err)
-	if s.start.login.began || s.to.startTLS && c.TLSState() != nil {
+	entered := s.start.login.began || s.to.startTLS && c.TLSState() != nil
+	if entered && (s.start.told || !s.f.route.ByRole()) {
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")
 		s.settle()
 		return

@@ -237,6 +237,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if severity == 'F' || severity == 'P' {
 		s.state |= isFatal
 	}
+	s.g.p.f.noteState(string(state), severity == 'F')
 	if s.is(isOwnQuery) {
 		s.state |= isFailed
 		return false

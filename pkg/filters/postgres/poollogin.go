@@ -31,6 +31,7 @@ func (s *poolServer) loggedIn(errand *session) {
 		const state = pgproto.StateConnectionFailure
 		s.g.refused(s, fatal(state, "dragoman: the database does not answer", ""), state)
 	})
+	s.counted, errand.counted = errand.counted, nil
 	errand.start = nil
 	errand.state |= isEnded
 	s.conn.SetDriver(s)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -10,11 +11,12 @@ import (
 // poolServer is a connection to a server that sessions share. It is the driver of
 // it once the server has let the proxy in.
 type poolServer struct {
-	g      *group
-	conn   *netloop.Conn
-	to     route
-	id     cancelID    // the server's own
-	client *poolClient // whom it works for; nil: nobody
+	g       *group
+	conn    *netloop.Conn
+	to      route
+	id      cancelID          // the server's own
+	client  *poolClient       // whom it works for; nil: nobody
+	counted *filters.Endpoint // where it counts as a session
 
 	// What is under way.
 	tracker pgproto.Tracker
@@ -231,6 +233,10 @@ func (s *poolServer) forget() {
 			g.idle = append(g.idle[:i], g.idle[i+1:]...)
 			break
 		}
+	}
+	if s.counted != nil {
+		s.counted.SessionEnded()
+		s.counted = nil
 	}
 	s.statements.clear(&g.p.statements)
 	delete(g.p.servers, s)

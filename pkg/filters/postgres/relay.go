@@ -174,6 +174,7 @@ func (s *session) serverMessage(typ byte, payload []byte) {
 		s.tracker.Server(typ, 0)
 		state, severity := pgproto.NoticeState(payload), severityOf(payload)
 		s.f.stats.failed(string(state))
+		s.f.noteState(string(state), severity == 'F')
 		if severity == 'F' || severity == 'P' {
 			s.state |= sawFatal
 		}
@@ -271,6 +272,7 @@ func (d *downstream) Closed(_ *netloop.Conn, err error) { (*session)(d).downGone
 func (u *upstream) Closed(_ *netloop.Conn, err error) {
 	s := (*session)(u)
 	s.state |= upClosed
+	s.uncount()
 	if err != nil && !s.is(isEnded) {
 		s.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -28,9 +29,10 @@ type session struct {
 	start      *startup         // nil once the server has let us in
 	place      *database.Waiter // in the gate; nil while there is none
 	leaving    *netloop.Timer
-	slow       *slowQuery  // nil unless slow queries are logged
-	pool       *poolClient // nil unless connections are shared, and before the session's turn
-	errand     *poolServer // of a session without a client: whom it logs in for
+	slow       *slowQuery        // nil unless slow queries are logged
+	pool       *poolClient       // nil unless connections are shared, and before the session's turn
+	counted    *filters.Endpoint // where the session counts; nil: nowhere
+	errand     *poolServer       // of a session without a client: whom it logs in for
 
 	tracker          pgproto.Tracker
 	fromDown, fromUp pgproto.Framer

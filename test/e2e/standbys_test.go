@@ -1,0 +1,327 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// trio is a proxy in front of a primary and its standbys, with a port for reads.
+type trio struct {
+	*Proxy
+	servers         []*dbtest.Postgres // the first is the primary, to begin with
+	port, readsPort int
+}
+
+// startTrio starts a primary, standbys, and a proxy. more is put into the document behind the protocol's settings.
+func startTrio(t *testing.T, standbys int, more string) *trio {
+	t.Helper()
+	d := &trio{port: redistest.Port(t), readsPort: redistest.Port(t)}
+	primary := dbtest.StartPostgres(t)
+	primary.SQL("create table log (worker int, n int, part int)")
+	d.servers = append(d.servers, primary)
+	var list []string
+	for range standbys {
+		s := primary.Standby()
+		d.servers = append(d.servers, s)
+		list = append(list, fmt.Sprintf("{address: %q}", s.Addr()))
+	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: orders}
+spec:
+  protocol: postgres
+  listen: {port: %d}
+  readOnly: {port: %d}
+  limits: {maxWait: 30s}
+  drainDeadline: 10s
+  postgres:
+    healthCheck: {interval: 200ms, timeout: 1s}
+    %s
+  environments:
+    prod:
+      address: %q
+      standbys: [%s]
+      database: app
+      credentials: {username: u_scram, passwordEnv: FIRST_SECRET}
+  defaultEnvironment: prod
+`, d.port, d.readsPort, more, primary.Addr(), strings.Join(list, ", ")))
+	d.Proxy = launch(t, []string{"FIRST_SECRET=" + dbtest.Password}, "run", "-f", file)
+	d.awaitReady()
+	return d
+}
+
+func dsnAt(port int) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=app password=x dbname=app sslmode=disable", port)
+}
+
+func (d *trio) connect(ctx context.Context, port int) *pgx.Conn {
+	d.t.Helper()
+	conn, err := pgx.Connect(ctx, dsnAt(port))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// at asks a session on which server it is, by its port.
+func at(ctx context.Context, conn *pgx.Conn) (port int, err error) {
+	var text string
+	if err := conn.QueryRow(ctx, "select current_setting('port')").Scan(&text); err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(text)
+}
+
+// clientLimit is how long a client may be left without an answer: longer than it takes to notice, shorter than a client hangs.
+const clientLimit = 60 * time.Second
+
+// write commits transactions and connects again whenever that fails, until it is stopped. No step may take longer than clientLimit.
+func (d *trio) write(worker int, stop *atomic.Bool, committed *sync.Map) {
+	for n := 0; !stop.Load(); {
+		ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+		conn, err := pgx.Connect(ctx, dsnAt(d.port))
+		for err == nil && !stop.Load() {
+			n++
+			var port string
+			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				for part := range 2 {
+					if _, err := tx.Exec(ctx, "insert into log values ($1, $2, $3)", worker, n, part); err != nil {
+						return err
+					}
+				}
+				return tx.QueryRow(ctx, "select current_setting('port')").Scan(&port)
+			})
+			if err == nil {
+				count, _ := committed.LoadOrStore(port, new(atomic.Int64))
+				count.(*atomic.Int64).Add(1)
+			}
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			d.t.Errorf("worker %d is left without an answer: %v", worker, err)
+		}
+		if conn != nil {
+			_ = conn.Close(ctx)
+		}
+		cancel()
+	}
+}
+
+func (d *trio) writers(n int) (committedAt func(*dbtest.Postgres) int64, stop func()) {
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	committed := &sync.Map{}
+	for worker := range n {
+		wg.Go(func() { d.write(worker, &over, committed) })
+	}
+	d.t.Cleanup(func() { over.Store(true); wg.Wait() })
+	committedAt = func(s *dbtest.Postgres) int64 {
+		if count, ok := committed.Load(strconv.Itoa(s.Port())); ok {
+			return count.(*atomic.Int64).Load()
+		}
+		return 0
+	}
+	return committedAt, func() { over.Store(true); wg.Wait() }
+}
+
+func (d *trio) awaitWork(committedAt func(*dbtest.Postgres) int64, s *dbtest.Postgres, more int64) {
+	d.t.Helper()
+	want := committedAt(s) + more
+	redistest.Eventually(d.t, clientLimit, "transactions at "+s.Addr(), func() error {
+		if n := committedAt(s); n < want {
+			return fmt.Errorf("%d, want %d", n, want)
+		}
+		return nil
+	})
+}
+
+// TestStandbyTakesOver: clients write, the primary is killed and a standby promoted; everybody goes on there. The old primary comes back
+// as one, of an older timeline, and nobody writes to it.
+func TestStandbyTakesOver(t *testing.T) {
+	t.Parallel()
+	d := startTrio(t, 1, "")
+	a, b := d.servers[0], d.servers[1]
+	committedAt, stop := d.writers(4)
+	d.awaitWork(committedAt, a, 20)
+	a.Kill()
+	b.Promote()
+	d.awaitWork(committedAt, b, 20)
+	d.awaitShows("/clusters", "::"+b.Addr()+"::role::primary")
+	d.awaitShows("/clusters", "::"+b.Addr()+"::timeline::2")
+	before := committedAt(a)
+	a.Restart()
+	d.awaitLog("several servers say that they are the primary")
+	d.awaitWork(committedAt, b, 50)
+	stop()
+	if n := committedAt(a); n != before {
+		t.Errorf("%d transactions at the old primary after it came back", n-before)
+	}
+	if got := b.SQL("select count(*) from (select worker, n from log group by worker, n having count(*) <> 2) x"); got != "0" {
+		t.Errorf("%s torn transactions", got)
+	}
+}
+
+// TestFrozenPrimary: the primary does not answer any more, nor does it close anything. Once another is the primary, sessions that wait for
+// the old one are ended, those that are about to begin there begin elsewhere, and new ones too.
+func TestFrozenPrimary(t *testing.T) {
+	t.Parallel()
+	d := startTrio(t, 1, "")
+	a, b := d.servers[0], d.servers[1]
+	ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+	defer cancel()
+	idle, busy := d.connect(ctx, d.port), d.connect(ctx, d.port)
+	a.Freeze()
+	answers := make(chan error, 2)
+	go func() {
+		_, err := busy.Exec(ctx, "select 1")
+		answers <- err
+	}()
+	entered := make(chan int, 1)
+	go func() {
+		conn, err := pgx.Connect(ctx, dsnAt(d.port))
+		if err != nil {
+			t.Errorf("a session that began at the frozen server: %v", err)
+			entered <- 0
+			return
+		}
+		defer conn.Close(context.Background())
+		port, err := at(ctx, conn)
+		if err != nil {
+			t.Error(err)
+		}
+		entered <- port
+	}()
+	d.awaitShows("/clusters", "::"+a.Addr()+"::health_flags::/failed_active_hc")
+	b.Promote()
+	if err := <-answers; sqlState(err) != "57P01" {
+		t.Errorf("a query that waits for the frozen server: %v", err)
+	}
+	if _, err := idle.Exec(ctx, "select 1"); sqlState(err) != "57P01" {
+		t.Errorf("a session that was idle: %v", err)
+	}
+	if port := <-entered; port != b.Port() {
+		t.Errorf("a session that began at the frozen server is at port %d, want %d", port, b.Port())
+	}
+	if port, err := at(ctx, d.connect(ctx, d.port)); err != nil || port != b.Port() {
+		t.Errorf("a new session is at port %d, %v", port, err)
+	}
+}
+
+// TestDemotedPrimary: the primary is made read only and a standby promoted. Sessions go on to the end of their transaction and are then told
+// to connect anew; a session that finds out first is enough to have everybody asked.
+func TestDemotedPrimary(t *testing.T) {
+	t.Parallel()
+	for _, pool := range []string{"", "pool: {mode: Transaction, size: 4}"} {
+		t.Run(pool, func(t *testing.T) {
+			t.Parallel()
+			d := startTrio(t, 1, pool)
+			a, b := d.servers[0], d.servers[1]
+			ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+			defer cancel()
+			committedAt, stop := d.writers(3)
+			d.awaitWork(committedAt, a, 20)
+			inside := d.connect(ctx, d.port)
+			if _, err := inside.Exec(ctx, "begin; insert into log values (99, 0, 0), (99, 0, 1)"); err != nil {
+				t.Fatal(err)
+			}
+			a.SQL("alter system set default_transaction_read_only = on")
+			a.SQL("select pg_reload_conf()")
+			d.awaitShows("/clusters", "::"+a.Addr()+"::read_only::true")
+			if _, err := inside.Exec(ctx, "commit"); err != nil {
+				t.Errorf("the end of a transaction that was under way: %v", err)
+			}
+			b.Promote()
+			d.awaitWork(committedAt, b, 20)
+			stop()
+			if pool == "" {
+				if _, err := inside.Exec(ctx, "select 1"); sqlState(err) != "57P01" {
+					t.Errorf("after the transaction: %v", err)
+				}
+			}
+			if n := a.SQL("select count(*) from pg_stat_activity where usename = 'u_scram' and application_name not like 'dragoman%'"); n != "0" {
+				t.Errorf("%s sessions are left at the old primary", n)
+			}
+		})
+	}
+}
+
+// TestReadOnlyPort: sessions of the second port are spread over the standbys and cannot write; while there is no standby they are at the
+// primary, and still do not write.
+func TestReadOnlyPort(t *testing.T) {
+	t.Parallel()
+	d := startTrio(t, 2, "")
+	primary, standbys := d.servers[0], d.servers[1:]
+	ctx, cancel := context.WithTimeout(context.Background(), 2*clientLimit)
+	defer cancel()
+	d.awaitShows("/clusters", "::"+standbys[1].Addr()+"::role::replica")
+	var conns []*pgx.Conn
+	places := map[int]int{}
+	for range 10 {
+		conn := d.connect(ctx, d.readsPort)
+		port, err := at(ctx, conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places[port]++
+		conns = append(conns, conn)
+	}
+	for _, s := range standbys {
+		if places[s.Port()] != 5 {
+			t.Errorf("sessions by port: %v, want 5 at each of %d and %d", places, standbys[0].Port(), standbys[1].Port())
+		}
+	}
+	if err := d.shows("/clusters", "::"+standbys[0].Addr()+"::sessions::5"); err != nil {
+		t.Error(err)
+	}
+	for _, conn := range []*pgx.Conn{conns[0], conns[1]} {
+		if _, err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); sqlState(err) != "25006" {
+			t.Errorf("a write at a standby: %v", err)
+		}
+	}
+	standbys[0].Kill()
+	for _, conn := range conns {
+		port, err := at(ctx, conn)
+		if err == nil && port != standbys[1].Port() {
+			t.Errorf("a session is at port %d", port)
+		}
+	}
+	if port, err := at(ctx, d.connect(ctx, d.readsPort)); err != nil || port != standbys[1].Port() {
+		t.Errorf("with one standby left: port %d, %v", port, err)
+	}
+	standbys[1].Kill()
+	conn := d.connect(ctx, d.readsPort)
+	if port, err := at(ctx, conn); err != nil || port != primary.Port() {
+		t.Errorf("without a standby: port %d, %v", port, err)
+	}
+	if _, err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); sqlState(err) != "25006" {
+		t.Errorf("a write over the port for reads: %v", err)
+	}
+	if n := primary.SQL("select count(*) from log"); n != "0" {
+		t.Errorf("%s rows were written over the port for reads", n)
+	}
+	standbys[0].Restart()
+	redistest.Eventually(t, clientLimit, "the standby to be used again", func() error {
+		again, err := pgx.Connect(ctx, dsnAt(d.readsPort))
+		if err != nil {
+			return err
+		}
+		defer again.Close(ctx)
+		if port, err := at(ctx, again); err != nil || port != standbys[0].Port() {
+			return fmt.Errorf("port %d, %w", port, err)
+		}
+		return nil
+	})
+}
