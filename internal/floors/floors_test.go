@@ -50,6 +50,7 @@ var floors = map[string]int{
 	"pkg/upstream":   3,
 	"pkg/database":   3,
 	"pkg/sqlroute":   3,
+	"pkg/election":   3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,
 	"pkg/kube":       3,
