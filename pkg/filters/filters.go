@@ -61,6 +61,7 @@ type Context struct {
 	DrainDeadline time.Duration
 	Clusters      ClusterSource
 	Secrets       SecretSource
+	Metrics       prometheus.Gatherer    // of the process; nil: there are none to be had
 	Loops         func() []*netloop.Loop // all loops of the process
 	Log           *slog.Logger
 }

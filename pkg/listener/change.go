@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -24,6 +26,7 @@ type Deps struct {
 	// Secrets must give the values of now, whenever it is asked: a filter is not
 	// built again because one of its secrets has another value.
 	Secrets SecretSource
+	Metrics prometheus.Gatherer
 }
 
 // Error says which listener is wrong.
@@ -110,6 +113,7 @@ func (c *Change) build(p *part) error {
 		Zone:          c.deps.Zone,
 		Clusters:      c.deps.Clusters,
 		Secrets:       c.deps.Secrets,
+		Metrics:       c.deps.Metrics,
 		Loops:         c.set.group.Loops,
 		Log:           c.set.log.With("listener", p.spec.Name),
 	})

@@ -102,7 +102,7 @@ func (p *Proxy) commit(clusters *upstream.Change, listeners *listener.Change) {
 func (p *Proxy) prepareListeners(
 	ctx context.Context, specs []*resource.Listener, clusters *upstream.Change,
 ) (*listener.Change, error) {
-	change, err := p.listeners.Build(specs, listener.Deps{Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets})
+	change, err := p.listeners.Build(specs, listener.Deps{Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Metrics: p.registry})
 	if err != nil {
 		return nil, err
 	}

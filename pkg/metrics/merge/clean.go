@@ -5,9 +5,11 @@ package merge
 
 import (
 	"hash/maphash"
+	"maps"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
@@ -32,15 +34,38 @@ const (
 	LabelTwice  = "label_twice"  // the first stays
 )
 
-// Counts says how many series of a source something happened to, by reason.
-type Counts map[string]uint64
+// Counts says how many series of a source something happened to, by reason. Its
+// methods may be called from any goroutine.
+type Counts struct {
+	mu       sync.Mutex
+	byReason map[string]uint64
+}
+
+// Add counts n more.
+func (c *Counts) Add(reason string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byReason == nil {
+		c.byReason = map[string]uint64{}
+	}
+	c.byReason[reason] += uint64(n)
+}
+
+// ByReason gives the counts of now.
+func (c *Counts) ByReason() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]uint64, len(c.byReason))
+	maps.Copy(out, c.byReason)
+	return out
+}
 
 // Cleaner makes the metrics of one source valid. It is not safe for concurrent
 // use.
 type Cleaner struct {
 	limit    int
-	dropped  Counts
-	repaired Counts
+	dropped  *Counts
+	repaired *Counts
 
 	seed maphash.Seed
 	seen map[uint64]struct{}
@@ -48,7 +73,7 @@ type Cleaner struct {
 
 // NewCleaner returns a cleaner that lets so many series pass. Buckets and
 // quantiles are series, as Prometheus counts them.
-func NewCleaner(limit int, dropped, repaired Counts) *Cleaner {
+func NewCleaner(limit int, dropped, repaired *Counts) *Cleaner {
 	return &Cleaner{limit: limit, dropped: dropped, repaired: repaired, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 }
 
@@ -85,10 +110,10 @@ func (c *Cleaner) name(f *dto.MetricFamily) *dto.MetricFamily {
 		return f
 	}
 	if name == "" {
-		c.dropped[Broken] += uint64(len(f.GetMetric()))
+		c.dropped.Add(Broken, len(f.GetMetric()))
 		return nil
 	}
-	c.repaired[BadName] += uint64(len(f.GetMetric()))
+	c.repaired.Add(BadName, len(f.GetMetric()))
 	fixed := repairName(name, true)
 	return &dto.MetricFamily{Name: &fixed, Help: f.Help, Type: f.Type, Metric: f.Metric, Unit: f.Unit}
 }
@@ -103,7 +128,7 @@ func (c *Cleaner) join(sorted []*dto.MetricFamily) []*dto.MetricFamily {
 		case last < 0 || out[last].GetName() != f.GetName():
 			out, owned = append(out, f), false
 		case out[last].GetType() != f.GetType():
-			c.dropped[TypeConflict] += uint64(len(f.GetMetric()))
+			c.dropped.Add(TypeConflict, len(f.GetMetric()))
 		default:
 			if !owned {
 				out[last] = withMetrics(out[last], slices.Clone(out[last].GetMetric()))
@@ -134,7 +159,7 @@ func (c *Cleaner) family(f *dto.MetricFamily, room int) (_ *dto.MetricFamily, se
 	for i, m := range metrics {
 		fixed, n := c.metric(f.GetType(), m, reserved, len(metrics) > 1)
 		if fixed != nil && n > room-series {
-			c.dropped[SeriesLimit] += uint64(n)
+			c.dropped.Add(SeriesLimit, n)
 			fixed = nil
 		}
 		if fixed != m && out == nil {
@@ -159,7 +184,7 @@ func (c *Cleaner) family(f *dto.MetricFamily, room int) (_ *dto.MetricFamily, se
 func (c *Cleaner) metric(t dto.MetricType, m *dto.Metric, reserved string, many bool) (*dto.Metric, int) {
 	n := seriesOf(t, m)
 	if n == 0 {
-		c.dropped[Broken]++
+		c.dropped.Add(Broken, 1)
 		return nil, 0
 	}
 	if labels := c.labels(m.GetLabel(), reserved); labels != nil {
@@ -171,7 +196,7 @@ func (c *Cleaner) metric(t dto.MetricType, m *dto.Metric, reserved string, many 
 	if many {
 		h := c.hash(m.GetLabel())
 		if _, twice := c.seen[h]; twice {
-			c.dropped[Duplicate] += uint64(n)
+			c.dropped.Add(Duplicate, n)
 			return nil, 0
 		}
 		c.seen[h] = struct{}{}

@@ -56,23 +56,23 @@ func (c *Cleaner) repair(labels []*dto.LabelPair, reserved string) []*dto.LabelP
 	for _, l := range labels {
 		name, value := l.GetName(), l.GetValue()
 		if value == "" {
-			c.repaired[EmptyLabel]++
+			c.repaired.Add(EmptyLabel, 1)
 			continue
 		}
 		if !validName(name, false) {
-			c.repaired[BadName]++
+			c.repaired.Add(BadName, 1)
 			name = repairName(name, false)
 		}
 		if name == reserved || strings.HasPrefix(name, "__") {
-			c.repaired[Reserved]++
+			c.repaired.Add(Reserved, 1)
 			name = "exported_" + strings.TrimLeft(name, "_")
 		}
 		if !utf8.ValidString(value) {
-			c.repaired[InvalidUTF8]++
+			c.repaired.Add(InvalidUTF8, 1)
 			value = strings.ToValidUTF8(value, "\uFFFD")
 		}
 		if slices.ContainsFunc(out, func(o *dto.LabelPair) bool { return o.GetName() == name }) {
-			c.repaired[LabelTwice]++
+			c.repaired.Add(LabelTwice, 1)
 			continue
 		}
 		if name != l.GetName() || value != l.GetValue() {

@@ -15,8 +15,8 @@ const sourceLabelName = "adapter_source"
 type Part struct {
 	Source   string
 	Families []*dto.MetricFamily // sorted by name
-	Dropped  Counts
-	Repaired Counts
+	Dropped  *Counts
+	Repaired *Counts
 }
 
 // Merger makes one exposition of several sources. It is not safe for concurrent
@@ -61,7 +61,7 @@ func (m *Merger) Merge(parts []Part) []*dto.MetricFamily {
 		case last < 0 || out[last].GetName() != e.family.GetName():
 			out, owners = append(out, m.labelled(e.family, e.part)), append(owners, e.part)
 		case out[last].GetType() != e.family.GetType():
-			e.part.Dropped[TypeConflict] += uint64(len(e.family.GetMetric()))
+			e.part.Dropped.Add(TypeConflict, len(e.family.GetMetric()))
 		default:
 			out[last] = m.add(out[last], e.family, e.part)
 		}
@@ -79,7 +79,7 @@ func (m *Merger) labelled(f *dto.MetricFamily, p *Part) *dto.MetricFamily {
 
 // label gives all series of a family the label of their source.
 func label(f *dto.MetricFamily, p *Part) *dto.MetricFamily {
-	p.Repaired[SourceLabel] += uint64(len(f.GetMetric()))
+	p.Repaired.Add(SourceLabel, len(f.GetMetric()))
 	metrics := make([]*dto.Metric, len(f.GetMetric()))
 	for i, s := range f.GetMetric() {
 		metrics[i] = &dto.Metric{
@@ -145,7 +145,7 @@ func withoutCollisions(families []*dto.MetricFamily, owners []*Part) []*dto.Metr
 	out := families[:0]
 	for i, f := range families {
 		if _, ok := taken[f.GetName()]; ok {
-			owners[i].Dropped[Collision] += uint64(len(f.GetMetric()))
+			owners[i].Dropped.Add(Collision, len(f.GetMetric()))
 			continue
 		}
 		out = append(out, f)

@@ -13,6 +13,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/textfile"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -27,6 +28,7 @@ func Kinds() *Registry {
 	Register(r, statsd.New)
 	Register(r, keyvalue.New)
 	Register(r, textfile.New)
+	Register(r, nginx.New)
 	return r
 }
 
