@@ -8,7 +8,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
-	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
 
@@ -26,8 +25,8 @@ func newValidate() *cobra.Command {
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", docs.Count())
 			for _, obj := range docs.Objects {
-				if mesh.KindOf(obj) == mesh.KindAdapter {
-					fmt.Fprintf(cmd.ErrOrStderr(), "warning: Adapter %s: %s\n", obj.Key(), translate.NoAdapters)
+				if !translate.Runs(obj) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "warning: Adapter %s: %s\n", obj.Key(), translate.NoAPIAdapters)
 				}
 			}
 			return nil

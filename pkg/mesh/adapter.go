@@ -18,6 +18,17 @@ func (a *Adapter) Meta() *Metadata { return &a.Metadata }
 // Key implements Object.
 func (a *Adapter) Key() string { return a.Metadata.Namespace + "/" + a.Metadata.Name }
 
+// SelectorOf gives what says which pods an object is for; nil: all.
+func SelectorOf(obj Object) *Selector {
+	switch obj := obj.(type) {
+	case *Ambassador:
+		return obj.Spec.Selector
+	case *Adapter:
+		return obj.Spec.Selector
+	}
+	return nil
+}
+
 func (a *Adapter) source() *source { return &a.src }
 
 // +kubebuilder:validation:XValidation:rule="has(self.metrics) != has(self.api)",message="exactly one of metrics and api is needed"

@@ -57,6 +57,35 @@ type MetricsSource struct {
 	Textfile *TextfileSource `json:"textfile,omitempty"`
 }
 
+// Auth gives who the proxy is to the source, or nil.
+func (s *MetricsSource) Auth() *SourceAuth {
+	switch {
+	case s.NginxStubStatus != nil:
+		return s.NginxStubStatus.Auth
+	case s.Prometheus != nil:
+		return s.Prometheus.Auth
+	case s.JSON != nil:
+		return s.JSON.Auth
+	case s.XML != nil:
+		return s.XML.Auth
+	case s.Jolokia != nil:
+		return s.Jolokia.Auth
+	case s.Redis != nil:
+		return s.Redis.Auth
+	case s.Postgres != nil:
+		return s.Postgres.Auth
+	case s.MySQL != nil:
+		return s.MySQL.Auth
+	case s.CSV != nil:
+		return s.CSV.Auth
+	case s.KeyValue != nil:
+		return s.KeyValue.Auth
+	case s.Expvar != nil:
+		return s.Expvar.Auth
+	}
+	return nil
+}
+
 // HTTPSource is fetched when Prometheus asks.
 type HTTPSource struct {
 	// URI is that of the page: http://localhost/nginx_status, or

@@ -65,7 +65,7 @@ func sharedPorts(objs []Object) Errors {
 			if earlier.Key() == obj.Key() && KindOf(earlier) == KindOf(obj) {
 				continue
 			}
-			if at, there := meet(obj, earlier); at != "" {
+			if at, there := meet(obj, earlier, false); at != "" {
 				errs = append(errs, errorAt(obj, at, "binds to the same place as "+earlier.Key(),
 					"which is "+whereIs(earlier, there)))
 				break
@@ -82,11 +82,18 @@ type place struct {
 	Listen
 }
 
+// Meet reports whether two objects ask for the same place. In a cluster metrics
+// are shown on all addresses unless one is given.
+func Meet(a, b Object, inCluster bool) bool {
+	at, _ := meet(a, b, inCluster)
+	return at != ""
+}
+
 // meet gives the paths of two fields that ask for the same place; "": there are
 // none.
-func meet(a, b Object) (at, there string) {
-	for _, p := range places(a) {
-		for _, q := range places(b) {
+func meet(a, b Object, inCluster bool) (at, there string) {
+	for _, p := range places(a, inCluster) {
+		for _, q := range places(b, inCluster) {
 			if p.datagram == q.datagram && p.Overlaps(&q.Listen) {
 				return p.at, q.at
 			}
@@ -95,7 +102,7 @@ func meet(a, b Object) (at, there string) {
 	return "", ""
 }
 
-func places(obj Object) []place {
+func places(obj Object, inCluster bool) []place {
 	switch obj := obj.(type) {
 	case *Ambassador:
 		list := []place{{at: "spec.listen", Listen: obj.Spec.Listen}}
@@ -108,14 +115,18 @@ func places(obj Object) []place {
 			return []place{{at: "spec.api.listen", Listen: obj.Spec.API.Listen}}
 		}
 		if obj.Spec.Metrics != nil {
-			return metricsPlaces(obj.Spec.Metrics)
+			return metricsPlaces(obj.Spec.Metrics, inCluster)
 		}
 	}
 	return nil
 }
 
-func metricsPlaces(m *MetricsAdapter) []place {
-	list := []place{{at: "spec.metrics.listen", Listen: Listen{Address: m.Listen.Address, Port: m.Listen.Port}}}
+func metricsPlaces(m *MetricsAdapter, inCluster bool) []place {
+	address := m.Listen.Address
+	if inCluster {
+		address = cmp.Or(address, "0.0.0.0")
+	}
+	list := []place{{at: "spec.metrics.listen", Listen: Listen{Address: address, Port: m.Listen.Port}}}
 	for i := range m.Sources {
 		s, at := &m.Sources[i], fmt.Sprintf("spec.metrics.sources[%d]", i)
 		var events *EventListen

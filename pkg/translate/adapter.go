@@ -1,32 +1,120 @@
 package translate
 
 import (
-	"slices"
-	"strings"
+	"cmp"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	metricsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/http/metrics/v1"
+	optionsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/listener/v1"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// NoAdapters is what is said of an Adapter, for people.
-const NoAdapters = "this version of the control plane does not run Adapters yet"
+// NoAPIAdapters is what is said of an Adapter with an API, for people.
+const NoAPIAdapters = "this version does not run Adapters of an API yet"
 
-// adapters gives the conditions of those that are for the node, sorted: none has
-// resources, and none is passed over in silence.
-func adapters(objs []mesh.Object, node *Node) []Condition {
-	var out []Condition
-	for _, obj := range objs {
-		a, ok := obj.(*mesh.Adapter)
-		if !ok || !node.selects(&a.Metadata, a.Spec.Selector) {
-			continue
-		}
-		name := mesh.KindAdapter + " " + a.Key() // an Ambassador may have the same
-		out = append(out,
-			Condition{Object: name, Type: Accepted, Reason: ReasonNotSupported, Message: NoAdapters},
-			Condition{
-				Object: name, Type: ResolvedRefs, Reason: ReasonNotSupported,
-				Message: "what an Adapter refers to is not looked at",
-			})
+// Runs reports whether this version runs an object: an Adapter of an API it does
+// not.
+func Runs(obj mesh.Object) bool {
+	a, ok := obj.(*mesh.Adapter)
+	return !ok || a.Spec.Metrics != nil
+}
+
+// metricsDefaultAddress is where metrics are shown in a cluster: Prometheus asks
+// from outside of the pod.
+const metricsDefaultAddress = "0.0.0.0"
+
+// ListenerOf is the name of the listener of an object. An Adapter may have the
+// name of an Ambassador.
+func ListenerOf(obj mesh.Object) string {
+	if mesh.KindOf(obj) == mesh.KindAdapter {
+		return obj.Key() + "/adapter"
 	}
-	slices.SortStableFunc(out, func(a, b Condition) int { return strings.Compare(a.Object, b.Object) })
+	return obj.Key()
+}
+
+// adapterObject is Object for an Adapter, which is the same in all environments
+// and zones.
+func adapterObject(a *mesh.Adapter, world World) Output {
+	name := conditionName(a)
+	accepted := Condition{Object: name, Type: Accepted, Status: true, Reason: ReasonAccepted}
+	if !Runs(a) {
+		accepted.refuse(ReasonNotSupported, NoAPIAdapters)
+		return Output{Conditions: []Condition{accepted, {
+			Object: name, Type: ResolvedRefs, Reason: ReasonNotSupported, Message: "what it refers to is not looked at",
+		}}}
+	}
+	t := &translator{meta: &a.Metadata, world: world, secrets: make(map[string]bool)}
+	t.metricsListener(a)
+	out := Output{Conditions: []Condition{accepted, t.condition(name)}}
+	if t.reason == "" {
+		sortSet(&t.set)
+		out.Set = t.set
+	}
 	return out
+}
+
+// conditionName is what a condition calls an object.
+func conditionName(obj mesh.Object) string {
+	if mesh.KindOf(obj) == mesh.KindAdapter {
+		return mesh.KindAdapter + " " + obj.Key()
+	}
+	return obj.Key()
+}
+
+func (t *translator) metricsListener(a *mesh.Adapter) {
+	m := a.Spec.Metrics
+	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
+	address := cmp.Or(m.Listen.Address, defaultListenAddress)
+	if t.world != nil {
+		address = cmp.Or(m.Listen.Address, metricsDefaultAddress)
+	}
+	manager := &hcmv3.HttpConnectionManager{
+		StatPrefix:                 statPrefix,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		GenerateRequestId:          wrapperspb.Bool(false),
+		HttpFilters: []*hcmv3.HttpFilter{{
+			Name:       "dragoman.filters.http.metrics",
+			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t.metricsFilter(m, ListenerOf(a)))},
+		}},
+	}
+	t.set.Listeners = append(t.set.Listeners, &listenerv3.Listener{
+		Name:         ListenerOf(a),
+		Address:      socketAddress(address, m.Listen.Port),
+		StatPrefix:   statPrefix,
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter("envoy.filters.network.http_connection_manager", manager)}}},
+		Metadata: &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
+			resource.ListenerMetadata: pack(&optionsv1.ListenerOptions{DrainDeadline: duration(nil, defaultDrainDeadline)}),
+		}},
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
+	})
+}
+
+func (t *translator) metricsFilter(m *mesh.MetricsAdapter, name string) *metricsv1.Metrics {
+	l := orEmpty(m.Limits)
+	p := &metricsv1.Metrics{
+		Path:            m.Listen.Path,
+		Rules:           metricsRules(m.Rules),
+		Relabel:         relabelings(m.Relabel),
+		SeriesPerSource: optional(l.SeriesPerSource),
+		MinInterval:     lasting(l.MinInterval),
+		ExcludeProxy:    m.ProxyMetrics == mesh.ProxyMetricsExclude,
+	}
+	if l.BytesPerSource != nil {
+		p.BytesPerSource = wrapperspb.UInt64(uint64(*l.BytesPerSource))
+	}
+	for i := range m.Sources {
+		s := &m.Sources[i]
+		source := &metricsv1.Source{
+			Name: s.Name, Prefix: s.Prefix, Labels: s.Labels, Rules: metricsRules(s.Rules), Relabel: relabelings(s.Relabel),
+		}
+		t.metricsKind(s, source, name+"/"+s.Name)
+		p.Sources = append(p.Sources, source)
+	}
+	return p
 }

@@ -26,7 +26,8 @@ type Output struct {
 	Zoned bool
 }
 
-// Object translates one object for one kind of node. The object must be valid.
+// Object translates one object for one kind of node. The object must be valid. An
+// Adapter has no environments, and needs nothing of the Variant.
 //
 // The output depends on the object, the Variant, and what ReferencesIn lists,
 // and on nothing else. Of the Variant, only Listeners depend on Source, and only
@@ -36,14 +37,24 @@ type Output struct {
 // resolves them and so holds all of them.
 //
 // Selectors and conflicts between objects are not looked at: they are a node's.
-func Object(a *mesh.Ambassador, v Variant, world World) Output {
+func Object(obj mesh.Object, v Variant, world World) Output {
+	switch obj := obj.(type) {
+	case *mesh.Ambassador:
+		return ambassadorObject(obj, v, world)
+	case *mesh.Adapter:
+		return adapterObject(obj, world)
+	}
+	return Output{Conditions: []Condition{{Object: obj.Key(), Type: Accepted, Reason: ReasonNotSupported}}}
+}
+
+func ambassadorObject(a *mesh.Ambassador, v Variant, world World) Output {
 	accepted := Condition{Object: a.Key(), Type: Accepted, Status: true, Reason: ReasonAccepted}
 	env, ok := a.Spec.Environments[v.Environment]
 	if !ok {
 		return withoutEnvironment(a, fmt.Sprintf("%s: there is no environment %q", a.Key(), v.Environment))
 	}
 	accepted.Message = fmt.Sprintf("environment %s (%s)", v.Environment, v.Source)
-	t := &translator{a: a, env: &env, world: world, zone: v.Zone, secrets: make(map[string]bool)}
+	t := &translator{meta: &a.Metadata, a: a, env: &env, world: world, zone: v.Zone, secrets: make(map[string]bool)}
 	main := a.Key() + "/" + v.Environment
 	t.cluster(&env.Upstream, main)
 	for _, name := range sortedKeys(env.Pools) {
@@ -73,7 +84,8 @@ func withoutEnvironment(a *mesh.Ambassador, why string) Output {
 // translator gathers what one object becomes.
 type translator struct {
 	// read-only after construction
-	a     *mesh.Ambassador
+	meta  *mesh.Metadata   // of the object
+	a     *mesh.Ambassador // the object; nil for an Adapter
 	env   *mesh.Environment
 	world World
 	zone  string // of the node

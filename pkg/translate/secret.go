@@ -132,7 +132,7 @@ func holdsCertificates(text []byte) bool {
 
 // own names a thing of the object's own namespace: there is no other to name.
 func (t *translator) own(name string) inventory.Key {
-	return inventory.Key{Namespace: t.a.Metadata.Namespace, Name: name}
+	return inventory.Key{Namespace: t.meta.Namespace, Name: name}
 }
 
 func (t *translator) lookUpSecret(key inventory.Key) *inventory.Secret {

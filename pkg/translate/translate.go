@@ -3,7 +3,8 @@
 // does, so that its work grows with what changed and with the kinds of nodes, and
 // not with their number. It is pure: the same input gives the same bytes.
 //
-// Names: a listener is "namespace/name" after its object, a cluster
+// Names: a listener is "namespace/name" after its object, that of an Adapter
+// "namespace/name/adapter", a cluster
 // "namespace/name/environment" or ".../environment/pool", and the endpoints of a
 // cluster that follows Services (EDS) have its name. SDS secrets are
 //
@@ -30,6 +31,7 @@
 package translate
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -65,32 +67,36 @@ func (n *Node) selects(m *mesh.Metadata, s *mesh.Selector) bool {
 //
 // It does for one node what Object does for a kind of nodes; what is added is the
 // choice of objects and environments, and that listeners must not meet. Adapters
-// come after the Ambassadors, and are all refused.
+// come after the Ambassadors, also where they meet.
 func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Condition) {
 	var set resource.Set
 	var conditions []Condition
-	var taken []*mesh.Ambassador
-	for _, a := range ambassadors(objs, &node) {
-		out := node.object(a, world)
+	var taken []mesh.Object
+	for _, obj := range node.objects(objs) {
+		out := node.object(obj, world)
 		if accepted := &out.Conditions[0]; accepted.Status {
 			// Who comes first has the port, also while its references are not resolved:
 			// it must not go from one object to another with them.
-			if other := taker(taken, a); other != nil {
+			if other := taker(taken, obj, world != nil); other != nil {
 				out.Set = resource.Set{}
-				accepted.refuse(ReasonListenConflict, other.Key()+" binds to the same place")
+				accepted.refuse(ReasonListenConflict, conditionName(other)+" binds to the same place")
 			} else {
-				taken = append(taken, a)
+				taken = append(taken, obj)
 			}
 		}
 		conditions = append(conditions, out.Conditions...)
 		merge(&set, &out.Set)
 	}
 	sortSet(&set)
-	return set, append(conditions, adapters(objs, &node)...)
+	return set, conditions
 }
 
 // object translates one object for the node.
-func (n *Node) object(a *mesh.Ambassador, world World) Output {
+func (n *Node) object(obj mesh.Object, world World) Output {
+	a, ok := obj.(*mesh.Ambassador)
+	if !ok {
+		return Object(obj, Variant{}, world)
+	}
 	environment, source, err := mesh.SelectEnvironment(a, n.Facts)
 	if err != nil {
 		return withoutEnvironment(a, err.Error())
@@ -99,10 +105,10 @@ func (n *Node) object(a *mesh.Ambassador, world World) Output {
 }
 
 // taker finds an object that binds where another would, or nil.
-func taker(taken []*mesh.Ambassador, a *mesh.Ambassador) *mesh.Ambassador {
-	for _, b := range taken {
-		if b.Spec.Overlaps(&a.Spec) {
-			return b
+func taker(taken []mesh.Object, obj mesh.Object, inCluster bool) mesh.Object {
+	for _, other := range taken {
+		if mesh.Meet(other, obj, inCluster) {
+			return other
 		}
 	}
 	return nil
@@ -112,15 +118,23 @@ func (c *Condition) refuse(reason, message string) {
 	c.Status, c.Reason, c.Message = false, reason, message
 }
 
-// ambassadors gives those of the node, sorted.
-func ambassadors(objs []mesh.Object, node *Node) []*mesh.Ambassador {
-	var out []*mesh.Ambassador
+// objects gives those of the node, Ambassadors first, sorted.
+func (n *Node) objects(objs []mesh.Object) []mesh.Object {
+	var out []mesh.Object
 	for _, obj := range objs {
-		if a, ok := obj.(*mesh.Ambassador); ok && node.selects(&a.Metadata, a.Spec.Selector) {
-			out = append(out, a)
+		if n.selects(obj.Meta(), mesh.SelectorOf(obj)) {
+			out = append(out, obj)
 		}
 	}
-	slices.SortFunc(out, func(a, b *mesh.Ambassador) int { return strings.Compare(a.Key(), b.Key()) })
+	adapter := func(obj mesh.Object) int {
+		if mesh.KindOf(obj) == mesh.KindAdapter {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(out, func(a, b mesh.Object) int {
+		return cmp.Or(cmp.Compare(adapter(a), adapter(b)), strings.Compare(a.Key(), b.Key()))
+	})
 	return out
 }
 

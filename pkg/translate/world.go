@@ -18,8 +18,13 @@ type World interface {
 
 // References lists what the translation of an object may look up in any of its
 // environments, sorted, each once.
-func References(a *mesh.Ambassador) []inventory.Ref {
-	r := references{namespace: a.Metadata.Namespace}
+func References(obj mesh.Object) []inventory.Ref {
+	r := references{namespace: obj.Meta().Namespace}
+	a, ok := obj.(*mesh.Ambassador)
+	if !ok {
+		r.adapter(obj)
+		return r.sorted()
+	}
 	r.listener(&a.Spec)
 	for _, env := range a.Spec.Environments {
 		r.environment(&env)
@@ -29,8 +34,13 @@ func References(a *mesh.Ambassador) []inventory.Ref {
 
 // ReferencesIn lists what the translation of an object looks up in one
 // environment, sorted, each once.
-func ReferencesIn(a *mesh.Ambassador, environment string) []inventory.Ref {
-	r := references{namespace: a.Metadata.Namespace}
+func ReferencesIn(obj mesh.Object, environment string) []inventory.Ref {
+	r := references{namespace: obj.Meta().Namespace}
+	a, ok := obj.(*mesh.Ambassador)
+	if !ok {
+		r.adapter(obj)
+		return r.sorted()
+	}
 	r.listener(&a.Spec)
 	if env, ok := a.Spec.Environments[environment]; ok {
 		r.environment(&env)
@@ -51,6 +61,25 @@ func (r *references) add(kind inventory.Kind, name string) {
 func (r *references) sorted() []inventory.Ref {
 	slices.SortFunc(r.list, inventory.Ref.Compare)
 	return slices.Compact(r.list)
+}
+
+// adapter adds those of an Adapter, if it is one that runs.
+func (r *references) adapter(obj mesh.Object) {
+	a, ok := obj.(*mesh.Adapter)
+	if !ok || a.Spec.Metrics == nil {
+		return
+	}
+	for i := range a.Spec.Metrics.Sources {
+		auth := a.Spec.Metrics.Sources[i].Auth()
+		if auth == nil {
+			continue
+		}
+		for _, k := range []*mesh.SecretKeyRef{auth.PasswordSecret, auth.BearerTokenSecret} {
+			if k != nil {
+				r.add(inventory.KindSecret, k.Name)
+			}
+		}
+	}
 }
 
 func (r *references) listener(s *mesh.AmbassadorSpec) {

@@ -2,34 +2,27 @@ package engine
 
 import (
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
 
-// adapterChanged says of an Adapter that it is not run. That depends on nothing
-// else, so it is said once for each document.
-func (e *Engine) adapterChanged(ref inventory.Ref) {
-	o := e.opts.Store.Adapter(ref.Key)
-	if o == nil {
-		return
+// unsupported says of an object that the language has what no proxy runs; "": one
+// does.
+func unsupported(obj mesh.Object) string {
+	if translate.Runs(obj) {
+		return ""
 	}
-	e.opts.Log.Warn("object refused, this version runs no Adapters", "kind", ref.Kind.String(), "object", ref.String(), "error", o.Err)
-	e.opts.Status.SetStatus(ref, adapterStatus(o))
+	return translate.NoAPIAdapters
 }
 
-// adapterStatus is never one of success: an Adapter that is taken in silence would
-// seem to run.
-func adapterStatus(o *inventory.Object) inventory.Status {
-	const not, reason = translate.NoAdapters, translate.ReasonNotSupported
-	accepted := condition(inventory.ConditionAccepted, inventory.StatusFalse, reason, not+": no proxy gets this object")
-	if o.Err != nil {
-		accepted = condition(inventory.ConditionAccepted, inventory.StatusFalse, reasonInvalid, o.Err.Error())
+// unsupportedStatus is never one of success: an object that is taken in silence
+// would seem to run.
+func unsupportedStatus(s inventory.Status, why string) inventory.Status {
+	const reason = translate.ReasonNotSupported
+	s.Conditions = []inventory.Condition{
+		condition(inventory.ConditionAccepted, inventory.StatusFalse, reason, why+": no proxy gets this object"),
+		condition(inventory.ConditionResolvedRefs, inventory.StatusUnknown, reason, why+", and what it refers to is not looked at"),
+		condition(inventory.ConditionProgrammed, inventory.StatusFalse, reason, why),
 	}
-	return inventory.Status{
-		UID: o.UID, Generation: o.Generation,
-		Conditions: []inventory.Condition{
-			accepted,
-			condition(inventory.ConditionResolvedRefs, inventory.StatusUnknown, reason, not+", and does not look at what it refers to"),
-			condition(inventory.ConditionProgrammed, inventory.StatusFalse, reason, not),
-		},
-	}
+	return s
 }

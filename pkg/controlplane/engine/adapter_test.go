@@ -6,39 +6,101 @@ import (
 	"testing"
 	"time"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
 const adapterDocument = `
 apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
 metadata: {name: cache, namespace: shop}
-spec: {metrics: {listen: {port: 6380}, sources: [{name: nginx, nginxStubStatus: {uri: "http://localhost/nginx_status"}}]}}
+spec:
+  selector: {matchLabels: {app: web}}
+  metrics:
+    listen: {port: 9113}
+    sources:
+    - {name: nginx, nginxStubStatus: {uri: "http://localhost/nginx_status", auth: {username: me, passwordSecret: {name: redis-prod}}}}
 `
 
-// TestAdaptersAreRefusedAloud: an Adapter is never accepted, whatever it holds,
-// and an Ambassador of the same name is as if it were not there.
-func TestAdaptersAreRefusedAloud(t *testing.T) {
+// TestAdaptersAreServed: an Adapter goes to the nodes that it selects, beside an
+// Ambassador of the same name, with the secrets that it names.
+func TestAdaptersAreServed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t).shop()
 	r.put(adapterDocument)
-	r.put(strings.NewReplacer("Adapter", "Ambassador", "{metrics: {listen: {port: 6380}, sources: [{name: nginx, nginxStubStatus: {uri: \"http://localhost/nginx_status\"}}]}}",
-		`{protocol: redis, listen: {port: 6380}, environments: {dev: {address: "127.0.0.1:6379"}}}`).Replace(adapterDocument))
+	r.pod("shop", "batch-0", map[string]string{"app": "batch"})
 	r.start()
 	const adapter = "Adapter shop/cache"
-	c := r.awaitCondition(adapter, inventory.ConditionAccepted, inventory.StatusFalse, "NotSupported")
-	if !strings.Contains(c.Message, "does not run Adapters yet") {
-		t.Errorf("people read %q", c.Message)
-	}
-	r.awaitCondition(adapter, inventory.ConditionResolvedRefs, inventory.StatusUnknown, "NotSupported")
-	r.awaitCondition(adapter, inventory.ConditionProgrammed, inventory.StatusFalse, "NotSupported")
-	r.awaitCondition("shop/cache", inventory.ConditionAccepted, inventory.StatusTrue, "Accepted")
-	r.awaitCondition("shop/cache", inventory.ConditionProgrammed, inventory.StatusUnknown, "NoProxies")
+	r.awaitCondition(adapter, inventory.ConditionAccepted, inventory.StatusTrue, "Accepted")
+	r.awaitCondition(adapter, inventory.ConditionResolvedRefs, inventory.StatusTrue, "ResolvedRefs")
+	r.awaitCondition(adapter, inventory.ConditionProgrammed, inventory.StatusUnknown, "NoProxies")
 
+	web, batch := r.dial("shop", "web-0"), r.dial("shop", "batch-0")
+	web.Subscribe(server.ListenerType)
+	batch.Subscribe(server.ListenerType)
+	var l listenerv3.Listener
+	web.Await(server.ListenerType, "shop/cache/adapter", &l)
+	web.Await(server.ListenerType, "shop/cache", &l)
+	if diff := cmp.Diff([]string{"shop/cache", "shop/cache/adapter"}, web.Names(server.ListenerType)); diff != "" {
+		t.Errorf("web-0 gets (-want +got):\n%s", diff)
+	}
+	const secret = "shop/redis-prod:key:password"
+	web.Subscribe(server.SecretType, secret)
+	var s tlsv3.Secret
+	web.Await(server.SecretType, secret, &s)
+	r.awaitCondition(adapter, inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+	if names := batch.Names(server.ListenerType); len(names) != 0 {
+		t.Errorf("batch-0 gets %v", names)
+	}
+
+	r.put(strings.Replace(adapterDocument, "redis-prod", "nobody", 1))
+	r.awaitCondition(adapter, inventory.ConditionResolvedRefs, inventory.StatusFalse, "SecretNotFound")
 	objs, _ := mesh.Decode("", []byte(adapterDocument), mesh.InCluster())
 	inventory.Put(r.store, inventory.RefOf(objs[0]), &inventory.Object{Object: objs[0], Generation: 2, Err: errors.New("it is wrong")}, time.Now())
 	if c := r.awaitCondition(adapter, inventory.ConditionAccepted, inventory.StatusFalse, "Invalid"); c.Message != "it is wrong" {
 		t.Errorf("people read %q", c.Message)
 	}
+	r.store.Delete(inventory.RefOf(objs[0]), time.Now())
+	web.AwaitGone(server.ListenerType, "shop/cache/adapter")
+}
+
+// TestAdapterMeetsAmbassador: the Ambassador has the port.
+func TestAdapterMeetsAmbassador(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop()
+	r.put(strings.Replace(adapterDocument, "9113", "6380", 1))
+	r.start()
+	web := r.dial("shop", "web-0")
+	web.Subscribe(server.ListenerType)
+	var l listenerv3.Listener
+	web.Await(server.ListenerType, "shop/cache", &l)
+	c := r.awaitCondition("Adapter shop/cache", inventory.ConditionProgrammed, inventory.StatusFalse, "ListenConflict")
+	if !strings.Contains(c.Message, "shop/cache binds to the same place") {
+		t.Errorf("people read %q", c.Message)
+	}
+}
+
+// TestAPIAdaptersAreRefusedAloud: what no proxy runs is never accepted.
+func TestAPIAdaptersAreRefusedAloud(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.put(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: orders, namespace: shop}
+spec: {api: {listen: {port: 8081}, upstream: {address: "127.0.0.1:8080"}, routes: [{match: {path: /}}]}}
+`)
+	r.start()
+	const adapter = "Adapter shop/orders"
+	c := r.awaitCondition(adapter, inventory.ConditionAccepted, inventory.StatusFalse, "NotSupported")
+	if !strings.Contains(c.Message, "does not run Adapters of an API yet") {
+		t.Errorf("people read %q", c.Message)
+	}
+	r.awaitCondition(adapter, inventory.ConditionResolvedRefs, inventory.StatusUnknown, "NotSupported")
+	r.awaitCondition(adapter, inventory.ConditionProgrammed, inventory.StatusFalse, "NotSupported")
 }

@@ -46,8 +46,8 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 		moved[namespace] = earlier(moved[namespace], at)
 	}
 	switch ref.Kind {
-	case inventory.KindAmbassador:
-		e.objectChanged(ref.Key, at, b)
+	case inventory.KindAmbassador, inventory.KindAdapter:
+		e.objectChanged(ref, at, b)
 		move(ref.Namespace)
 	case inventory.KindPod:
 		e.podChanged(ref.Key)
@@ -63,22 +63,23 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 			b.renew(v, at)
 		}
 		e.status.refChanged(ref, e.opts.Store)
-	case inventory.KindAdapter:
-		e.adapterChanged(ref)
 	}
 }
 
 // objectChanged takes the new document of an object. One with errors leaves the
 // former in force.
-func (e *Engine) objectChanged(key inventory.Key, at time.Time, b *batch) {
-	o := e.opts.Store.Ambassador(key)
+func (e *Engine) objectChanged(key inventory.Ref, at time.Time, b *batch) {
+	o := inventory.Get[*inventory.Object](e.opts.Store, key)
 	e.status.touch(key)
 	switch a := usable(o); {
 	case o == nil:
 		delete(e.good, key)
 		e.status.remove(key)
+	case a != nil && unsupported(a) != "":
+		delete(e.good, key)
+		e.opts.Log.Warn("object refused", "kind", key.Kind.String(), "object", key.String(), "error", unsupported(a))
 	case a == nil:
-		e.opts.Log.Warn("object refused, what ran before stays", "object", key.String(), "error", o.Err)
+		e.opts.Log.Warn("object refused, what ran before stays", "object", named(key), "error", o.Err)
 		return
 	default:
 		e.good[key] = a
@@ -91,12 +92,11 @@ func (e *Engine) objectChanged(key inventory.Key, at time.Time, b *batch) {
 }
 
 // usable gives the document of an object that has no errors, or nil.
-func usable(o *inventory.Object) *mesh.Ambassador {
+func usable(o *inventory.Object) mesh.Object {
 	if o == nil || o.Err != nil {
 		return nil
 	}
-	a, _ := o.Object.(*mesh.Ambassador)
-	return a
+	return o.Object
 }
 
 // batch gathers what has to be done, so that it is done once and in the right

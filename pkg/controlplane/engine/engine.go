@@ -99,10 +99,10 @@ type Engine struct {
 	byPlace   index[string] // by namespace
 	kinds     map[string]*kind
 	variants  map[variantKey]*variant
-	byObject  map[inventory.Key]map[*variant]struct{}
+	byObject  map[inventory.Ref]map[*variant]struct{}
 	byRef     map[inventory.Ref]map[*variant]struct{}
 	places    map[string]*place
-	good      map[inventory.Key]*mesh.Ambassador // the last document of each object that had no error
+	good      map[inventory.Ref]mesh.Object // the last document of each object that had no error
 	resources map[server.Key]*published
 	awaited   map[inventory.Key]chan struct{} // pods that nodes wait for
 	status    statusBook
@@ -119,8 +119,8 @@ func New(o Options) *Engine {
 		refusing: map[server.Key]struct{}{},
 		nodes:    map[*server.Node]*node{}, byPod: index[inventory.Key]{}, byPlace: index[string]{},
 		kinds: map[string]*kind{}, variants: map[variantKey]*variant{},
-		byObject: map[inventory.Key]map[*variant]struct{}{}, byRef: map[inventory.Ref]map[*variant]struct{}{},
-		places: map[string]*place{}, good: map[inventory.Key]*mesh.Ambassador{}, resources: map[server.Key]*published{},
+		byObject: map[inventory.Ref]map[*variant]struct{}{}, byRef: map[inventory.Ref]map[*variant]struct{}{},
+		places: map[string]*place{}, good: map[inventory.Ref]mesh.Object{}, resources: map[server.Key]*published{},
 		awaited: map[inventory.Key]chan struct{}{}, status: newStatusBook(), bare: newBarePods(),
 	}
 }

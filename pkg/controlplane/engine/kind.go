@@ -27,7 +27,7 @@ type kind struct {
 
 // choice is one object and what a kind gets of it.
 type choice struct {
-	object  inventory.Key
+	object  inventory.Ref
 	variant variantKey
 	reason  string // why it gets none; "" if it does
 	message string
@@ -45,36 +45,47 @@ func (e *Engine) choices(namespace string, f *facts) []choice {
 		return nil
 	}
 	var out []choice
-	var taken []*mesh.Ambassador
-	for _, key := range e.placeOf(namespace).objects {
-		a := e.good[key]
-		if a == nil || !a.Spec.Selector.Matches(f.labels) {
+	var taken []mesh.Object
+	for _, ref := range e.placeOf(namespace).objects {
+		obj := e.good[ref]
+		if obj == nil || !mesh.SelectorOf(obj).Matches(f.labels) {
 			continue
 		}
-		c := choose(key, a, f, taken)
+		c := choose(ref, obj, f, taken)
 		if c.reason == "" {
-			taken = append(taken, a)
+			taken = append(taken, obj)
 		}
 		out = append(out, c)
 	}
 	return out
 }
 
-func choose(key inventory.Key, a *mesh.Ambassador, f *facts, taken []*mesh.Ambassador) choice {
-	c := choice{object: key}
-	environment, source, err := mesh.SelectEnvironment(a, f.NodeFacts)
-	if err != nil {
-		c.reason, c.message = reasonNoEnvironment, strings.TrimPrefix(err.Error(), a.Key()+": ")
-		return c
+func choose(ref inventory.Ref, obj mesh.Object, f *facts, taken []mesh.Object) choice {
+	c := choice{object: ref, variant: variantKey{object: ref}}
+	if a, ok := obj.(*mesh.Ambassador); ok {
+		environment, source, err := mesh.SelectEnvironment(a, f.NodeFacts)
+		if err != nil {
+			c.reason, c.message = reasonNoEnvironment, strings.TrimPrefix(err.Error(), a.Key()+": ")
+			return c
+		}
+		c.variant.environment, c.variant.source = environment, source
 	}
 	for _, other := range taken {
-		if other.Spec.Overlaps(&a.Spec) {
-			c.reason, c.message = reasonListenConflict, other.Key()+" binds to the same place"
+		if mesh.Meet(other, obj, true) {
+			c.reason, c.message = reasonListenConflict, named(inventory.RefOf(other))+" binds to the same place"
+			c.variant = variantKey{}
 			return c
 		}
 	}
-	c.variant = variantKey{object: key, environment: environment, source: source}
 	return c
+}
+
+// named is an object for people: only an Adapter says its kind.
+func named(ref inventory.Ref) string {
+	if ref.Kind == inventory.KindAdapter {
+		return ref.Kind.String() + " " + ref.String()
+	}
+	return ref.String()
 }
 
 func kindKey(namespace string, f *facts, choices []choice) string {
@@ -88,6 +99,7 @@ func kindKey(namespace string, f *facts, choices []choice) string {
 	write(strconv.FormatBool(f.known))
 	for i := range choices {
 		c := &choices[i]
+		write(c.object.Kind.String())
 		write(c.object.Name)
 		write(c.reason)
 		write(c.message)

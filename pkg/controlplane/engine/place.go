@@ -10,7 +10,7 @@ import (
 
 // place is a namespace, as far as nodes in it are concerned.
 type place struct {
-	objects []inventory.Key // of mesh objects, sorted
+	objects []inventory.Ref // of mesh objects, sorted
 
 	// What the objects ask of a pod: these labels, and its name. It is not looked
 	// at again before it is needed.
@@ -36,8 +36,8 @@ func (e *Engine) placeOf(namespace string) *place {
 }
 
 // set notes that an object is there or not, or is another now.
-func (p *place) set(key inventory.Key, there bool) {
-	i, found := slices.BinarySearchFunc(p.objects, key, compareKeys)
+func (p *place) set(key inventory.Ref, there bool) {
+	i, found := slices.BinarySearchFunc(p.objects, key, inventory.Ref.Compare)
 	switch {
 	case there && !found:
 		p.objects = slices.Insert(p.objects, i, key)
@@ -49,7 +49,7 @@ func (p *place) set(key inventory.Key, there bool) {
 }
 
 // look finds out what the objects ask of a pod.
-func (p *place) look(good map[inventory.Key]*mesh.Ambassador) {
+func (p *place) look(good map[inventory.Ref]mesh.Object) {
 	if !p.stale {
 		return
 	}
@@ -62,20 +62,21 @@ func (p *place) look(good map[inventory.Key]*mesh.Ambassador) {
 }
 
 // asks notes what an object asks of a pod.
-func (p *place) asks(a *mesh.Ambassador) {
-	p.names = p.names || len(a.Spec.EnvironmentRules) > 0
-	if a.Spec.Selector == nil {
+func (p *place) asks(obj mesh.Object) {
+	if a, ok := obj.(*mesh.Ambassador); ok {
+		p.names = p.names || len(a.Spec.EnvironmentRules) > 0
+	}
+	selector := mesh.SelectorOf(obj)
+	if selector == nil {
 		return
 	}
-	for k := range a.Spec.Selector.MatchLabels {
+	for k := range selector.MatchLabels {
 		p.labels = append(p.labels, k)
 	}
-	for _, r := range a.Spec.Selector.MatchExpressions {
+	for _, r := range selector.MatchExpressions {
 		p.labels = append(p.labels, r.Key)
 	}
 }
-
-func compareKeys(a, b inventory.Key) int { return inventory.Ref{Key: a}.Compare(inventory.Ref{Key: b}) }
 
 // mark is the same for pods that get the same.
 func (p *place) mark(f *facts) string {

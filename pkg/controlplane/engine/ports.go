@@ -21,7 +21,7 @@ func (e *Engine) Find(ctx context.Context, stream *server.Node, _ string, names 
 	var keys []variantKey
 	for _, name := range names {
 		if svc, port, ok := translate.ParseGRPCName(name, e.opts.Domain); ok {
-			keys = append(keys, variantKey{object: svc, port: port})
+			keys = append(keys, variantKey{object: inventory.Ref{Kind: inventory.KindService, Key: svc}, port: port})
 		}
 	}
 	if len(keys) == 0 {
@@ -64,8 +64,8 @@ func (e *Engine) unwant(n *node, b *batch) {
 
 // renewPort translates a port of a Service anew.
 func (e *Engine) renewPort(v *variant, at time.Time, b *batch) {
-	e.setRefs(v, []inventory.Ref{{Kind: inventory.KindService, Key: v.key.object}})
-	svc := e.opts.Store.Service(v.key.object)
+	e.setRefs(v, []inventory.Ref{v.key.object})
+	svc := e.opts.Store.Service(v.key.object.Key)
 	was := v.service
 	v.service = svc
 	if allowed(svc) != allowed(was) {

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -17,7 +18,7 @@ const (
 )
 
 // programmed counts who runs an object, into s as well.
-func (e *Engine) programmed(key inventory.Key, s *inventory.Status) inventory.Condition {
+func (e *Engine) programmed(key inventory.Ref, s *inventory.Status) inventory.Condition {
 	denied := e.denied(key, s)
 	unpublished := ""
 	for _, v := range e.sortedVariants(key) {
@@ -31,7 +32,7 @@ func (e *Engine) programmed(key inventory.Key, s *inventory.Status) inventory.Co
 	}
 	bare := ""
 	if a := e.good[key]; a != nil {
-		bare = e.selectedBare(key.Namespace, a.Spec.Selector)
+		bare = e.selectedBare(key.Namespace, mesh.SelectorOf(a))
 	}
 	count := fmt.Sprintf("%d of %d proxies", s.Running, s.Proxies)
 	switch {
@@ -53,10 +54,10 @@ func (e *Engine) programmed(key inventory.Key, s *inventory.Status) inventory.Co
 
 // denied counts the nodes that an object is for, and finds a reason why some of
 // them do not get it.
-func (e *Engine) denied(key inventory.Key, s *inventory.Status) *choice {
+func (e *Engine) denied(key inventory.Ref, s *inventory.Status) *choice {
 	var denied *choice
 	for k := range e.placeOf(key.Namespace).kinds {
-		i, ok := slices.BinarySearchFunc(k.choices, key, func(c choice, key inventory.Key) int { return compareKeys(c.object, key) })
+		i, ok := slices.BinarySearchFunc(k.choices, key, func(c choice, key inventory.Ref) int { return c.object.Compare(key) })
 		if !ok || len(k.nodes) == 0 {
 			continue
 		}

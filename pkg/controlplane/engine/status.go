@@ -29,23 +29,23 @@ const maxMessage = 2 << 10
 // statusBook knows which objects' status may be another, and what was said of
 // them last.
 type statusBook struct {
-	dirty map[inventory.Key]struct{}
-	said  map[inventory.Key]inventory.Status
+	dirty map[inventory.Ref]struct{}
+	said  map[inventory.Ref]inventory.Status
 	// Objects by what they refer to in any environment, and what of that counts.
-	byRef map[inventory.Ref]map[inventory.Key]struct{}
-	refs  map[inventory.Key][]inventory.Ref
+	byRef map[inventory.Ref]map[inventory.Ref]struct{}
+	refs  map[inventory.Ref][]inventory.Ref
 	looks map[inventory.Ref]string
 }
 
 func newStatusBook() statusBook {
 	return statusBook{
-		dirty: map[inventory.Key]struct{}{}, said: map[inventory.Key]inventory.Status{},
-		byRef: map[inventory.Ref]map[inventory.Key]struct{}{}, refs: map[inventory.Key][]inventory.Ref{},
+		dirty: map[inventory.Ref]struct{}{}, said: map[inventory.Ref]inventory.Status{},
+		byRef: map[inventory.Ref]map[inventory.Ref]struct{}{}, refs: map[inventory.Ref][]inventory.Ref{},
 		looks: map[inventory.Ref]string{},
 	}
 }
 
-func (s *statusBook) touch(key inventory.Key) { s.dirty[key] = struct{}{} }
+func (s *statusBook) touch(key inventory.Ref) { s.dirty[key] = struct{}{} }
 
 func (s *statusBook) touchKind(k *kind) {
 	for i := range k.choices {
@@ -53,13 +53,13 @@ func (s *statusBook) touchKind(k *kind) {
 	}
 }
 
-func (s *statusBook) remove(key inventory.Key) {
+func (s *statusBook) remove(key inventory.Ref) {
 	s.setRefs(key, nil)
 	delete(s.said, key)
 }
 
 // setRefs notes what an object refers to.
-func (s *statusBook) setRefs(key inventory.Key, refs []inventory.Ref) {
+func (s *statusBook) setRefs(key inventory.Ref, refs []inventory.Ref) {
 	if slices.Equal(s.refs[key], refs) {
 		return
 	}
@@ -72,7 +72,7 @@ func (s *statusBook) setRefs(key inventory.Key, refs []inventory.Ref) {
 	}
 	for _, ref := range refs {
 		if s.byRef[ref] == nil {
-			s.byRef[ref] = map[inventory.Key]struct{}{}
+			s.byRef[ref] = map[inventory.Ref]struct{}{}
 		}
 		s.byRef[ref][key] = struct{}{}
 	}
@@ -136,8 +136,8 @@ func (e *Engine) report() {
 	clear(e.status.dirty)
 }
 
-func (e *Engine) reportObject(key inventory.Key) {
-	o := e.opts.Store.Ambassador(key)
+func (e *Engine) reportObject(key inventory.Ref) {
+	o := inventory.Get[*inventory.Object](e.opts.Store, key)
 	if o == nil {
 		return
 	}
@@ -146,11 +146,14 @@ func (e *Engine) reportObject(key inventory.Key) {
 		return
 	}
 	e.status.said[key] = status
-	e.opts.Status.SetStatus(inventory.Ref{Kind: inventory.KindAmbassador, Key: key}, status)
+	e.opts.Status.SetStatus(key, status)
 }
 
-func (e *Engine) statusOf(key inventory.Key, o *inventory.Object) inventory.Status {
+func (e *Engine) statusOf(key inventory.Ref, o *inventory.Object) inventory.Status {
 	s := inventory.Status{UID: o.UID, Generation: o.Generation}
+	if why := unsupported(o.Object); why != "" && o.Err == nil {
+		return unsupportedStatus(s, why)
+	}
 	if o.Err != nil {
 		s.Conditions = append(s.Conditions,
 			condition(inventory.ConditionAccepted, inventory.StatusFalse, reasonInvalid, o.Err.Error()),
@@ -172,7 +175,7 @@ func condition(kind string, status inventory.ConditionStatus, reason, message st
 }
 
 // sortedVariants are those of an object, by environment.
-func (e *Engine) sortedVariants(key inventory.Key) []*variant {
+func (e *Engine) sortedVariants(key inventory.Ref) []*variant {
 	return slices.SortedFunc(maps.Keys(e.byObject[key]), func(a, b *variant) int {
 		return strings.Compare(a.key.environment+separator+a.key.source, b.key.environment+separator+b.key.source)
 	})
@@ -180,7 +183,7 @@ func (e *Engine) sortedVariants(key inventory.Key) []*variant {
 
 // resolvedRefs is what the translation said for the environments that nodes are
 // in. Of the others only whether what they refer to is there.
-func (e *Engine) resolvedRefs(key inventory.Key, o *inventory.Object) inventory.Condition {
+func (e *Engine) resolvedRefs(key inventory.Ref, o *inventory.Object) inventory.Condition {
 	a := usable(o)
 	if a == nil {
 		return condition(inventory.ConditionResolvedRefs, inventory.StatusUnknown, reasonInvalid, "")
@@ -197,26 +200,43 @@ func (e *Engine) resolvedRefs(key inventory.Key, o *inventory.Object) inventory.
 			switch {
 			case c.Type != translate.ResolvedRefs:
 			case !c.Status:
-				return condition(inventory.ConditionResolvedRefs, inventory.StatusFalse, c.Reason, "environment "+v.key.environment+": "+c.Message)
+				return condition(inventory.ConditionResolvedRefs, inventory.StatusFalse, c.Reason, within(v.key.environment)+c.Message)
 			case c.Message != "":
 				notes = append(notes, c.Message)
 			}
 		}
 	}
-	for _, environment := range slices.Sorted(maps.Keys(a.Spec.Environments)) {
+	for _, environment := range environmentsOf(a) {
 		if translated[environment] {
 			continue
 		}
 		if reason, message := e.missing(a, environment); reason != "" {
-			return condition(inventory.ConditionResolvedRefs, inventory.StatusFalse, reason, "environment "+environment+": "+message)
+			return condition(inventory.ConditionResolvedRefs, inventory.StatusFalse, reason, within(environment)+message)
 		}
 	}
 	return condition(inventory.ConditionResolvedRefs, inventory.StatusTrue, translate.ReasonResolvedRefs, strings.Join(slices.Compact(notes), "; "))
 }
 
+// environmentsOf lists those of an object, sorted. An Adapter is the same in all,
+// which have no name then.
+func environmentsOf(obj mesh.Object) []string {
+	if a, ok := obj.(*mesh.Ambassador); ok {
+		return slices.Sorted(maps.Keys(a.Spec.Environments))
+	}
+	return []string{""}
+}
+
+// within begins a message about an environment.
+func within(environment string) string {
+	if environment == "" {
+		return ""
+	}
+	return "environment " + environment + ": "
+}
+
 // missing says what an environment refers to that is not there or may not be
 // referred to.
-func (e *Engine) missing(a *mesh.Ambassador, environment string) (reason, message string) {
+func (e *Engine) missing(a mesh.Object, environment string) (reason, message string) {
 	reasons := map[inventory.Kind]string{
 		inventory.KindService:   translate.ReasonServiceNotFound,
 		inventory.KindSecret:    translate.ReasonSecretNotFound,
@@ -226,9 +246,9 @@ func (e *Engine) missing(a *mesh.Ambassador, environment string) (reason, messag
 		if lookOf(ref, e.opts.Store) == "" {
 			return reasons[ref.Kind], fmt.Sprintf("there is no %s %s", ref.Kind, ref.Key)
 		}
-		if ref.Kind == inventory.KindService && !permits(e.opts.Store.Service(ref.Key), a.Metadata.Namespace) {
+		if ref.Kind == inventory.KindService && !permits(e.opts.Store.Service(ref.Key), a.Meta().Namespace) {
 			return translate.ReasonRefNotPermitted, fmt.Sprintf(
-				"Service %s does not let namespace %s refer to it (annotation mesh.dragoman.io/allow-from)", ref.Key, a.Metadata.Namespace)
+				"Service %s does not let namespace %s refer to it (annotation mesh.dragoman.io/allow-from)", ref.Key, a.Meta().Namespace)
 		}
 	}
 	return "", ""

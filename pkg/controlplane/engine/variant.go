@@ -20,7 +20,7 @@ import (
 // variantKey names an object in one environment, or a port of a Service that
 // gRPC clients call themselves.
 type variantKey struct {
-	object      inventory.Key
+	object      inventory.Ref
 	environment string
 	source      string // what chose it: the listener says it
 	port        uint32 // 0: it is an object
@@ -139,10 +139,10 @@ func failed(conditions []translate.Condition) *translate.Condition {
 }
 
 // translate is the one place that calls the translation.
-func (e *Engine) translate(v *variant, a *mesh.Ambassador, zone string, b *batch) *translate.Output {
+func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *translate.Output {
 	began := time.Now()
 	_, span := e.opts.Tracer.Start(b.ctx, "translate", trace.WithAttributes(
-		attribute.String("dragoman.object", v.key.object.String()),
+		attribute.String("dragoman.object", named(v.key.object)),
 		attribute.String("dragoman.environment", v.key.environment), attribute.String("dragoman.zone", zone)))
 	defer span.End()
 	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Zone: zone}, e.opts.Store)
@@ -162,7 +162,7 @@ func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.T
 		for _, item := range v.items(set, zone) {
 			if err := e.put(item, at, b); err != nil {
 				v.err = err
-				e.opts.Log.Error("object refused, what ran before stays", "object", v.key.object.String(), "error", err)
+				e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
 				return
 			}
 			uses[zone] = append(uses[zone], use{item.name, item.key})

@@ -137,7 +137,7 @@ func (k *kind) environments() []Environment {
 	out := make([]Environment, 0, len(k.choices))
 	for i := range k.choices {
 		c := &k.choices[i]
-		out = append(out, Environment{c.object.String(), c.variant.environment, c.variant.source, c.reason, c.message})
+		out = append(out, Environment{named(c.object), c.variant.environment, c.variant.source, c.reason, c.message})
 	}
 	return out
 }
@@ -182,13 +182,13 @@ func (e *Engine) Dump(ctx context.Context) Dump {
 	var list []seen
 	e.do(ctx, func() {
 		for key, s := range e.status.said {
-			out.Objects[key.String()] = s
+			out.Objects[named(key)] = s
 		}
 		for key, p := range e.resources {
 			parts := strings.Split(key.ID, separator)
 			d := DumpedResource{Type: shortType(key.TypeURL), Name: parts[0], Variant: parts[1:], Version: p.current.Version()}
 			for v := range p.users {
-				d.Users = append(d.Users, v.key.object.String())
+				d.Users = append(d.Users, named(v.key.object))
 			}
 			slices.Sort(d.Users)
 			d.Users = slices.Compact(d.Users)
