@@ -30,20 +30,18 @@ spec:
       response: {body: {from: soap, to: json, map: {move: {OrderId: id}}}}
 `
 
-// adaptersAreRefused: they can be applied, and their status says that nothing
-// runs them, also beside an Ambassador of the same name.
-func adaptersAreRefused(t *testing.T, c *cluster) {
+// adaptersAreAccepted: one of metrics is served, one of an API is not, as its
+// status says, also beside an Ambassador of the same name.
+func adaptersAreAccepted(t *testing.T, c *cluster) {
 	ns := c.Namespace(t)
 	c.Apply(t, ns, adapters)
 	c.Apply(t, ns, ambassador("cache", 6380, `dev: {address: "127.0.0.1:6379"}`))
-	const why = "this version of the control plane does not run Adapters yet"
-	refused := []string{
-		"Accepted=False/NotSupported: " + why, "ResolvedRefs=Unknown/NotSupported: " + why, "Programmed=False/NotSupported: " + why,
-	}
-	c.conditionsOf(t, "adapters", ns, "nginx-metrics", refused...)
-	c.conditionsOf(t, "adapters", ns, "cache", refused...)
+	const why = "this version does not run Adapters of an API yet"
+	c.conditionsOf(t, "adapters", ns, "nginx-metrics", "Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=Unknown/NoProxies")
+	c.conditionsOf(t, "adapters", ns, "cache",
+		"Accepted=False/NotSupported: "+why, "ResolvedRefs=Unknown/NotSupported: "+why, "Programmed=False/NotSupported: "+why)
 	c.conditions(t, ns, "cache", "Accepted=True/Accepted", "Programmed=Unknown/NoProxies")
-	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "False", "NotSupported"); err != nil {
+	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "True", "NotSupported"); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ func TestInCluster(t *testing.T) {
 		"SecretRotates":        secretRotates,
 		"EnvironmentMoves":     environmentMoves,
 		"StatusSays":           statusSays,
-		"AdaptersAreRefused":   adaptersAreRefused,
+		"AdaptersAreAccepted":  adaptersAreAccepted,
 		"BadOneIsRefused":      badOneIsRefused,
 		"PodsAreShards":        podsAreShards,
 		"OtherServices":        otherServices,
