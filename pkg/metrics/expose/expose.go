@@ -96,7 +96,7 @@ func (w *Writer) Page(h http.Header, families []*dto.MetricFamily) (*Page, error
 // negotiate chooses a format. All names are valid in the classic form, so no
 // format has to escape one.
 func negotiate(h http.Header) expfmt.Format {
-	format := expfmt.NegotiateIncludingOpenMetrics(h)
+	format := expfmt.NegotiateAccept(h, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	if t := format.FormatType(); t == expfmt.TypeProtoDelim || t == expfmt.TypeProtoText || t == expfmt.TypeProtoCompact {
 		return format
 	}

@@ -3,6 +3,7 @@ package expose_test
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -178,7 +179,7 @@ func TestPage(t *testing.T) {
 			dec := expfmt.NewDecoder(bytes.NewReader(body), expfmt.Format(p.ContentType))
 			for i := 0; ; i++ {
 				var f dto.MetricFamily
-				if err := dec.Decode(&f); err == io.EOF {
+				if err := dec.Decode(&f); errors.Is(err, io.EOF) {
 					if i != len(list) {
 						t.Errorf("%d families", i)
 					}

@@ -41,19 +41,19 @@ func (s *Scraper) report(fetches []*Fetch) []*dto.MetricFamily {
 		if f.Err == nil {
 			ok = 1
 		}
-		add(up, ok, "source", p.Name)
-		add(duration, f.Took.Seconds(), "source", p.Name)
-		add(series, float64(p.series), "source", p.Name)
+		add(up, ok, p.Name, "")
+		add(duration, f.Took.Seconds(), p.Name, "")
+		add(series, float64(p.series), p.Name, "")
 		counts := p.Runner.dropped.ByReason()
 		for reason, n := range p.Runner.losses() {
 			counts[reason] += n
 		}
 		for _, reason := range slices.Sorted(maps.Keys(counts)) {
-			add(dropped, float64(counts[reason]), "reason", reason, "source", p.Name)
+			add(dropped, float64(counts[reason]), p.Name, reason)
 		}
 		repairs := p.Runner.repaired.ByReason()
 		for _, reason := range slices.Sorted(maps.Keys(repairs)) {
-			add(repaired, float64(repairs[reason]), "reason", reason, "source", p.Name)
+			add(repaired, float64(repairs[reason]), p.Name, reason)
 		}
 	}
 	all := []*dto.MetricFamily{dropped, repaired, duration, series, up}
@@ -66,12 +66,13 @@ func newFamily(name, help string, t dto.MetricType) *dto.MetricFamily {
 	return &dto.MetricFamily{Name: &name, Help: &help, Type: &t}
 }
 
-// add adds a series with labels: name, value, name, value, sorted.
-func add(f *dto.MetricFamily, v float64, labels ...string) {
+// add adds a series of a source, with a reason if there is one.
+func add(f *dto.MetricFamily, v float64, source, reason string) {
 	m := &dto.Metric{}
-	for i := 0; i < len(labels); i += 2 {
-		m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
+	if reason != "" {
+		m.Label = append(m.Label, &dto.LabelPair{Name: new("reason"), Value: &reason})
 	}
+	m.Label = append(m.Label, &dto.LabelPair{Name: new("source"), Value: &source})
 	if f.GetType() == dto.MetricType_COUNTER {
 		m.Counter = &dto.Counter{Value: &v}
 	} else {

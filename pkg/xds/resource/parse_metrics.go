@@ -258,7 +258,7 @@ func mapping(p *metricsv1.Mapping) MetricsMapping {
 }
 
 // metricType gives nil for one that is not said.
-func (r *reader) metricType(t metricsv1.MetricType, path string, any bool) *dto.MetricType {
+func (r *reader) metricType(t metricsv1.MetricType, path string, composed bool) *dto.MetricType {
 	switch t {
 	case metricsv1.MetricType_UNSPECIFIED:
 		return nil
@@ -269,11 +269,11 @@ func (r *reader) metricType(t metricsv1.MetricType, path string, any bool) *dto.
 	case metricsv1.MetricType_UNKNOWN:
 		return dto.MetricType_UNTYPED.Enum()
 	case metricsv1.MetricType_HISTOGRAM:
-		if any {
+		if composed {
 			return dto.MetricType_HISTOGRAM.Enum()
 		}
 	case metricsv1.MetricType_SUMMARY:
-		if any {
+		if composed {
 			return dto.MetricType_SUMMARY.Enum()
 		}
 	}
