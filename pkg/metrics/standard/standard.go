@@ -11,9 +11,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/expvar"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/textfile"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -25,10 +25,10 @@ func Kinds() *Registry {
 	Register(r, csv.New)
 	Register(r, expvar.New)
 	Register(r, json.New)
-	Register(r, statsd.New)
 	Register(r, keyvalue.New)
-	Register(r, textfile.New)
 	Register(r, nginx.New)
+	Register(r, statsd.New)
+	Register(r, textfile.New)
 	return r
 }
 
