@@ -18,7 +18,9 @@ const (
 // judge looks at an app's answer to our scramble. Where no password is asked for
 // any will do, as long as the method is one whose next packet is known.
 func (s *session) judge(user, plugin string, auth []byte, switched bool) judgement {
-	known := plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2
+	// A client that was told of another method than the one that it is set to begins
+	// with an empty answer.
+	known := plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 1
 	if !known {
 		if switched || !s.agreed.down.Has(mysqlproto.PluginAuth) {
 			return wrongPassword

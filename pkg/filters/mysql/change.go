@@ -67,7 +67,7 @@ func (s *session) judgeChange(plugin string, auth []byte) {
 		s.say(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		x.timer.Stop()
-		x.fast = plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 0
+		x.fast = plugin == mysqlproto.PluginCachingSHA2
 		s.hold()
 		s.changeAtServer()
 	}

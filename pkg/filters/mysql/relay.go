@@ -35,7 +35,7 @@ scan:
 			case passOn:
 			}
 		}
-		n, step := s.fromDown.Next(b[at:], false)
+		n, step := s.fromDown.Next(b[at:s.packetEnd(b, at)], false)
 		at += n
 		switch step {
 		case mysqlproto.StepHead:
@@ -48,6 +48,18 @@ scan:
 	s.f.stats.received.Add(uint64(at))
 	s.forward(c, s.up, b[:at])
 	return at
+}
+
+// packetEnd is where the client's packet at or around at ends, or b does: the
+// framer itself would go on to the next.
+func (s *session) packetEnd(b []byte, at int) int {
+	switch left := s.fromDown.Left(); {
+	case left > 0:
+		return min(at+left, len(b))
+	case s.fromDown.AtBoundary() && len(b)-at > headLen:
+		return min(at+headLen+payloadLen(b[at:]), len(b))
+	}
+	return at + 1 // within a head
 }
 
 // clientHead takes the head of a packet of the client.

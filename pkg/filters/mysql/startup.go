@@ -241,7 +241,7 @@ func (s *session) checkApp(plugin string, auth []byte) {
 	case noPassword:
 		s.refuse(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
-		st.fast = plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 0
+		st.fast = plugin == mysqlproto.PluginCachingSHA2
 		st.answered = true
 		st.timer.Stop()
 		s.down.Pause()

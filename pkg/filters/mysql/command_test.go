@@ -1,0 +1,567 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// bare is a client that is made of the codec, for what drivers do not do.
+type bare struct {
+	tb       testing.TB
+	conn     net.Conn
+	seq      byte
+	greeting mysqlproto.Greeting
+	plugin   string // that it claims to use
+}
+
+const bareCaps = mysqlproto.LongPassword | mysqlproto.Protocol41 | mysqlproto.SecureConnection | mysqlproto.PluginAuth | mysqlproto.ConnectWithDB |
+	mysqlproto.Transactions | mysqlproto.MultiStatements | mysqlproto.MultiResults | mysqlproto.DeprecateEOF
+
+// dial connects without logging in.
+func (f *fixture) dial() *bare {
+	f.tb.Helper()
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		f.tb.Fatal(err)
+	}
+	f.tb.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	return &bare{tb: f.tb, conn: c, plugin: mysqlproto.PluginNative}
+}
+
+// login logs in as an app that sends the auth data as they are.
+func (f *fixture) login(plugin string, auth []byte) *bare {
+	f.tb.Helper()
+	c := f.dial()
+	c.plugin = plugin
+	c.greet()
+	c.respond(auth)
+	return c
+}
+
+func (c *bare) greet() {
+	c.tb.Helper()
+	g, err := mysqlproto.ParseGreeting(c.read())
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.greeting = g
+}
+
+func (c *bare) respond(auth []byte) {
+	c.tb.Helper()
+	r := mysqlproto.HandshakeResponse{Capabilities: bareCaps & (c.greeting.Capabilities | mysqlproto.LongPassword), MaxPacket: 1 << 24, Charset: 45, User: "app", Auth: auth, Database: "placeholder", AuthPlugin: c.plugin}
+	payload, err := r.AppendTo(nil)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.write(payload)
+}
+
+// read reads one packet.
+func (c *bare) read() []byte {
+	c.tb.Helper()
+	var head [4]byte
+	if _, err := io.ReadFull(c.conn, head[:]); err != nil {
+		c.tb.Fatalf("reading: %v", err)
+	}
+	if c.seq != head[3] {
+		c.tb.Errorf("packet %d, not %d", head[3], c.seq)
+	}
+	c.seq = head[3] + 1
+	b := make([]byte, payloadLen(head[:]))
+	if _, err := io.ReadFull(c.conn, b); err != nil {
+		c.tb.Fatalf("reading: %v", err)
+	}
+	return b
+}
+
+func (c *bare) write(payload []byte) {
+	c.tb.Helper()
+	if _, err := c.conn.Write(mysqlproto.AppendPacket(nil, c.seq, payload)); err != nil {
+		c.tb.Fatalf("writing: %v", err)
+	}
+	c.seq++
+}
+
+// ask sends a command and returns the first packet of the response.
+func (c *bare) ask(command mysqlproto.Command, arg string) []byte {
+	c.tb.Helper()
+	c.seq = 0
+	c.write(append([]byte{byte(command)}, arg...))
+	return c.read()
+}
+
+// value asks for a row of one column.
+func (c *bare) value(query string) string {
+	c.tb.Helper()
+	if b := c.ask(mysqlproto.ComQuery, query); len(b) != 1 || b[0] != 1 {
+		c.tb.Fatalf("%s: %q", query, b)
+	}
+	c.read()
+	row := c.read()
+	c.read()
+	return string(row[1:])
+}
+
+// TestKill: a KILL reaches the server of the session that it is for, by the
+// number that its client knows, also after the listener has gone to another one.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	f, dev, prod, next := twoEnvironments(t)
+	prod.SQL("select 1") // so that both servers use the same numbers
+	victim := f.login(mysqlproto.PluginNative, nil)
+	victim.read()
+	inDev := victim.greeting.ThreadID
+	if got := victim.value("select connection_id()"); got != fmt.Sprint(inDev) {
+		t.Errorf("the client knows thread %d, the server %s", inDev, got)
+	}
+	other := f.connect()
+	victim.seq = 0
+	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(600)"...))
+	eventually(t, "the query to run", running(dev, "select sleep(600)"))
+	execute(t, other, fmt.Sprint("kill query ", inDev)) // at the same server: as it is
+	if row := readSleep(victim); row != "1317" {
+		t.Errorf("the interrupted sleep: %q", row)
+	}
+	victim.seq = 0
+	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(601)"...))
+	eventually(t, "the query to run", running(dev, "select sleep(601)"))
+	done := f.swap(next, filters.Retirement{Deadline: time.Minute})
+	far := f.connect("multiStatements=true")
+	if got := query[string](t, far, "select name from env"); got != "prod" {
+		t.Fatalf("the new session is in %q", got)
+	}
+	execute(t, far, fmt.Sprintf(" /* app */ KILL QUERY %d;", inDev))
+	if row := readSleep(victim); row != "1317" {
+		t.Errorf("the sleep that was interrupted from elsewhere: %q", row)
+	}
+	<-done
+	if got := f.metric("cancel_requests_total", "passed_on"); got != 1 {
+		t.Errorf("%v KILLs passed on", got)
+	}
+	if _, err := far.ExecContext(withTimeout(t), "kill 123456789"); numberOf(err) != "1094" {
+		t.Errorf("a thread that nobody knows: %v", err)
+	}
+}
+
+// readSleep reads the response to a query of one column and row, or its error.
+func readSleep(c *bare) string {
+	c.tb.Helper()
+	for range 2 { // the count and the column
+		c.read()
+	}
+	row := c.read()
+	if e, err := mysqlproto.ParseError(row); err == nil {
+		return fmt.Sprint(e.Errno)
+	}
+	c.read()
+	return string(row[1:])
+}
+
+// TestThreadNumbers: sessions at two servers that use the same number are told
+// apart by what their clients know.
+func TestThreadNumbers(t *testing.T) {
+	t.Parallel()
+	var threads [2]chan struct{}
+	address := make([]string, 2)
+	for i := range threads {
+		threads[i] = make(chan struct{})
+		address[i] = dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, nil).Addr() // whose threads all have the number 7
+	}
+	f := start(t, config(), address...)
+	numbers := map[uint32]bool{}
+	for range 4 {
+		c := f.dial()
+		c.greet()
+		numbers[c.greeting.ThreadID] = true
+	}
+	if len(numbers) != 4 || !numbers[7] {
+		t.Errorf("the clients know the numbers %v", numbers)
+	}
+}
+
+// TestChangeUser: COM_CHANGE_USER begins the session anew as the environment's
+// user, whoever the app says that it is.
+func TestChangeUser(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	for _, user := range []string{dbtest.NativeUser, dbtest.Ed25519User} {
+		for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginCleartext} {
+			t.Run(user+" "+plugin, func(t *testing.T) {
+				t.Parallel()
+				timeout := 7 * time.Second
+				cfg := config()
+				cfg.StatementTimeout = &timeout
+				f := start(t, cfg, server.Addr())
+				f.world.set("user", user)
+				c := f.login(mysqlproto.PluginNative, nil)
+				c.read()
+				c.value("select @mark := 5")
+				for range 2 { // a pool does it again and again
+					change := mysqlproto.ChangeUser{User: "root", Auth: []byte("01234567890123456789"), Database: "nowhere", Charset: 45, AuthPlugin: plugin}
+					payload, err := change.AppendTo(nil, bareCaps)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b := c.ask(mysqlproto.ComChangeUser, string(payload[1:]))
+					if plugin == mysqlproto.PluginCleartext {
+						if b[0] != 0xfe {
+							t.Fatalf("not asked for another method: %q", b)
+						}
+						c.write([]byte("01234567890123456789"))
+						b = c.read()
+					}
+					if plugin == mysqlproto.PluginCachingSHA2 {
+						if string(b) != "\x01\x03" {
+							t.Fatalf("the method's word: %q", b)
+						}
+						b = c.read()
+					}
+					if b[0] != 0 {
+						t.Fatalf("%q", b)
+					}
+					want := user + "@% " + dbtest.Database + " 7.000000 none"
+					if got := c.value("select concat(current_user(), ' ', database(), ' ', @@max_statement_time, ' ', ifnull(@mark, 'none'))"); got != want {
+						t.Errorf("got %q, want %q", got, want)
+					}
+				}
+				if strings.Contains(f.log.String(), "01234567890123456789") {
+					t.Error("what the app has shown is logged")
+				}
+			})
+		}
+	}
+}
+
+// TestChangeUserDenied: the server's error reaches the app, and ends the session.
+func TestChangeUserDenied(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	f.world.set("password", "other")
+	payload, err := (&mysqlproto.ChangeUser{User: "app"}).AppendTo(nil, bareCaps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := c.ask(mysqlproto.ComChangeUser, string(payload[1:])); b[0] != 0xff || !strings.Contains(string(b), "Access denied") {
+		t.Errorf("%q", b)
+	}
+	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
+}
+
+// TestResetConnection: the document's settings are made again.
+func TestResetConnection(t *testing.T) {
+	t.Parallel()
+	timeout := 1500 * time.Millisecond
+	cfg := config()
+	cfg.StatementTimeout, cfg.ReadOnly = &timeout, true
+	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	const settings = "select concat(@@max_statement_time, ' ', @@tx_read_only, ' ', ifnull(@mark, 'none'))"
+	c.value("select @mark := 5")
+	if got := c.value(settings); got != "1.500000 ON 5" {
+		t.Errorf("at the beginning: %q", got)
+	}
+	// The next command comes at once, and is answered with the settings made.
+	reset := mysqlproto.AppendPacket(nil, 0, []byte{byte(mysqlproto.ComResetConnection)})
+	all := mysqlproto.AppendPacket(reset, 0, append([]byte{byte(mysqlproto.ComQuery)}, settings...))
+	if _, err := c.conn.Write(all); err != nil {
+		t.Fatal(err)
+	}
+	c.seq = 1
+	if b := c.read(); b[0] != 0 {
+		t.Fatalf("%q", b)
+	}
+	c.seq = 1
+	if row := readSleep(c); row != "1.500000 ON none" {
+		t.Errorf("afterwards: %q", row)
+	}
+	if b := c.ask(mysqlproto.ComQuery, "create table t (n int)"); !strings.Contains(string(b), "READ ONLY transaction") {
+		t.Errorf("a write: %q", b)
+	}
+	if b := c.ask(mysqlproto.ComQuery, "select sleep(30)"); len(b) == 1 {
+		c.read()
+		if b := c.read(); b[0] != 0xff && string(b) != "\x011" {
+			t.Errorf("a statement that takes long: %q", b)
+		}
+	}
+}
+
+// TestReplication: a proxy does not know where a replica is at.
+func TestReplication(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	for _, command := range []mysqlproto.Command{mysqlproto.ComRegisterReplica, mysqlproto.ComBinlogDump, mysqlproto.ComBinlogDumpGTID, mysqlproto.ComTableDump} {
+		b := c.ask(command, strings.Repeat("\x00", 20))
+		if e, err := mysqlproto.ParseError(b); err != nil || e.Errno != mysqlproto.ErrnoNotSupported || !strings.Contains(e.Message, command.String()) {
+			t.Errorf("%v: %v, %v", command, e, err)
+		}
+	}
+	if got := c.value("select 7"); got != "7" {
+		t.Errorf("the session goes on: %q", got)
+	}
+}
+
+// TestLoadLocal: a file goes up, of more than a packet, and the session on.
+func TestLoadLocal(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	file := filepath.Join(t.TempDir(), "lines")
+	var text strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&text, "%d\tline number %d\n", i, i)
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.must("create table loaded (n int, text text)")
+	got := f.must("load data local infile '"+file+"' into table loaded; select count(*), sum(n), database() from loaded", "--local-infile=1")
+	if got != "300000\t44999850000\t"+dbtest.Database {
+		t.Errorf("got %q", got)
+	}
+	if _, err := f.client("load data local infile '/nonexistent/file' into table loaded; select 7", "--local-infile=1"); err == nil {
+		t.Error("a file that is not there is loaded")
+	}
+}
+
+// TestPipelining: MariaDB's connectors send commands ahead; they are answered in
+// order, and a statement may be executed before its number is known.
+func TestPipelining(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	var all []byte
+	for i := range 50 {
+		all = mysqlproto.AppendPacket(all, 0, append([]byte{byte(mysqlproto.ComQuery)}, fmt.Sprint("select ", i)...))
+	}
+	all = mysqlproto.AppendPacket(all, 0, []byte{byte(mysqlproto.ComPing)})
+	for len(all) > 0 { // in pieces that end anywhere
+		n := min(7, len(all))
+		if _, err := c.conn.Write(all[:n]); err != nil {
+			t.Fatal(err)
+		}
+		all = all[n:]
+	}
+	for i := range 50 {
+		c.seq = 1
+		if got := readSleep(c); got != fmt.Sprint(i) {
+			t.Errorf("answer %d: %q", i, got)
+		}
+	}
+	c.seq = 1
+	if b := c.read(); b[0] != 0 {
+		t.Errorf("the ping: %q", b)
+	}
+}
+
+// TestCursor: rows are fetched when the client wants them.
+func TestCursor(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	b := c.ask(mysqlproto.ComStmtPrepare, "select 1 as n union select 2 union select 3")
+	if b[0] != 0 {
+		t.Fatalf("%q", b)
+	}
+	id := string(b[1:5])
+	c.read() // the column
+	if b := c.ask(mysqlproto.ComStmtExecute, id+"\x01\x01\x00\x00\x00"); len(b) != 1 {
+		t.Fatalf("%q", b)
+	}
+	c.read()
+	if b := c.read(); b[0] != 0xfe {
+		t.Fatalf("no cursor: %q", b)
+	}
+	for _, rows := range []int{2, 1} {
+		count := 0
+		for b := c.ask(mysqlproto.ComStmtFetch, id+string(binary.LittleEndian.AppendUint32(nil, 2))); b[0] != 0xfe; b = c.read() {
+			count++
+		}
+		if count != rows {
+			t.Errorf("%d rows fetched, not %d", count, rows)
+		}
+	}
+	c.seq = 0
+	c.write([]byte(string([]byte{byte(mysqlproto.ComStmtClose)}) + id)) // has no answer
+	if got := c.value("select 7"); got != "7" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
+
+// TestSettings: read only and the timeout are asked of the server.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	cfg := config()
+	timeout := 250 * time.Millisecond
+	cfg.ReadOnly, cfg.StatementTimeout = true, &timeout
+	cfg.Login.Database = ""
+	f := start(t, cfg, server.Addr())
+	if got := f.must("select database(), @@max_statement_time, @@tx_read_only", "-D", dbtest.DatabaseDev); got != dbtest.DatabaseDev+"\t0.250000\t1" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := f.client("create table t (n int)", "-D", dbtest.DatabaseDev); err == nil || !strings.Contains(err.Error(), "1792") {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := f.client("select count(*) from information_schema.columns a, information_schema.columns b, information_schema.columns c", "-D", dbtest.DatabaseDev); err == nil || !strings.Contains(err.Error(), "1969") {
+		t.Errorf("a query that takes long: %v", err)
+	}
+}
+
+// TestSlowQuery: what takes long is logged without literals and parameters.
+func TestSlowQuery(t *testing.T) {
+	t.Parallel()
+	cfg := config()
+	cfg.SlowQuery = 50 * time.Millisecond
+	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
+	conn := f.connect("interpolateParams=false")
+	for range 2 { // prepared, executed and closed each time
+		query[string](t, conn, "select concat(sleep(?), 'quiet', ?)", 0.1, "hidden")
+	}
+	f.must(`select sleep(0.11), "secret\" word", 42, 0x736563726574 -- secret`)
+	log := f.log.String()
+	if !strings.Contains(log, "select sleep(?), ?, ?, ?") || strings.Count(log, "select concat(sleep(?), ?, ?)") != 2 {
+		t.Error("slow queries are not logged")
+	}
+	for _, value := range []string{"secret", "hidden", "quiet"} {
+		if strings.Contains(log, value) {
+			t.Errorf("%s is logged", value)
+		}
+	}
+}
+
+func TestWithoutLiterals(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		sql, want   string
+		noBackslash bool
+	}{
+		{`select 'a''b', "c""d", 'e\'f', 1.5e3 from t1`, "select ?, ?, ?, ? from t1", false},
+		{"select `it's`, x'41', _utf8'x' # don't\nfrom t", "select `it's`, x?, _utf8? from t", false},
+		{"select 1 /* 'secret' */ + -- secret\n2", "select ?  + ?", false},
+		{`select 'cut off`, "select ?", false},
+		{"select `cut off", "select ", false},
+		{`select 'a\', 'secret'`, "select ?, ?", true},
+		{"select 1--1", "select ?--?", false},
+	}
+	for _, tc := range tests {
+		if got := withoutLiterals([]byte(tc.sql), tc.noBackslash); got != tc.want {
+			t.Errorf("%q: got %q, want %q", tc.sql, got, tc.want)
+		}
+	}
+}
+
+func TestParseKill(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		"KILL 7": "KILL 7", "kill query 7;": "kill query 7", " \n/* x */ -- y\n kill hard connection 7 ": "kill hard connection 7",
+		"# x\nkill 4294967295": "kill 4294967295",
+		"kill 4294967296":      "", "kill query id 7": "", "kill user joe": "", "kill": "", "kill 7 8": "", "killing 7": "", "kill connection_id()": "",
+		"/*! kill 7 */": "", "/* kill 7": "", "select 7": "", "": "",
+	}
+	for text, want := range tests {
+		got := ""
+		if k, ok := parseKill([]byte(text)); ok {
+			got = fmt.Sprint(k.verb, " ", k.number)
+			if !mayBeKill([]byte(text)) {
+				t.Errorf("%q is not looked at", text)
+			}
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestAppAuth: the app has to show what the document demands, whatever method it
+// begins with.
+func TestAppAuth(t *testing.T) {
+	t.Parallel()
+	cfg := config()
+	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app", Key: "password"}}
+	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
+	f.world.set("app/password", "open sesame")
+	for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginEd25519} {
+		if got := f.must("select current_user()", "-popen sesame", "--default-auth="+plugin); got != dbtest.NativeUser+"@%" {
+			t.Errorf("%s: got %q", plugin, got)
+		}
+	}
+	for _, wrong := range [][]string{{"-pother"}, {"-popen sesame", "-uother"}, {"-p"}} {
+		if _, err := f.client("select 1", wrong...); err == nil || !strings.Contains(err.Error(), "1045 (28000)") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if got := f.metric("refused_total", "bad_password"); got != 3 {
+		t.Errorf("%v apps refused", got)
+	}
+}
+
+// TestAnyAppPassword: where no password is asked for any will do, by any method.
+func TestAnyAppPassword(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginEd25519} {
+		for _, password := range []string{"-panything", "--skip-password"} {
+			if got := f.must("select 7", password, "--default-auth="+plugin); got != "7" {
+				t.Errorf("%s %s: got %q", plugin, password, got)
+			}
+		}
+	}
+}
+
+// TestPeer: over a unix socket the kernel tells who connects.
+func TestPeer(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	cfg := config()
+	cfg.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid())}}
+	f := start(t, cfg, server.Addr())
+	f.main().lead(nil, server.SocketPath()) // the server too
+	f.listen("unix", filepath.Join(t.TempDir(), "s"), nil)
+	f.must("select 1")
+	other := config()
+	other.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid()) + 1}}
+	f.swap(other, filters.Retirement{Deadline: time.Second})
+	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "may not use this listener") {
+		t.Errorf("another user: %v", err)
+	}
+}
+
+// TestPool: a pool of go-sql-driver's comes through the change of environments
+// without an error, as its driver looks at connections before it uses them.
+func TestPool(t *testing.T) {
+	t.Parallel()
+	f, _, _, next := twoEnvironments(t)
+	db := f.open()
+	for range 5 {
+		if err := db.PingContext(withTimeout(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
+	var name string
+	if err := db.QueryRowContext(context.Background(), "select name from env").Scan(&name); err != nil || name != "prod" {
+		t.Errorf("%q, %v, a bad connection is %v", name, err, driver.ErrBadConn)
+	}
+}
