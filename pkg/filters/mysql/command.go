@@ -134,5 +134,5 @@ func (s *session) serve(b []byte) int {
 
 func (s *session) answerError(seq byte, errno uint16, state, message string) {
 	s.f.stats.failed(errno, state)
-	s.down.Write(appendError(nil, seq, errno, state, message))
+	s.down.Write(errorPacket(seq, errno, state, message))
 }

@@ -194,7 +194,7 @@ func (f *Filter) EndpointsMoved(deadline time.Duration) {
 
 // Refusal is what a client above the listener's own limit is told.
 func (*Filter) Refusal() []byte {
-	return appendError(nil, 0, mysqlproto.ErrnoTooManyConnections, "", "dragoman: too many connections at this listener")
+	return errorPacket(0, mysqlproto.ErrnoTooManyConnections, "", "dragoman: too many connections at this listener")
 }
 
 // sameTarget reports whether a session of f could as well be one of other.

@@ -158,7 +158,7 @@ func (s *session) killOther(k killStatement, t target, seq byte) {
 			s.down.Write(mysqlproto.AppendPacket(nil, seq, e.AppendTo(nil)))
 		} else {
 			s.f.stats.kills.Add(1)
-			s.down.Write(appendOK(nil, seq, s.tracker.Status()))
+			s.down.Write(okPacket(seq, s.tracker.Status()))
 		}
 		s.release()
 		s.tryLeave()
@@ -173,6 +173,7 @@ type killer struct {
 	thread uint32
 	to     route
 	done   func(*mysqlproto.ServerError) // nil if nobody waits
+	over   bool
 }
 
 // kill says KILL to a server, with the credentials that the session was begun
@@ -213,12 +214,15 @@ func (x *killer) broken(err error) {
 }
 
 func (x *killer) end(e *mysqlproto.ServerError) {
-	if e != nil {
-		x.f.log.Info("KILL failed", "endpoint", x.to.endpoint.Address, "error", e.Errno, "message", e.Message)
+	if x.over {
+		return
 	}
-	if done := x.done; done != nil {
-		x.done = nil
-		done(e)
+	x.over = true
+	if e != nil {
+		x.f.log.Debug("KILL failed", "endpoint", x.to.endpoint.Address, "error", e.Errno, "message", e.Message)
+	}
+	if x.done != nil {
+		x.done(e)
 	}
 }
 

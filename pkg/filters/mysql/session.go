@@ -96,17 +96,17 @@ type (
 	upstream   session // the server
 )
 
-// appendError appends an error as a packet. Before the client has told its
+// errorPacket makes an error. Before the client has told its
 // capabilities, errors have no SQLSTATE.
-func appendError(dst []byte, seq byte, errno uint16, state, message string) []byte {
+func errorPacket(seq byte, errno uint16, state, message string) []byte {
 	e := mysqlproto.ServerError{Errno: errno, State: state, Message: message}
-	return mysqlproto.AppendPacket(dst, seq, e.AppendTo(nil))
+	return mysqlproto.AppendPacket(nil, seq, e.AppendTo(nil))
 }
 
-// appendOK appends an OK that tells nothing but the session's status.
-func appendOK(dst []byte, seq byte, status mysqlproto.Status) []byte {
+// okPacket makes an OK that tells nothing but the session's status.
+func okPacket(seq byte, status mysqlproto.Status) []byte {
 	ok := mysqlproto.OK{Status: status}
-	return mysqlproto.AppendPacket(dst, seq, ok.AppendTo(nil))
+	return mysqlproto.AppendPacket(nil, seq, ok.AppendTo(nil))
 }
 
 // refuse ends a session that has not begun with an error of the proxy's own.
@@ -127,7 +127,7 @@ func (s *session) tell(errno uint16, state, message string) {
 	if seq == 0 {
 		state = ""
 	}
-	s.down.Write(appendError(nil, seq, errno, state, message))
+	s.down.Write(errorPacket(seq, errno, state, message))
 }
 
 // nextSeq is the sequence number that the client expects next from its server. A
@@ -221,8 +221,8 @@ func quit() []byte { return []byte{1, 0, 0, 0, byte(mysqlproto.ComQuit)} }
 
 // killOwn has the server give up what it does for the session.
 func (s *session) killOwn() {
-	if s.tracker == nil || s.tracker.AtCommand() {
-		return
+	if s.tracker == nil || s.tracker.AtCommand() || !s.fromDown.AtBoundary() && s.tracker.Outstanding() <= 1 {
+		return // it has nothing to do, or waits for the rest of a command
 	}
 	s.f.stats.ownKills.Add(1)
 	s.f.kill(s.thread, s.to, s.by, "KILL", nil)

@@ -1,0 +1,533 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// fake is a server that a test writes.
+func fake(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				serve(c)
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
+// hello is the greeting of a server that does not speak TLS.
+func hello(t testing.TB, caps mysqlproto.Capabilities) []byte {
+	t.Helper()
+	g := mysqlproto.Greeting{
+		ServerVersion: "8.0.1", ThreadID: 1, Scramble: []byte("abcdefghijklmnopqrst"), Charset: 45, AuthPlugin: mysqlproto.PluginNative,
+		Capabilities: bareCaps | caps, Status: mysqlproto.StatusAutocommit,
+	}
+	payload, err := g.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mysqlproto.AppendPacket(nil, 0, payload)
+}
+
+// readPacket reads one packet of the proxy.
+func readPacket(c net.Conn) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, payloadLen(head[:]))
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+// welcoming is a server that lets everybody in, and then does what serve does.
+func welcoming(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	return fake(t, func(c net.Conn) {
+		_, _ = c.Write(hello(t, 0))
+		if _, err := readPacket(c); err != nil {
+			return
+		}
+		_, _ = c.Write(okPacket(2, mysqlproto.StatusAutocommit))
+		serve(c)
+	})
+}
+
+func switchTo(plugin string) []byte {
+	s := mysqlproto.AuthSwitch{Plugin: plugin, Data: []byte("abcdefghijklmnopqrst\x00")}
+	return mysqlproto.AppendPacket(nil, 2, s.AppendTo(nil))
+}
+
+// TestFakeServer: a server that asks for the password itself, or is none, gets
+// nothing of use.
+func TestFakeServer(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	afterHello := func(answer []byte) func(net.Conn) {
+		return func(c net.Conn) {
+			_, _ = c.Write(hello(t, 0))
+			if _, err := readPacket(c); err == nil {
+				_, _ = c.Write(answer)
+			}
+		}
+	}
+	tests := map[string]struct {
+		tls   *tls.Config
+		serve func(c net.Conn)
+		want  string
+	}{
+		"cleartext":       {nil, afterHello(switchTo(mysqlproto.PluginCleartext)), "refused"},
+		"a dialog":        {nil, afterHello(switchTo("dialog")), "refused"},
+		"the old method":  {nil, afterHello([]byte{1, 0, 0, 2, 0xfe}), "mysql_old_password"},
+		"full, in plain":  {nil, afterHello([]byte{2, 0, 0, 2, 1, 4}), "no use for"},
+		"a second factor": {nil, afterHello([]byte{2, 0, 0, 2, 2, 'x'}), "second factor"},
+		"no TLS":          {trusting(t, pki, "localhost"), afterHello(nil), "does not offer TLS"},
+		"something else":  {nil, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not log in at this server"},
+		"version 9":       {nil, func(c net.Conn) { _, _ = c.Write([]byte{2, 0, 0, 0, 9, 0}) }, "version 9"},
+		"nothing":         {nil, func(c net.Conn) { c.Close() }, "the connection ended"},
+		"nothing at last": {nil, func(c net.Conn) { afterHello(nil)(c); c.Close() }, "the connection ended"},
+		"no room":         {nil, func(c net.Conn) { _, _ = c.Write(errorPacket(0, 1040, "", "Too many connections")) }, "1040"},
+		"a long greeting": {nil, func(c net.Conn) { _, _ = c.Write([]byte{0xff, 0xff, 0x7f, 0, 10}) }, "before the first command"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var heard bytes.Buffer
+			addr := fake(t, func(c net.Conn) {
+				tc.serve(c)
+				if _, ok := c.(*net.TCPConn); ok {
+					rest, _ := io.ReadAll(c)
+					mu.Lock()
+					defer mu.Unlock()
+					heard.Write(rest)
+				}
+			})
+			f := start(t, config(), addr)
+			f.main().lead(tc.tls, addr)
+			_, err := f.client("select 1")
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the app is told: %v, want %q", err, tc.want)
+			}
+			eventually(t, "the connection to end", func() bool { return f.metric("downstream_connections") == 0 })
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(heard.String(), dbtest.Password) {
+				t.Error("the server has got the password")
+			}
+		})
+	}
+}
+
+// TestBadClients: what is no answer to the greeting is refused, in the words of
+// the protocol.
+func TestBadClients(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	old := mysqlproto.AppendPacket(nil, 1, append(make([]byte, 40), 0))
+	ssl := mysqlproto.AppendPacket(nil, 1, (&mysqlproto.HandshakeResponse{Capabilities: bareCaps}).AppendSSLRequest(nil))
+	tests := map[string]struct {
+		say  []byte
+		want string
+	}{
+		"another protocol":     {[]byte("GET / HTTP/1.1\r\n\r\n"), "before the first command"},
+		"a large packet":       {[]byte{0, 0, 3, 1}, "before the first command"},
+		"before 4.1":           {old, "before MySQL 4.1"},
+		"TLS where is none":    {ssl, "asks for TLS"},
+		"an answer cut off":    {mysqlproto.AppendPacket(nil, 1, append(bytes.Clone(ssl[4:]), 'a', 'p', 'p')), "cut off"},
+		"an answer of nothing": {[]byte{0, 0, 0, 1}, "has only 0 bytes"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := f.dial()
+			c.greet()
+			if _, err := c.conn.Write(tc.say); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(c.conn)
+			if !bytes.Contains(got, []byte(tc.want)) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	if _, err := c.conn.Write([]byte{0, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(c.conn); !bytes.Contains(got, []byte("without content")) {
+		t.Errorf("an empty command: %q", got)
+	}
+	eventually(t, "the sessions to end", func() bool { return f.metric("downstream_connections") == 0 })
+}
+
+// TestSlowStarters: half an answer, and a server that says nothing, are not waited
+// for for ever.
+func TestSlowStarters(t *testing.T) {
+	t.Parallel()
+	frozen := dbtest.StartMariaDB(t)
+	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 300*time.Millisecond, time.Second }, config(), frozen.Addr())
+	c := f.dial()
+	c.greet()
+	_, _ = c.conn.Write([]byte{60, 0, 0, 1, 5})
+	if got, _ := io.ReadAll(c.conn); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	frozen.Freeze()
+	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("a frozen server: %v", err)
+	}
+	frozen.Thaw()
+	eventually(t, "the server to be well", func() bool {
+		_, err := f.client("select 1")
+		return err == nil
+	})
+	if got := f.metric("refused_total", "slow_client"); got != 1 {
+		t.Errorf("%v slow clients", got)
+	}
+}
+
+// TestServerKilled: the app is told, and can come back when the server does.
+func TestServerKilled(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	f := start(t, config(), server.Addr())
+	busy, idle := f.connect(), f.connect()
+	execute(t, idle, "select 1")
+	answer := make(chan error, 1)
+	go func() {
+		_, err := busy.ExecContext(context.Background(), "select sleep(600)")
+		answer <- err
+	}()
+	eventually(t, "the query to run", running(server, "select sleep(600)"))
+	server.Kill()
+	if err := <-answer; numberOf(err) != "1053" && !strings.Contains(err.Error(), "invalid connection") {
+		t.Errorf("a session that works: %v", err)
+	}
+	if err := idle.PingContext(withTimeout(t)); err == nil {
+		t.Error("an idle session goes on")
+	}
+	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database can be reached") {
+		t.Errorf("a new session: %v", err)
+	}
+	server.Restart()
+	f.must("select 1")
+	again := f.connect()
+	id := query[int](t, again, "select connection_id()")
+	server.SQL(fmt.Sprint("kill ", id))
+	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
+}
+
+// TestServerGone: a server that goes without a word in the middle of a response
+// is spoken for, if that does not tear a packet.
+func TestServerGone(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		answer string
+		want   byte // sequence number of error 1053, 0 for none
+	}{
+		"before the answer":       {"", 1},
+		"between two packets":     {"\x01\x00\x00\x01\x01", 2},
+		"in the middle of one":    {"\x09\x00\x00\x01\x01", 0},
+		"an answer that is none":  {"\x02\x00\x00\x01\x00\x00", 0},
+		"more answers than asked": {string(append(okPacket(1, 0), okPacket(1, 0)...)), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, config(), welcoming(t, func(c net.Conn) {
+				if _, err := readPacket(c); err == nil {
+					_, _ = c.Write([]byte(tc.answer))
+				}
+			}))
+			c := f.login(mysqlproto.PluginNative, nil)
+			c.read()
+			c.seq = 0
+			c.write(append([]byte{byte(mysqlproto.ComQuery)}, "select 1"...))
+			got, _ := io.ReadAll(c.conn)
+			at := bytes.Index(got, []byte("\xff\x1d\x04#08S01"))
+			if at < 0 != (tc.want == 0) || at > 0 && got[at-1] != tc.want {
+				t.Errorf("the client gets %q", got)
+			}
+			eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
+		})
+	}
+}
+
+// TestSecondEndpoint: one that cannot be reached is passed by.
+func TestSecondEndpoint(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	f := start(t, config(), ln.Addr().String(), server.Addr())
+	for range 3 {
+		f.must("select 1")
+	}
+}
+
+// TestClientKilled: a client that is gone leaves nothing at the server, neither a
+// transaction nor a statement that runs.
+func TestClientKilled(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	server := dbtest.StartMariaDB(t, dbtest.MariaDBTLS(pki))
+	f := start(t, config(), server.Addr())
+	f.main().lead(trusting(t, pki, "localhost"), server.Addr())
+	server.SQL("create table t (n int); insert into t values (1)")
+	login := func() *bare {
+		c := f.login(mysqlproto.PluginNative, nil)
+		c.read()
+		return c
+	}
+	inTransaction, busy, loading := login(), login(), login()
+	inTransaction.ask(mysqlproto.ComQuery, "begin")
+	inTransaction.ask(mysqlproto.ComQuery, "update t set n = 2")
+	busy.seq = 0
+	busy.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(600)"...))
+	_, _ = loading.conn.Write([]byte{200, 0, 0, 0, byte(mysqlproto.ComQuery), 's'}) // and no more
+	eventually(t, "the query to run", running(server, "select sleep(600)"))
+	for _, c := range []*bare{inTransaction, busy, loading} {
+		_ = c.conn.Close()
+	}
+	eventually(t, "the server to be left", func() bool { return sessionsAt(server) == "0" })
+	eventually(t, "the sessions to be forgotten", func() bool { return f.metric("downstream_connections") == 0 })
+	if got := server.SQL("select n from t for update"); got != "1" {
+		t.Errorf("the transaction was committed: %s", got)
+	}
+	if got := f.metric("cancel_requests_total", "own"); got != 1 {
+		t.Errorf("%v statements killed", got)
+	}
+	f.builder.threads.mu.Lock()
+	defer f.builder.threads.mu.Unlock()
+	if n := len(f.builder.threads.byID); n != 0 {
+		t.Errorf("%d threads are left", n)
+	}
+}
+
+func (f *fixture) held() (n int) {
+	f.tb.Helper()
+	for _, l := range f.group.Loops() {
+		s, err := l.ReadStats(withTimeout(f.tb))
+		if err != nil {
+			f.tb.Fatal(err)
+		}
+		n += s.HeldBytes
+	}
+	return n
+}
+
+// TestSlowReader: a client that does not read makes the server wait, not the
+// proxy's memory grow; a result of 1 GB comes through.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	f := start(t, config(), server.Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	const rows, width = 1000, 1 << 20
+	c.seq = 0
+	c.write(append([]byte{byte(mysqlproto.ComQuery)}, fmt.Sprintf("select repeat('x', %d) from seq_1_to_%d", width, rows)...))
+	eventually(t, "the proxy to stop reading", func() bool { return f.metric("downstream_sent_bytes_total") > 1<<20 })
+	for range 20 { // some turns of the loops
+		if n := f.held(); n > 8<<20 {
+			t.Fatalf("%d bytes are held", n)
+		}
+	}
+	buf := make([]byte, 1<<20)
+	for total := int64(0); total < rows*width; {
+		n, err := c.conn.Read(buf)
+		if total += int64(n); err != nil {
+			t.Fatalf("after %d bytes: %v", total, err)
+		}
+	}
+	if n := f.held(); n > 16<<20 {
+		t.Errorf("%d bytes are held", n)
+	}
+}
+
+// TestIdleSessions hold no buffers.
+func TestIdleSessions(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), welcoming(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
+	const sessions = 1000
+	for range sessions {
+		f.login(mysqlproto.PluginNative, nil).read()
+	}
+	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
+	if perLoop := f.held() / len(f.group.Loops()); perLoop > 64<<10 { // what reads fill
+		t.Errorf("%d bytes are held", perLoop)
+	}
+	const most = 1 << 10 // beside netloop's two connections
+	if n := unsafe.Sizeof(session{}) + unsafe.Sizeof(mysqlproto.Tracker{}); n > most {
+		t.Errorf("a session has %d bytes", n)
+	}
+}
+
+// TestWrongPassword: the server's own error reaches the app, and the log says
+// whose password it is. One that has been changed meanwhile is tried.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	f.world.set("password", "wrong one")
+	_, err := f.client("select 1")
+	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {
+		t.Errorf("got %v", err)
+	}
+	if log := f.log.String(); !strings.Contains(log, "the environment's credentials") || strings.Contains(log, "wrong one") {
+		t.Error("no hint in the log")
+	}
+	f.world.set("password", dbtest.Password)
+	f.must("select 1")
+}
+
+// rotating gives another password from the second look on.
+type rotating struct{ *world }
+
+func (r rotating) Secret(name string) (string, error) {
+	v, err := r.world.Secret(name)
+	if name == "password" && v == "stale" {
+		r.set("password", dbtest.Password)
+	}
+	return v, err
+}
+
+// TestRotation: a password that is changed while the proxy logs in with the old
+// one is read again, once.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	f.world.set("password", "stale")
+	filter, err := f.builder.Build(config(), filters.Context{Listener: "rotating", Clusters: f.world, Secrets: rotating{f.world}, Loops: f.group.Loops})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.filter.Store(filter.(*Filter))
+	f.must("select 1")
+	if !strings.Contains(f.log.String(), "others are there by now") {
+		t.Error("the old password was not tried")
+	}
+}
+
+// TestLimit: sessions above the limit wait for their turn, and not for ever.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	cfg := config()
+	cfg.Limits = resource.DatabaseLimits{MaxSessions: 2, MaxWait: 20 * time.Second, MaxWaiting: 1}
+	f := start(t, cfg, server.Addr())
+	first, second := f.login(mysqlproto.PluginNative, nil), f.login(mysqlproto.PluginNative, nil)
+	first.read()
+	second.read()
+	third := make(chan error, 1)
+	go func() {
+		_, err := f.client("select 1")
+		third <- err
+	}()
+	eventually(t, "one to wait", func() bool { return f.metric("queued_total") == 1 })
+	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "too many clients wait") {
+		t.Errorf("one too many: %v", err)
+	}
+	_ = first.conn.Close()
+	if err := <-third; err != nil {
+		t.Errorf("the one that waited: %v", err)
+	}
+	short := config()
+	short.Limits = resource.DatabaseLimits{MaxSessions: 1, MaxWait: 100 * time.Millisecond, MaxWaiting: 10}
+	g := start(t, short, server.Addr())
+	g.connect()
+	if _, err := g.client("select 1"); err == nil || !strings.Contains(err.Error(), "1040") || !strings.Contains(err.Error(), "are in use") {
+		t.Errorf("after the wait: %v", err)
+	}
+}
+
+// TestHold: a client is held until what is missing is there, and then let in; or
+// told what is missing.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	f := start(t, config())
+	came := make(chan error, 1)
+	go func() {
+		_, err := f.client("select 1")
+		came <- err
+	}()
+	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
+	f.main().lead(nil, server.Addr())
+	if err := <-came; err != nil {
+		t.Errorf("a client that was held: %v", err)
+	}
+	cfg := config()
+	cfg.Limits.MaxWait = 200 * time.Millisecond
+	cfg.Login.Password.Name = "nowhere"
+	g := start(t, cfg, server.Addr())
+	if _, err := g.client("select 1"); err == nil || !strings.Contains(err.Error(), "credentials for the database are not there") {
+		t.Errorf("without a secret: %v", err)
+	}
+	h := start(t, cfg)
+	h.world.set("nowhere", "x")
+	if _, err := h.client("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known") {
+		t.Errorf("without an endpoint: %v", err)
+	}
+}
+
+// TestSysbench runs through.
+func TestSysbench(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	host, port, _ := strings.Cut(f.addr, ":")
+	bench := func(args ...string) string {
+		t.Helper()
+		args = append([]string{
+			"--db-driver=mysql", "--mysql-host=" + host, "--mysql-port=" + port, "--mysql-user=app", "--mysql-password=x", "--mysql-db=app",
+			"--tables=2", "--table-size=500", "--threads=4", "--events=400", "--time=0",
+		}, args...)
+		out, err := exec.CommandContext(withTimeout(t), redistest.Binary(t, "sysbench"), args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("sysbench %q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	bench("oltp_common", "prepare")
+	for _, script := range []string{"oltp_point_select", "oltp_read_write"} {
+		for _, mode := range []string{"auto", "disable"} { // prepared statements
+			if out := bench(script, "--db-ps-mode="+mode, "run"); !strings.Contains(out, "events:                      400") && !strings.Contains(out, "total number of events:              400") {
+				t.Errorf("%s:\n%s", script, out)
+			}
+		}
+	}
+}
