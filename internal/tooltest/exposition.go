@@ -19,3 +19,12 @@ func Text(tb testing.TB, families []*dto.MetricFamily) string {
 	}
 	return out.String()
 }
+
+// Labels are the labels of a series by name.
+func Labels(m *dto.Metric) map[string]string {
+	out := make(map[string]string)
+	for _, l := range m.GetLabel() {
+		out[l.GetName()] = l.GetValue()
+	}
+	return out
+}

@@ -13,7 +13,7 @@ import (
 // field is a field of runtime.MemStats, and its metric in client_golang.
 type field struct {
 	name, metric, help string
-	scale              float64 // 0: 1
+	per                float64 // how many make one; 0: 1
 	counter            bool
 }
 
@@ -40,7 +40,7 @@ func fields() []field {
 		{name: "GCSys", metric: "go_memstats_gc_sys_bytes", help: "Number of bytes used for garbage collection system metadata."},
 		{name: "OtherSys", metric: "go_memstats_other_sys_bytes", help: "Number of bytes used for other system allocations."},
 		{name: "NextGC", metric: "go_memstats_next_gc_bytes", help: "Number of heap bytes when next garbage collection will take place."},
-		{name: "LastGC", metric: "go_memstats_last_gc_time_seconds", help: "Number of seconds since 1970 of last garbage collection.", scale: 1e-9},
+		{name: "LastGC", metric: "go_memstats_last_gc_time_seconds", help: "Number of seconds since 1970 of last garbage collection.", per: 1e9},
 	}
 }
 
@@ -51,8 +51,8 @@ func memstats(b *families.Builder, v tree.Value) {
 		if !ok {
 			continue
 		}
-		if f.scale != 0 {
-			n *= f.scale
+		if f.per != 0 {
+			n /= f.per
 		}
 		if f.counter {
 			b.Counter(f.metric, f.help, n)
@@ -66,7 +66,7 @@ func memstats(b *families.Builder, v tree.Value) {
 // pauses adds go_gc_duration_seconds, whose quantiles are of the latest 256
 // collections, as they are in client_golang.
 func pauses(b *families.Builder, v tree.Value) {
-	const nano = 1e-9
+	const nano = 1e9
 	count, counted := number(v, "NumGC")
 	total, summed := number(v, "PauseTotalNs")
 	list, listed := v.Field("PauseNs")
@@ -76,11 +76,11 @@ func pauses(b *families.Builder, v tree.Value) {
 	var times []float64
 	for c := range list.Children() {
 		if ns, err := strconv.ParseFloat(c.Text(), 64); err == nil && len(times) < int(min(count, 256)) {
-			times = append(times, ns*nano)
+			times = append(times, ns/nano)
 		}
 	}
 	slices.Sort(times)
-	n, sum := uint64(count), total*nano
+	n, sum := uint64(count), total/nano
 	summary := &dto.Summary{SampleCount: &n, SampleSum: &sum}
 	for _, q := range []float64{0, 0.25, 0.5, 0.75, 1} {
 		value := 0.0

@@ -9,11 +9,14 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/csv"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/expvar"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/jolokia"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/redis"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/textfile"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/xml"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -24,11 +27,14 @@ func Kinds() *Registry {
 	r := &Registry{byType: make(map[reflect.Type]constructor)}
 	Register(r, csv.New)
 	Register(r, expvar.New)
+	Register(r, jolokia.New)
 	Register(r, json.New)
 	Register(r, keyvalue.New)
 	Register(r, nginx.New)
+	Register(r, redis.New)
 	Register(r, statsd.New)
 	Register(r, textfile.New)
+	Register(r, xml.New)
 	return r
 }
 

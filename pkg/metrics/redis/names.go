@@ -1,0 +1,120 @@
+package redis
+
+import "strings"
+
+// named is a field of INFO and its metric; fields that are not here are gauges of
+// their own name.
+type named struct {
+	field, metric string // "": as the field
+	counter       bool
+	per           float64 // how many make one; 0: 1
+}
+
+// names are those of redis_exporter, field by field.
+func names() map[string]named {
+	out := make(map[string]named)
+	for line := range strings.Lines(renamedGauges) {
+		add(out, line, false)
+	}
+	for line := range strings.Lines(renamedCounters) {
+		add(out, line, true)
+	}
+	out["latest_fork_usec"] = named{metric: "latest_fork_seconds", per: 1e6}
+	return out
+}
+
+func add(out map[string]named, line string, counter bool) {
+	field, metric, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if field != "" {
+		out[field] = named{field: field, metric: metric, counter: counter}
+	}
+}
+
+const renamedGauges = `
+active_defrag_hits defrag_hits
+active_defrag_key_hits defrag_key_hits
+active_defrag_key_misses defrag_key_misses
+active_defrag_misses defrag_misses
+allocator_active allocator_active_bytes
+allocator_allocated allocator_allocated_bytes
+allocator_resident allocator_resident_bytes
+aof_base_size aof_base_size_bytes
+aof_current_rewrite_time_sec aof_current_rewrite_duration_sec
+aof_current_size aof_current_size_bytes
+aof_last_cow_size aof_last_cow_size_bytes
+aof_last_rewrite_time_sec aof_last_rewrite_duration_sec
+client_recent_max_input_buffer client_recent_max_input_buffer_bytes
+client_recent_max_output_buffer client_recent_max_output_buffer_bytes
+expired_stale_perc expired_stale_percentage
+loading loading_dump_file
+maxclients max_clients
+maxmemory memory_max_bytes
+cluster_stats_messages_received cluster_messages_received_total
+cluster_stats_messages_sent cluster_messages_sent_total
+mem_aof_buffer mem_aof_buffer_bytes
+mem_cluster_links mem_cluster_links_bytes
+mem_replication_backlog mem_replication_backlog_bytes
+mem_not_counted_for_evict mem_not_counted_for_eviction_bytes
+migrate_cached_sockets migrate_cached_sockets_total
+rdb_current_bgsave_time_sec rdb_current_bgsave_duration_sec
+rdb_last_bgsave_time_sec rdb_last_bgsave_duration_sec
+rdb_last_cow_size rdb_last_cow_size_bytes
+rdb_last_load_keys_expired rdb_last_load_expired_keys
+rdb_last_load_keys_loaded rdb_last_load_loaded_keys
+rdb_last_save_time rdb_last_save_timestamp_seconds
+repl_backlog_active repl_backlog_is_active
+repl_backlog_histlen repl_backlog_history_bytes
+repl_backlog_size replication_backlog_bytes
+sync_full replica_resyncs_full
+sync_partial_err replica_partial_resync_denied
+sync_partial_ok replica_partial_resync_accepted
+total_system_memory total_system_memory_bytes
+used_memory memory_used_bytes
+used_memory_dataset memory_used_dataset_bytes
+used_memory_functions memory_used_functions_bytes
+used_memory_lua memory_used_lua_bytes
+used_memory_overhead memory_used_overhead_bytes
+used_memory_peak memory_used_peak_bytes
+used_memory_rss memory_used_rss_bytes
+used_memory_scripts memory_used_scripts_bytes
+used_memory_scripts_eval memory_used_scripts_eval_bytes
+used_memory_startup memory_used_startup_bytes
+used_memory_vm_eval memory_used_vm_eval_bytes
+used_memory_vm_functions memory_used_vm_functions_bytes
+used_memory_vm_total memory_used_vm_total
+`
+
+const renamedCounters = `
+dump_payload_sanitizations dump_payload_sanitizations
+evicted_clients evicted_clients_total
+evicted_keys evicted_keys_total
+expire_cycle_cpu_milliseconds expire_cycle_cpu_time_ms_total
+expired_keys expired_keys_total
+expired_subkeys expired_subkeys_total
+expired_time_cap_reached_count expired_time_cap_reached_total
+io_threaded_reads_processed io_threaded_reads_processed
+io_threaded_writes_processed io_threaded_writes_processed
+keyspace_hits keyspace_hits_total
+keyspace_misses keyspace_misses_total
+rdb_saves rdb_saves_total
+rejected_connections rejected_connections_total
+total_active_defrag_time defrag_time_ms_total
+total_commands_processed commands_processed_total
+total_connections_received connections_received_total
+total_error_replies total_error_replies
+total_eviction_exceeded_time eviction_exceeded_time_ms_total
+total_forks forks_total
+total_net_input_bytes net_input_bytes_total
+total_net_output_bytes net_output_bytes_total
+total_net_repl_input_bytes net_repl_input_bytes_total
+total_net_repl_output_bytes net_repl_output_bytes_total
+total_reads_processed total_reads_processed
+total_writes_processed total_writes_processed
+unexpected_error_replies unexpected_error_replies
+used_cpu_sys cpu_sys_seconds_total
+used_cpu_sys_children cpu_sys_children_seconds_total
+used_cpu_sys_main_thread cpu_sys_main_thread_seconds_total
+used_cpu_user cpu_user_seconds_total
+used_cpu_user_children cpu_user_children_seconds_total
+used_cpu_user_main_thread cpu_user_main_thread_seconds_total
+`
