@@ -52,7 +52,7 @@ func gather(t *testing.T, cfg resource.ServerSource, env metrics.Env) (map[strin
 // the server itself says.
 func TestRealServer(t *testing.T) {
 	t.Parallel()
-	node := redistest.Server(t)
+	node := redistest.Server(t, redistest.WithConfig("latency-tracking yes"))
 	node.Do("SET", "a", "1")
 	node.Do("SET", "b", "2", "EX", "1000")
 	node.Do("GET", "a")
