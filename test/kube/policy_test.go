@@ -1,0 +1,60 @@
+package kube
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/dragoman-mesh/dragoman/internal/kubetest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// TestAdmissionPolicy: without a webhook the API server itself gives pods the
+// same proxy, also while no control plane runs.
+func TestAdmissionPolicy(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, kubetest.Start(t))
+	c.start(t, "controlplane-0", "")
+	ns := c.Namespace(t, "mesh.dragoman.io/inject", "enabled", "pod-security.kubernetes.io/warn", "restricted")
+	c.ServiceAccount(t, ns, "web")
+	c.injects(t)
+	pods := map[string]string{
+		"bare": "", "annotated": ", annotations: {a: b, mesh.dragoman.io/proxy-image: other, mesh.dragoman.io/proxy-log-level: debug}",
+		"out": ", annotations: {mesh.dragoman.io/inject: disabled}",
+	}
+	want := map[string]*corev1.Pod{}
+	for name, metadata := range pods {
+		c.Apply(t, ns, webPod(name, metadata))
+		want[name] = c.pod(t, ns, name)
+		c.DeletePod(t, want[name])
+	}
+	if n := len(want["bare"].Spec.InitContainers); n != 1 {
+		t.Fatalf("the webhook gave %d init containers", n)
+	}
+
+	c.replicas[0].stop()
+	c.Kubectl(t, nil, "delete", "mutatingwebhookconfiguration/dragoman-injector")
+	c.Kubectl(t, nil, "apply", "--warnings-as-errors", "-k", "../../manifests/overlays/admission-policy")
+	redistest.Eventually(t, limit, "the policy to be in force", func() error {
+		c.Apply(t, ns, webPod("first", ""))
+		pod := c.pod(t, ns, "first")
+		c.DeletePod(t, pod)
+		if len(pod.Spec.InitContainers) == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	for name, metadata := range pods {
+		c.Apply(t, ns, webPod(name, metadata))
+		got := c.pod(t, ns, name)
+		if diff := cmp.Diff(want[name].Spec, got.Spec, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: -webhook +policy:\n%s", name, diff)
+		}
+		if diff := cmp.Diff(want[name].Annotations, got.Annotations); diff != "" {
+			t.Errorf("%s: -webhook +policy:\n%s", name, diff)
+		}
+	}
+}
