@@ -110,6 +110,7 @@ func (s *store) remove(series *series) {
 	s.stats.Series[f.kind]--
 	if len(f.series) == 0 {
 		delete(s.families, f.name)
+		s.stats.Families[f.kind]--
 		s.gone = true
 	}
 }

@@ -26,7 +26,7 @@ type label struct {
 type identity struct {
 	rule   *mapping.Rule
 	mapped bool
-	kind   kind
+	kind   Kind
 	name   []byte
 	labels []label // by name, each once
 	key    []byte  // the labels, as family.series has them
@@ -74,7 +74,7 @@ func matchType(typ statsdproto.Type) mapping.Type {
 	}
 }
 
-func kindOf(typ statsdproto.Type, rule *mapping.Rule) kind {
+func kindOf(typ statsdproto.Type, rule *mapping.Rule) Kind {
 	switch {
 	case typ == statsdproto.Counter:
 		return counterKind
@@ -172,7 +172,7 @@ func appendName(b, name []byte) []byte {
 
 // conflicts tells whether a new family would have series that look like those
 // of another one.
-func conflicts(families map[string]*family, name []byte, k kind) bool {
+func conflicts(families map[string]*family, name []byte, k Kind) bool {
 	suffixes := [...]string{"_sum", "_count", "_bucket"}
 	if k.observed() {
 		for _, suffix := range suffixes {

@@ -12,21 +12,38 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
 )
 
-// kind is what a family's series are.
-type kind uint8
+// Kind is what a family's series are.
+type Kind uint8
 
 const (
-	counterKind kind = iota
+	counterKind Kind = iota
 	gaugeKind
 	histogramKind
 	summaryKind
 	setKind
+	kinds
 )
 
-func (k kind) observed() bool { return k == histogramKind || k == summaryKind }
+// String is its name.
+func (k Kind) String() string {
+	switch k {
+	case counterKind:
+		return "counter"
+	case gaugeKind:
+		return "gauge"
+	case histogramKind:
+		return "histogram"
+	case summaryKind:
+		return "summary"
+	default:
+		return "set"
+	}
+}
+
+func (k Kind) observed() bool { return k == histogramKind || k == summaryKind }
 
 // event is the name under which statsd_exporter counts samples of the kind.
-func (k kind) event() event {
+func (k Kind) event() Event {
 	switch k {
 	case counterKind:
 		return counterEvent
@@ -39,7 +56,7 @@ func (k kind) event() event {
 	}
 }
 
-func (k kind) exposed() dto.MetricType {
+func (k Kind) exposed() dto.MetricType {
 	switch k {
 	case counterKind:
 		return dto.MetricType_COUNTER
@@ -55,7 +72,7 @@ func (k kind) exposed() dto.MetricType {
 // family is the series of a name. All of them are of one kind.
 type family struct {
 	name   string
-	kind   kind
+	kind   Kind
 	series map[string]*series // by labels as appendLabels spells them
 
 	help  string

@@ -149,12 +149,14 @@ func (s *Source) Stats() Stats {
 	store := s.store.Load()
 	store.mu.Lock()
 	defer store.mu.Unlock()
-	return store.stats
+	stats := store.stats
+	stats.Mappings = len(store.options.Mapping.Rules)
+	return stats
 }
 
-// Conflicts counts samples whose name has another type, by name. Of names
-// beyond the first thousand nothing is known.
-func (s *Source) Conflicts() map[string]uint64 {
+// Conflicts counts samples whose name has another type. Names beyond the first
+// thousand are only in Stats.
+func (s *Source) Conflicts() map[Conflict]uint64 {
 	store := s.store.Load()
 	store.mu.Lock()
 	defer store.mu.Unlock()

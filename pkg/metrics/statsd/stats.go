@@ -6,19 +6,25 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
 )
 
-// event is a kind of sample as statsd_exporter counts them.
-type event uint8
+// Event is a kind of sample as statsd_exporter counts them.
+type Event uint8
 
 const (
-	counterEvent event = iota
+	counterEvent Event = iota
 	gaugeEvent
 	observerEvent
 	setEvent
 	events
 )
 
+// Conflict is samples of a type whose name has another one.
+type Conflict struct {
+	Event Event
+	Name  string
+}
+
 // String is its label.
-func (e event) String() string {
+func (e Event) String() string {
 	switch e {
 	case counterEvent:
 		return "counter"
@@ -63,8 +69,10 @@ type Stats struct {
 	Refused       uint64 // connections above the limit
 	TCPErrors     uint64
 
-	Series  [setKind + 1]int // now, by what they are shown as
-	Expired uint64
+	Families [kinds]int // now
+	Series   [kinds]int // now
+	Expired  uint64
+	Mappings int // rules
 }
 
 // losses counts samples, lines, datagrams or connections that are not in what is

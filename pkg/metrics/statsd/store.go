@@ -22,6 +22,10 @@ type Options struct {
 	SetWindow time.Duration      // over which members of a set are counted; default a minute
 	// Help is that of a metric whose rule has none.
 	Help string
+	// Tee is given every line, before it is looked at; nil: nobody is. It must
+	// not block and must not keep the line, and is called by one goroutine at a
+	// time.
+	Tee func(line []byte)
 }
 
 // NoStyles is Styles without any dialect.
@@ -83,7 +87,7 @@ type store struct {
 	line     statsdproto.Line // scratch
 	identity identity         // scratch
 	members  maphash.Seed     // of sets
-	conflict map[string]uint64
+	conflict map[Conflict]uint64
 }
 
 func newStore(o Options) *store {
@@ -96,7 +100,7 @@ func newStore(o Options) *store {
 		names:    map[string]string{},
 		windows:  map[*mapping.Rule]*window{},
 		members:  maphash.MakeSeed(),
-		conflict: map[string]uint64{},
+		conflict: map[Conflict]uint64{},
 	}
 }
 
@@ -119,6 +123,9 @@ func (s *store) packet(b []byte, now int64) {
 // take is the way of a line. Most are like one that was there before.
 func (s *store) take(line []byte, now int64) {
 	s.stats.Lines++
+	if s.options.Tee != nil {
+		s.options.Tee(line)
+	}
 	if len(line) > s.options.MaxLine {
 		s.stats.LongLines++
 		return
@@ -215,8 +222,9 @@ func (s *store) takeNew(line, head, suffix []byte, hash uint64, now int64) {
 		// What is behind the value is wholly this sample's only if there is no
 		// other, or if they have it in common.
 		if sound && i == 0 && head != nil && (len(l.Samples) == 1 || aggregated(line, len(head))) {
-			e.hash, e.key, e.head = hash, string(head)+string(suffix), len(head)
-			s.lines.put(&e)
+			known := e
+			known.hash, known.key, known.head = hash, string(head)+string(suffix), len(head)
+			s.lines.put(&known)
 		}
 	}
 }
@@ -278,9 +286,10 @@ func origin(l *statsdproto.Line, sample *statsdproto.Sample, head, suffix []byte
 
 func (s *store) noteConflict(id *identity) {
 	const most = 1000 // names that are told apart
-	s.stats.Conflicts[id.kind.event()]++
-	if _, known := s.conflict[string(id.name)]; known || len(s.conflict) < most {
-		s.conflict[string(id.name)]++
+	typ := id.kind.event()
+	s.stats.Conflicts[typ]++
+	if _, known := s.conflict[Conflict{typ, string(id.name)}]; known || len(s.conflict) < most {
+		s.conflict[Conflict{typ, string(id.name)}]++
 	}
 }
 
@@ -292,6 +301,7 @@ func (s *store) newFamily(id *identity) *family {
 	}
 	f.help = strings.ToValidUTF8(help, "\uFFFD")
 	s.families[f.name] = f
+	s.stats.Families[f.kind]++
 	s.gone = true
 	return f
 }
@@ -368,7 +378,7 @@ func (s *store) apply(e *entry, v float64, relative bool, now int64) {
 // amount is what a value comes to: scaled, of a counter as if all had been
 // sampled, and of a timer in seconds. It is false for what must not reach a
 // series, which is counted.
-func (s *store) amount(e *entry, k kind, v float64) (float64, bool) {
+func (s *store) amount(e *entry, k Kind, v float64) (float64, bool) {
 	switch {
 	case k == counterKind && e.rate != 1:
 		v /= e.rate

@@ -173,9 +173,12 @@ func (s *stream) slack(r float64, targets []mapping.Quantile) float64 {
 	least := math.MaxFloat64
 	for _, t := range targets {
 		var f float64
-		if t.Quantile*s.n <= r {
+		switch {
+		case t.Quantile == 0, t.Quantile == 1: // the ends of the list are exact
+			continue
+		case t.Quantile*s.n <= r:
 			f = 2 * t.Error * r / t.Quantile
-		} else {
+		default:
 			f = 2 * t.Error * (s.n - r) / (1 - t.Quantile)
 		}
 		least = min(least, f)
@@ -190,19 +193,17 @@ func (s *stream) merge(sorted []sample, targets []mapping.Quantile) {
 	}
 	old := s.list
 	list := make([]sample, 0, len(old)+len(sorted))
-	i, r := 0, 0.0
+	i := 0
 	for _, add := range sorted {
 		for i < len(old) && old[i].value <= add.value {
-			r += old[i].width
 			list = append(list, old[i])
 			i++
 		}
 		if s.packed && i < len(old) {
-			add.delta = max(0, math.Floor(s.slack(r, targets))-1)
+			add.delta = old[i].width + old[i].delta - 1 // it may be before or behind all that the next one stands for
 		}
 		list = append(list, add)
 		s.n += add.width
-		r += add.width
 	}
 	s.list = append(list, old[i:]...)
 	if s.packed || len(s.list) > allValues {
@@ -218,7 +219,7 @@ func (s *stream) pack(targets []mapping.Quantile) {
 	r := s.n - 1 - kept.width
 	for i := last - 1; i >= 0; i-- {
 		c := s.list[i]
-		if c.width+kept.width+kept.delta <= s.slack(r, targets) {
+		if i > 0 && c.width+kept.width+kept.delta <= s.slack(r, targets) {
 			kept.width += c.width
 		} else {
 			s.list[at] = kept
@@ -232,8 +233,11 @@ func (s *stream) pack(targets []mapping.Quantile) {
 }
 
 func (s *stream) query(q float64, targets []mapping.Quantile) float64 {
+	if q == 1 {
+		return s.list[len(s.list)-1].value
+	}
 	rank := math.Ceil(q * s.n)
-	if s.packed {
+	if s.packed && q > 0 {
 		rank += math.Ceil(s.slack(rank, targets) / 2)
 	}
 	r, before := 0.0, s.list[0]

@@ -66,15 +66,17 @@ func syntaxError(err error) (line int, reason string) {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
+// mostNodes bounds what a file stands for.
+const mostNodes = 1 << 18
+
 // field reads one field of a mapping.
 type field func(n *yaml.Node, path string)
 
 // resolve follows aliases. The result is nil after an error.
 func (d *decoder) resolve(n *yaml.Node, path string) *yaml.Node {
-	const most = 1 << 20
-	if d.nodes++; d.nodes > most {
-		if d.nodes == most+1 {
-			d.fail(n, path, "the file holds more than %d values, those of its anchors counted as often as they are used", most)
+	if d.nodes++; d.nodes > mostNodes {
+		if d.nodes == mostNodes+1 {
+			d.fail(n, path, "the file holds more than %d values, those of its anchors counted as often as they are used", mostNodes)
 		}
 		return nil
 	}
@@ -101,7 +103,7 @@ func (d *decoder) pairs(n *yaml.Node, path string, seen map[string]bool, depth i
 	}
 	own := map[string]int{}
 	var merged []*yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && d.nodes <= mostNodes; i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Tag == "!!merge" {
 			merged = append(merged, value)
@@ -156,6 +158,9 @@ func (d *decoder) sequence(n *yaml.Node, path string, f field) {
 		return
 	}
 	for i, item := range n.Content {
+		if d.nodes > mostNodes {
+			return
+		}
 		at := path + "[" + strconv.Itoa(i) + "]"
 		if item = d.resolve(item, at); item != nil {
 			f(item, at)
