@@ -129,6 +129,9 @@ func parses(args []string) error {
 		_, err := parseNutcracker(rest)
 		return err
 	}
+	if cmd.Name() == "statsd-exporter" {
+		return newStatsdFlags().parse(rest)
+	}
 	if err := cmd.ParseFlags(rest); err != nil {
 		return err
 	}

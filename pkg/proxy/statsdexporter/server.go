@@ -130,7 +130,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err = server.Shutdown(end); err != nil {
 		err = server.Close()
 	}
-	_ = <-served // that it was shut down
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return errors.Join(err, s.close())
 }
 
