@@ -73,6 +73,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
 		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
 	}
+	f.unwatch = f.route.Watch(f.rolesMoved)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[f] = struct{}{}

@@ -27,16 +27,23 @@ func (s *session) connect() {
 		return
 	}
 	table := s.f.cluster.Table()
-	e := s.f.route.Pick(table, st.tried)
+	e := s.f.route.Next(table, st.tried, st.failure != nil)
+	if e == nil && s.f.route.ByRole() {
+		st.tried = nil
+	}
 	switch {
+	case e == nil && len(st.tried) == 0 && st.failure != nil:
+		s.wait(connectFailed, "dragoman: no server of the database can be reached: "+reasonOf(st.failure)+"; "+s.f.route.Missing(table))
+		return
 	case e == nil && len(st.tried) == 0:
-		s.wait(noEndpoint, "dragoman: no server of the database is known in this environment")
+		s.wait(noEndpoint, "dragoman: "+s.f.route.Missing(table))
 		return
 	case e == nil:
 		s.refuse(connectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: no server of the database can be reached: "+reasonOf(st.failure))
 		return
 	}
 	st.tried = append(st.tried, e)
+	s.countAt(e)
 	s.to = route{endpoint: e, timeout: 3 * time.Second, optional: s.f.conf.TLSOptional}
 	if table.Options != nil {
 		s.to.timeout, s.to.startTLS = table.Options.ConnectTimeout, table.Options.StartTLS
@@ -140,6 +147,10 @@ func (s *session) writeOK(seq byte, fast bool, ok []byte) {
 func (d *loginStep) denied(e *mysqlproto.ServerError, payload []byte) {
 	s := (*session)(d)
 	st := s.start
+	if e.Errno == mysqlproto.ErrnoServerShutdown && s.f.route.ByRole() {
+		s.goElsewhere(e)
+		return
+	}
 	if e.Errno == mysqlproto.ErrnoAccessDenied && !st.retried {
 		if by, err := s.f.credentials(); err == nil && by != s.by {
 			st.retried = true
@@ -172,7 +183,8 @@ func (d *loginStep) broken(err error) {
 	if s.is(isEnded) {
 		return
 	}
-	began := st.login.stage != connecting
+	s.uncount()
+	began := st.login.stage != connecting && !s.f.route.ByRole()
 	switch {
 	case errors.Is(err, errTimeout):
 		s.f.report(s.to.endpoint, filters.RequestTimeout)

@@ -26,6 +26,7 @@ type Filter struct {
 	log     *slog.Logger
 	gate    *database.Gate
 	route   *sqlroute.Route
+	unwatch func()
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
@@ -152,6 +153,7 @@ func (f *Filter) parts() []*local {
 // boundary of a transaction.
 func (f *Filter) Retire(r filters.Retirement) {
 	next, _ := r.Next.(*Filter) // another kind of filter, or none, takes no sessions over
+	f.unwatch()
 	f.mu.Lock()
 	f.retired, f.done = true, r.Done
 	f.mu.Unlock()
@@ -210,4 +212,5 @@ func equal(a, b *time.Duration) bool { return a == b || a != nil && b != nil && 
 func (f *Filter) report(e *filters.Endpoint, o filters.Outcome) {
 	f.failed.Store(e, struct{}{})
 	f.cluster.Report(e, o)
+	f.route.Refresh("a server fails")
 }

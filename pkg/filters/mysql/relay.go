@@ -225,6 +225,7 @@ func (s *session) answered(h mysqlproto.Head, payload []byte) {
 	if h.First == 0xff {
 		if e, err := mysqlproto.ParseError(payload); err == nil {
 			s.f.stats.failed(e.Errno, e.State)
+			s.f.noteError(e.Errno)
 		}
 	}
 	if s.began != 0 {
@@ -300,6 +301,7 @@ func (s *session) serverGone() {
 		return
 	}
 	s.f.log.Info("the server has closed a session", "endpoint", s.to.endpoint.Address)
+	s.f.route.Refresh("a server closes a session")
 	if s.start == nil && !s.busy() && s.tracker.AtCommand() {
 		// As it does with sessions that are idle for wait_timeout: without a word.
 		s.f.stats.closed[serverClosed].Add(1)
@@ -317,6 +319,7 @@ func (d *downstream) Closed(_ *netloop.Conn, err error) { (*session)(d).downGone
 func (u *upstream) Closed(_ *netloop.Conn, err error) {
 	s := (*session)(u)
 	s.state |= upClosed
+	s.uncount()
 	if err != nil && !s.is(isEnded) {
 		s.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
 	}

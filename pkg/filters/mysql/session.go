@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -28,7 +29,8 @@ type session struct {
 	start      *startup      // nil once the client has been let in
 	place      *database.Waiter
 	leaving    *netloop.Timer
-	slow       *slowQuery // nil unless slow queries are logged
+	slow       *slowQuery        // nil unless slow queries are logged
+	counted    *filters.Endpoint // where the session counts; nil: nowhere
 
 	tracker          *mysqlproto.Tracker // nil until the server has let us in
 	fromDown, fromUp mysqlproto.Framer
@@ -240,6 +242,7 @@ func (s *session) settle() {
 		s.f.gate.Leave(s.place)
 		s.place = nil
 	}
+	s.uncount()
 	s.forgetThread()
 	s.f.remove(s)
 }

@@ -26,7 +26,7 @@ type Filter struct {
 	gate    *database.Gate
 	budget  *budget // of the pool; nil: there is none
 	route   *sqlroute.Route
-	unwatch func() // ends what watchRoles began; nil: nothing did
+	unwatch func()
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
@@ -155,9 +155,7 @@ func (f *Filter) parts() []*local {
 // boundary of a transaction.
 func (f *Filter) Retire(r filters.Retirement) {
 	next, _ := r.Next.(*Filter) // another kind of filter, or none, takes no sessions over
-	if f.unwatch != nil {
-		f.unwatch()
-	}
+	f.unwatch()
 	f.mu.Lock()
 	f.retired, f.done = true, r.Done
 	f.mu.Unlock()
@@ -220,4 +218,5 @@ func equal(a, b *time.Duration) bool { return a == b || a != nil && b != nil && 
 func (f *Filter) report(e *filters.Endpoint, o filters.Outcome) {
 	f.failed.Store(e, struct{}{})
 	f.cluster.Report(e, o)
+	f.route.Refresh("a server fails")
 }

@@ -50,7 +50,10 @@ func (s *session) connect() {
 		return
 	}
 	table := s.f.cluster.Table()
-	e := s.choose(table)
+	e := s.f.route.Next(table, st.tried, st.failure != nil)
+	if e == nil && s.f.route.ByRole() {
+		st.tried = nil
+	}
 	switch {
 	case e == nil && len(st.tried) == 0 && st.failure != nil:
 		s.wait(connectFailed, "dragoman: no server of the database can be reached: "+reasonOf(st.failure)+"; "+s.f.route.Missing(table))

@@ -1,25 +1,14 @@
 package postgres
 
 import (
-	"errors"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
-	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// errElsewhere is an attempt that was given up for a better one.
-var errElsewhere = errors.New("another server has its role now")
-
-// watchRoles has the filter told when endpoints change their roles or health.
-func (f *Filter) watchRoles() {
-	if n, ok := f.cluster.(filters.Notifier); ok && f.route.ByRole() {
-		f.unwatch = n.Notify(f.rolesMoved)
-	}
-}
-
+// rolesMoved has sessions look at the roles and the health of their servers.
 func (f *Filter) rolesMoved() {
 	for _, l := range f.parts() {
 		l.loop.Post(func() {
@@ -61,35 +50,16 @@ func (s *session) reconsider() {
 // is not well while another is.
 func (s *session) tryElsewhere() {
 	st := s.start
-	if !st.waiting || s.up == nil || s.is(upClosed) || st.told {
+	if !st.waiting || s.up == nil || s.is(upClosed) || st.told || !s.f.route.Better(s.f.cluster.Table(), s.to.endpoint) {
 		return
 	}
-	e, table := s.to.endpoint, s.f.cluster.Table()
-	right := s.f.route.Judge(table, e) == sqlroute.Stays
-	if right && (e.Healthy() || s.f.route.PickHealthy(table, nil) == nil) {
-		return
-	}
-	st.failure = errElsewhere
+	st.failure = sqlroute.ErrElsewhere
 	s.dropAttempt()
 	s.connect()
 }
 
-// choose picks an endpoint for the login of a session. One that has met with a
-// server that failed waits for one that is healthy, where roles may move.
-func (s *session) choose(t *filters.Table) *filters.Endpoint {
-	st := s.start
-	if st.failure == nil || !s.f.route.ByRole() {
-		return s.f.route.Pick(t, st.tried)
-	}
-	e := s.f.route.PickHealthy(t, st.tried)
-	if e == nil {
-		st.tried = nil
-	}
-	return e
-}
-
 // passing reports whether a server's error in the login is one that goes away,
-// here or elsewhere: it begins, ends, or has no room.
+// here or elsewhere: it begins or ends.
 func (s *session) passing(state string) bool {
 	return s.f.route.ByRole() && !s.start.told && state == pgproto.StateCannotConnectNow
 }
@@ -98,14 +68,10 @@ func (s *session) passing(state string) bool {
 // not what it was.
 func (f *Filter) noteState(state string, fatal bool) {
 	switch {
-	case !f.route.ByRole():
 	case state == pgproto.StateReadOnlyTransaction:
-		// Sessions that are read only by the document meet this by themselves.
-		if !f.conf.ReadOnly && (f.conf.Target == resource.TargetReadWrite || f.conf.Target == resource.TargetPrimary) {
-			f.cluster.Refresh(state)
-		}
+		f.route.Refused(state, f.conf.ReadOnly)
 	case fatal && (state == pgproto.StateAdminShutdown || state == stateCrashShutdown || state == pgproto.StateCannotConnectNow):
-		f.cluster.Refresh(state)
+		f.route.Refresh(state)
 	}
 }
 
