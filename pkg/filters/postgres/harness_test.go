@@ -299,3 +299,9 @@ func trusting(tb testing.TB, pki *redistest.PKI, name string) *tls.Config {
 	roots.AppendCertsFromPEM(pem)
 	return &tls.Config{RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12}
 }
+
+// deadlineOf is when a context ends.
+func deadlineOf(ctx context.Context) time.Time {
+	at, _ := ctx.Deadline()
+	return at
+}

@@ -7,10 +7,11 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
-// maxTag is how long a CommandComplete may be, and maxReport a ParameterStatus,
-// in bytes.
+// How much is looked at of a CommandComplete, an ErrorResponse and a
+// ParameterStatus, in bytes.
 const (
 	maxTag    = 1 << 10
+	maxError  = 4 << 10
 	maxReport = 64 << 10
 )
 
@@ -93,7 +94,7 @@ func (s *poolServer) lookAt(h pgproto.Head) int {
 		if !s.is(isOpen) {
 			return min(h.Len, maxReport)
 		}
-		return min(h.Len, errorHead)
+		return min(h.Len, maxError)
 	case pgproto.TypeCommandComplete:
 		return min(h.Len, maxTag)
 	case pgproto.TypeParameterStatus:
@@ -185,6 +186,9 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 		return !s.swallows(), true
 	}
 	a, ok := s.ledger.complete(h.Type)
+	if u := a.undo; u != nil && u.anonym && a.act == pass && a.kind == pgproto.TypeParse && s.client != nil {
+		s.client.spare = u.unnamed // nobody goes back to it
+	}
 	return a.act != swallow && !s.swallows(), ok
 }
 
@@ -197,6 +201,9 @@ func (s *poolServer) endOfQuery(payload []byte) (toClient, ok bool) {
 		return false, false
 	}
 	s.tracker.Server(pgproto.TypeReadyForQuery, payload[0])
+	if s.is(hasSet) || s.said {
+		s.pinForSet()
+	}
 	if s.g.p.key.session && !s.is(isOwnQuery) {
 		return s.client != nil, true
 	}
@@ -255,6 +262,9 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	}
 	skipped, more := s.ledger.failed()
 	s.instead = s.takeBack(skipped, string(state))
+	if len(skipped) > 0 && skipped[0].stmt != nil && s.instead == "" {
+		s.instead = skipped[0].inOwnWords(payload)
+	}
 	if c == nil {
 		return false
 	}
@@ -274,8 +284,8 @@ func (s *poolServer) report(payload []byte) (toClient bool) {
 	if !s.is(isOpen) {
 		s.facts.set(name, value)
 	}
-	s.said = true
 	if i := settingOf(name); i >= 0 {
+		s.said = s.said || i == searchPath
 		s.vars = s.vars.with(i, value)
 		if s.client != nil && !s.is(isOwnQuery) {
 			s.client.vars = s.vars

@@ -22,24 +22,23 @@ type poolClient struct {
 	vars  *settings
 	state clientState
 
-	names      map[string]*statement // its prepared statements
+	names      map[string]named // its prepared statements
 	namedBytes int
-	unnamed    []byte // the payload of Parse behind the name
-	unnamedID  uint64 // 0: there is none
-	next       *local // where it goes on at the end of its transaction; nil: nowhere
+	unnamed    *unnamed // nil: there is none
+	spare      *unnamed // memory for the next
+	next       *local   // where it goes on at the end of its transaction; nil: nowhere
 }
 
 // clientState is a set of a pooled session's flags.
 type clientState uint8
 
 const (
-	isQueued     clientState = 1 << iota // it waits for a connection
-	isSkipping                           // after an error, up to the client's Sync
-	isDropped                            // left is dropped
-	isStopped                            // it is not read from until the server has answered
-	isDue                                // its connection is given back at the end of the message under way
-	keepsUnnamed                         // its unnamed statement is too long to be remembered
-	isQuitting                           // nothing more of it is read
+	isQueued   clientState = 1 << iota // it waits for a connection
+	isSkipping                         // after an error, up to the client's Sync
+	isDropped                          // left is dropped
+	isStopped                          // it is not read from until the server has answered
+	isDue                              // its connection is given back at the end of the message under way
+	isQuitting                         // nothing more of it is read
 )
 
 func (c *poolClient) is(f clientState) bool { return c.state&f != 0 }
@@ -255,6 +254,7 @@ func (c *poolClient) answered(status pgproto.TxStatus) {
 func (c *poolClient) finished() {
 	srv := c.server
 	c.state &^= isDue
+	defer c.goOn()
 	switch {
 	case !srv.tracker.Idle() || !srv.ledger.empty():
 		c.mayRead()
@@ -265,7 +265,7 @@ func (c *poolClient) finished() {
 	case c.s.is(isLeaving):
 		c.depart()
 		return
-	case c.p.key.session || c.is(keepsUnnamed):
+	case c.p.key.session || c.unnamed != nil && c.unnamed.long:
 		return
 	}
 	if srv.hints.keeps() {
@@ -274,6 +274,13 @@ func (c *poolClient) finished() {
 	srv.hints = 0
 	if !srv.is(isPinned) {
 		srv.release()
+	}
+}
+
+// goOn reads on for a client that was stopped.
+func (c *poolClient) goOn() {
+	if c.is(isStopped) {
+		c.mayRead()
 	}
 }
 

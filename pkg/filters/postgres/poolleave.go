@@ -34,7 +34,7 @@ func (c *poolClient) end() {
 		c.server.abort()
 	}
 	c.forgetNames()
-	c.unnamed = nil
+	c.unnamed, c.spare = nil, nil
 	if c.id != (cancelID{}) {
 		c.s.f.b.cancels.drop(c.id, c.s)
 		c.id = cancelID{}
@@ -119,7 +119,7 @@ func (c *poolClient) depart() {
 	s := c.s
 	pinned := c.server != nil && c.server.is(isPinned|isDirty)
 	c.bye()
-	if c.next != nil && !pinned && !c.is(keepsUnnamed) && c.move() {
+	if c.next != nil && !pinned && c.unnamed == nil && c.move() {
 		return
 	}
 	s.f.stats.closed[drained].Add(1)

@@ -10,6 +10,7 @@ const (
 	swallow               // the client has not asked
 	own                   // the server is not asked: the answer is ours
 	replace               // the server is asked for an error, in whose place comes ours
+	clash                 // the server is asked for a name that it has, which is an error
 )
 
 // answer is what is owed for one message to a server. kind is the message's
@@ -18,17 +19,35 @@ type answer struct {
 	kind byte
 	act  action
 	stmt *statement // which is prepared, closed or used; nil: unnamed, or not known
-	name string     // the client's name whose meaning the message changes; an error's bytes of replace
-	prev *statement // what it meant before
+	as   string     // the client's name of stmt
+	undo *undo      // what is taken back if the message is skipped; nil: nothing
+}
+
+// changes reports whether the message changes what names mean, or what the server
+// has.
+func (a *answer) changes() bool {
+	return a.undo != nil || a.stmt != nil && (a.kind == pgproto.TypeParse || a.kind == pgproto.TypeClose)
+}
+
+// undo is what was before a message.
+type undo struct {
+	name     string     // the client's, which means another thing now
+	meant    *statement // what it meant
+	anonym   bool       // it is the unnamed statement
+	unnamed  *unnamed   // the client's
+	atServer uint64     // the server's
+	instead  string     // of replace: the error
+	rubbish  string     // a name at the server that is closed
 }
 
 // ledger is what a server owes, oldest first: so it is known where in the stream
 // an answer of ours belongs, which of the server's are not for the client, and
 // which messages an error makes the server skip. The zero value is empty.
 type ledger struct {
-	list  []answer
-	head  int
-	owned int // answers of ours that wait for the server's before them
+	list    []answer
+	head    int
+	owned   int // answers of ours that wait for the server's before them
+	changes int // messages that change something if they are not skipped
 }
 
 // maxLedgerKept bounds the memory that an empty ledger keeps, in answers.
@@ -48,6 +67,9 @@ func (l *ledger) front() *answer {
 func (l *ledger) push(a answer) {
 	if a.act == own {
 		l.owned++
+	}
+	if a.changes() {
+		l.changes++
 	}
 	if l.head > 0 && len(l.list) == cap(l.list) {
 		n := copy(l.list, l.list[l.head:])
@@ -73,6 +95,9 @@ func (l *ledger) pop() answer {
 	if a.act == own {
 		l.owned--
 	}
+	if a.changes() {
+		l.changes--
+	}
 	if l.head == len(l.list) {
 		l.reset()
 	}
@@ -83,7 +108,7 @@ func (l *ledger) reset() {
 	if cap(l.list) > maxLedgerKept {
 		l.list = nil
 	}
-	l.list, l.head, l.owned = l.list[:0], 0, 0
+	l.list, l.head, l.owned, l.changes = l.list[:0], 0, 0, 0
 }
 
 // dropEnds forgets ends of COPY data that no COPY has asked for.

@@ -19,15 +19,13 @@ func (s *poolServer) pin() {
 
 // tag takes the end of a statement: what it says of state that stays.
 func (s *poolServer) tag(payload []byte) {
-	said := s.said
-	s.said = false
 	if len(payload) < 4 {
 		return
 	}
 	switch payload[0] {
 	case 'S':
-		if s.hints&(hintSet|hintCut) != 0 && !said && tagged(payload, "SET") {
-			s.pin()
+		if s.hints&(hintSet|hintCut) != 0 && tagged(payload, "SET") {
+			s.state |= hasSet
 		}
 	case 'L':
 		if tagged(payload, "LISTEN") || tagged(payload, "LOAD") {
@@ -55,6 +53,17 @@ func (s *poolServer) tag(payload []byte) {
 	}
 }
 
+// pinForSet decides, at ReadyForQuery, about SET of something that is not tracked.
+// Only search_path may be or not, by the server's version: what is reported comes
+// before ReadyForQuery.
+func (s *poolServer) pinForSet() {
+	if s.is(hasSet) && !s.said {
+		s.pin()
+	}
+	s.state &^= hasSet
+	s.said = false
+}
+
 func tagged(payload []byte, tag string) bool {
 	return len(payload) == len(tag)+1 && string(payload[:len(tag)]) == tag
 }
@@ -64,18 +73,18 @@ func tagged(payload []byte, tag string) bool {
 func (s *poolServer) forgetStatements() {
 	t, c := &s.g.p.statements, s.client
 	s.statements.clear(t)
+	s.rubbish = nil
 	if c != nil && !s.is(isOwnQuery) {
 		c.forgetNames()
 	}
 	for _, a := range s.ledger.list[s.ledger.head:] {
-		if a.kind != pgproto.TypeParse || a.stmt == nil {
-			continue
+		switch {
+		case a.stmt == nil:
+		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash:
+			s.statements.add(t, a.stmt, stale, false)
 		}
-		if a.act != own {
-			s.statements.add(t, a.stmt, s.g.p.epoch)
-		}
-		if a.name != "" && c != nil {
-			c.mean(a.name, a.stmt)
+		if a.kind == pgproto.TypeParse && a.undo != nil && a.undo.name != "" && c != nil {
+			c.mean(a.undo.name, a.stmt)
 		}
 	}
 }

@@ -14,6 +14,13 @@ const nobodysName = "dragoman_none"
 // prepared statements are put into those that servers have.
 func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 	srv := c.server
+	if srv.ledger.changes > 0 && rewrites(h.Type) && srv.tracker.Outstanding() > 0 {
+		c.state |= isStopped // what names mean depends on whether what came before the Sync succeeds
+		return unread, 0
+	}
+	if len(srv.rubbish) > 0 && rewrites(h.Type) && srv.fresh() {
+		srv.clearOut()
+	}
 	switch h.Type {
 	case pgproto.TypeParse:
 		return c.parse(h, m)
@@ -26,9 +33,11 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 			return unread, 0
 		}
 		srv.hints |= hintsOf(m[headSize:min(len(m), headSize+h.Len)])
-		srv.unnamed = 0
-		c.forgetUnnamed()
-		srv.ledger.note(h.Type)
+		if c.unnamed != nil || srv.unnamed != 0 {
+			srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(nil)})
+		} else {
+			srv.ledger.note(h.Type)
+		}
 	case pgproto.TypeFunctionCall, pgproto.TypeExecute:
 		srv.ledger.note(h.Type)
 	case pgproto.TypeSync:
@@ -85,8 +94,8 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	name, body := string(have[:i]), have[i+1:]
 	c.sent(h, m)
-	if c.names[name] != nil {
-		c.fail("42P05", `prepared statement "`+name+`" already exists`)
+	if old := c.names[name]; old.statement != nil {
+		c.server.clashes(old, body)
 		return consumed, headSize + h.Len
 	}
 	if len(c.names) >= maxNames || c.namedBytes+len(body) > maxNamedBytes {
@@ -94,8 +103,8 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		return consumed, headSize + h.Len
 	}
 	srv, st := c.server, c.p.statements.of(c.vars, body)
-	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, name: name}
-	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch {
+	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
+	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || srv.uncertain() {
 		a.act = pass
 		srv.prepare(st, p, a)
 	} else {
@@ -104,6 +113,12 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	c.mean(name, st)
 	return consumed, headSize + h.Len
+}
+
+// uncertain reports whether a transaction may have failed in which a statement is
+// to be prepared: only the server knows whether it takes it.
+func (s *poolServer) uncertain() bool {
+	return s.tracker.Status() == pgproto.TxFailed || s.tracker.Outstanding() > 0
 }
 
 // owe gives an answer of ours when those before it are given.
@@ -132,13 +147,21 @@ func (c *poolClient) fail(state, message string) {
 		state, message = "25P02", "current transaction is aborted, commands ignored until end of transaction block"
 	}
 	n := pgproto.Notice{Severity: pgproto.SeverityError, State: state, Message: message}
-	srv.ledger.push(answer{kind: pgproto.TypeDescribe, act: replace, name: string(n.AppendError(nil))})
+	srv.ledger.push(answer{kind: pgproto.TypeDescribe, act: replace, undo: &undo{instead: string(n.AppendError(nil))}})
 	srv.conn.Write(pgproto.AppendTarget(nil, pgproto.TypeDescribe, pgproto.KindStatement, []byte(nobodysName)))
+}
+
+// clashes has the server fail as it does for a statement whose name is taken.
+func (s *poolServer) clashes(old named, body []byte) {
+	p := s.have(old)
+	s.ledger.push(answer{kind: pgproto.TypeParse, act: clash, stmt: old.statement, as: old.as})
+	s.g.p.scratch = appendParse(s.g.p.scratch[:0], p.name, string(body))
+	s.conn.Write(s.g.p.scratch)
 }
 
 // prepare sends Parse for a statement. old is what the server has of it, if it is
 // not what it should be; a says what becomes of the answer.
-func (s *poolServer) prepare(st *statement, old *prepared, a answer) {
+func (s *poolServer) prepare(st *statement, old *prepared, a answer) *prepared {
 	p := s.g.p
 	p.stats.prepared.Add(1)
 	switch {
@@ -148,27 +171,42 @@ func (s *poolServer) prepare(st *statement, old *prepared, a answer) {
 		s.unprepare(s.statements.oldest())
 	}
 	s.ledger.push(a)
-	s.statements.add(&p.statements, st, p.epoch)
-	p.scratch = appendParse(p.scratch[:0], st.name, st.body)
+	got := s.statements.add(&p.statements, st, p.epoch, old != nil || slices.Contains(s.rubbish, st.name))
+	p.scratch = appendParse(p.scratch[:0], got.name, st.body)
 	s.conn.Write(p.scratch)
 	s.g.p.trim()
+	return got
 }
 
-// unprepare closes a statement at the server.
+// unprepare has a statement be closed at the server, but not now: a portal of the
+// transaction that is under way may still need it.
 func (s *poolServer) unprepare(st *statement) {
-	p := s.g.p
-	s.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, stmt: st})
-	p.scratch = pgproto.AppendTarget(p.scratch[:0], pgproto.TypeClose, pgproto.KindStatement, []byte(st.name))
-	s.conn.Write(p.scratch)
-	s.statements.remove(&p.statements, st)
+	s.rubbish = append(s.rubbish, s.statements.of[st].name)
+	s.statements.remove(&s.g.p.statements, st)
+}
+
+// fresh reports that nothing is under way.
+func (s *poolServer) fresh() bool {
+	return s.tracker.Status() == pgproto.TxIdle && s.tracker.Outstanding() == 0 && !s.tracker.Pipelining() && s.ledger.empty()
+}
+
+// clearOut closes what is not needed any more. A Sync has to follow.
+func (s *poolServer) clearOut() {
+	for _, name := range s.rubbish {
+		s.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, undo: &undo{rubbish: name}})
+		s.conn.Write(pgproto.AppendTarget(nil, pgproto.TypeClose, pgproto.KindStatement, []byte(name)))
+	}
+	s.rubbish = nil
 }
 
 // have sees to it that the server has a statement before it is used.
-func (s *poolServer) have(st *statement) {
-	if p := s.statements.use(st); p == nil || p.epoch == stale {
-		s.prepare(st, p, answer{kind: pgproto.TypeParse, act: swallow, stmt: st})
-	}
+func (s *poolServer) have(st named) *prepared {
 	s.hints |= st.hints
+	p := s.statements.use(st.statement)
+	if p == nil || p.epoch == stale {
+		p = s.prepare(st.statement, p, answer{kind: pgproto.TypeParse, act: swallow, stmt: st.statement, as: st.as})
+	}
+	return p
 }
 
 // stale is the epoch of a statement that the server refuses to execute, since
@@ -178,47 +216,58 @@ const stale = 0
 // parseUnnamed is Parse without a name. The text is remembered: the next Bind may
 // come in another transaction.
 func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
-	srv := c.server
-	c.state &^= keepsUnnamed
-	c.p.unnamed++
-	c.unnamedID = c.p.unnamed
-	srv.unnamed = c.unnamedID
-	if h.Len > maxKeptUnnamed {
-		c.state |= keepsUnnamed
-		c.unnamed = nil
-		srv.hints |= hintsOf(payloadOf(h, m)[1:])
-	} else {
-		if len(m) < headSize+h.Len {
-			return unread, 0
-		}
-		c.unnamed = append(c.unnamed[:0], m[headSize+1:headSize+h.Len]...)
-		srv.hints |= hintsOf(c.unnamed)
+	srv, have := c.server, payloadOf(h, m)
+	if h.Len <= maxKeptUnnamed && len(have) < h.Len {
+		return unread, 0
 	}
-	srv.ledger.note(h.Type)
+	u := c.spare
+	if c.spare = nil; u == nil {
+		u = &unnamed{}
+	}
+	c.p.unnamed++
+	u.id, u.long, u.body = c.p.unnamed, h.Len > maxKeptUnnamed, u.body[:0]
+	if !u.long {
+		u.body = append(u.body, have[1:]...)
+	}
+	srv.hints |= hintsOf(have[1:])
+	srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(u)})
 	c.sent(h, m)
 	return forwarded, headSize
 }
 
-func (c *poolClient) forgetUnnamed() {
-	c.unnamedID = 0
-	c.state &^= keepsUnnamed
+// unnamed is the unnamed statement of a session.
+type unnamed struct {
+	id   uint64
+	body []byte // the payload of Parse behind the name
+	long bool   // body is not kept
+}
+
+// replaceUnnamed makes another unnamed statement the session's and its server's,
+// nil for none.
+func (c *poolClient) replaceUnnamed(u *unnamed) *undo {
+	was := &undo{anonym: true, unnamed: c.unnamed, atServer: c.server.unnamed}
+	c.unnamed, c.server.unnamed = u, 0
+	if u != nil {
+		c.server.unnamed = u.id
+	}
+	return was
 }
 
 // haveUnnamed sees to it that the server's unnamed statement is the session's.
 func (c *poolClient) haveUnnamed() {
-	srv := c.server
+	srv, u := c.server, c.unnamed
 	switch {
-	case srv.unnamed == c.unnamedID:
-	case c.unnamedID == 0:
-		srv.ledger.push(answer{kind: pgproto.TypeClose, act: swallow})
+	case u == nil && srv.unnamed == 0, u != nil && srv.unnamed == u.id:
+	case u == nil:
+		srv.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, undo: &undo{anonym: true, atServer: srv.unnamed}})
 		srv.conn.Write(pgproto.AppendTarget(nil, pgproto.TypeClose, pgproto.KindStatement, nil))
 		srv.unnamed = 0
 	default:
-		srv.ledger.push(answer{kind: pgproto.TypeParse, act: swallow})
-		c.p.scratch = appendParse(c.p.scratch[:0], "", string(c.unnamed))
+		srv.ledger.push(answer{kind: pgproto.TypeParse, act: swallow, undo: &undo{anonym: true, unnamed: u, atServer: srv.unnamed}})
+		c.p.scratch = appendParse(c.p.scratch[:0], "", string(u.body))
 		srv.conn.Write(c.p.scratch)
-		srv.unnamed = c.unnamedID
-		srv.hints |= hintsOf(c.unnamed)
+		srv.unnamed = u.id
+		srv.hints |= hintsOf(u.body)
 	}
 }
 
@@ -231,7 +280,7 @@ func (c *poolClient) bind(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	srv := c.server
 	st := c.named(b.Statement)
-	if st == nil {
+	if st.statement == nil {
 		if len(b.Statement) == 0 {
 			c.haveUnnamed()
 		}
@@ -239,12 +288,12 @@ func (c *poolClient) bind(h pgproto.Head, m []byte) (verdict, int) {
 		c.sent(h, m)
 		return forwarded, headSize
 	}
-	srv.have(st)
-	srv.ledger.push(answer{kind: h.Type, stmt: st})
+	name := srv.have(st).name
+	srv.ledger.push(answer{kind: h.Type, stmt: st.statement, as: st.as})
 	c.sent(h, m)
-	out := pgproto.AppendHead(c.p.scratch[:0], h.Type, h.Len-len(b.Statement)+len(st.name))
+	out := pgproto.AppendHead(c.p.scratch[:0], h.Type, h.Len-len(b.Statement)+len(name))
 	out = append(append(out, b.Portal...), 0)
-	out = append(append(out, st.name...), 0)
+	out = append(append(out, name...), 0)
 	done := headSize + len(b.Portal) + 1 + len(b.Statement) + 1
 	if len(have) == h.Len && h.Len <= maxHintText { // as nearly always
 		out = append(out, b.Rest...)
@@ -267,22 +316,26 @@ func (c *poolClient) target(h pgproto.Head, m []byte) (verdict, int) {
 		return unread, 0
 	}
 	srv := c.server
+	if h.Type == pgproto.TypeClose && len(c.names) > 0 && srv.tracker.Outstanding() > 0 {
+		c.state |= isStopped // errors yet to come may speak of the name
+		return unread, 0
+	}
 	c.sent(h, m)
 	st := c.named(name)
 	switch {
-	case kind == pgproto.KindStatement && st != nil && h.Type == pgproto.TypeClose:
+	case kind == pgproto.KindStatement && st.statement != nil && h.Type == pgproto.TypeClose:
 		c.mean(string(name), nil)
-		c.owe(answer{kind: h.Type, act: own, name: string(name), prev: st})
+		c.owe(answer{kind: h.Type, act: own, undo: &undo{name: st.as, meant: st.statement}})
 		return consumed, headSize + h.Len
-	case kind == pgproto.KindStatement && st != nil:
-		srv.have(st)
-		srv.ledger.push(answer{kind: h.Type, stmt: st})
-		c.p.scratch = pgproto.AppendTarget(c.p.scratch[:0], h.Type, kind, []byte(st.name))
+	case kind == pgproto.KindStatement && st.statement != nil:
+		p := srv.have(st)
+		srv.ledger.push(answer{kind: h.Type, stmt: st.statement, as: st.as})
+		c.p.scratch = pgproto.AppendTarget(c.p.scratch[:0], h.Type, kind, []byte(p.name))
 		srv.conn.Write(c.p.scratch)
 		return consumed, headSize + h.Len
 	case kind == pgproto.KindStatement && len(name) == 0 && h.Type == pgproto.TypeClose:
-		c.forgetUnnamed()
-		srv.unnamed = 0
+		srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(nil)})
+		return forwarded, headSize
 	case kind == pgproto.KindStatement && len(name) == 0:
 		c.haveUnnamed()
 	}
@@ -290,10 +343,10 @@ func (c *poolClient) target(h pgproto.Head, m []byte) (verdict, int) {
 	return forwarded, headSize
 }
 
-// named returns what the session calls by a name, nil if it is nothing.
-func (c *poolClient) named(name []byte) *statement {
+// named returns what the session calls by a name, if it is anything.
+func (c *poolClient) named(name []byte) named {
 	if len(c.names) == 0 || len(name) == 0 {
-		return nil
+		return named{}
 	}
 	return c.names[string(name)]
 }
@@ -304,24 +357,24 @@ func (c *poolClient) mean(name string, st *statement) {
 		c.p.statements.hold(st)
 		c.namedBytes += len(st.body)
 		if c.names == nil {
-			c.names = map[string]*statement{}
+			c.names = map[string]named{}
 		}
 	}
-	if old := c.names[name]; old != nil {
+	if old := c.names[name]; old.statement != nil {
 		c.namedBytes -= len(old.body)
-		c.p.statements.drop(old)
+		c.p.statements.drop(old.statement)
 	}
 	if st == nil {
 		delete(c.names, name)
 		return
 	}
-	c.names[name] = st
+	c.names[name] = named{st, name}
 }
 
 // forgetNames is the end of all prepared statements of the session.
 func (c *poolClient) forgetNames() {
 	for _, st := range c.names {
-		c.p.statements.drop(st)
+		c.p.statements.drop(st.statement)
 	}
 	c.names, c.namedBytes = nil, 0
 }
@@ -342,11 +395,11 @@ func (c *poolClient) deallocates(h pgproto.Head, m []byte) bool {
 	if srv != nil {
 		status = srv.tracker.Status()
 	}
-	if name == nil || c.named(name) == nil || srv != nil && (!srv.tracker.Settled() || srv.is(isSetting)) || status == pgproto.TxFailed {
+	if name == nil || c.named(name).statement == nil || srv != nil && (!srv.tracker.Settled() || srv.is(isSetting)) || status == pgproto.TxFailed {
 		return false
 	}
 	c.mean(string(name), nil)
-	c.forgetUnnamed()
+	c.unnamed = nil
 	out := pgproto.AppendMessage(nil, pgproto.TypeCommandComplete, []byte("DEALLOCATE\x00"))
 	c.s.down.Write(pgproto.AppendReadyForQuery(out, status))
 	return true
@@ -360,25 +413,36 @@ func (s *poolServer) takeBack(skipped []answer, state string) (instead string) {
 	for i, a := range slices.Backward(skipped) {
 		switch {
 		case a.act == replace && i == 0:
-			instead = a.name
-		case a.kind == pgproto.TypeParse && a.stmt == nil:
-			s.unnamed = 0
-			if c != nil {
-				c.forgetUnnamed()
-			}
-		case a.kind == pgproto.TypeParse && a.act != own:
+			instead = a.undo.instead
+		case a.undo != nil && a.undo.anonym:
+			s.takeBackUnnamed(a, i == 0)
+		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash:
 			s.statements.remove(t, a.stmt)
-		case a.kind == pgproto.TypeClose && a.act == swallow && a.stmt != nil:
-			s.statements.add(t, a.stmt, stale)
+		case a.undo != nil && a.undo.rubbish != "":
+			s.rubbish = append(s.rubbish, a.undo.rubbish)
 		}
-		if a.name != "" && a.act != replace && c != nil {
-			c.mean(a.name, a.prev)
+		if a.undo != nil && a.undo.name != "" && c != nil {
+			c.mean(a.undo.name, a.undo.meant)
 		}
 	}
 	if len(skipped) > 0 && skipped[0].stmt != nil && skipped[0].kind != pgproto.TypeParse {
 		s.doubt(skipped[0].stmt, state)
 	}
 	return instead
+}
+
+// takeBackUnnamed is takeBack for the unnamed statement, which a Parse that fails
+// has removed.
+func (s *poolServer) takeBackUnnamed(a answer, failed bool) {
+	failed = failed && a.kind == pgproto.TypeParse
+	if s.unnamed = a.undo.atServer; failed {
+		s.unnamed = 0
+	}
+	if c := s.client; c != nil && a.act == pass {
+		if c.unnamed = a.undo.unnamed; failed {
+			c.unnamed = nil
+		}
+	}
 }
 
 // doubt is a statement's error that may be about the statement itself.
@@ -392,4 +456,19 @@ func (s *poolServer) doubt(st *statement, state string) {
 		p.epoch = stale
 		s.g.p.epoch++
 	}
+}
+
+// inOwnWords puts the session's name of a statement into an error that speaks of
+// it, empty if none does.
+func (a *answer) inOwnWords(payload []byte) string {
+	at := bytes.Index(payload, []byte(`"`+a.stmt.name))
+	if len(payload) == maxError || at < 0 {
+		return ""
+	}
+	end := bytes.IndexByte(payload[at+1:], '"')
+	if end < 0 {
+		return ""
+	}
+	payload = bytes.ReplaceAll(payload, payload[at:at+end+2], []byte(`"`+a.as+`"`))
+	return string(pgproto.AppendMessage(nil, pgproto.TypeErrorResponse, payload))
 }

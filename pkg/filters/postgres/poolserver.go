@@ -22,7 +22,7 @@ type poolServer struct {
 	tracker pgproto.Tracker
 	ledger  ledger
 	left    int64  // bytes of the server's message that are passed on or dropped
-	said    bool   // a setting was reported since the latest CommandComplete
+	said    bool   // search_path was reported
 	hints   hint   // of the query under way
 	instead string // an error of ours that takes the place of the server's
 	timer   *netloop.Timer
@@ -30,8 +30,9 @@ type poolServer struct {
 	// What it has.
 	vars       *settings
 	statements preparedList
-	unnamed    uint64 // id of the unnamed statement; 0: none
-	facts      *facts // while it begins: what is reported
+	rubbish    []string // names of statements that are to be closed
+	unnamed    uint64   // id of the unnamed statement; 0: none
+	facts      *facts   // while it begins: what is reported
 
 	user, password string // that it was begun with
 	born, expires  int64  // loop time; expires 0: never
@@ -56,6 +57,7 @@ const (
 	isGone                               // closed
 	isDirty                              // a session has had it to itself
 	isFatal                              // it has said why it ends
+	hasSet                               // a setting that is perhaps not tracked
 	isDuePassing                         // answers of ours are due behind left
 )
 

@@ -25,9 +25,15 @@ const (
 type statement struct {
 	key   string // what tells it from others: settings that the server reads it by, and body
 	body  string // the payload of Parse behind the name
-	name  string // at servers
+	name  string // at servers, if need be with something behind it
 	refs  int    // sessions' names and servers that have it
 	hints hint
+}
+
+// named is a session's prepared statement.
+type named struct {
+	*statement
+	as string
 }
 
 // statements are those of a pool.
@@ -76,6 +82,7 @@ func appendParse(dst []byte, name, body string) []byte {
 // prepared is a statement that a server has.
 type prepared struct {
 	stmt       *statement
+	name       string
 	epoch      uint64 // of the pool, when it was prepared
 	prev, next *prepared
 }
@@ -105,11 +112,16 @@ func (l *preparedList) use(st *statement) *prepared {
 	return p
 }
 
-func (l *preparedList) add(t *statements, st *statement, epoch uint64) {
-	p := &prepared{stmt: st, epoch: epoch}
+func (l *preparedList) add(t *statements, st *statement, epoch uint64, again bool) *prepared {
+	p := &prepared{stmt: st, name: st.name, epoch: epoch}
+	if again {
+		t.last++
+		p.name += "_" + strconv.FormatUint(t.last, 36)
+	}
 	t.hold(st)
 	l.of[st] = p
 	l.link(p)
+	return p
 }
 
 func (l *preparedList) link(p *prepared) {
