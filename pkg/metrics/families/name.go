@@ -53,3 +53,19 @@ func Snake(s string) string {
 	}
 	return Name(b.String())
 }
+
+// MetricName is Name for metrics, in whose names a colon is allowed.
+func MetricName(s string) string {
+	if !strings.Contains(s, ":") {
+		return Name(s)
+	}
+	parts := strings.Split(s, ":")
+	for i := range parts {
+		if i == 0 && parts[0] != "" {
+			parts[0] = Name(parts[0])
+			continue
+		}
+		parts[i] = strings.TrimPrefix(Name("x"+parts[i]), "x")
+	}
+	return strings.Join(parts, ":")
+}

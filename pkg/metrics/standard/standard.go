@@ -9,6 +9,8 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/csv"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/expvar"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/graphite"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/influx"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/jolokia"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
@@ -27,6 +29,8 @@ func Kinds() *Registry {
 	r := &Registry{byType: make(map[reflect.Type]constructor)}
 	Register(r, csv.New)
 	Register(r, expvar.New)
+	Register(r, graphite.New)
+	Register(r, influx.New)
 	Register(r, jolokia.New)
 	Register(r, json.New)
 	Register(r, keyvalue.New)

@@ -1,0 +1,311 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Limits of what arrives.
+const (
+	MaxLine        = 64 << 10
+	maxConnections = 1000
+)
+
+// Listener takes lines on the sockets of a source.
+type Listener struct {
+	// read-only after construction
+	store  *Store
+	ledger *families.Ledger
+	take   func(line []byte, now time.Time)
+	log    *slog.Logger
+	buffer int // of datagrams, 0: as the system has it
+	leases []*sockets.Lease
+
+	mu      sync.Mutex
+	packets map[*packets]struct{} // guarded by mu
+}
+
+// packets is a socket of datagrams, and how many of its drops were counted.
+type packets struct {
+	raw   syscall.RawConn
+	drops uint32
+}
+
+// left is what a source leaves to the one that gets its socket next.
+type left struct {
+	series []*series
+	drops  uint32
+}
+
+// Listen binds the sockets. Each line is given to take, without its end, from any
+// goroutine; it is valid until take returns. What is lost is counted in ledger.
+func Listen(cfg *resource.MetricsListen, env metrics.Env, store *Store, ledger *families.Ledger, take func([]byte, time.Time)) (*Listener, error) {
+	l := &Listener{store: store, ledger: ledger, take: take, log: env.Log, buffer: cfg.ReadBuffer, packets: make(map[*packets]struct{})}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	add := func(lease *sockets.Lease, err error) error {
+		if err == nil {
+			l.leases = append(l.leases, lease)
+		}
+		return err
+	}
+	var err error
+	if cfg.UDP != "" {
+		err = add(env.Sockets.Packets("udp", cfg.UDP, l.servePackets))
+	}
+	if cfg.Unixgram != "" && err == nil {
+		err = add(env.Sockets.Packets("unixgram", cfg.Unixgram, l.servePackets))
+	}
+	if cfg.TCP != "" && err == nil {
+		err = add(env.Sockets.Stream("tcp", cfg.TCP, l.serveStream))
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Addrs are where the source listens: udp, unixgram, tcp, as far as it does.
+func (l *Listener) Addrs() []net.Addr {
+	var out []net.Addr
+	for _, lease := range l.leases {
+		out = append(out, lease.Addr())
+	}
+	return out
+}
+
+// Close gives the sockets away. It returns when no line is taken any more.
+func (l *Listener) Close() error {
+	var errs []error
+	for _, lease := range l.leases {
+		errs = append(errs, lease.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Inherit takes over the series that the source before left with a socket.
+func Inherit(ctx context.Context, store *Store) (drops uint32) {
+	l, ok := sockets.Found(ctx).(left)
+	if !ok {
+		return 0
+	}
+	store.adopt(l.series)
+	return l.drops
+}
+
+// Leave leaves the series to the source that has the socket next.
+func Leave(ctx context.Context, store *Store, drops uint32) {
+	sockets.Leave(ctx, left{series: store.all(), drops: drops})
+}
+
+func (s *Store) all() []*series {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*series, 0, len(s.series))
+	for _, v := range s.series {
+		out = append(out, v)
+	}
+	return out
+}
+
+// adopt adds series that are not there yet, as far as there is room.
+func (s *Store) adopt(list []*series) {
+	for _, v := range list {
+		var labels []string
+		for _, l := range v.labels {
+			labels = append(labels, l.GetName(), l.GetValue())
+		}
+		sample := &Sample{Name: v.name, Help: v.help, Type: v.typ, Labels: labels, Value: v.value, TTL: v.ttl}
+		s.Set(sample, v.at)
+	}
+}
+
+func (l *Listener) servePackets(ctx context.Context, c net.PacketConn) {
+	p := &packets{drops: Inherit(ctx, l.store)}
+	if b, ok := c.(interface{ SetReadBuffer(bytes int) error }); ok && l.buffer > 0 {
+		if err := b.SetReadBuffer(l.buffer); err != nil {
+			l.log.Warn("the read buffer stays as it is", "bytes", l.buffer, "error", err)
+		}
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			p.raw = raw
+			l.mu.Lock()
+			l.packets[p] = struct{}{}
+			l.mu.Unlock()
+		}
+	}
+	buf := make([]byte, MaxLine)
+	for {
+		n, _, err := c.ReadFrom(buf)
+		if err != nil && (ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
+			break
+		}
+		now := time.Now()
+		for line := range bytes.Lines(buf[:n]) {
+			l.line(line, now)
+		}
+	}
+	l.CountDrops()
+	l.mu.Lock()
+	delete(l.packets, p)
+	drops := p.drops
+	l.mu.Unlock()
+	Leave(ctx, l.store, drops)
+}
+
+// line takes the end off a line, and gives it on if something is left.
+func (l *Listener) line(line []byte, now time.Time) {
+	if line = bytes.TrimSpace(line); len(line) > 0 {
+		l.take(line, now)
+	}
+}
+
+// CountDrops adds to the ledger what the kernel dropped since the last time.
+func (l *Listener) CountDrops() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.packets {
+		var drops uint32
+		var err error
+		if failed := p.raw.Control(func(fd uintptr) { drops, err = mmsg.Drops(fd) }); failed != nil || err != nil {
+			continue // closed, or a kernel that does not tell
+		}
+		l.ledger.Add("kernel", uint64(drops-p.drops)) // it wraps around
+		p.drops = drops
+	}
+}
+
+// connections are those of a listener, as long as they run.
+type connections struct {
+	mu      sync.Mutex
+	open    map[net.Conn]struct{} // guarded by mu
+	closing bool                  // guarded by mu
+	running sync.WaitGroup
+}
+
+func (c *connections) add(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || len(c.open) >= maxConnections {
+		return false
+	}
+	c.open[conn] = struct{}{}
+	return true
+}
+
+func (c *connections) remove(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, conn)
+	_ = conn.Close() // it was read to its end
+}
+
+func (c *connections) close() {
+	c.mu.Lock()
+	c.closing = true
+	for conn := range c.open {
+		_ = conn.SetReadDeadline(time.Unix(1, 0)) // its reader sees that
+	}
+	c.mu.Unlock()
+	c.running.Wait()
+}
+
+func (l *Listener) serveStream(ctx context.Context, listener net.Listener) {
+	Inherit(ctx, l.store)
+	conns := &connections{open: make(map[net.Conn]struct{})}
+	for ctx.Err() == nil {
+		conn, err := listener.Accept()
+		switch {
+		case err == nil && conns.add(conn):
+			conns.running.Go(func() {
+				defer conns.remove(conn)
+				l.read(conn)
+			})
+		case err == nil:
+			l.ledger.Add("connection_limit", 1)
+			_ = conn.Close() // told by its end
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+		default: // out of descriptors, for one
+			l.log.Warn("accepting a connection", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	conns.close()
+	Leave(ctx, l.store, 0)
+}
+
+// read takes the lines of a connection. One that is too long is left out.
+func (l *Listener) read(conn net.Conn) {
+	a := assembler{take: func(line []byte) { l.line(line, time.Now()) }, long: func() { l.ledger.Add("malformed", 1) }}
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(buf)
+		a.add(buf[:n])
+		if err != nil {
+			a.end()
+			return
+		}
+	}
+}
+
+// assembler makes lines of what comes in pieces.
+type assembler struct {
+	take func(line []byte)
+	long func() // a line was too long
+
+	rest []byte // the beginning of a line
+	skip bool   // the line is too long: its rest is not wanted
+}
+
+func (a *assembler) add(b []byte) {
+	for len(b) > 0 {
+		end := bytes.IndexByte(b, '\n')
+		piece, ended := b, end >= 0
+		if ended {
+			piece = b[:end]
+			b = b[end+1:]
+		} else {
+			b = nil
+		}
+		switch {
+		case a.skip:
+		case len(a.rest)+len(piece) > MaxLine:
+			a.skip = true
+			a.long()
+		default:
+			a.rest = append(a.rest, piece...)
+		}
+		if ended {
+			if !a.skip {
+				a.take(a.rest)
+			}
+			a.rest, a.skip = a.rest[:0], false
+		}
+	}
+}
+
+// end takes a last line without an end.
+func (a *assembler) end() {
+	if len(a.rest) > 0 && !a.skip {
+		a.take(a.rest)
+	}
+	a.rest = nil
+}

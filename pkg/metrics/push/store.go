@@ -1,0 +1,106 @@
+// Package push is what sources have in common to which an app sends its latest
+// values in lines: where they listen, and the values.
+package push
+
+import (
+	"sync"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
+)
+
+// Store keeps the latest value of each series. Its methods may be called from any
+// goroutine.
+type Store struct {
+	mu     sync.Mutex
+	limit  int
+	ttl    time.Duration
+	series map[string]*series // by name and labels, guarded by mu
+	key    []byte             // guarded by mu
+}
+
+type series struct {
+	name, help string
+	typ        dto.MetricType
+	labels     []*dto.LabelPair
+	value      float64
+	at         time.Time
+	ttl        time.Duration // 0: forever
+}
+
+// Sample is a value of a series.
+type Sample struct {
+	Name   string
+	Help   string
+	Type   dto.MetricType // of gauge, counter and untyped
+	Labels []string       // name, value, name, value, by name
+	Value  float64
+	TTL    time.Duration // 0: as the store has it
+}
+
+// NewStore makes a store; ttl 0 is forever, limit 0 families.DefaultLimit.
+func NewStore(limit int, ttl time.Duration) *Store {
+	if limit <= 0 {
+		limit = families.DefaultLimit
+	}
+	return &Store{limit: limit, ttl: ttl, series: make(map[string]*series)}
+}
+
+// Configure changes what the store was made with; its series stay.
+func (s *Store) Configure(limit int, ttl time.Duration) {
+	fresh := NewStore(limit, ttl)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit, s.ttl = fresh.limit, fresh.ttl
+}
+
+// Set keeps a value, and is false if there is no room for another series.
+func (s *Store) Set(v *Sample, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key = append(append(s.key[:0], v.Name...), 0xff)
+	for _, l := range v.Labels {
+		s.key = append(append(s.key, l...), 0xff) // in no text of UTF-8
+	}
+	found := s.series[string(s.key)]
+	if found == nil {
+		if len(s.series) >= s.limit && !s.expireLocked(now) {
+			return false
+		}
+		labels := append([]string(nil), v.Labels...)
+		found = &series{name: v.Name, help: v.Help, typ: v.Type, labels: families.Labels(labels...)}
+		s.series[string(s.key)] = found
+	}
+	found.value, found.at, found.ttl = v.Value, now, v.TTL
+	return true
+}
+
+// expireLocked forgets series that got nothing for too long, and reports whether
+// there were any.
+func (s *Store) expireLocked(now time.Time) bool {
+	before := len(s.series)
+	for key, v := range s.series {
+		ttl := v.ttl
+		if ttl == 0 {
+			ttl = s.ttl
+		}
+		if ttl > 0 && now.Sub(v.at) > ttl {
+			delete(s.series, key)
+		}
+	}
+	return len(s.series) < before
+}
+
+// Gather gives the series that are alive.
+func (s *Store) Gather(now time.Time) ([]*dto.MetricFamily, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expireLocked(now)
+	b := &families.Builder{Limit: s.limit}
+	for _, v := range s.series {
+		b.Family(v.name, v.help, v.typ).Add(v.value, v.labels)
+	}
+	return b.Done()
+}
