@@ -153,7 +153,38 @@ type UpstreamOptions struct {
 	// the protocol has agreed on it.
 	StartTLS bool
 	Redis    RedisUpstream
+	HTTP     HTTPUpstream
 }
+
+// HTTPUpstream is the part of UpstreamOptions for HTTP. 0 means no bound, where
+// nothing else is said.
+type HTTPUpstream struct {
+	Protocol         HTTPProtocol
+	IdleTimeout      time.Duration // of a pooled connection; 0: an hour, negative: no bound
+	MaxConnectionAge time.Duration // after which a connection gets no further request
+	RequestsPerConn  int           // in all
+	StreamsPerConn   int           // at once, HTTP/2
+	HeaderBytes      int           // of a response; 0: 60 KiB
+	PingInterval     time.Duration // HTTP/2
+	PingTimeout      time.Duration
+	MaxPending       int // requests that wait for a connection, in the cluster
+	MaxRequests      int // in flight, in the cluster
+	MaxConnections   int // in the cluster
+	MaxRetries       int // in flight, where there is no budget
+	RetryBudget      float64
+	RetryMinimum     int
+}
+
+// HTTPProtocol says what an upstream speaks.
+type HTTPProtocol uint8
+
+// The protocols, in the order of those of pkg/xds/resource.
+const (
+	HTTP1 HTTPProtocol = iota
+	HTTP2
+	HTTPByALPN // what TLS agrees on
+	HTTPAsDown // what the client speaks
+)
 
 // RedisUpstream is the part of UpstreamOptions for Redis.
 type RedisUpstream struct {

@@ -61,6 +61,7 @@ type Context struct {
 	DrainDeadline time.Duration
 	Clusters      ClusterSource
 	Secrets       SecretSource
+	Routes        RouteSource            // by RDS; nil: there are none
 	Metrics       prometheus.Gatherer    // of the process; nil: there are none to be had
 	Loops         func() []*netloop.Loop // all loops of the process
 	Log           *slog.Logger
@@ -86,6 +87,18 @@ type ClusterSource interface {
 // time it is used.
 type SecretSource interface {
 	Secret(name string) (string, error)
+}
+
+// RouteSource finds route configurations by RDS resource name. They may change
+// while the process runs, and so they are looked up for each request.
+type RouteSource interface {
+	Routes(name string) (Routes, bool)
+}
+
+// Routes is a route configuration with the clusters that its names mean.
+type Routes struct {
+	Config   any // a *resource.RouteConfig of pkg/xds/resource
+	Clusters ClusterSource
 }
 
 // Drainer is a Builder whose connections can be asked to finish, at shutdown.

@@ -27,6 +27,9 @@ type Deps struct {
 	// built again because one of its secrets has another value.
 	Secrets SecretSource
 	Metrics prometheus.Gatherer
+	// Routes are those by RDS. Other ones are no reason to build a filter again:
+	// Commit shows them to the filters that run.
+	Routes map[string]*resource.RouteConfig
 }
 
 // Error says which listener is wrong.
@@ -113,6 +116,7 @@ func (c *Change) build(p *part) error {
 		Zone:          c.deps.Zone,
 		Clusters:      c.deps.Clusters,
 		Secrets:       c.deps.Secrets,
+		Routes:        &routeView{c.set, c.routes()},
 		Metrics:       c.deps.Metrics,
 		Loops:         c.set.group.Loops,
 		Log:           c.set.log.With("listener", p.spec.Name),
@@ -124,6 +128,8 @@ func (c *Change) build(p *part) error {
 	p.next, p.fresh = next, true
 	return nil
 }
+
+func (c *Change) routes() *routeTable { return &routeTable{c.deps.Routes, c.deps.Clusters} }
 
 // same says that the filter on a socket would be built from the same things.
 func same(k *socket, spec *resource.Listener, next *running) bool {
@@ -272,6 +278,7 @@ func (c *Change) Commit(retired func()) {
 		}
 	}
 	s.sockets = sockets
+	s.routes.Store(c.routes())
 	s.mu.Unlock()
 	go s.retire(old, retired)
 }

@@ -42,6 +42,8 @@ type Set struct {
 	builder Builder
 	log     *slog.Logger
 
+	routes atomic.Pointer[routeTable] // those of the last commit
+
 	mu       sync.Mutex
 	sockets  map[string]*socket // by key of the address, guarded by mu
 	draining bool               // guarded by mu

@@ -12,7 +12,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
-	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
 
@@ -57,7 +56,7 @@ func (p *Proxy) change(ctx context.Context, snap *snapshot.Snapshot, diff *snaps
 		p.secrets.Withdraw()
 		return err
 	}
-	listeners, err := p.prepareListeners(ctx, specs, clusters)
+	listeners, err := p.prepareListeners(ctx, snap, clusters)
 	if err != nil {
 		clusters.Abort()
 		p.secrets.Withdraw()
@@ -100,9 +99,11 @@ func (p *Proxy) commit(clusters *upstream.Change, listeners *listener.Change) {
 
 // prepareListeners builds filters, makes clusters ready and binds sockets.
 func (p *Proxy) prepareListeners(
-	ctx context.Context, specs []*resource.Listener, clusters *upstream.Change,
+	ctx context.Context, snap *snapshot.Snapshot, clusters *upstream.Change,
 ) (*listener.Change, error) {
-	change, err := p.listeners.Build(specs, listener.Deps{Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Metrics: p.registry})
+	change, err := p.listeners.Build(list(snap.Listeners), listener.Deps{
+		Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Routes: snap.Routes, Metrics: p.registry,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func (p *Proxy) prepareListeners(
 // of interest to who looks for them.
 func (p *Proxy) logAccepted(snap *snapshot.Snapshot, diff *snapshot.Diff) {
 	level := slog.LevelInfo
-	if diff.Listeners.Empty() && diff.Clusters.Empty() && diff.Secrets.Empty() {
+	if diff.Listeners.Empty() && diff.Clusters.Empty() && diff.Routes.Empty() && diff.Secrets.Empty() {
 		level = slog.LevelDebug
 	}
 	p.log.Log(context.Background(), level, "configuration accepted", "version", snap.Version,

@@ -22,6 +22,7 @@ type dump struct {
 	Listeners map[string]json.RawMessage `json:"listeners"`
 	Clusters  map[string]json.RawMessage `json:"clusters"`
 	Endpoints map[string]json.RawMessage `json:"endpoints,omitempty"`
+	Routes    map[string]json.RawMessage `json:"routes,omitempty"`
 	Secrets   map[string]json.RawMessage `json:"secrets,omitempty"`
 }
 
@@ -65,6 +66,10 @@ func (p *Proxy) dump() any {
 	d.Endpoints = map[string]json.RawMessage{}
 	for name, a := range snap.Assignments {
 		d.Endpoints[name] = resource.Show(a.Raw)
+	}
+	d.Routes = map[string]json.RawMessage{}
+	for name, r := range snap.Routes {
+		d.Routes[name] = resource.Show(r.Raw)
 	}
 	d.Secrets = map[string]json.RawMessage{}
 	for name, secret := range snap.Secrets {

@@ -102,6 +102,15 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 			Credentials: c.credentials(spec.Redis.UsernameSecret, spec.Redis.PasswordSecret),
 			Preconnect:  spec.Redis.PreConnect,
 		},
+		HTTP: filters.HTTPUpstream{
+			Protocol:    filters.HTTPProtocol(spec.HTTP.Protocol),
+			IdleTimeout: spec.HTTP.Idle, MaxConnectionAge: spec.HTTP.MaxConnection,
+			RequestsPerConn: int(spec.HTTP.MaxRequests), StreamsPerConn: int(spec.HTTP.MaxStreams),
+			HeaderBytes: spec.HTTP.HeaderBytes, PingInterval: spec.HTTP.PingInterval, PingTimeout: spec.HTTP.PingTimeout,
+			MaxPending: int(spec.Limits.MaxPending), MaxRequests: int(spec.Limits.MaxRequests),
+			MaxConnections: int(spec.Limits.MaxConnections), MaxRetries: int(spec.Limits.MaxRetries),
+			RetryBudget: spec.Limits.RetryBudget, RetryMinimum: int(spec.Limits.RetryMinimum),
+		},
 	}
 }
 

@@ -152,7 +152,13 @@ func parseRoute(data []byte) (proto.Message, string, refs, error) {
 	if err := proto.Unmarshal(data, &p); err != nil {
 		return nil, "", refs{}, err
 	}
-	return &p, p.GetName(), referencesOf(&p), named(routes, p.GetName())
+	c, err := resource.ParseRoutes(&p)
+	if err != nil {
+		return &p, p.GetName(), refs{}, err
+	}
+	found := referencesOf(&p)
+	found[clusters] = c.ClusterNames()
+	return &p, p.GetName(), found, nil
 }
 
 func parseExtension(data []byte) (proto.Message, string, refs, error) {

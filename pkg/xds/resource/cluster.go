@@ -23,6 +23,7 @@ type Cluster struct {
 	Limits         ClusterLimits
 	TLS            *UpstreamTLS // nil: plain text
 	Redis          RedisUpstream
+	HTTP           HTTPUpstream
 	TCPKeepalive   *TCPKeepalive // nil: the system's default
 	// Secrets are those that the resource carries inline instead of naming
 	// them; their names are unique and begin with the cluster's name.
@@ -233,6 +234,36 @@ type ClusterLimits struct {
 	MaxConnections uint32 // upstream connections
 	MaxPending     uint32 // requests that wait for a connection
 	MaxRequests    uint32 // requests in flight
+	// MaxRetries bounds the retries in flight where there is no budget.
+	MaxRetries uint32
+	// RetryBudget is the share of requests in flight that may be retries, 0 to
+	// 1, and RetryMinimum how many always may. 0: MaxRetries is meant.
+	RetryBudget  float64
+	RetryMinimum uint32
+}
+
+// HTTPProtocol says what an upstream speaks.
+type HTTPProtocol uint8
+
+// The protocols.
+const (
+	UpstreamHTTP1 HTTPProtocol = iota
+	UpstreamHTTP2
+	UpstreamALPN     // what TLS agrees on
+	UpstreamLikeDown // what the client speaks
+)
+
+// HTTPUpstream is how HTTP requests are sent to endpoints. 0 means no bound,
+// where nothing else is said.
+type HTTPUpstream struct {
+	Protocol      HTTPProtocol
+	Idle          time.Duration // of a pooled connection; 0: an hour, negative: no bound
+	MaxConnection time.Duration // age of a connection that gets another request
+	MaxRequests   uint32        // on one connection
+	MaxStreams    uint32        // at once on one HTTP/2 connection
+	HeaderBytes   int           // of a response; 0: 60 KiB
+	PingInterval  time.Duration // HTTP/2
+	PingTimeout   time.Duration
 }
 
 // UpstreamTLS is how endpoints are spoken to.

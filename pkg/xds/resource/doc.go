@@ -54,6 +54,8 @@ const (
 	// RedisUpstreamOptions is the key of dragoman.upstreams.redis.v1.RedisUpstream
 	// in a cluster's typed_extension_protocol_options.
 	RedisUpstreamOptions = "mesh.dragoman.io/redis"
+	// HTTPProtocolOptionsKey is the key of Envoy's HttpProtocolOptions there.
+	HTTPProtocolOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	// RedisProtocolOptionsKey is the key of Envoy's RedisProtocolOptions there.
 	RedisProtocolOptionsKey = "envoy.filters.network.redis_proxy"
 )

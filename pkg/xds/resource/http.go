@@ -9,6 +9,9 @@ import (
 type HTTPManager struct {
 	StatPrefix string
 	Codec      HTTPCodec
+	// Routes are inline, or come by RDS under RoutesName; neither: there are none.
+	Routes     *RouteConfig
+	RoutesName string
 	// Filters in the order in which requests pass them.
 	Filters []HTTPFilter
 	Limits  HTTPLimits
@@ -146,7 +149,7 @@ type HTTP2 struct {
 
 // ClusterNames implements FilterConfig.
 func (m *HTTPManager) ClusterNames() []string {
-	var names []string
+	names := m.Routes.ClusterNames() // of those by RDS it is their own concern
 	for i := range m.Filters {
 		names = append(names, m.Filters[i].Config.ClusterNames()...)
 	}

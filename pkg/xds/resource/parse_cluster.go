@@ -24,6 +24,8 @@ const (
 	defaultRedirectEvery   = 5 * time.Second
 	defaultRedirects       = 5
 	defaultSentinelRefresh = 10 * time.Second
+	defaultRetryBudget     = 0.2
+	defaultRetryMinimum    = 3
 )
 
 // ParseCluster validates a cluster. The error is an Errors.
@@ -37,6 +39,7 @@ func ParseCluster(p *clusterv3.Cluster) (*Cluster, error) {
 	c.ConnectTimeout = r.positive(p.GetConnectTimeout(), "connect_timeout", defaultConnectTimeout)
 	c.TLS = r.upstreamTLS(p.GetTransportSocket(), "transport_socket")
 	c.Redis = r.redisUpstream(p)
+	c.HTTP = r.httpUpstream(p)
 	r.discovery(p, c)
 	c.LB = r.loadBalancing(p, c.Discovery.Type)
 	c.HealthCheck = r.healthCheck(p.GetHealthChecks())
@@ -218,7 +221,7 @@ func (r *reader) redisUpstream(p *clusterv3.Cluster) RedisUpstream {
 	u := RedisUpstream{ConnectionsPerEndpoint: 1}
 	options := p.GetTypedExtensionProtocolOptions()
 	for key := range options {
-		if key != RedisProtocolOptionsKey && key != RedisUpstreamOptions {
+		if key != RedisProtocolOptionsKey && key != RedisUpstreamOptions && key != HTTPProtocolOptionsKey {
 			r.fail("typed_extension_protocol_options["+strconv.Quote(key)+"]", "is not supported")
 		}
 	}
@@ -300,7 +303,7 @@ func (r *reader) limits(b *clusterv3.CircuitBreakers) ClusterLimits {
 	r.only(b, "circuit_breakers", "thresholds")
 	for i, t := range b.GetThresholds() {
 		at := index("circuit_breakers.thresholds", i)
-		r.only(t, at, "priority", "max_connections", "max_pending_requests", "max_requests", "max_retries", "track_remaining")
+		r.only(t, at, "priority", "max_connections", "max_pending_requests", "max_requests", "max_retries", "retry_budget", "track_remaining")
 		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
 			continue
 		}
@@ -308,6 +311,14 @@ func (r *reader) limits(b *clusterv3.CircuitBreakers) ClusterLimits {
 			MaxConnections: unbounded(t.GetMaxConnections().GetValue()),
 			MaxPending:     unbounded(t.GetMaxPendingRequests().GetValue()),
 			MaxRequests:    unbounded(t.GetMaxRequests().GetValue()),
+			MaxRetries:     unbounded(t.GetMaxRetries().GetValue()),
+		}
+		if b := t.GetRetryBudget(); b != nil {
+			r.only(b, join(at, "retry_budget"), "budget_percent", "min_retry_concurrency")
+			out.RetryBudget, out.RetryMinimum = defaultRetryBudget, r.atLeast(b.GetMinRetryConcurrency(), join(at, "retry_budget.min_retry_concurrency"), defaultRetryMinimum, 0)
+			if b.GetBudgetPercent() != nil {
+				out.RetryBudget = r.percent(b.GetBudgetPercent(), join(at, "retry_budget.budget_percent"))
+			}
 		}
 	}
 	return out

@@ -40,7 +40,8 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 		"skip_xff_append", "via", "generate_request_id", "preserve_external_request_id", "always_set_request_id_in_response",
 		"proxy_100_continue", "upgrade_configs", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot", "append_x_forwarded_port",
-		"stream_error_on_invalid_http_message", "internal_address_config", "add_user_agent", "access_log_options")
+		"stream_error_on_invalid_http_message", "internal_address_config", "add_user_agent", "access_log_options",
+		"rds", "route_config")
 	m.StatPrefix = p.GetStatPrefix()
 	switch p.GetCodecType() {
 	case hcmv3.HttpConnectionManager_AUTO:
@@ -58,6 +59,15 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 	r.http2(p.GetHttp2ProtocolOptions(), join(path, "http2_protocol_options"), m)
 	r.httpUpgrades(&p, path, m)
 	r.httpFilters(p.GetHttpFilters(), join(path, "http_filters"), m)
+	switch s := p.GetRouteSpecifier().(type) {
+	case *hcmv3.HttpConnectionManager_RouteConfig:
+		m.Routes = r.routes(s.RouteConfig, join(path, "route_config"))
+	case *hcmv3.HttpConnectionManager_Rds:
+		if m.RoutesName = s.Rds.GetRouteConfigName(); m.RoutesName == "" {
+			r.fail(join(path, "rds.route_config_name"), "is missing")
+		}
+		r.aggregated(s.Rds.GetConfigSource(), join(path, "rds.config_source"))
+	}
 	m.Expect100 = p.GetProxy_100Continue()
 	m.Sampling = r.percent(p.GetTracing().GetRandomSampling(), join(path, "tracing.random_sampling"))
 	return m

@@ -16,6 +16,7 @@ type Diff struct {
 	// Endpoints holds the names of clusters that are in both snapshots, unchanged
 	// in themselves, whose EDS endpoints differ. Only Changed is used.
 	Endpoints Names
+	Routes    Names // those by RDS
 	// Secrets includes those that other resources hold inline.
 	Secrets Names
 }
@@ -30,7 +31,7 @@ func (n *Names) Empty() bool { return len(n.Added)+len(n.Changed)+len(n.Removed)
 
 // Empty reports whether the snapshots are equal.
 func (d *Diff) Empty() bool {
-	return d.Listeners.Empty() && d.Clusters.Empty() && d.Endpoints.Empty() && d.Secrets.Empty()
+	return d.Listeners.Empty() && d.Clusters.Empty() && d.Endpoints.Empty() && d.Routes.Empty() && d.Secrets.Empty()
 }
 
 // Compare says how to come from one snapshot to another; from nil everything is
@@ -46,6 +47,9 @@ func Compare(from, to *Snapshot) Diff {
 	})
 	d.Clusters = compare(from.Clusters, to.Clusters, func(name string) bool {
 		return from.same(to, resource.ClusterType, name)
+	})
+	d.Routes = compare(from.Routes, to.Routes, func(name string) bool {
+		return from.same(to, resource.RouteType, name)
 	})
 	d.Secrets = compare(from.Secrets, to.Secrets, func(name string) bool {
 		return from.sameSecret(to, name)

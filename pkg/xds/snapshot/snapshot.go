@@ -25,6 +25,8 @@ type Snapshot struct {
 	Clusters map[string]*resource.Cluster
 	// Assignments are by the EDS service name that clusters give.
 	Assignments map[string]*resource.Assignment
+	// Routes are those that came by RDS; inline ones are in their listeners.
+	Routes map[string]*resource.RouteConfig
 	// Secrets are those delivered and those that other resources hold inline.
 	Secrets map[string]*resource.Secret
 
@@ -49,6 +51,7 @@ func Next(before *Snapshot, set resource.Set) (*Snapshot, error) {
 		Listeners:   make(map[string]*resource.Listener, len(set.Listeners)),
 		Clusters:    make(map[string]*resource.Cluster, len(set.Clusters)),
 		Assignments: make(map[string]*resource.Assignment, len(set.Endpoints)),
+		Routes:      make(map[string]*resource.RouteConfig, len(set.Routes)),
 		Secrets:     make(map[string]*resource.Secret, len(set.Secrets)),
 		hashes:      make(map[key]string),
 	}}
@@ -63,6 +66,10 @@ func Next(before *Snapshot, set resource.Set) (*Snapshot, error) {
 	for _, p := range set.Clusters {
 		was := before.Clusters[p.GetName()] // with its endpoints, which crossCheck replaces
 		add(b, resource.ClusterType, p, p.GetName(), b.s.Clusters, was, was != nil && was.Raw == p, resource.ParseCluster)
+	}
+	for _, p := range set.Routes {
+		was := before.Routes[p.GetName()]
+		add(b, resource.RouteType, p, p.GetName(), b.s.Routes, was, was != nil && was.Raw == p, resource.ParseRoutes)
 	}
 	for _, p := range set.Listeners {
 		was := before.Listeners[p.GetName()]
@@ -148,6 +155,9 @@ func (b *builder) crossCheck() {
 	for _, name := range slices.Sorted(maps.Keys(b.s.Clusters)) {
 		b.checkCluster(name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(b.s.Routes)) {
+		b.checkRoutes(name)
+	}
 	places := make(map[resource.ListenAddress]string, len(b.s.Listeners))
 	for _, name := range slices.Sorted(maps.Keys(b.s.Listeners)) {
 		b.checkListener(name, places)
@@ -179,6 +189,17 @@ func (b *builder) checkCluster(name string) {
 	b.s.Clusters[name] = &whole
 }
 
+func (b *builder) checkRoutes(name string) {
+	if b.broken[key{resource.RouteType, name}] {
+		return
+	}
+	for _, cluster := range b.s.Routes[name].ClusterNames() {
+		if _, ok := b.s.Clusters[cluster]; !ok {
+			b.fail(resource.RouteType, name, "virtual_hosts", "there is no cluster %q", cluster)
+		}
+	}
+}
+
 func (b *builder) checkListener(name string, places map[resource.ListenAddress]string) {
 	if b.broken[key{resource.ListenerType, name}] {
 		return
@@ -197,6 +218,11 @@ func (b *builder) checkListener(name string, places map[resource.ListenAddress]s
 	b.checkSecrets(resource.ListenerType, name, l.SecretNames())
 	if l.TLS != nil {
 		b.checkKinds(resource.ListenerType, name, l.TLS.Certificates, l.TLS.ClientCA)
+	}
+	if m, ok := l.Filter.Config.(*resource.HTTPManager); ok && m.RoutesName != "" {
+		if _, ok := b.s.Routes[m.RoutesName]; !ok {
+			b.fail(resource.ListenerType, name, "filter_chains[0]", "there are no routes %q", m.RoutesName)
+		}
 	}
 	if redis, ok := l.Filter.Config.(*resource.RedisFilter); ok {
 		for _, u := range redis.Users {
