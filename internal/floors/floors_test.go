@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"pkg/redisproto":            0,
 	"pkg/pgproto":               0,
 	"pkg/mysqlproto":            0,
+	"pkg/httpproto":             0,
 	"pkg/statsdproto":           0,
 	"pkg/exit":                  0,
 	"pkg/mesh":                  0,
