@@ -9,8 +9,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -22,6 +25,13 @@ type chain struct {
 	handler  http.Handler
 	filters  []filters.HTTP
 	counters *counters
+	source   filters.RouteSource
+	clusters filters.ClusterSource
+	inline   *bound // of routes that are inline
+	// serverName is shared by all responses.
+	serverName []string
+
+	current atomic.Pointer[bound] // of routes by RDS, latest
 
 	mu      sync.Mutex
 	running map[*exchange]struct{} // guarded by mu
@@ -32,7 +42,11 @@ type chain struct {
 func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*chain, error) {
 	c := &chain{
 		conf: conf, log: ctx.Log, counters: b.metrics.listener(ctx.Listener),
+		source: ctx.Routes, clusters: ctx.Clusters, serverName: []string{conf.Headers.ServerName},
 		running: map[*exchange]struct{}{},
+	}
+	if conf.Routes != nil {
+		c.inline = newBound(filters.Routes{Config: conf.Routes, Clusters: ctx.Clusters})
 	}
 	for i := range conf.Filters {
 		f := &conf.Filters[i]
@@ -45,8 +59,8 @@ func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*ch
 		c.filters = append(c.filters, built)
 	}
 	c.handler = http.HandlerFunc(notFound)
-	for _, f := range slices.Backward(c.filters) {
-		c.handler = f.Handler(c.handler)
+	for i, f := range slices.Backward(c.filters) {
+		c.handler = c.switched(&conf.Filters[i], f.Handler(c.handler), c.handler)
 	}
 	return c, nil
 }
@@ -57,20 +71,85 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotFound)
 }
 
+// switched leaves a filter out where routes say so, or where they do not want
+// one that is disabled in the chain.
+func (c *chain) switched(f *resource.HTTPFilter, with, without http.Handler) http.Handler {
+	if f.TypeURL == resource.RouterType {
+		return with
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		off := f.Disabled
+		if x, ok := filters.ExchangeOf(r.Context()).(*exchange); ok {
+			if o, said := x.override(f.Name); said {
+				off = o.Disabled || off && !o.Enabled
+			}
+		}
+		if off {
+			without.ServeHTTP(w, r)
+			return
+		}
+		with.ServeHTTP(w, r)
+	})
+}
+
 // serve has the filters answer one request.
 func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{chain: c}
-	ctx, cancel := context.WithCancelCause(filters.WithExchange(r.Context(), x))
-	x.cancel = cancel
+	x := &exchange{chain: c, start: time.Now()}
+	x.writer = responseWriter{ResponseWriter: w, x: x}
+	r = r.WithContext(x.context(r.Context()))
+	x.original = r
 	c.enter(x)
 	defer func() {
+		p := recover()
+		x.cancel(nil)
+		c.finish(x)
 		c.leave(x)
-		cancel(nil)
-		if p := recover(); p != nil {
+		if p != nil {
 			c.recovered(p)
 		}
 	}()
-	c.handler.ServeHTTP(w, r.WithContext(ctx))
+	if !x.admit(r) {
+		return
+	}
+	x.find()
+	c.handler.ServeHTTP(&x.writer, r)
+}
+
+// finish counts and logs a request that is over.
+func (c *chain) finish(x *exchange) {
+	c.counters.classes[min(max(x.writer.status/100, 0), 5)].Add(1)
+}
+
+// bound gives the routes of now; nil: there are none.
+func (c *chain) bound() *bound {
+	if c.inline != nil || c.source == nil || c.conf.RoutesName == "" {
+		return c.inline
+	}
+	found, ok := c.source.Routes(c.conf.RoutesName)
+	if !ok {
+		return nil
+	}
+	b := c.current.Load()
+	if b == nil || b.config != found.Config || b.clusters != found.Clusters {
+		b = newBound(found)
+		c.current.Store(b)
+	}
+	return b
+}
+
+// bound is a route configuration with the clusters that its names mean.
+type bound struct {
+	config   any
+	table    *route.Table
+	clusters filters.ClusterSource
+}
+
+func newBound(r filters.Routes) *bound {
+	config, ok := r.Config.(*resource.RouteConfig)
+	if !ok {
+		return nil
+	}
+	return &bound{config: r.Config, table: route.New(config), clusters: r.Clusters}
 }
 
 // recovered reports a filter's panic, and ends the connection.

@@ -55,6 +55,7 @@ func (f *testFilter) Close() { f.chain.closed.Add(1) }
 type host struct {
 	t       *testing.T
 	builder *filterhttp.Builder
+	context filters.Context
 	chain   *testChain
 	ln      *netloop.Listener
 	current atomic.Pointer[filters.Network]
@@ -75,13 +76,19 @@ func text(s string) func(http.ResponseWriter, *http.Request, http.Handler) {
 
 func newHost(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config) *host {
 	t.Helper()
+	return newHostWith(t, conf, cfg, &testChain{}, filters.Context{Listener: "l"})
+}
+
+func newHostWith(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config, chain filters.HTTPChain, ctx filters.Context) *host {
+	t.Helper()
 	group, err := netloop.NewGroup(netloop.GroupOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	group.Start()
-	h := &host{t: t, chain: &testChain{}}
-	h.builder = filterhttp.NewBuilder(slog.New(slog.DiscardHandler), h.chain)
+	h := &host{t: t, context: ctx}
+	h.chain, _ = chain.(*testChain)
+	h.builder = filterhttp.NewBuilder(slog.New(slog.DiscardHandler), chain)
 	h.swap(conf)
 	h.ln, err = netloop.Listen(group, "tcp", "127.0.0.1:0", netloop.ListenOptions{TLS: cfg, StartTLS: cfg != nil},
 		func(_ *netloop.Loop, c *netloop.Conn) netloop.Driver { return (*h.current.Load()).Accept(c) })
@@ -105,7 +112,7 @@ func newHost(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config) *host {
 // swap puts another filter under the listener and returns the one before.
 func (h *host) swap(conf *resource.HTTPManager) filters.Network {
 	h.t.Helper()
-	f, err := h.builder.Build(conf, filters.Context{Listener: "l"})
+	f, err := h.builder.Build(conf, h.context)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -12,24 +12,35 @@ import (
 type refusal uint8
 
 const (
-	refusedSocket refusal = iota // the socket could not be taken over
+	refusedSocket    refusal = iota // the socket could not be taken over
+	refusedMalformed                // what arrived is no HTTP
+	refusedLarge
+	refusedVersion
+	refusedHost
+	refusedPath
+	refusedHeader
+	refusedConnect
+	refusedTLS // the handshake has failed
 	refusals
 )
 
-func (r refusal) String() string { return [...]string{"socket"}[r] }
+func (r refusal) String() string {
+	return [...]string{"socket", "malformed", "too_large", "version", "host", "path", "header", "connect", "tls"}[r]
+}
 
 // counters are those of one listener. They outlive its filters.
 type counters struct {
 	requests, panics, cut atomic.Uint64
 	active                atomic.Int64
 	refused               [refusals]atomic.Uint64
+	classes               [6]atomic.Uint64 // of responses, by the first digit of their status
 }
 
 type metrics struct {
 	mu        sync.Mutex
 	listeners map[string]*counters // guarded by mu
 
-	requests, active, refused, panics, cut *prometheus.Desc
+	requests, responses, active, refused, panics, cut *prometheus.Desc
 }
 
 func newMetrics() *metrics {
@@ -39,6 +50,7 @@ func newMetrics() *metrics {
 	return &metrics{
 		listeners: map[string]*counters{},
 		requests:  desc("downstream_requests_total", "Requests received."),
+		responses: desc("downstream_responses_total", "Responses sent, by the class of their status; 0xx: ended without one.", "class"),
 		active:    desc("downstream_requests_active", "Requests under way."),
 		refused:   desc("downstream_refused_total", "Connections and requests turned away before any filter, by reason.", "reason"),
 		panics:    desc("filter_panics_total", "Requests that a filter has panicked over."),
@@ -58,7 +70,7 @@ func (m *metrics) listener(name string) *counters {
 }
 
 func (m *metrics) describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.active, m.refused, m.panics, m.cut} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.active, m.refused, m.panics, m.cut} {
 		ch <- d
 	}
 }
@@ -74,6 +86,9 @@ func (m *metrics) collect(ch chan<- prometheus.Metric) {
 		count(m.panics, c.panics.Load())
 		count(m.cut, c.cut.Load())
 		ch <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.active.Load()), name)
+		for class := range c.classes {
+			count(m.responses, c.classes[class].Load(), string(rune('0'+class))+"xx")
+		}
 		for r := range refusals {
 			count(m.refused, c.refused[r].Load(), r.String())
 		}

@@ -10,11 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // HTTPFilters returns every built-in HTTP filter, with builders of their own.
-func HTTPFilters(_ *slog.Logger) *HTTPRegistry {
-	return NewHTTPRegistry()
+func HTTPFilters(log *slog.Logger) *HTTPRegistry {
+	r := NewHTTPRegistry()
+	r.Register((*resource.RouterFilter)(nil), http.NewRouterBuilder(log))
+	return r
 }
 
 // HTTPRegistry finds the builder of an HTTP filter by the type of its

@@ -98,16 +98,16 @@ func (r *reader) headerMatch(p *routev3.HeaderMatcher, path string) HeaderMatch 
 	case *routev3.HeaderMatcher_PresentMatch:
 		m.Kind, m.Absent = HeaderPresent, !s.PresentMatch
 	case *routev3.HeaderMatcher_ExactMatch:
-		text(StringExact, s.ExactMatch, "exact_match")
+		text(StringExact, s.ExactMatch, "exact_match") //nolint:staticcheck // what older control planes send
 	case *routev3.HeaderMatcher_PrefixMatch:
-		text(StringPrefix, s.PrefixMatch, "prefix_match")
+		text(StringPrefix, s.PrefixMatch, "prefix_match") //nolint:staticcheck // what older control planes send
 	case *routev3.HeaderMatcher_SuffixMatch:
-		text(StringSuffix, s.SuffixMatch, "suffix_match")
+		text(StringSuffix, s.SuffixMatch, "suffix_match") //nolint:staticcheck // what older control planes send
 	case *routev3.HeaderMatcher_ContainsMatch:
-		text(StringContains, s.ContainsMatch, "contains_match")
+		text(StringContains, s.ContainsMatch, "contains_match") //nolint:staticcheck // what older control planes send
 	case *routev3.HeaderMatcher_SafeRegexMatch:
 		m.Kind, m.String.Kind = HeaderString, StringRegex
-		m.String.Regex = r.regex(s.SafeRegexMatch, join(path, "safe_regex_match"))
+		m.String.Regex = r.regex(s.SafeRegexMatch, join(path, "safe_regex_match")) //nolint:staticcheck // as above
 	case *routev3.HeaderMatcher_RangeMatch:
 		m.Kind, m.Low, m.High = HeaderRange, s.RangeMatch.GetStart(), s.RangeMatch.GetEnd()
 	case *routev3.HeaderMatcher_StringMatch:

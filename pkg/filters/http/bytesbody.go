@@ -1,0 +1,8 @@
+package http
+
+import (
+	"bytes"
+	"io"
+)
+
+func newBytesBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }

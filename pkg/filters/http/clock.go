@@ -1,0 +1,134 @@
+package http
+
+import (
+	"sync"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
+)
+
+// clock holds the timeouts of one request. Any of them cancels the request's
+// context.
+type clock struct {
+	x     *exchange
+	bound time.Duration // of the response, from the end of the request on; 0: none
+	still time.Duration // without anything sent or received; 0: none
+	try   *time.Timer   // of the current try
+
+	mu      sync.Mutex
+	timeout *time.Timer // guarded by mu
+	age     *time.Timer // guarded by mu
+	quiet   *time.Timer // guarded by mu
+	stopped bool        // guarded by mu
+}
+
+// startClock begins the request's timeouts.
+func (p *passage) startClock() {
+	l := &p.x.chain.conf.Limits
+	c := &clock{x: p.x, bound: p.route.Timeout, still: l.StreamIdle}
+	switch {
+	case p.route.IdleTimeout > 0:
+		c.still = p.route.IdleTimeout
+	case p.route.IdleTimeout < 0:
+		c.still = 0
+	}
+	if p.route.MaxGRPCTimeout >= 0 && route.IsGRPC(p.in.Header) {
+		c.bound = grpcBound(p.in.Header.Get("Grpc-Timeout"), p.route.MaxGRPCTimeout)
+	}
+	p.clock = c
+	age := p.route.MaxStream
+	if age == 0 {
+		age = l.MaxStream
+	}
+	if age > 0 {
+		c.age = time.AfterFunc(age, func() { p.x.cancel(errTimeout) })
+	}
+	if p.body == nil {
+		c.sent()
+		return
+	}
+	if l.RequestTimeout > 0 {
+		c.timeout = time.AfterFunc(l.RequestTimeout-time.Since(p.x.start), func() { p.x.cancel(errRequestTooOld) })
+	}
+	c.idle()
+}
+
+// grpcBound reads a grpc-timeout, and bounds it; 0: none.
+func grpcBound(s string, most time.Duration) time.Duration {
+	unit := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': 1}
+	if len(s) < 2 || len(s) > 9 || unit[s[len(s)-1]] == 0 {
+		return most
+	}
+	var n time.Duration
+	for i := range len(s) - 1 {
+		if s[i] < '0' || s[i] > '9' {
+			return most
+		}
+		n = n*10 + time.Duration(s[i]-'0')
+	}
+	d := n * unit[s[len(s)-1]]
+	if most > 0 && (d > most || d <= 0) {
+		return most
+	}
+	return d
+}
+
+// sent says that the request is complete: the timeout of the route begins.
+func (c *clock) sent() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return
+	}
+	if c.timeout != nil {
+		c.timeout.Stop()
+		c.timeout = nil
+	}
+	if c.bound > 0 {
+		c.timeout = time.AfterFunc(c.bound, func() { c.x.cancel(errTimeout) })
+	} else if c.still > 0 && c.quiet == nil {
+		c.quiet = time.AfterFunc(c.still, func() { c.x.cancel(errStreamIdle) })
+	}
+}
+
+// idle begins to look for streams on which nothing happens.
+func (c *clock) idle() {
+	if c.still == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet == nil && !c.stopped {
+		c.quiet = time.AfterFunc(c.still, func() { c.x.cancel(errStreamIdle) })
+	}
+}
+
+// touch says that something has happened.
+func (c *clock) touch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet != nil && !c.stopped {
+		c.quiet.Reset(c.still)
+	}
+}
+
+// upgraded lifts the bound of the response: a tunnel has no end.
+func (c *clock) upgraded() {
+	c.mu.Lock()
+	if c.timeout != nil {
+		c.timeout.Stop()
+	}
+	c.mu.Unlock()
+	c.idle()
+}
+
+func (c *clock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	for _, t := range []*time.Timer{c.timeout, c.age, c.quiet} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}

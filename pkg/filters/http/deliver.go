@@ -1,0 +1,209 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// inform passes a 1xx response on.
+func (p *passage) inform(status int, h http.Header) {
+	RemoveHopByHop(h)
+	maps.Copy(p.w.Header(), h)
+	p.w.WriteHeader(status)
+	for name := range h {
+		p.w.Header().Del(name)
+	}
+}
+
+// deliver passes the answer on.
+func (p *passage) deliver(o *outcome) {
+	if o.err != nil {
+		p.failed(o.err)
+		return
+	}
+	resp := o.resp
+	defer resp.Body.Close()
+	p.pool.Classes[min(max(resp.StatusCode/100, 0), 5)].Add(1)
+	if p.clock.try != nil {
+		p.clock.try.Stop()
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		p.tunnel(resp)
+		return
+	}
+	h := p.w.Header()
+	length := resp.ContentLength
+	if p.in.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified {
+		length = -1
+		if given := resp.Header["Content-Length"]; given != nil {
+			h["Content-Length"] = given
+		}
+	}
+	announced := resp.Header["Trailer"]
+	if len(resp.Trailer) > 0 {
+		length = -1 // in HTTP/1.1 trailers need chunks
+	}
+	RemoveHopByHop(resp.Header)
+	for name, values := range resp.Header {
+		if h[name] == nil {
+			h[name] = values
+		} else {
+			h[name] = append(h[name], values...)
+		}
+	}
+	if announced != nil {
+		h["Trailer"] = announced
+	}
+	if length >= 0 && bodyAllowed(resp.StatusCode) {
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	if !p.rt.conf.SuppressHeaders {
+		h["X-Envoy-Upstream-Service-Time"] = []string{milliseconds(p.x.upstream.begun, p.x.upstream.answered)}
+	}
+	if p.x.host.AttemptCountBack {
+		h["X-Envoy-Attempt-Count"] = []string{strconv.Itoa(p.x.upstream.attempts)}
+	}
+	if p.x.detail == "" {
+		p.x.detail = "via_upstream"
+	}
+	p.w.WriteHeader(resp.StatusCode)
+	p.copyBody(resp)
+}
+
+// pending is a body that knows whether reading on would block.
+type pending interface{ Pending() bool }
+
+//nolint:gochecknoglobals // a pool of memory has no state that anybody sees
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// copyBody streams the response. It flushes whenever nothing more is at hand.
+func (p *passage) copyBody(resp *http.Response) {
+	if resp.Body == http.NoBody {
+		p.x.upstream.ended = time.Now()
+		return
+	}
+	buf, _ := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	ahead, _ := resp.Body.(pending)
+	for {
+		n, err := resp.Body.Read(*buf)
+		if n > 0 {
+			p.clock.touch()
+			if _, werr := p.w.Write((*buf)[:n]); werr != nil {
+				p.x.Explain("DC", "downstream_remote_disconnect")
+				panic(http.ErrAbortHandler)
+			}
+		}
+		switch {
+		case err == io.EOF:
+			p.trailers(resp)
+			p.x.upstream.ended = time.Now()
+			return
+		case err != nil:
+			p.broken(err)
+		case ahead == nil || !ahead.Pending():
+			if f, ok := p.w.(http.Flusher); ok {
+				f.Flush()
+			}
+			p.clock.idle()
+		}
+	}
+}
+
+// broken ends a response whose rest will not come.
+func (p *passage) broken(err error) {
+	switch cause := context.Cause(p.in.Context()); {
+	case errors.Is(cause, errTimeout):
+		p.x.Explain("UT", "upstream_response_timeout")
+	case errors.Is(cause, errStreamIdle):
+		p.x.Explain("SI", "stream_idle_timeout")
+	case cause != nil:
+		p.x.Explain("DC", "downstream_remote_disconnect")
+	default:
+		p.pool.Resets.Add(1)
+		p.x.Explain("UC", "upstream_reset_after_response_started{connection_termination}")
+	}
+	p.x.upstream.failure = err.Error()
+	panic(http.ErrAbortHandler)
+}
+
+func (p *passage) trailers(resp *http.Response) {
+	h := p.w.Header()
+	for name, values := range resp.Trailer {
+		if values != nil {
+			h[http.TrailerPrefix+name] = values
+		}
+	}
+}
+
+// tunnel passes bytes on after an upgrade, until both sides have ended.
+func (p *passage) tunnel(resp *http.Response) {
+	upstream, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok || p.upgrade == "" {
+		p.x.fail(p.w, http.StatusBadGateway, "UPE", "upstream_upgraded_unasked", "")
+		return
+	}
+	h := p.w.Header()
+	maps.Copy(h, resp.Header)
+	p.x.writer.status = http.StatusSwitchingProtocols
+	p.x.changeResponse(h)
+	p.x.detail = "via_upstream"
+	conn, rw, err := http.NewResponseController(p.w).Hijack()
+	if err != nil {
+		p.x.fail(p.w, http.StatusInternalServerError, "", "upgrade_failed", "")
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Time{})
+	p.clock.upgraded()
+	_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\n") // an error stays until Flush
+	_ = h.Write(rw)
+	_, _ = rw.WriteString("\r\n")
+	if rw.Flush() != nil {
+		return
+	}
+	stop := context.AfterFunc(p.in.Context(), func() { _ = conn.Close(); _ = upstream.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		p.pump(upstream, rw)
+		closeWrite(upstream)
+	})
+	p.pump(conn, upstream)
+	closeWrite(conn)
+	wg.Wait()
+}
+
+// pump copies one direction of a tunnel.
+func (p *passage) pump(to io.Writer, from io.Reader) {
+	buf, _ := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := from.Read(*buf)
+		if n > 0 {
+			p.clock.touch()
+			if _, werr := to.Write((*buf)[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func closeWrite(w any) {
+	switch c := w.(type) {
+	case interface{ CloseWrite() error }:
+		_ = c.CloseWrite()
+	case net.Conn:
+		_ = c.Close()
+	}
+}

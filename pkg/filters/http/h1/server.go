@@ -1,0 +1,361 @@
+package h1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
+)
+
+// Options of a server. 0 means no bound.
+type Options struct {
+	Limits        Limits
+	Headers       time.Duration // for a head that has begun
+	Idle          time.Duration // between requests
+	Still         time.Duration // in the middle of a body, and for a client that does not read
+	MaxAge        time.Duration // of a connection, after which it takes no further request
+	MaxRequests   int           // on one connection
+	ChunkedLength bool          // Content-Length beside chunks is dropped, not refused
+	// Refused is called for what is no request, with the status of the answer.
+	Refused func(status int, err error)
+}
+
+// Server serves connections. Its methods may be called from any goroutine.
+type Server struct {
+	// read-only after construction
+	handler http.Handler
+	o       Options
+
+	mu       sync.Mutex
+	conns    map[*serverConn]struct{} // guarded by mu
+	watching bool                     // guarded by mu
+	empty    chan struct{}            // closed when conns is empty; nil: nobody waits; guarded by mu
+	draining atomic.Bool
+}
+
+// NewServer returns a server.
+func NewServer(h http.Handler, o Options) *Server {
+	return &Server{handler: h, o: o, conns: map[*serverConn]struct{}{}}
+}
+
+// state of a connection.
+const (
+	stateIdle = iota
+	stateActive
+	stateClosed
+	stateHijacked
+)
+
+// serverConn is one connection. It belongs to the goroutine of Serve but for
+// what is said.
+type serverConn struct {
+	server *Server
+	conn   net.Conn
+	tls    *tls.ConnectionState
+	remote string
+	ctx    context.Context
+	cancel context.CancelFunc
+	in     buffer
+	out    []byte
+	probe  prober
+	born   time.Time
+	uses   int
+
+	readUntil, writeUntil time.Time // deadlines that are set
+
+	state atomic.Int32 // from any goroutine
+	since atomic.Int64 // when it became active, in ns since 1970
+}
+
+// Serve serves a connection until it ends, and closes it. ahead was read from
+// it already.
+func (s *Server) Serve(conn net.Conn, ahead []byte) {
+	c := &serverConn{server: s, conn: conn, remote: conn.RemoteAddr().String(), born: time.Now()}
+	if t, ok := conn.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		c.tls = &state
+	}
+	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, conn.LocalAddr()))
+	defer c.cancel()
+	c.in = newBuffer(readerFunc(c.read))
+	c.in.w = copy(c.in.b, ahead)
+	c.out = make([]byte, 0, bufferSize)
+	c.probe = newProber(conn)
+	if !s.add(c) {
+		_ = conn.Close()
+		return
+	}
+	defer s.remove(c)
+	c.loop()
+	if c.state.Load() != stateHijacked {
+		c.state.Store(stateClosed)
+		_ = conn.Close()
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func (s *Server) add(c *serverConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	if !s.watching {
+		s.watching = true
+		time.AfterFunc(watchEvery, s.watch)
+	}
+	return true
+}
+
+func (s *Server) remove(c *serverConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// watchEvery is how often connections whose request takes long are looked at.
+const watchEvery = 500 * time.Millisecond
+
+// watch cancels the requests of clients that have gone. One timer for all of
+// them is cheaper than a goroutine for each that reads.
+func (s *Server) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) == 0 {
+		s.watching = false
+		return
+	}
+	time.AfterFunc(watchEvery, s.watch)
+	now := time.Now().UnixNano()
+	for c := range s.conns {
+		if c.state.Load() == stateActive && now-c.since.Load() > int64(watchEvery)/2 && c.probe.ended() {
+			c.cancel()
+		}
+	}
+}
+
+// Shutdown closes idle connections, lets the others end with the response that
+// they are at, and closes them when ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	for c := range s.conns {
+		if c.state.CompareAndSwap(stateIdle, stateClosed) {
+			_ = c.conn.Close()
+		}
+	}
+	if len(s.conns) == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+// Close closes all connections.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.cancel()
+		_ = c.conn.Close()
+	}
+}
+
+// read reads from the connection, within the time that is set.
+func (c *serverConn) read(p []byte) (int, error) { return c.conn.Read(p) }
+
+// armRead sets a deadline for reading. One that is about right stays: setting
+// one for each request costs more than it is worth.
+func (c *serverConn) armRead(d time.Duration) {
+	if d <= 0 {
+		if !c.readUntil.IsZero() {
+			c.readUntil = time.Time{}
+			_ = c.conn.SetReadDeadline(c.readUntil)
+		}
+		return
+	}
+	now := time.Now()
+	if left := c.readUntil.Sub(now); left > d || left < d-d/8 {
+		c.readUntil = now.Add(d)
+		_ = c.conn.SetReadDeadline(c.readUntil)
+	}
+}
+
+func (c *serverConn) armWrite() {
+	d := c.server.o.Still
+	if d <= 0 {
+		return
+	}
+	now := time.Now()
+	if left := c.writeUntil.Sub(now); left < d-d/8 {
+		c.writeUntil = now.Add(d)
+		_ = c.conn.SetWriteDeadline(c.writeUntil)
+	}
+}
+
+// loop serves one request after the other.
+func (c *serverConn) loop() {
+	var h httpproto.Head
+	h.Fields = make([]httpproto.Field, 0, 24)
+	for {
+		o := &c.server.o
+		c.armRead(o.Idle)
+		head, err := c.head()
+		if err != nil {
+			c.refuse(err)
+			return
+		}
+		if !c.state.CompareAndSwap(stateIdle, stateActive) && c.state.Load() != stateActive {
+			return
+		}
+		c.since.Store(time.Now().UnixNano())
+		err = httpproto.ParseRequest(head, &h, httpproto.Limits{Bytes: o.Limits.HeadBytes, Fields: o.Limits.Fields})
+		var f httpproto.Framing
+		if err == nil {
+			f, err = httpproto.RequestFraming(&h, o.ChunkedLength)
+		}
+		if err != nil {
+			c.refuse(err)
+			return
+		}
+		c.uses++
+		if !c.exchange(&h, &f) {
+			return
+		}
+		c.state.CompareAndSwap(stateActive, stateIdle)
+		if c.server.draining.Load() && c.in.buffered() == 0 {
+			return
+		}
+	}
+}
+
+// head reads a request's head. Empty lines before it are skipped, RFC 9112
+// section 2.2.
+func (c *serverConn) head() (string, error) {
+	for c.in.buffered() < 2 {
+		if err := c.in.fill(bufferSize); err != nil {
+			return "", err
+		}
+	}
+	if c.in.b[c.in.r] == '\r' && c.in.b[c.in.r+1] == '\n' {
+		c.in.r += 2
+	}
+	return c.in.head(c.server.o.Limits.HeadBytes, func() {
+		c.state.CompareAndSwap(stateIdle, stateActive)
+		c.armRead(c.server.o.Headers)
+	})
+}
+
+// refuse answers what is no request, if there was anything.
+func (c *serverConn) refuse(err error) {
+	var status int
+	var timeout net.Error
+	switch {
+	case errors.Is(err, httpproto.ErrTooLarge), errors.Is(err, httpproto.ErrTooMany):
+		status = http.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, httpproto.ErrEncoding):
+		status = http.StatusNotImplemented
+	case errors.Is(err, httpproto.ErrVersion):
+		status = http.StatusHTTPVersionNotSupported
+	case errors.Is(err, httpproto.ErrMalformed):
+		status = http.StatusBadRequest
+	case errors.As(err, &timeout) && timeout.Timeout() && c.state.Load() == stateActive:
+		status = http.StatusRequestTimeout
+	default:
+		return // the client has gone
+	}
+	if c.server.o.Refused != nil {
+		c.server.o.Refused(status, err)
+	}
+	c.out = append(c.out[:0], "HTTP/1.1 "...)
+	c.out = appendStatus(c.out, status)
+	c.out = append(c.out, "Content-Length: 0\r\nConnection: close\r\n\r\n"...)
+	c.armWrite()
+	if _, err := c.conn.Write(c.out); err == nil {
+		c.linger()
+	}
+}
+
+// linger reads on for a while: unread input would turn the close into a reset,
+// which may overtake the answer.
+func (c *serverConn) linger() {
+	const patience, most = 500 * time.Millisecond, 256 << 10
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.CopyN(io.Discard, c.conn, most)
+}
+
+// exchange has a request answered. It tells whether the connection can take
+// another one.
+func (c *serverConn) exchange(h *httpproto.Head, f *httpproto.Framing) bool {
+	r, body := c.request(h, f)
+	if r == nil {
+		c.refuse(httpproto.ErrMalformed)
+		return false
+	}
+	o := &c.server.o
+	w := &response{
+		c: c, r: r, body: body, header: make(http.Header, 8), declared: -1, old: h.Minor == 0,
+		last: f.Close || c.server.draining.Load() || o.MaxRequests > 0 && c.uses >= o.MaxRequests ||
+			o.MaxAge > 0 && time.Since(c.born) > o.MaxAge,
+	}
+	if body != nil {
+		body.w = w
+	}
+	if !c.run(w, r) {
+		return false
+	}
+	if c.state.Load() == stateHijacked {
+		return false
+	}
+	ok := w.end()
+	rest := body.finish()
+	if ok && !w.last && rest {
+		return true
+	}
+	if ok {
+		c.linger()
+	}
+	return false
+}
+
+// run calls the handler; false: it has given up, and the connection must end.
+func (c *serverConn) run(w http.ResponseWriter, r *http.Request) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			ok = false // the handler's owner has reported it
+		}
+	}()
+	c.server.handler.ServeHTTP(w, r)
+	return true
+}

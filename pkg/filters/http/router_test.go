@@ -1,0 +1,471 @@
+package http_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/path/rewrite/uri_template/v3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	filterhttp "github.com/dragoman-mesh/dragoman/pkg/filters/http"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// routerChain builds routers, and the filters of answer.
+type routerChain struct {
+	*filterhttp.RouterBuilder
+	testChain
+}
+
+func (c *routerChain) Describe(ch chan<- *prometheus.Desc) { c.RouterBuilder.Describe(ch) }
+func (c *routerChain) Collect(ch chan<- prometheus.Metric) { c.RouterBuilder.Collect(ch) }
+func (c *routerChain) Drain(ctx context.Context) error     { return c.RouterBuilder.Drain(ctx) }
+func (c *routerChain) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {
+	if _, ok := cfg.(*resource.RouterFilter); ok {
+		return c.RouterBuilder.BuildHTTP(cfg, ctx)
+	}
+	return c.testChain.BuildHTTP(cfg, ctx)
+}
+
+// routesOf reads a route configuration, and refuses the test's own mistakes.
+func routesOf(t *testing.T, json string) *resource.RouteConfig {
+	t.Helper()
+	var p routev3.RouteConfiguration
+	if err := protojson.Unmarshal([]byte(json), &p); err != nil {
+		t.Fatal(err)
+	}
+	c, err := resource.ParseRoutes(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// toCluster is a route configuration with one route, and what else is said of
+// it.
+func toCluster(t *testing.T, more string) *resource.RouteConfig {
+	t.Helper()
+	return routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+	  {"match": {"prefix": "/"}, "route": {"cluster": "c"`+more+`}}]}]}`)
+}
+
+func clusterOf(name string, addrs ...string) *resource.Cluster {
+	c := &resource.Cluster{
+		Name: name, ConnectTimeout: 5 * time.Second, LB: resource.LoadBalancing{Policy: resource.LBRoundRobin},
+		Redis: resource.RedisUpstream{ConnectionsPerEndpoint: 1},
+	}
+	for _, a := range addrs {
+		host, port, _ := net.SplitHostPort(a)
+		n, _ := strconv.ParseUint(port, 10, 16)
+		c.Endpoints = append(c.Endpoints, resource.Endpoint{Host: host, Port: uint32(n), Name: a, Shard: a, Weight: 1})
+	}
+	return c
+}
+
+// proxy is a listener with a router in front of some clusters.
+func proxy(t *testing.T, conf *resource.HTTPManager, clusters ...*resource.Cluster) *host {
+	t.Helper()
+	set := upstream.NewSet(upstream.Options{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(set.Close)
+	if err := set.Apply(clusters, nil); err != nil {
+		t.Fatal(err)
+	}
+	names := make([]string, len(clusters))
+	for i, c := range clusters {
+		names[i] = c.Name
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := set.Warm(ctx, names); err != nil {
+		t.Fatal(err)
+	}
+	return newHostWith(t, conf, nil, &routerChain{RouterBuilder: filterhttp.NewRouterBuilder(slog.New(slog.DiscardHandler))},
+		filters.Context{Listener: "l", Clusters: set})
+}
+
+func routing(c *resource.RouteConfig) *resource.HTTPManager {
+	m := manager(nil)
+	m.Routes = c
+	m.Filters = []resource.HTTPFilter{{Name: "router", TypeURL: resource.RouterType, Config: &resource.RouterFilter{}}}
+	m.Headers.RequestID = true
+	return m
+}
+
+// app is a server behind the proxy.
+func app(t *testing.T, serve http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(serve)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// do sends a request and reads the answer.
+func do(t *testing.T, method, url string, body io.Reader, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+	}
+	tr := &http.Transport{DisableKeepAlives: true}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestForward(t *testing.T) {
+	t.Parallel()
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Seen", r.Method+" "+r.RequestURI+" "+r.Host+" "+r.Header.Get("X-Add")+" "+r.Header.Get("Keep-Alive"))
+		w.Header().Set("Connection", "X-Hop")
+		w.Header().Set("X-Hop", "1")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write(append([]byte("got "), body...))
+	})
+	h := proxy(t, routing(toCluster(t, "")), clusterOf("c", addr))
+	resp, body := do(t, "POST", h.url("/a/../b%2fc?d=e"), strings.NewReader("payload"), "Host", "example.com", "Keep-Alive", "5")
+	if resp.StatusCode != http.StatusAccepted || body != "got payload" {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+	if got, want := resp.Header.Get("X-Seen"), "POST /b%2Fc?d=e example.com"; got != want {
+		t.Errorf("seen %q, want %q", got, want)
+	}
+	if resp.Header.Get("X-Hop") != "" || resp.Header.Get("Server") != "dragoman" {
+		t.Errorf("headers %v", resp.Header)
+	}
+}
+
+// TestRoutes chooses among routes by every kind of match.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	answer := func(name, match string) string {
+		return `{"name": "` + name + `", "match": ` + match + `, "direct_response": {"status": 200, "body": {"inline_string": "` + name + `"}}}`
+	}
+	h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [
+	  {"name": "exact", "domains": ["exact.example"], "routes": [`+answer("host", `{"prefix": "/"}`)+`]},
+	  {"name": "suffix", "domains": ["*.example"], "routes": [`+answer("suffix", `{"prefix": "/"}`)+`]},
+	  {"name": "prefix", "domains": ["www.*"], "routes": [`+answer("www", `{"prefix": "/"}`)+`]},
+	  {"name": "any", "domains": ["*"], "routes": [
+	  `+answer("method", `{"prefix": "/m", "headers": [{"name": ":method", "string_match": {"exact": "PUT"}}]}`)+`,
+	  `+answer("header", `{"prefix": "/h", "headers": [{"name": "x-a", "string_match": {"prefix": "B", "ignore_case": true}}]}`)+`,
+	  `+answer("inverted", `{"prefix": "/h", "headers": [{"name": "x-a", "present_match": true, "invert_match": true}]}`)+`,
+	  `+answer("range", `{"prefix": "/r", "headers": [{"name": "x-n", "range_match": {"start": "5", "end": "8"}}]}`)+`,
+	  `+answer("query", `{"prefix": "/q", "query_parameters": [{"name": "a", "string_match": {"exact": "b"}}]}`)+`,
+	  `+answer("segments", `{"path_separated_prefix": "/s/t"}`)+`,
+	  `+answer("path", `{"path": "/Path", "case_sensitive": false}`)+`,
+	  `+answer("regex", `{"safe_regex": {"regex": "/x/[0-9]+"}}`)+`,
+	  `+answer("template", `{"path_match_policy": {"name": "t", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", "path_template": "/v/{id}/*/{rest=**}"}}}`)+`,
+	  `+answer("grpc", `{"prefix": "/g", "grpc": {}}`)+`,
+	  {"match": {"path": "/redirect"}, "redirect": {"https_redirect": true, "prefix_rewrite": "/new"}}
+	  ]}]}`)))
+	tests := []struct {
+		method, host, path string
+		header             []string
+		want               string
+	}{
+		{"GET", "exact.example", "/", nil, "host"},
+		{"GET", "EXACT.example", "/", nil, "host"},
+		{"GET", "other.example", "/", nil, "suffix"},
+		{"GET", "www.net", "/", nil, "www"},
+		{"PUT", "x", "/m", nil, "method"},
+		{"GET", "x", "/m", nil, "404"},
+		{"GET", "x", "/h", []string{"X-A", "bcd"}, "header"},
+		{"GET", "x", "/h", nil, "inverted"},
+		{"GET", "x", "/h", []string{"X-A", "c"}, "404"},
+		{"GET", "x", "/r", []string{"X-N", "7"}, "range"},
+		{"GET", "x", "/r", []string{"X-N", "8"}, "404"},
+		{"GET", "x", "/q?a=b", nil, "query"},
+		{"GET", "x", "/q?a=c", nil, "404"},
+		{"GET", "x", "/s/t", nil, "segments"},
+		{"GET", "x", "/s/t/u", nil, "segments"},
+		{"GET", "x", "/s/tu", nil, "404"},
+		{"GET", "x", "/pATH", nil, "path"},
+		{"GET", "x", "/x/12", nil, "regex"},
+		{"GET", "x", "/x/12/3", nil, "404"},
+		{"GET", "x", "/v/1/2/3/4", nil, "template"},
+		{"GET", "x", "/v/1", nil, "404"},
+		{"GET", "x", "/g", []string{"Content-Type", "application/grpc+proto"}, "grpc"},
+		{"GET", "x", "/g", []string{"Content-Type", "application/grpcx"}, "404"},
+		{"GET", "x", "/redirect?a=b", nil, "301 https://x/new?a=b"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.host+" "+tt.path+" "+tt.want, func(t *testing.T) {
+			t.Parallel()
+			resp, got := do(t, tt.method, h.url(tt.path), nil, append(tt.header, "Host", tt.host)...)
+			switch {
+			case resp.StatusCode == http.StatusNotFound:
+				got = "404"
+			case resp.StatusCode != http.StatusOK:
+				got = fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location"))
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestRewrites looks at what arrives at the app.
+func TestRewrites(t *testing.T) {
+	t.Parallel()
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Host, " ", r.RequestURI, " ", r.Header["X-A"], r.Header["X-Gone"], r.Header["X-Envoy-Original-Path"])
+	})
+	tests := map[string]struct{ match, route, more, path, want string }{
+		"prefix":        {`{"prefix": "/a/"}`, `"prefix_rewrite": "/b/"`, "", "/a/c?d", "x /b/c?d [1] [] [/a/c?d]"},
+		"whole path":    {`{"path": "/a"}`, `"prefix_rewrite": "/b"`, "", "/a", "x /b [1] [] [/a]"},
+		"regex":         {`{"prefix": "/"}`, `"regex_rewrite": {"pattern": {"regex": "^/([a-z]+)/([a-z]+)"}, "substitution": "/\\2/\\1"}`, "", "/a/b/c", "x /b/a/c [1] [] [/a/b/c]"},
+		"literal host":  {`{"prefix": "/"}`, `"host_rewrite_literal": "other"`, "", "/", "other / [1] [] []"},
+		"host of path":  {`{"prefix": "/"}`, `"host_rewrite_path_regex": {"pattern": {"regex": "^/([a-z]+)/.*"}, "substitution": "\\1.example"}`, "", "/a/b", "a.example /a/b [1] [] []"},
+		"template":      {`{"path_match_policy": {"name": "t", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", "path_template": "/v/{id}/{rest=**}"}}}`, `"path_rewrite_policy": {"name": "t", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig", "path_template_rewrite": "/{rest}/of/{id}"}}`, "", "/v/7/a/b", "x /a/b/of/7 [1] [] [/v/7/a/b]"},
+		"append":        {`{"prefix": "/"}`, "", `"request_headers_to_add": [{"header": {"key": "x-a", "value": "2"}}]`, "/", "x / [1 2] [] []"},
+		"overwrite":     {`{"prefix": "/"}`, "", `"request_headers_to_add": [{"header": {"key": "x-a", "value": "%REQ(:METHOD)%-%PROTOCOL%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]`, "/", "x / [GET-HTTP/1.1] [] []"},
+		"add if absent": {`{"prefix": "/"}`, "", `"request_headers_to_add": [{"header": {"key": "x-a", "value": "2"}, "append_action": "ADD_IF_ABSENT"}]`, "/", "x / [1] [] []"},
+		"only existing": {`{"prefix": "/"}`, "", `"request_headers_to_add": [{"header": {"key": "x-gone", "value": "2"}, "append_action": "OVERWRITE_IF_EXISTS"}]`, "/", "x / [1] [] []"},
+		"remove":        {`{"prefix": "/"}`, "", `"request_headers_to_remove": ["x-a"]`, "/", "x / [] [] []"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			route := `{"cluster": "c"`
+			if tt.route != "" {
+				route += ", " + tt.route
+			}
+			entry := `{"match": ` + tt.match + `, "route": ` + route + `}`
+			if tt.more != "" {
+				entry += ", " + tt.more
+			}
+			h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [`+entry+`}]}]}`)), clusterOf("c", addr))
+			_, got := do(t, "GET", h.url(tt.path), nil, "Host", "x", "X-A", "1")
+			got = strings.Join(strings.Fields(strings.ReplaceAll(got, "[]", " [] ")), " ")
+			want := strings.Join(strings.Fields(strings.ReplaceAll(tt.want, "[]", " [] ")), " ")
+			if diff := cmp.Diff(strings.ReplaceAll(want, "] [", "]["), strings.ReplaceAll(got, "] [", "][")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRetries has a request tried again as far as the policy allows it.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if n := calls.Add(1); n < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintf(w, "%s %s", body, r.Header.Get("X-Envoy-Attempt-Count"))
+	})
+	h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "include_request_attempt_count": true, "routes": [
+	  {"match": {"prefix": "/"}, "route": {"cluster": "c", "retry_policy": {"retry_on": "gateway-error", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}}}}]}]}`)),
+		clusterOf("c", addr))
+	if resp, got := do(t, "POST", h.url("/"), strings.NewReader("payload")); got != "payload 3" {
+		t.Errorf("%d %q", resp.StatusCode, got)
+	}
+}
+
+// TestRetryElsewhere avoids an endpoint that refuses connections.
+func TestRetryElsewhere(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	l.Close()
+	addr := app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "well") })
+	h := proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "connect-failure", "num_retries": 1, "retry_host_predicate": [
+	  {"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]}`)), clusterOf("c", dead, addr))
+	for range 4 {
+		if resp, got := do(t, "GET", h.url("/"), nil); got != "well" {
+			t.Errorf("%d %q", resp.StatusCode, got)
+		}
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			fmt.Fprint(w, "beginning")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+	})
+	h := proxy(t, routing(toCluster(t, `, "timeout": "0.05s"`)), clusterOf("c", addr))
+	if resp, got := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("%d %q", resp.StatusCode, got)
+	}
+	c := h.dial()
+	fmt.Fprint(c, "GET /begun HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("a response that was cut looks whole")
+	}
+	h = proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.02s"}`)), clusterOf("c", addr))
+	if resp, got := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("%d %q", resp.StatusCode, got)
+	}
+}
+
+// TestMirror sends a copy elsewhere, of which the client knows nothing.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 1)
+	copies := app(t, func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		seen <- r.Host + " " + string(body)
+	})
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	h := proxy(t, routing(toCluster(t, `, "request_mirror_policies": [{"cluster": "m"}]`)), clusterOf("c", addr), clusterOf("m", copies))
+	if _, got := do(t, "POST", h.url("/"), strings.NewReader("payload"), "Host", "x"); got != "payload" {
+		t.Errorf("answer %q", got)
+	}
+	if got := <-seen; got != "x-shadow payload" {
+		t.Errorf("mirrored %q", got)
+	}
+}
+
+// TestBreaker refuses what is above a cluster's limit.
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	addr := app(t, func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-leave
+	})
+	c := clusterOf("c", addr)
+	c.Limits.MaxRequests = 1
+	h := proxy(t, routing(toCluster(t, "")), c)
+	first := h.dial()
+	fmt.Fprint(first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	if resp, got := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got, "overflow") {
+		t.Errorf("%d %q", resp.StatusCode, got)
+	}
+	close(leave)
+	if _, resp := receive(t, bufio.NewReader(first)); resp.StatusCode != http.StatusOK {
+		t.Errorf("the first got %d", resp.StatusCode)
+	}
+}
+
+// TestUpgrade has a client and an app go over to another protocol.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "echo" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(conn, rw)
+	})
+	m := routing(toCluster(t, ""))
+	m.Upgrades = map[string]bool{"echo": true}
+	h := proxy(t, m, clusterOf("c", addr))
+	c := h.dial()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly")
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "echo" {
+		t.Fatalf("%v %v", resp, err)
+	}
+	fmt.Fprint(c, " and late")
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(in); string(got) != "early and late" {
+		t.Errorf("echo %q, %v", got, err)
+	}
+	if resp, _ := do(t, "GET", h.url("/"), nil, "Connection", "Upgrade", "Upgrade", "other"); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("an upgrade that is not allowed: %d", resp.StatusCode)
+	}
+}
+
+// TestTrailers pass in both directions, and so does HTTP/2.
+func TestTrailers(t *testing.T) {
+	t.Parallel()
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s", r.Proto, body, r.Trailer.Get("X-In"))
+		w.Header().Set("X-Sum", "12")
+	})
+	for name, p := range map[string]resource.HTTPProtocol{"HTTP/1.1": resource.UpstreamHTTP1, "HTTP/2.0": resource.UpstreamHTTP2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := clusterOf("c", addr)
+			c.HTTP.Protocol = p
+			h := proxy(t, routing(toCluster(t, "")), c)
+			conn := h.dial()
+			fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-In\r\n\r\n4\r\nbody\r\n0\r\nX-In: 7\r\n\r\n")
+			body, resp := receive(t, bufio.NewReader(conn))
+			if want := name + " body 7"; body != want || resp.Trailer.Get("X-Sum") != "12" {
+				t.Errorf("body %q, want %q, trailer %v", body, want, resp.Trailer)
+			}
+		})
+	}
+}
+
+// TestBalance spreads requests over the endpoints.
+func TestBalance(t *testing.T) {
+	t.Parallel()
+	var addrs []string
+	for i := range 3 {
+		addrs = append(addrs, app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
+	}
+	h := proxy(t, routing(toCluster(t, "")), clusterOf("c", addrs...))
+	got := map[string]int{}
+	for range 9 {
+		_, body := do(t, "GET", h.url("/"), nil)
+		got[body]++
+	}
+	if diff := cmp.Diff(map[string]int{"0": 3, "1": 3, "2": 3}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
