@@ -16,6 +16,7 @@ type metrics struct {
 	refreshes       *prometheus.Desc
 	refreshFailures *prometheus.Desc
 	dnsFailures     *prometheus.Desc
+	primaryChanges  *prometheus.Desc
 }
 
 func newMetrics() metrics {
@@ -31,6 +32,7 @@ func newMetrics() metrics {
 		refreshes:       desc("topology_refreshes_total", "Questions to a Redis Cluster or to Sentinels for the topology."),
 		refreshFailures: desc("topology_refresh_failures_total", "Questions for the topology without a good answer."),
 		dnsFailures:     desc("dns_failures_total", "Resolutions of host names that failed."),
+		primaryChanges:  desc("primary_changes_total", "Times that another endpoint became the primary of its shard, where servers are asked for their roles."),
 	}
 }
 
@@ -39,7 +41,7 @@ func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 	m := newMetrics()
 	for _, d := range []*prometheus.Desc{
 		m.endpoints, m.healthy, m.checks, m.checkFailures,
-		m.ejections, m.refreshes, m.refreshFailures, m.dnsFailures,
+		m.ejections, m.refreshes, m.refreshFailures, m.dnsFailures, m.primaryChanges,
 	} {
 		ch <- d
 	}
@@ -64,6 +66,7 @@ func (c *cluster) collect(ch chan<- prometheus.Metric, m *metrics) {
 	count(m.refreshes, c.stats.refreshes.Load())
 	count(m.refreshFailures, c.stats.refreshFailures.Load())
 	count(m.dnsFailures, c.stats.dnsFailures.Load())
+	count(m.primaryChanges, c.stats.primaryChanges.Load())
 
 	type labels struct{ endpoint, shard, role string }
 	endpoints := 0

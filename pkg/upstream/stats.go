@@ -10,4 +10,5 @@ type stats struct {
 	refreshes       atomic.Uint64
 	refreshFailures atomic.Uint64
 	dnsFailures     atomic.Uint64
+	primaryChanges  atomic.Uint64
 }

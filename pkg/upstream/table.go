@@ -89,6 +89,7 @@ func (c *cluster) electLocked(shard string, places []placed) int {
 	now := places[at].m
 	c.primaries[shard] = now
 	if before != nil && before != now {
+		c.stats.primaryChanges.Add(1)
 		c.log.Info("shard has a new primary", "shard", shard,
 			"endpoint", now.key.address, "before", before.key.address)
 	}
