@@ -132,6 +132,9 @@ func parses(args []string) error {
 	if cmd.Name() == "statsd-exporter" {
 		return newStatsdFlags().parse(rest)
 	}
+	if cmd.Name() == "json-exporter" {
+		return newJSONFlags().parse(rest)
+	}
 	if err := cmd.ParseFlags(rest); err != nil {
 		return err
 	}

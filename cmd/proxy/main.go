@@ -77,7 +77,7 @@ func newRoot() *cobra.Command {
 		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
-		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"), newTwemproxy(), newStatsdExporter(), newLeaderElector(),
+		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"), newTwemproxy(), newStatsdExporter(), newJSONExporter(), newLeaderElector(),
 	)
 	return root
 }

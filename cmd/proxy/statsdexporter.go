@@ -171,7 +171,7 @@ func (f *statsdFlags) run(cmd *cobra.Command) error {
 		fmt.Fprintf(out, "statsd_exporter, version %s, as dragoman proxy %s does it\n", statsdVersion, command.Version())
 		return nil
 	}
-	log, err := f.logger(cmd.ErrOrStderr())
+	log, err := exporterLogger(cmd.ErrOrStderr(), f.level, f.format)
 	if err != nil {
 		return exit.Usage(err)
 	}
@@ -230,19 +230,21 @@ func (f *statsdFlags) options() (statsdexporter.Options, error) {
 	return o, errs.Err()
 }
 
-func (f *statsdFlags) logger(w io.Writer) (*slog.Logger, error) {
+// exporterLogger writes as the flags --log.level and --log.format of Prometheus'
+// exporters say.
+func exporterLogger(w io.Writer, name, format string) (*slog.Logger, error) {
 	level := &slog.LevelVar{}
-	if err := level.UnmarshalText([]byte(f.level)); err != nil {
-		return nil, fmt.Errorf("--log.level %q: want debug, info, warn or error", f.level)
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		return nil, fmt.Errorf("--log.level %q: want debug, info, warn or error", name)
 	}
 	o := &slog.HandlerOptions{Level: level}
-	switch f.format {
+	switch format {
 	case "logfmt":
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	default:
-		return nil, fmt.Errorf("--log.format %q: want logfmt or json", f.format)
+		return nil, fmt.Errorf("--log.format %q: want logfmt or json", format)
 	}
 }
 

@@ -27,6 +27,9 @@ const (
 // usual interval of a minute.
 const idle = 90 * time.Second
 
+// maxIdle is how many connections are kept, to all hosts.
+const maxIdle = 64
+
 // ErrTooLarge says that a page is larger than Config.MaxBytes.
 var ErrTooLarge = errors.New("the answer is too large")
 
@@ -78,6 +81,7 @@ func New(cfg Config) *Client {
 		DialContext:            cfg.dial,
 		DialTLSContext:         cfg.dialTLS,
 		MaxIdleConnsPerHost:    1,
+		MaxIdleConns:           maxIdle,
 		IdleConnTimeout:        idle,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      false,
