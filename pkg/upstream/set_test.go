@@ -299,6 +299,7 @@ func TestMetrics(t *testing.T) {
 		"endpoint_healthy c 127.0.0.1:1 primary s": 1,
 		"endpoint_healthy c 127.0.0.1:2 replica s": 0,
 		"endpoints c":                              2,
+		"primary_changes_total c":                  0,
 		"topology_refreshes_total c":               0,
 		"topology_refresh_failures_total c":        0,
 	}
