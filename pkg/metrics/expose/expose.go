@@ -26,7 +26,8 @@ type Writer struct {
 // NewWriter returns a writer.
 func NewWriter() *Writer {
 	return &Writer{buffers: sync.Pool{New: func() any {
-		return &buffer{zip: gzip.NewWriter(nil)}
+		zip, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // it is a level; better ones take several times as long as all else
+		return &buffer{zip: zip}
 	}}}
 }
 

@@ -44,7 +44,7 @@ func (s *Source) servePackets(ctx context.Context, c net.PacketConn) {
 	p.drops = s.inherit(ctx)
 	s.follow(p)
 	defer s.leave(ctx, p)
-	if err := p.read(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+	if err := p.read(ctx); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 		s.log.Error("StatsD: reading datagrams has ended", "address", c.LocalAddr().String(), "error", err)
 	}
 }
@@ -58,36 +58,75 @@ func (s *Source) setReadBuffer(c net.PacketConn) {
 	}
 }
 
-func (p *packetSocket) read() error {
+// read takes datagrams until the socket has none any more. All of it is one call
+// of raw.Read, which waits between two batches: so nobody asks for datagrams
+// that are not there.
+func (p *packetSocket) read(ctx context.Context) error {
 	r, err := mmsg.NewReader(batch)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() // nobody has its datagrams any more
 	var (
-		n     int
-		errno syscall.Errno
+		failed syscall.Errno
+		last   int64 // when datagrams were read
 	)
-	take := func(fd uintptr) bool {
-		n, errno = r.Read(fd)
-		return errno != syscall.EAGAIN
-	}
-	for {
-		if err := p.raw.Read(take); err != nil {
-			return err
+	gather := p.roomy()
+	err = p.raw.Read(func(fd uintptr) bool {
+		for ctx.Err() == nil { // there may always be more
+			n, errno := r.Read(fd)
+			switch errno {
+			case 0:
+			case syscall.EAGAIN:
+				return false
+			case syscall.EINTR, syscall.ECONNREFUSED:
+				continue
+			default:
+				failed = errno
+				return true
+			}
+			before := last
+			last = time.Now().UnixNano()
+			p.deliver(r, n, last)
+			switch {
+			case n == batch: // there is more
+			case gather && last-before < int64(often):
+				time.Sleep(pause)
+			default:
+				return false
+			}
 		}
-		switch {
-		case errno == 0:
-			p.deliver(r, n)
-		case errno != syscall.EINTR && errno != syscall.ECONNREFUSED:
-			return os.NewSyscallError("recvmmsg", errno)
-		}
+		return true
+	})
+	if failed != 0 {
+		return os.NewSyscallError("recvmmsg", failed)
 	}
+	return err
+}
+
+// Datagrams that come one after the other cost more to wait for than to read. So
+// while they do, and the socket's buffer has room for many more, they are given
+// a moment to gather. (A nanosleep of the thread costs three times as much CPU time:
+// Go's monitor thread watches system calls that last.)
+const (
+	often = time.Millisecond / 5
+	pause = time.Millisecond
+	// enoughRoom is the smallest buffer for that, in bytes as the kernel counts
+	// them: some 1,000 datagrams of 1,400 bytes.
+	enoughRoom = 2 << 20
+)
+
+// roomy tells whether the socket's buffer has room for many datagrams.
+func (p *packetSocket) roomy() bool {
+	size := 0
+	err := p.raw.Control(func(fd uintptr) {
+		size, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF) // 0 when it is not known
+	})
+	return err == nil && size >= enoughRoom
 }
 
 // deliver hands a batch to the store.
-func (p *packetSocket) deliver(r *mmsg.Reader, n int) {
-	now := time.Now().UnixNano()
+func (p *packetSocket) deliver(r *mmsg.Reader, n int, now int64) {
 	store := p.source.store.Load()
 	store.mu.Lock()
 	defer store.mu.Unlock()

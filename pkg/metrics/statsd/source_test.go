@@ -208,9 +208,13 @@ func TestSuccessor(t *testing.T) {
 		<-stop
 	}
 	eventually(t, source, fmt.Sprintf("a %d", rounds*each))
-	if got := text(t, source); strings.Contains(got, "b_3") || !strings.Contains(got, "\nb_4 ") {
-		t.Errorf("of a name that is mapped anew: %s", got)
-	}
+	send(t, sender, "b.x:1|c")
+	redistest.Eventually(t, patience, "the last mapping", func() error {
+		if got := text(t, source); strings.Contains(got, "b_3") || !strings.Contains(got, "\nb_4 ") {
+			return errors.New(got)
+		}
+		return nil
+	})
 	if err := source.Close(); err != nil {
 		t.Fatal(err)
 	}
