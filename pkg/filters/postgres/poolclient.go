@@ -62,7 +62,7 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 	}
 	s.active = conn.Loop().Now()
 	from, at := 0, 0 // b[from:at] is for the server
-	for at < len(b) && !c.is(isStopped) {
+	for at < len(b) && (c.left > 0 || !c.is(isStopped)) {
 		if c.left > 0 {
 			k := int(min(c.left, int64(len(b)-at)))
 			c.left -= int64(k)
@@ -105,7 +105,7 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 	}
 	c.send(conn, b[from:at])
 	s.f.stats.received.Add(uint64(at))
-	if c.is(isStopped) {
+	if c.is(isStopped) && c.left == 0 {
 		conn.Pause()
 	}
 	if c.is(isDue) && c.left == 0 {

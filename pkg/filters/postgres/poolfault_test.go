@@ -1,0 +1,433 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// TestPoolCancel: a request to cancel reaches the server that works for its
+// session, and only while it does.
+func TestPoolCancel(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 1), server.Addr())
+	one, other := f.connect(), f.connect()
+	ctx := withTimeout(t)
+	answer := make(chan error, 1)
+	sleep := func(conn *pgx.Conn, seconds string) {
+		_, err := conn.Exec(ctx, "select pg_sleep("+seconds+")")
+		answer <- err
+	}
+	running := func(seconds string) {
+		eventually(t, "the query to run", func() bool {
+			return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep("+seconds+")' and state = 'active'") == "1"
+		})
+	}
+	go sleep(one, "600")
+	running("600")
+	if err := one.PgConn().CancelRequest(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; codeOf(err) != "57014" {
+		t.Errorf("the query: %v", err)
+	}
+	go sleep(other, "2")
+	running("2")
+	if err := one.PgConn().CancelRequest(ctx); err != nil { // it has nothing to cancel
+		t.Fatal(err)
+	}
+	if err := <-answer; err != nil {
+		t.Errorf("the query of another session: %v", err)
+	}
+	if n := sessionsAt(server); n != "1" {
+		t.Errorf("%s sessions", n)
+	}
+}
+
+// TestPoolClientKilled: what a client leaves in a transaction is rolled back, and
+// nobody gets that connection.
+func TestPoolClientKilled(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	server.SQL("create table t (n int)")
+	for _, mode := range []string{"session", "transaction"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled(mode, 1), server.Addr())
+			killed := f.connect()
+			ctx := withTimeout(t)
+			var pid int
+			if err := killed.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := killed.Exec(ctx, "begin; insert into t values (1)"); err != nil {
+				t.Fatal(err)
+			}
+			_ = killed.PgConn().Conn().Close()
+			next := f.connect()
+			if got := one[int](t, next, "select pg_backend_pid()"); got == pid {
+				t.Error("the connection is used again")
+			}
+			if got := one[int](t, next, "select count(*)::int from t"); got != 0 {
+				t.Errorf("%d rows", got)
+			}
+			if f.metric("pool_closed_total", "dirty") != 1 {
+				t.Error("the connection was not closed as dirty")
+			}
+			busy := f.connect()
+			_ = next.Close(ctx)
+			go func() { _, _ = busy.Exec(context.Background(), "select pg_sleep(601)") }()
+			asleep := func() bool {
+				return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(601)' and state = 'active'") == "1"
+			}
+			eventually(t, "the query to run", asleep)
+			_ = busy.PgConn().Conn().Close()
+			eventually(t, "the query to be cancelled", func() bool { return !asleep() })
+		})
+	}
+}
+
+// TestPoolServerKilled: sessions without a transaction do not notice.
+func TestPoolServerKilled(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 3), server.Addr())
+	idle, busy := f.connect(), f.connect()
+	ctx := withTimeout(t)
+	if _, err := busy.Exec(ctx, "begin"); err != nil {
+		t.Fatal(err)
+	}
+	if got := one[int](t, idle, "select 1"); got != 1 {
+		t.Error(got)
+	}
+	server.SQL("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'u_scram'")
+	eventually(t, "the connections to be closed", func() bool {
+		return f.metric("pool_server_connections", "idle")+f.metric("pool_server_connections", "active") == 0
+	})
+	if _, err := busy.Exec(ctx, "select 1"); codeOf(err) != "57P01" {
+		t.Errorf("in a transaction: %v", err)
+	}
+	if got := one[int](t, idle, "select 2"); got != 2 {
+		t.Error(got)
+	}
+	server.Kill()
+	if _, err := idle.Exec(ctx, "select 1"); codeOf(err) != "08006" && codeOf(err) != "57P01" {
+		t.Errorf("without a server: %v", err)
+	}
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database can be reached") {
+		t.Errorf("a new session: %v", err)
+	}
+	server.Restart()
+	f.must("select 1")
+}
+
+// TestPoolSessionReset: a session finds nothing of the one before.
+func TestPoolSessionReset(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("session", 1), server.Addr())
+	first := f.must("create temp table left_over (n int); set extra_float_digits to 0; prepare x as select 1; select pg_backend_pid()")
+	got := f.must("select pg_backend_pid(), to_regclass('left_over') is null, current_setting('extra_float_digits'), (select count(*) from pg_prepared_statements)")
+	if want := first + "|t|1|0"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if f.metric("pool_resets_total") < 1 {
+		t.Error("no reset is counted")
+	}
+}
+
+// TestPoolKeepsConnection: a session that has state at its server keeps it, until
+// DISCARD ALL or its end.
+func TestPoolKeepsConnection(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for name, sql := range map[string]string{
+		"listen": "listen news", "temporary table": "create temp table x (n int)", "set": "set extra_float_digits to 0", "prepare": "prepare x as select 1",
+		"cursor with hold": "begin; declare k cursor with hold for select 1; commit", "advisory lock": "select pg_advisory_lock(7)",
+		"role": "set role u_scram", "set_config": "select set_config('extra_float_digits', '0', false)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 2), server.Addr())
+			ctx := withTimeout(t)
+			conn := f.connect("default_query_exec_mode=simple_protocol")
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.metric("pool_server_connections", "active"); got != 1 {
+				t.Errorf("%v connections are kept", got)
+			}
+			if _, err := conn.Exec(ctx, "discard all"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the connection to be given back", func() bool { return f.metric("pool_server_connections", "idle") == 1 })
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close(ctx)
+			eventually(t, "the connection to be made as new", func() bool {
+				return f.metric("pool_resets_total") == 1 && f.metric("pool_server_connections", "idle") == 1
+			})
+		})
+	}
+	for name, sql := range map[string]string{
+		"set local": "begin; set local extra_float_digits to 0; commit", "tracked": "set timezone to 'Asia/Tokyo'", "set transaction": "begin; set transaction read only; commit",
+		"on commit drop": "begin; create temp table y (n int) on commit drop; commit", "a column": "select 1 as temp",
+		"advisory lock of a transaction": "select pg_advisory_xact_lock(1)", "same value": "set client_encoding to 'utf8'",
+	} {
+		t.Run("not by "+name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 2), server.Addr())
+			conn := f.connect("default_query_exec_mode=simple_protocol")
+			if _, err := conn.Exec(withTimeout(t), sql); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.metric("pool_server_connections", "active"); got != 0 {
+				t.Errorf("%v connections are kept", got)
+			}
+		})
+	}
+}
+
+// TestPoolSettings: each session has its own settings on connections that all
+// share.
+func TestPoolSettings(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	zones := []string{"Asia/Tokyo", "Europe/Paris", "America/Lima"}
+	var conns []*pgx.Conn
+	for i, zone := range zones {
+		conn := f.connect(fmt.Sprintf("application_name=app%d", i))
+		if _, err := conn.Exec(withTimeout(t), "set timezone to '"+zone+"'"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for range 3 {
+		for i, conn := range conns {
+			if got, want := one[string](t, conn, "select current_setting('timezone') || current_setting('application_name')"), fmt.Sprint(zones[i], "app", i); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	}
+}
+
+// TestPoolWait: who waits too long for a connection is told so, and a pool of one
+// serves the sessions of all loops.
+func TestPoolWait(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := pooled("transaction", 1)
+	cfg.Limits.MaxWait = 300 * time.Millisecond
+	f := start(t, cfg, server.Addr())
+	holder, late := f.connect(), f.connect()
+	ctx := withTimeout(t)
+	if _, err := holder.Exec(ctx, "begin"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.Exec(ctx, "select 1"); codeOf(err) != "53300" {
+		t.Errorf("a session that waits: %v", err)
+	}
+	if _, err := holder.Exec(ctx, "commit"); err != nil {
+		t.Fatal(err)
+	}
+	f.must("select 1")
+}
+
+// TestPoolOfOne: sessions of two loops take turns at one connection.
+func TestPoolOfOne(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 1), server.Addr())
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			conn, err := pgx.Connect(context.Background(), f.dsn())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close(context.Background())
+			for n := range 10 {
+				var got int
+				if err := conn.QueryRow(context.Background(), "select $1::int + 1", n).Scan(&got); err != nil || got != n+1 {
+					t.Errorf("session %d: %d, %v", i, got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := sessionsAt(server); n > "1" {
+		t.Errorf("%s sessions", n)
+	}
+}
+
+// TestPoolCredentials: connections that were begun with other credentials than
+// those of now leave.
+func TestPoolCredentials(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 2), server.Addr())
+	conn := f.connect("default_query_exec_mode=simple_protocol")
+	if got := one[string](t, conn, "select current_user::text"); got != dbtest.SCRAMUser {
+		t.Error(got)
+	}
+	f.world.set("user", dbtest.MD5User)
+	eventually(t, "the connection to leave", func() bool { return sessionsAt(server) == "0" })
+	if got := one[string](t, conn, "select current_user::text"); got != dbtest.MD5User {
+		t.Error(got)
+	}
+}
+
+// TestPoolErrors: the server's own error reaches the app at its login.
+func TestPoolErrors(t *testing.T) {
+	t.Parallel()
+	cfg := pooled("transaction", 2)
+	cfg.Login.Database = "nothing"
+	f := start(t, cfg, dbtest.StartPostgres(t).Addr())
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), `database "nothing" does not exist`) {
+		t.Errorf("a database that is not there: %v", err)
+	}
+	f.world.set("password", "wrong")
+	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "password authentication failed") {
+		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+// TestPoolEnvironmentChange: sessions that have nothing at a server go on in the
+// new environment between two transactions, and their clients do not notice;
+// nothing is torn.
+func TestPoolEnvironmentChange(t *testing.T) {
+	t.Parallel()
+	f, dev, prod, next := twoEnvironments(t)
+	next.Pool = pooled("transaction", 3).Pool
+	first := pooled("transaction", 3)
+	<-f.swap(first, filters.Retirement{Deadline: time.Second})
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	var inDev, inProd, lost atomic.Int64
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	for worker := range 8 {
+		wg.Go(func() {
+			conn, err := pgx.Connect(ctx, f.dsn("default_query_exec_mode=simple_protocol"))
+			if err != nil {
+				t.Errorf("connecting: %v", err)
+				return
+			}
+			defer conn.Close(ctx)
+			for n := 0; !stop.Load(); n++ {
+				env, err := f.transaction(ctx, conn, worker, n, false)
+				if err != nil {
+					lost.Add(1)
+					t.Errorf("worker %d: %v", worker, err)
+					return
+				}
+				map[string]*atomic.Int64{"dev": &inDev, "prod": &inProd}[env].Add(1)
+			}
+		})
+	}
+	eventually(t, "work to be done in dev", func() bool { return inDev.Load() > 100 })
+	done := f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("sessions do not leave")
+	}
+	eventually(t, "work to be done in prod", func() bool { return inProd.Load() > 100 || lost.Load() > 0 })
+	stop.Store(true)
+	wg.Wait()
+	for name, s := range map[string]*dbtest.Postgres{"dev": dev, "prod": prod} {
+		if torn := s.SQL("select count(*) from (select 1 from log group by worker, n having count(*) <> 2) x"); torn != "0" {
+			t.Errorf("%s: %s transactions are torn", name, torn)
+		}
+	}
+	eventually(t, "dev to be left", func() bool { return sessionsAt(dev) == "0" })
+	if f.metric("pool_moved_total") < 8 {
+		t.Errorf("%v sessions were moved", f.metric("pool_moved_total"))
+	}
+}
+
+// TestPoolNewLimits: connections live on where only limits change.
+func TestPoolNewLimits(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 2), server.Addr())
+	conn := f.connect()
+	pid := one[int](t, conn, "select pg_backend_pid()")
+	<-f.swap(pooled("transaction", 7), filters.Retirement{Deadline: 10 * time.Second})
+	if got := one[int](t, conn, "select pg_backend_pid()"); got != pid {
+		t.Error("the connection is another")
+	}
+	<-f.swap(config(), filters.Retirement{Deadline: 10 * time.Second})
+	if _, err := conn.Exec(withTimeout(t), "select 1"); codeOf(err) != "57P01" {
+		t.Errorf("without a pool: %v", err)
+	}
+	eventually(t, "the pool's connections to be closed", func() bool { return sessionsAt(server) == "0" })
+}
+
+// TestPoolPgbench: pgbench runs in each of its modes.
+func TestPoolPgbench(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 3), server.Addr())
+	pgbench := server.Program("pgbench")
+	run := func(args ...string) string {
+		out, err := exec.CommandContext(withTimeout(t), pgbench, append(args, f.dsn())...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("pgbench %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	run("-i", "-q", "-s", "1")
+	for _, mode := range []string{"simple", "extended", "prepared"} {
+		if out := run("-n", "-M", mode, "-c", "8", "-j", "8", "-t", "50"); !strings.Contains(out, "processed: 400/400") {
+			t.Errorf("%s: %s", mode, out)
+		}
+	}
+	if n := sessionsAt(server); n > "3" {
+		t.Errorf("%s sessions", n)
+	}
+}
+
+// TestPoolAccess: what the document says of sessions holds in a pool.
+func TestPoolAccess(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	cfg := pooled("transaction", 1)
+	cfg.ReadOnly = true
+	timeout := 200 * time.Millisecond
+	cfg.StatementTimeout = &timeout
+	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app"}}
+	f := start(t, cfg, server.Addr())
+	f.world.set("app", "none")
+	writer, reader := f.connect(), f.connect()
+	ctx := withTimeout(t)
+	if _, err := writer.Exec(ctx, "set default_transaction_read_only to off"); err != nil {
+		t.Fatal(err)
+	}
+	if got := one[string](t, writer, "show default_transaction_read_only"); got != "off" {
+		t.Error(got)
+	}
+	if _, err := reader.Exec(ctx, "create table t (n int)"); codeOf(err) != "25006" {
+		t.Errorf("writing: %v", err)
+	}
+	if _, err := reader.Exec(ctx, "select pg_sleep(60)"); codeOf(err) != "57014" {
+		t.Errorf("a long statement: %v", err)
+	}
+	if _, err := f.psql("select 1", "password=wrong"); err == nil || !strings.Contains(err.Error(), "password authentication failed") {
+		t.Errorf("a wrong password: %v", err)
+	}
+}
