@@ -104,30 +104,35 @@ func (c *Client) Get(ctx context.Context, uri string) ([]byte, error) {
 // Do fetches a page and returns its body. The error never holds the URI, whose
 // query may be a secret.
 func (c *Client) Do(ctx context.Context, method, uri string, body []byte) ([]byte, error) {
+	page, _, err := c.Typed(ctx, method, uri, body)
+	return page, err
+}
+
+// Typed is Do for a page that may be of several types; it gives the type as well.
+func (c *Client) Typed(ctx context.Context, method, uri string, body []byte) (page []byte, contentType string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, uri, bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the URI is not valid")
+		return nil, "", errors.New("the URI is not valid")
 	}
 	if err := c.dress(req); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.plain(ctx, err)
+		return nil, "", c.plain(ctx, err)
 	}
 	defer res.Body.Close()
 	if !c.valid(res.StatusCode) {
 		// Read a little, so that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, res.Body, 4096)
-		return nil, &StatusError{Code: res.StatusCode}
+		return nil, "", &StatusError{Code: res.StatusCode}
 	}
-	page, err := c.read(res)
-	if err != nil {
-		return nil, c.plain(ctx, err)
+	if page, err = c.read(res); err != nil {
+		return nil, "", c.plain(ctx, err)
 	}
-	return page, nil
+	return page, res.Header.Get("Content-Type"), nil
 }
 
 // dress gives the request its headers and credentials.

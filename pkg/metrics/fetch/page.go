@@ -87,6 +87,16 @@ func SecretOf(env metrics.Env, k resource.SecretKey) Secret {
 // Get fetches the page.
 func (p *Page) Get(ctx context.Context) ([]byte, error) { return p.Do(ctx, http.MethodGet, nil) }
 
+// Typed fetches a page that may be of several types, and says of which it is; ""
+// for a file.
+func (p *Page) Typed(ctx context.Context) (page []byte, contentType string, err error) {
+	if p.client != nil {
+		return p.client.Typed(ctx, http.MethodGet, p.uri, nil)
+	}
+	page, err = ReadFile(p.file, p.limit)
+	return page, "", err
+}
+
 // Do fetches the page with a method and a body, which mean nothing to a file.
 func (p *Page) Do(ctx context.Context, method string, body []byte) ([]byte, error) {
 	if p.client != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/prom"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/redis"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/textfile"
@@ -35,6 +36,7 @@ func Kinds() *Registry {
 	Register(r, json.New)
 	Register(r, keyvalue.New)
 	Register(r, nginx.New)
+	Register(r, prom.New)
 	Register(r, redis.New)
 	Register(r, statsd.New)
 	Register(r, textfile.New)

@@ -1,0 +1,106 @@
+package prom
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// accept asks for protobuf first, which has all that there is to have, and for
+// the text format last.
+const accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.8," +
+	"application/openmetrics-text;version=1.0.0;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+// ErrNoMetrics is an answer in which there is nothing that could be read.
+var ErrNoMetrics = errors.New("the answer holds no metrics")
+
+// Source is one exporter.
+type Source struct {
+	page  *fetch.Page
+	limit int
+
+	malformed atomic.Uint64
+	past      atomic.Uint64
+}
+
+// New makes a source.
+func New(cfg *resource.PrometheusSource, env metrics.Env) (*Source, error) {
+	return &Source{
+		page:  fetch.Open(&cfg.MetricsFetch, env, fetch.Config{Header: http.Header{"Accept": {accept}}}),
+		limit: env.MaxSeries,
+	}, nil
+}
+
+// Gather implements metrics.Source. Lines that are wrong are left out.
+func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+	page, contentType, err := s.page.Typed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kind, _, _ := mime.ParseMediaType(contentType) // what is no type is text
+	if kind == expfmt.ProtoType {
+		return s.proto(page)
+	}
+	// The page is nobody else's: the families may share its memory.
+	text := unsafe.String(unsafe.SliceData(page), len(page))
+	families, malformed, past := Parse(text, kind == expfmt.OpenMetricsType, s.limit)
+	s.malformed.Add(uint64(malformed))
+	s.past.Add(uint64(past))
+	if len(families) == 0 && strings.TrimSpace(text) != "" && malformed > 0 {
+		return nil, ErrNoMetrics
+	}
+	return families, nil
+}
+
+// proto reads families one by one, and keeps those before one that is wrong.
+func (s *Source) proto(page []byte) ([]*dto.MetricFamily, error) {
+	dec := expfmt.NewDecoder(bytes.NewReader(page), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	var out []*dto.MetricFamily
+	series := 0
+	for {
+		f := &dto.MetricFamily{}
+		err := dec.Decode(f)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			s.malformed.Add(1)
+			return out, fmt.Errorf("reading protobuf: %w", err)
+		}
+		if room := s.limit - series; len(f.GetMetric()) > room {
+			s.past.Add(uint64(len(f.GetMetric()) - room))
+			f.Metric = f.GetMetric()[:room]
+		}
+		series += len(f.GetMetric())
+		out = append(out, f)
+	}
+}
+
+// Losses implements metrics.Accountant.
+func (s *Source) Losses() map[string]uint64 {
+	out := map[string]uint64{}
+	if n := s.malformed.Load(); n > 0 {
+		out["malformed"] = n
+	}
+	if n := s.past.Load(); n > 0 {
+		out["series_limit"] = n
+	}
+	return out
+}
+
+// Close implements metrics.Source.
+func (s *Source) Close() error { return s.page.Close() }
