@@ -43,11 +43,11 @@ func (s *session) look(b []byte) glance {
 	if !s.isOurs(mysqlproto.Command(b[headLen]), b, size) {
 		return passOn
 	}
-	if !s.tracker.AtCommand() {
-		s.hold()
+	if len(b) < headLen+size && size <= mysqlproto.MaxHandshake {
 		return later
 	}
-	if len(b) < headLen+size && size <= mysqlproto.MaxHandshake {
+	if !s.tracker.AtCommand() {
+		s.hold()
 		return later
 	}
 	return ours
@@ -60,7 +60,7 @@ func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 	switch c {
 	case mysqlproto.ComQuery:
 		text := s.agreed.queryText(b[headLen:min(len(b), headLen+size)])
-		if size > 2*killText || len(text) > 0 && !mayBeKill(text) {
+		if size > 2*killText || !mayBeKill(text) {
 			return false
 		}
 		if len(b) < headLen+size {

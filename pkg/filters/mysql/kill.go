@@ -86,12 +86,13 @@ type killStatement struct {
 	number uint32
 }
 
-// mayBeKill reports whether a text is worth to be looked at as a whole.
+// mayBeKill reports whether what is there of a text makes it worth to be looked at
+// as a whole.
 func mayBeKill(text []byte) bool {
 	if len(text) > 0 && text[0] <= ' ' {
 		text = bytes.TrimLeft(text, " \t\r\n")
 	}
-	return len(text) > 0 && (text[0]|0x20 == 'k' || text[0] == '/' || text[0] == '-' || text[0] == '#')
+	return len(text) == 0 || text[0]|0x20 == 'k' || text[0] == '/' || text[0] == '-' || text[0] == '#'
 }
 
 // parseKill reads KILL [HARD | SOFT] [CONNECTION | QUERY] number. Other forms are
@@ -199,7 +200,6 @@ func (x *killer) introduced() {
 func (x *killer) entered([]byte) {
 	c := x.login.conn
 	c.SetDriver((*killAnswer)(x))
-	x.login.timer.Reset(x.login.limit)
 	x.login.timer = x.f.loop.After(x.login.limit, c.Close)
 	text := append([]byte{byte(mysqlproto.ComQuery)}, x.verb+" "+strconv.FormatUint(uint64(x.thread), 10)...)
 	c.Write(mysqlproto.AppendPacket(nil, 0, text))

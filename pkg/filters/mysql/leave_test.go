@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -314,5 +315,78 @@ func TestChangeWhileHeld(t *testing.T) {
 	<-f.swap(next, filters.Retirement{Deadline: time.Minute})
 	if got := <-came; got != "prod" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestChangeWhileGreeted: a client that has had the greeting of one environment,
+// and has not answered yet, is let in where the new one leads.
+func TestChangeWhileGreeted(t *testing.T) {
+	t.Parallel()
+	f, dev, _, next := twoEnvironments(t)
+	c := f.dial()
+	c.greet()
+	done := f.swap(next, filters.Retirement{Deadline: time.Minute})
+	c.respond(nil)
+	if b := c.read(); b[0] != 0 {
+		t.Fatalf("%q", b)
+	}
+	if got := c.value("select name from env"); got != "prod" {
+		t.Errorf("the client is in %q", got)
+	}
+	<-done
+	eventually(t, "dev to be left", func() bool { return sessionsAt(dev) == "0" })
+}
+
+// TestChangeToLess: a client that has agreed upon more than the new environment's
+// server knows has to begin anew.
+func TestChangeToLess(t *testing.T) {
+	t.Parallel()
+	f, _, _, next := twoEnvironments(t)
+	f.world.clusters["prod"].lead(nil, dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, nil).Addr())
+	c := f.dial()
+	c.greet()
+	f.swap(next, filters.Retirement{Deadline: time.Minute})
+	c.respond(nil)
+	if e, err := mysqlproto.ParseError(c.read()); err != nil || e.Errno != mysqlproto.ErrnoServerShutdown {
+		t.Errorf("the client gets %v, %v", e, err)
+	}
+}
+
+// TestDrainOfAlwaysAhead: a client that never waits for an answer comes to its end
+// too, and each of its commands is either answered or was never begun.
+func TestDrainOfAlwaysAhead(t *testing.T) {
+	t.Parallel()
+	f, dev, _, next := twoEnvironments(t)
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	go func() { // until the connection ends
+		insert := mysqlproto.AppendPacket(nil, 0, append([]byte{byte(mysqlproto.ComQuery)}, "insert into log values (1, 1, 1)"...))
+		for {
+			if _, err := c.conn.Write(insert); err != nil {
+				return
+			}
+		}
+	}()
+	answers := 0
+	var done <-chan struct{}
+	for {
+		c.seq = 1
+		b := c.read()
+		if b[0] == 0xff {
+			if e, err := mysqlproto.ParseError(b); err != nil || e.Errno != mysqlproto.ErrnoServerShutdown {
+				t.Errorf("the client gets %v, %v", e, err)
+			}
+			break
+		}
+		if answers++; answers == 100 {
+			done = f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
+		}
+	}
+	<-done
+	if got := dev.SQL("select count(*) from log"); got != strconv.Itoa(answers) {
+		t.Errorf("%s commands were begun, %d answered", got, answers)
+	}
+	if f.metric("closed_total", "drained") != 1 {
+		t.Error("the session was cut")
 	}
 }

@@ -27,9 +27,9 @@ scan:
 			case later:
 				break scan
 			case ours:
+				c.Loop().Again(c) // for what comes behind it
 				if at > 0 {
-					c.Loop().Again(c) // what comes before it first
-					break scan
+					break scan // what comes before it first
 				}
 				return s.serve(b)
 			case passOn:
@@ -184,6 +184,7 @@ func (s *session) serverPacket(payload []byte) bool {
 	end, err := s.tracker.Server(h, payload)
 	if err != nil {
 		s.f.log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
+		s.state |= sawFatal // a part of what it said may be with the client already
 		s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
 		return false
 	}
