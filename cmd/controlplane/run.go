@@ -20,11 +20,11 @@ import (
 	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane/traces"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
+	"github.com/dragoman-mesh/dragoman/pkg/traces"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
@@ -93,7 +93,7 @@ func serve(ctx context.Context, s *settings, cmd *cobra.Command) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	provider, err := traces.Open(ctx, s.Text("otlp-endpoint"), o.Log)
+	provider, err := traces.Open(ctx, traces.Options{Service: "dragoman-controlplane", Endpoint: s.Text("otlp-endpoint"), Log: o.Log})
 	if err != nil {
 		return exit.Usage(err)
 	}

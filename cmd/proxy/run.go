@@ -9,10 +9,12 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+	"github.com/dragoman-mesh/dragoman/pkg/traces"
 )
 
 func newRun() *cobra.Command {
@@ -41,6 +43,20 @@ func newRun() *cobra.Command {
 			if err := s.source(&o); err != nil {
 				return err
 			}
+			provider, err := traces.Open(cmd.Context(), traces.Options{
+				Service: "dragoman-proxy", Endpoint: s.Text("otlp-endpoint"), Sampler: trace.AlwaysSample(), Log: o.Log, // documents say what is sampled
+			})
+			if err != nil {
+				return exit.Usage(err)
+			}
+			if provider.On() {
+				o.Tracer = provider.Tracer("github.com/dragoman-mesh/dragoman/pkg/proxy")
+			}
+			defer func() {
+				if err := provider.Close(); err != nil {
+					o.Log.Warn("spans are lost", "error", err)
+				}
+			}()
 			return serve(cmd.Context(), o, nil)
 		},
 	}

@@ -41,6 +41,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("drain-timeout", "10s", "time for connections to finish at the end")
 	f.Int("loops", 0, "event loops; 0: one, and more when it is saturated and CPUs are there")
 	f.String("zone", "", "`zone` that this process runs in, for readPolicy ZoneAffinity")
+	f.String("otlp-endpoint", "", "`URL` of a collector of spans, as http://host:4317; default: as OTEL_EXPORTER_OTLP_ENDPOINT says")
 	flags.LogFlags(f)
 }
 

@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"pkg/metrics":         1,
 	"pkg/metrics/sockets": 1,
 	"pkg/netloop":         1,
+	"pkg/traces":          1,
 	// 2, resources: what is to run.
 	"pkg/xds/resource": 2,
 	"pkg/xds/snapshot": 2,

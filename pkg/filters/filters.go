@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -64,6 +65,7 @@ type Context struct {
 	Routes        RouteSource            // by RDS; nil: there are none
 	Metrics       prometheus.Gatherer    // of the process; nil: there are none to be had
 	Loops         func() []*netloop.Loop // all loops of the process
+	Tracer        trace.Tracer           // nil: nobody collects spans
 	Log           *slog.Logger
 }
 

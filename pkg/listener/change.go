@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -30,6 +31,7 @@ type Deps struct {
 	// Routes are those by RDS. Other ones are no reason to build a filter again:
 	// Commit shows them to the filters that run.
 	Routes map[string]*resource.RouteConfig
+	Tracer trace.Tracer // of filters' spans; nil: nobody collects them
 }
 
 // Error says which listener is wrong.
@@ -119,6 +121,7 @@ func (c *Change) build(p *part) error {
 		Routes:        &routeView{c.set, c.routes()},
 		Metrics:       c.deps.Metrics,
 		Loops:         c.set.group.Loops,
+		Tracer:        c.deps.Tracer,
 		Log:           c.set.log.With("listener", p.spec.Name),
 	})
 	if err != nil {

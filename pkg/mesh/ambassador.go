@@ -171,6 +171,11 @@ type Limits struct {
 	// refused at once, with databases; default 1000.
 	// +kubebuilder:validation:Minimum=1
 	MaxWaiting *uint32 `json:"maxWaiting,omitempty"`
+	// MaxConnecting connects and logins are under way at once at one server of a
+	// database, further ones wait; default 16. It keeps clients that all come back
+	// at once from costing the server its life.
+	// +kubebuilder:validation:Minimum=1
+	MaxConnecting *uint32 `json:"maxConnecting,omitempty"`
 }
 
 // TCPSpec is how bytes are forwarded.

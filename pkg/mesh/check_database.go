@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,6 +78,7 @@ func (c *checker) onlyDatabases(l *Limits, p Protocol) {
 	why := fmt.Sprintf("does not go with protocol %s", p)
 	c.require(l.MaxWait == nil, "spec.limits.maxWait", why, "remove it")
 	c.require(l.MaxWaiting == nil, "spec.limits.maxWaiting", why, "remove it")
+	c.require(l.MaxConnecting == nil, "spec.limits.maxConnecting", why, "remove it")
 }
 
 func (c *checker) appAuth(a *AppAuth, listen *Listen, at string) {
@@ -107,8 +109,10 @@ func (c *checker) databaseEnvironment(env *Environment, s *AmbassadorSpec, at st
 		c.require(env.Standbys == nil, at+".standbys", why, "remove it")
 		c.require(env.TargetSessionAttrs == "", at+".targetSessionAttrs", why, "remove it")
 		c.require(env.RoleLabel == "", at+".roleLabel", why, "remove it")
+		c.require(env.RequireAuth == nil, at+".requireAuth", why, "remove it")
 		return
 	}
+	c.requireAuth(env, s.Protocol, at)
 	c.standbys(env, at)
 	c.require(env.Credentials != nil, at+".credentials", "is missing: the proxy logs in with them",
 		`as in credentials: {username: orders, passwordFile: /run/secrets/password}`)
@@ -121,6 +125,20 @@ func (c *checker) databaseEnvironment(env *Environment, s *AmbassadorSpec, at st
 		c.require(*env.Database != "", at+".database", "must not be empty", "leave it out to use the app's")
 		c.identifier(string(*env.Database), at+".database")
 	}
+}
+
+// requireAuth refuses what no login could keep.
+func (c *checker) requireAuth(env *Environment, p Protocol, at string) {
+	list := env.RequireAuth
+	if list == nil {
+		return
+	}
+	at += ".requireAuth"
+	c.require(p == ProtocolPostgres, at, fmt.Sprintf("does not go with protocol %s", p), "remove it")
+	c.require(len(list) > 0, at, "must not be empty", "leave it out to log in as the server asks for it")
+	verified := env.TLS != nil && (env.TLS.Mode == TLSVerifyCA || env.TLS.Mode == TLSVerifyFull || env.TLS.Mode == "")
+	onlyPassword := len(list) > 0 && !slices.ContainsFunc(list, func(m PostgresLoginMethod) bool { return m != LoginPassword })
+	c.require(!onlyPassword || verified, at, "has password alone, which goes over verified TLS only", "set tls.mode to verify-full, or require scram-sha-256")
 }
 
 func (c *checker) identifier(name, at string) {

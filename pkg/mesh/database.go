@@ -15,8 +15,22 @@ type DatabaseSpec struct {
 	// SlowQuery logs queries that take at least so long, their literals and
 	// parameters left out; default: none is logged.
 	SlowQuery *Duration `json:"slowQuery,omitempty"`
+	// Tracing makes OpenTelemetry spans of queries, if the proxy knows a collector;
+	// absent: none.
+	Tracing *DatabaseTracing `json:"tracing,omitempty"`
 	// HealthCheck of the servers; default: where their roles are to be known.
 	HealthCheck *DatabaseHealthCheck `json:"healthCheck,omitempty"`
+}
+
+// DatabaseTracing says of which queries spans are made. One that ends or begins
+// with a comment that names a parent, as sqlcommenter writes it
+// (traceparent='00-...'), gets a span if its parent is sampled.
+type DatabaseTracing struct {
+	// Sampling is the share of the other queries, as in 1 or "0.1%"; default 0.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]*)?|\.[0-9]+)%?$`
+	Sampling *Percent `json:"sampling,omitempty"`
 }
 
 // PostgresSpec is how sessions of PostgreSQL are begun.
@@ -117,6 +131,25 @@ const (
 
 // Values lists the methods.
 func (PostgresAuthMethod) Values() []string { return []string{"scram-sha-256", "md5", "password"} }
+
+// +kubebuilder:validation:Enum=scram-sha-256;md5;password;none
+
+// PostgresLoginMethod is a way to log in at a server, in the words of libpq's
+// require_auth.
+type PostgresLoginMethod string
+
+// The ways to log in.
+const (
+	LoginSCRAM    PostgresLoginMethod = "scram-sha-256" // with channel binding or without
+	LoginMD5      PostgresLoginMethod = "md5"
+	LoginPassword PostgresLoginMethod = "password" // goes over verified TLS only, in any case
+	LoginNone     PostgresLoginMethod = "none"     // the server asks for nothing: trust, or a certificate
+)
+
+// Values lists the ways to log in.
+func (PostgresLoginMethod) Values() []string {
+	return []string{"scram-sha-256", "md5", "password", "none"}
+}
 
 // +kubebuilder:validation:Enum=ReadWrite;ReadOnly
 

@@ -30,6 +30,12 @@ type Environment struct {
 	// and servers are not asked. Pods with none of them are left out.
 	// +kubebuilder:validation:MaxLength=317
 	RoleLabel string `json:"roleLabel,omitempty"`
+	// RequireAuth lists ways to log in, of which a server of protocol postgres must
+	// ask for one: somebody in its place may else do with less. Default: any, and
+	// the password itself over verified TLS only.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	RequireAuth []PostgresLoginMethod `json:"requireAuth,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, endpoints, shards, shardsFrom, cluster and sentinel is needed"

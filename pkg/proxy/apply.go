@@ -102,7 +102,7 @@ func (p *Proxy) prepareListeners(
 	ctx context.Context, snap *snapshot.Snapshot, clusters *upstream.Change,
 ) (*listener.Change, error) {
 	change, err := p.listeners.Build(list(snap.Listeners), listener.Deps{
-		Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Routes: snap.Routes, Metrics: p.registry,
+		Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Routes: snap.Routes, Metrics: p.registry, Tracer: p.opts.Tracer,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
@@ -45,6 +46,9 @@ type Options struct {
 	WarmTimeout   time.Duration // for clusters' first look at their endpoints; 5 s
 	Poll          time.Duration // between looks at the files without a notification; 10 s
 	Loops         int           // 0: as many as it takes
+
+	// Tracer makes the spans that documents ask for; nil: nobody collects them.
+	Tracer trace.Tracer
 
 	Log   *slog.Logger
 	Level *slog.LevelVar

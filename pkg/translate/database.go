@@ -27,7 +27,7 @@ func (t *translator) databaseCluster(env *mesh.Environment, c *clusterv3.Cluster
 }
 
 // databaseFilter makes our filter of the object's protocol.
-func (t *translator) databaseFilter(common *databasev1.DatabaseProxy) *listenerv3.Filter {
+func (t *translator) databaseFilter(env *mesh.Environment, common *databasev1.DatabaseProxy) *listenerv3.Filter {
 	s := &t.a.Spec
 	if s.Protocol == mesh.ProtocolMySQL {
 		return filter("dragoman.filters.network.mysql", &mysqlv1.MysqlProxy{Proxy: common})
@@ -41,7 +41,25 @@ func (t *translator) databaseFilter(common *databasev1.DatabaseProxy) *listenerv
 	case mesh.PostgresSCRAM, "":
 	}
 	p.Pool = postgresPool(orEmpty(s.Postgres).Pool)
+	p.RequireAuth = requireAuth(env.RequireAuth)
 	return filter("dragoman.filters.network.postgres", p)
+}
+
+func requireAuth(list []mesh.PostgresLoginMethod) []postgresv1.AuthMethod {
+	var out []postgresv1.AuthMethod
+	for _, m := range list {
+		switch m {
+		case mesh.LoginNone:
+			out = append(out, postgresv1.AuthMethod_NONE)
+		case mesh.LoginPassword:
+			out = append(out, postgresv1.AuthMethod_PASSWORD)
+		case mesh.LoginMD5:
+			out = append(out, postgresv1.AuthMethod_MD5)
+		case mesh.LoginSCRAM:
+			out = append(out, postgresv1.AuthMethod_SCRAM_SHA_256)
+		}
+	}
+	return out
 }
 
 func postgresPool(s *mesh.PostgresPool) *postgresv1.Pool {
@@ -78,15 +96,19 @@ func (t *translator) databaseProxy(env *mesh.Environment, main string) *database
 		AppAuth:    t.appAuth(auth),
 		ReadOnly:   env.Access == mesh.AccessReadOnly,
 		Limits: &databasev1.Limits{
-			MaxSessions: optional(l.MaxConnections),
-			MaxWait:     lasting(l.MaxWait),
-			MaxWaiting:  optional(l.MaxWaiting),
-			IdleTimeout: lasting(l.IdleTimeout),
+			MaxSessions:   optional(l.MaxConnections),
+			MaxWait:       lasting(l.MaxWait),
+			MaxWaiting:    optional(l.MaxWaiting),
+			IdleTimeout:   lasting(l.IdleTimeout),
+			MaxConnecting: optional(l.MaxConnecting),
 		},
 		StatementTimeout:   lasting(spec.StatementTimeout),
 		SlowQueryThreshold: lasting(spec.SlowQuery),
 		TlsOptional:        env.TLS != nil && env.TLS.Mode == mesh.TLSPrefer,
 		TargetSessionAttrs: sessionTarget(env.Target()),
+	}
+	if spec.Tracing != nil {
+		p.Tracing = &databasev1.Tracing{Sampling: uint32(value(spec.Tracing.Sampling, 0))}
 	}
 	t.proxy = p
 	return p

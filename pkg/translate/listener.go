@@ -48,7 +48,7 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 			resource.RedisMetadata: pack(t.redisOptions(env)),
 		}}
 	case s.Protocol.IsDatabase():
-		chain.Filters = append(chain.Filters, t.databaseFilter(t.databaseProxy(env, main)))
+		chain.Filters = append(chain.Filters, t.databaseFilter(env, t.databaseProxy(env, main)))
 	default:
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))
 	}

@@ -122,7 +122,7 @@ func (t *translator) readOnlyListener(env *mesh.Environment, main string, first 
 		p.TargetSessionAttrs = sessionTarget(s.ReadOnly.TargetSessionAttrs)
 	}
 	chain := l.GetFilterChains()[0]
-	chain.Filters = []*listenerv3.Filter{t.databaseFilter(p)}
+	chain.Filters = []*listenerv3.Filter{t.databaseFilter(env, p)}
 	if s.ReadOnly.TLS != nil {
 		chain.TransportSocket = t.downstreamTLS(l.GetName(), s.ReadOnly.TLS)
 	}

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -75,6 +77,9 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
 	}
 	f.unwatch = f.route.Watch(f.rolesMoved)
+	f.tracing = database.NewTracing(database.TracingOptions{
+		Tracer: ctx.Tracer, Config: conf.Tracing, System: semconv.DBSystemNamePostgreSQL, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.log,
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[f] = struct{}{}

@@ -23,6 +23,7 @@ type Filter struct {
 	ctx     filters.Context
 	cluster filters.Cluster
 	log     *slog.Logger
+	tracing *database.Tracing // nil: no spans
 	gate    *database.Gate
 	budget  *budget // of the pool; nil: there is none
 	route   *sqlroute.Route

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -85,6 +86,7 @@ func (w *world) set(name, value string) {
 // fixture is a running filter on a listener.
 type fixture struct {
 	tb      testing.TB
+	tracer  trace.Tracer // nil: nobody collects spans
 	world   *world
 	builder *Builder
 	group   *netloop.Group
@@ -131,9 +133,15 @@ func start(tb testing.TB, cfg *resource.PostgresFilter, addresses ...string) *fi
 // startTuned is start with a builder that is changed before it is used.
 func startTuned(tb testing.TB, tune func(*Builder), cfg *resource.PostgresFilter, addresses ...string) *fixture {
 	tb.Helper()
+	return launch(tb, tune, nil, cfg, addresses...)
+}
+
+// launch is startTuned with somebody who makes spans.
+func launch(tb testing.TB, tune func(*Builder), tracer trace.Tracer, cfg *resource.PostgresFilter, addresses ...string) *fixture {
+	tb.Helper()
 	main := &cluster{name: "main"}
 	main.lead(nil, addresses...)
-	f := &fixture{tb: tb, log: &logged{}, world: &world{
+	f := &fixture{tb: tb, tracer: tracer, log: &logged{}, world: &world{
 		clusters: map[string]*cluster{"main": main},
 		secrets:  map[string]string{"user": dbtest.SCRAMUser, "password": dbtest.Password},
 	}}
@@ -178,7 +186,7 @@ func (f *fixture) listen(network, addr string, cfg *tls.Config) {
 func (f *fixture) build(cfg *resource.PostgresFilter) *Filter {
 	f.tb.Helper()
 	n, err := f.builder.Build(cfg, filters.Context{
-		Listener: "default/orders", Clusters: f.world, Secrets: f.world, Loops: f.group.Loops,
+		Listener: "default/orders", Clusters: f.world, Secrets: f.world, Loops: f.group.Loops, Tracer: f.tracer,
 	})
 	if err != nil {
 		f.tb.Fatal(err)

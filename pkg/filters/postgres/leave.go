@@ -199,7 +199,7 @@ func (s *session) scanUnit(b []byte) (at int, unit bool, err error) {
 				return at, true, nil
 			}
 		case step == pgproto.StepPayload:
-			s.slow.text(s.fromDown.Head().Type, s.fromDown.Payload())
+			s.slow.text(s, s.fromDown.Head().Type, s.fromDown.Payload())
 		}
 	}
 	return at, false, nil
@@ -213,7 +213,7 @@ func (s *session) scanRest(b []byte) (at int) {
 		n, step, _ := s.fromDown.Next(b[at:], m.clientTypes, m.limits) // within a payload nothing is malformed
 		at += n
 		if step == pgproto.StepPayload {
-			s.slow.text(s.fromDown.Head().Type, s.fromDown.Payload())
+			s.slow.text(s, s.fromDown.Head().Type, s.fromDown.Payload())
 		}
 	}
 	return at

@@ -299,9 +299,7 @@ func (s *session) begin() {
 	s.f.stats.wait.Observe(now - st.since)
 	s.start = nil
 	s.active = now
-	if s.f.conf.SlowQuery >= 0 {
-		s.slow = newSlowQuery()
-	}
+	s.watchQueries(st.message.Database())
 	s.down.Write(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil))
 	s.down.SetDriver((*downstream)(s))
 	s.up.SetDriver((*upstream)(s))

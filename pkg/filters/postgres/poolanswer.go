@@ -181,6 +181,9 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 	case pgproto.TypeCommandComplete:
 		s.tracker.Server(h.Type, 0)
 		s.tag(payload)
+		if !s.swallows() && s.client.s.slow != nil {
+			s.client.s.spans().Completed(s.g.p.key.loop.WallTime(), s.to.endpoint)
+		}
 	}
 	if s.g.p.key.session || !s.is(isOpen) {
 		return !s.swallows(), true
@@ -256,7 +259,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	c := s.client
 	if s.g.p.key.session {
 		if c != nil {
-			c.s.f.stats.failed(string(state))
+			c.s.failed(state, s.to.endpoint)
 		}
 		return c != nil
 	}
@@ -271,7 +274,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if more {
 		c.state |= isSkipping
 	}
-	c.s.f.stats.failed(string(state))
+	c.s.failed(state, s.to.endpoint)
 	return s.instead == ""
 }
 

@@ -223,10 +223,15 @@ func (c *poolClient) tell(typ byte) {
 	}
 }
 
-// watchSlow shows the beginning of a message to the log of slow queries.
+// watchSlow shows the beginning of a message to the log of slow queries, and to
+// spans.
 func (c *poolClient) watchSlow(h pgproto.Head, m []byte) {
-	if slow := c.s.slow; slow != nil && slow.wants(h.Type) {
-		slow.text(h.Type, m[headSize:min(len(m), headSize+min(h.Len, slowText))])
+	slow := c.s.slow
+	if slow == nil {
+		return
+	}
+	if slow.head(h.Type); slow.wants(h.Type) {
+		slow.text(c.s, h.Type, m[headSize:min(len(m), headSize+min(h.Len, slow.reach()))])
 	}
 }
 
@@ -239,6 +244,9 @@ func (c *poolClient) answered(status pgproto.TxStatus) {
 		if s.slow != nil {
 			s.slow.done(s, took)
 		}
+	}
+	if spans := s.spans(); spans != nil {
+		spans.Ready(srv.tracker.Outstanding() == 0, s.f.loop.WallTime(), srv.to.endpoint)
 	}
 	s.began = 0
 	if srv.tracker.Outstanding() > 0 || srv.tracker.Pipelining() {

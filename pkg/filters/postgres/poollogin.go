@@ -126,9 +126,7 @@ func (c *poolClient) welcome(f *facts) {
 	s.f.stats.wait.Observe(now - st.since)
 	s.start = nil
 	s.active = now
-	if s.f.conf.SlowQuery >= 0 {
-		s.slow = newSlowQuery()
-	}
+	s.watchQueries(c.startup.Database())
 	name, _ := c.startup.Get(settingName(applicationName))
 	c.vars = f.settings.with(applicationName, name)
 	if c.vars.values == f.settings.values {

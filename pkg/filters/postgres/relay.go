@@ -60,7 +60,7 @@ func (d *downstream) Data(c *netloop.Conn, b []byte) int {
 		case pgproto.StepHead:
 			s.clientHead()
 		case pgproto.StepPayload:
-			s.slow.text(s.fromDown.Head().Type, s.fromDown.Payload())
+			s.slow.text(s, s.fromDown.Head().Type, s.fromDown.Payload())
 		case pgproto.StepMore:
 		}
 	}
@@ -83,8 +83,11 @@ func (s *session) clientHead() {
 	case pgproto.TypeQuery, pgproto.TypeExecute, pgproto.TypeFunctionCall:
 		s.f.stats.queries.Add(1)
 	}
-	if s.slow != nil && s.slow.wants(h.Type) {
-		s.fromDown.Gather(slowText)
+	if s.slow == nil {
+		return
+	}
+	if s.slow.head(h.Type); s.slow.wants(h.Type) {
+		s.fromDown.Gather(s.slow.reach())
 	}
 }
 
@@ -156,6 +159,11 @@ func (s *session) serverHead(rest []byte) {
 			return
 		}
 		s.fromUp.Gather(want)
+	case pgproto.TypeCommandComplete:
+		s.tracker.Server(h.Type, 0)
+		if spans := s.spans(); spans != nil {
+			spans.Completed(s.f.loop.WallTime(), s.to.endpoint)
+		}
 	default:
 		s.tracker.Server(h.Type, 0)
 	}
@@ -173,7 +181,7 @@ func (s *session) serverMessage(typ byte, payload []byte) {
 	case pgproto.TypeErrorResponse:
 		s.tracker.Server(typ, 0)
 		state, severity := pgproto.NoticeState(payload), severityOf(payload)
-		s.f.stats.failed(string(state))
+		s.failed(state, s.to.endpoint)
 		s.f.noteState(string(state), severity == 'F')
 		if severity == 'F' || severity == 'P' {
 			s.state |= sawFatal
@@ -183,6 +191,14 @@ func (s *session) serverMessage(typ byte, payload []byte) {
 			s.id = cancelID{pid, string(key)}
 			s.f.b.cancels.put(s.id, s, s.to)
 		}
+	}
+}
+
+// failed is an error of the server that the client is told.
+func (s *session) failed(state []byte, e *filters.Endpoint) {
+	s.f.stats.failed(string(state))
+	if spans := s.spans(); spans != nil {
+		spans.Failed(string(state), s.f.loop.WallTime(), e)
 	}
 }
 
@@ -214,6 +230,9 @@ func (s *session) answered(status pgproto.TxStatus) {
 		if s.slow != nil {
 			s.slow.done(s, took)
 		}
+	}
+	if spans := s.spans(); spans != nil {
+		spans.Ready(s.tracker.Outstanding() == 0, s.f.loop.WallTime(), s.to.endpoint)
 	}
 	s.began = 0
 	if s.tracker.Outstanding() > 0 || s.tracker.Pipelining() {

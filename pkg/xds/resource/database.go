@@ -20,6 +20,7 @@ type DatabaseFilter struct {
 	// TLSOptional goes on in plain text with a server that does not offer TLS.
 	TLSOptional bool
 	Target      TargetSession
+	Tracing     *DatabaseTracing // nil: no spans
 }
 
 // TargetSession says which endpoints a session may go to, in the words of
@@ -65,7 +66,26 @@ type DatabaseLimits struct {
 	MaxWait     time.Duration // for a turn, for an endpoint and for credentials
 	MaxWaiting  uint32        // clients that wait for a turn; never 0
 	IdleTimeout time.Duration // 0: never
+	// MaxConnecting connects and logins are under way at once at one endpoint;
+	// never 0.
+	MaxConnecting uint32
 }
+
+// DatabaseTracing says of which queries spans are made.
+type DatabaseTracing struct {
+	Sampling float64 // share of the queries that name no parent, 0 to 1
+}
+
+// LoginMethods is a set of ways to log in at a server.
+type LoginMethods uint8
+
+// The ways to log in.
+const (
+	LoginNone LoginMethods = 1 << iota
+	LoginPassword
+	LoginMD5
+	LoginSCRAM
+)
 
 // PostgresAuth is how an app is asked for its password.
 type PostgresAuth uint8
@@ -82,6 +102,7 @@ type PostgresFilter struct {
 	DatabaseFilter
 	AppAuthMethod PostgresAuth
 	Pool          *PostgresPool // nil: each session has a connection of its own
+	RequireAuth   LoginMethods  // 0: any
 }
 
 // PostgresPool has sessions share connections to servers.

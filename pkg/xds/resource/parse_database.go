@@ -15,6 +15,8 @@ import (
 const (
 	DefaultMaxWait    = 10 * time.Second
 	DefaultMaxWaiting = 1000
+	// DefaultMaxConnecting is what a server with a few CPUs can begin at once.
+	DefaultMaxConnecting = 16
 )
 
 // Defaults of a pool whose resource does not say.
@@ -38,7 +40,29 @@ func (r *reader) postgresProxy(packed *anypb.Any, path string) *PostgresFilter {
 		r.fail(join(path, "app_auth_method"), "has the unknown value %d", p.GetAppAuthMethod())
 	}
 	f.Pool = r.postgresPool(p.GetPool(), join(path, "pool"))
+	f.RequireAuth = r.loginMethods(p.GetRequireAuth(), join(path, "require_auth"))
 	return f
+}
+
+func (r *reader) loginMethods(list []postgresv1.AuthMethod, path string) LoginMethods {
+	var set LoginMethods
+	for i, m := range list {
+		switch m {
+		case postgresv1.AuthMethod_NONE:
+			set |= LoginNone
+		case postgresv1.AuthMethod_PASSWORD:
+			set |= LoginPassword
+		case postgresv1.AuthMethod_MD5:
+			set |= LoginMD5
+		case postgresv1.AuthMethod_SCRAM_SHA_256:
+			set |= LoginSCRAM
+		case postgresv1.AuthMethod_AUTH_METHOD_UNSPECIFIED:
+			r.fail(index(path, i), "is not set")
+		default:
+			r.fail(index(path, i), "has the unknown value %d", m)
+		}
+	}
+	return set
 }
 
 func (r *reader) postgresPool(p *postgresv1.Pool, path string) *PostgresPool {
@@ -101,6 +125,13 @@ func (r *reader) databaseProxy(p *databasev1.DatabaseProxy, path string) Databas
 	if d := p.GetSlowQueryThreshold(); d != nil {
 		f.SlowQuery = r.duration(d, join(path, "slow_query_threshold"), -1)
 	}
+	if t := p.GetTracing(); t != nil {
+		const whole = 1_000_000
+		if t.GetSampling() > whole {
+			r.fail(join(path, "tracing.sampling"), "must be at most %d", whole)
+		}
+		f.Tracing = &DatabaseTracing{Sampling: float64(t.GetSampling()) / whole}
+	}
 	return f
 }
 
@@ -137,5 +168,7 @@ func (r *reader) databaseLimits(p *databasev1.Limits, path string) DatabaseLimit
 		MaxWait:     r.duration(p.GetMaxWait(), join(path, "max_wait"), DefaultMaxWait),
 		MaxWaiting:  r.atLeast(p.GetMaxWaiting(), join(path, "max_waiting"), DefaultMaxWaiting, 1),
 		IdleTimeout: r.duration(p.GetIdleTimeout(), join(path, "idle_timeout"), 0),
+
+		MaxConnecting: r.atLeast(p.GetMaxConnecting(), join(path, "max_connecting"), DefaultMaxConnecting, 1),
 	}
 }

@@ -109,8 +109,10 @@ type DatabaseProxy struct {
 	TlsOptional bool `protobuf:"varint,9,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
 	// Which endpoints a session may go to, by their roles.
 	TargetSessionAttrs TargetSessionAttrs `protobuf:"varint,10,opt,name=target_session_attrs,json=targetSessionAttrs,proto3,enum=dragoman.filters.database.v1.TargetSessionAttrs" json:"target_session_attrs,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Spans of queries; absent: none.
+	Tracing       *Tracing `protobuf:"bytes,11,opt,name=tracing,proto3" json:"tracing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DatabaseProxy) Reset() {
@@ -213,6 +215,60 @@ func (x *DatabaseProxy) GetTargetSessionAttrs() TargetSessionAttrs {
 	return TargetSessionAttrs_ANY
 }
 
+func (x *DatabaseProxy) GetTracing() *Tracing {
+	if x != nil {
+		return x.Tracing
+	}
+	return nil
+}
+
+// Tracing has a span made of queries. One whose comment names a parent
+// (sqlcommenter's traceparent) gets a span if the parent has one.
+type Tracing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Share of the other queries, in millionths.
+	Sampling      uint32 `protobuf:"varint,1,opt,name=sampling,proto3" json:"sampling,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tracing) Reset() {
+	*x = Tracing{}
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracing) ProtoMessage() {}
+
+func (x *Tracing) ProtoReflect() protoreflect.Message {
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
+func (*Tracing) Descriptor() ([]byte, []int) {
+	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Tracing) GetSampling() uint32 {
+	if x != nil {
+		return x.Sampling
+	}
+	return 0
+}
+
 // Login is who the proxy is at the server.
 type Login struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -227,7 +283,7 @@ type Login struct {
 
 func (x *Login) Reset() {
 	*x = Login{}
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[1]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +295,7 @@ func (x *Login) String() string {
 func (*Login) ProtoMessage() {}
 
 func (x *Login) ProtoReflect() protoreflect.Message {
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[1]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +308,7 @@ func (x *Login) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Login.ProtoReflect.Descriptor instead.
 func (*Login) Descriptor() ([]byte, []int) {
-	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{1}
+	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Login) GetUsername() *v1.SecretKey {
@@ -292,7 +348,7 @@ type AppAuth struct {
 
 func (x *AppAuth) Reset() {
 	*x = AppAuth{}
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[2]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +360,7 @@ func (x *AppAuth) String() string {
 func (*AppAuth) ProtoMessage() {}
 
 func (x *AppAuth) ProtoReflect() protoreflect.Message {
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[2]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +373,7 @@ func (x *AppAuth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppAuth.ProtoReflect.Descriptor instead.
 func (*AppAuth) Descriptor() ([]byte, []int) {
-	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{2}
+	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AppAuth) GetUsername() string {
@@ -352,14 +408,17 @@ type Limits struct {
 	// Clients that wait for their turn, further ones are refused; absent: 1000.
 	MaxWaiting *wrapperspb.UInt32Value `protobuf:"bytes,3,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
 	// Closes a session without traffic; absent or zero: never.
-	IdleTimeout   *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// Connects and logins under way at once at one endpoint, further ones wait;
+	// absent: 16.
+	MaxConnecting *wrapperspb.UInt32Value `protobuf:"bytes,5,opt,name=max_connecting,json=maxConnecting,proto3" json:"max_connecting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[3]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +430,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[3]
+	mi := &file_dragoman_filters_database_v1_database_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +443,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{3}
+	return file_dragoman_filters_database_v1_database_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Limits) GetMaxSessions() *wrapperspb.UInt32Value {
@@ -415,11 +474,18 @@ func (x *Limits) GetIdleTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *Limits) GetMaxConnecting() *wrapperspb.UInt32Value {
+	if x != nil {
+		return x.MaxConnecting
+	}
+	return nil
+}
+
 var File_dragoman_filters_database_v1_database_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\n" +
-	"+dragoman/filters/database/v1/database.proto\x12\x1cdragoman.filters.database.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbe\x04\n" +
+	"+dragoman/filters/database/v1/database.proto\x12\x1cdragoman.filters.database.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xff\x04\n" +
 	"\rDatabaseProxy\x12\x1f\n" +
 	"\vstat_prefix\x18\x01 \x01(\tR\n" +
 	"statPrefix\x12\x18\n" +
@@ -432,7 +498,10 @@ const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\x14slow_query_threshold\x18\b \x01(\v2\x19.google.protobuf.DurationR\x12slowQueryThreshold\x12!\n" +
 	"\ftls_optional\x18\t \x01(\bR\vtlsOptional\x12b\n" +
 	"\x14target_session_attrs\x18\n" +
-	" \x01(\x0e20.dragoman.filters.database.v1.TargetSessionAttrsR\x12targetSessionAttrs\"\x9b\x01\n" +
+	" \x01(\x0e20.dragoman.filters.database.v1.TargetSessionAttrsR\x12targetSessionAttrs\x12?\n" +
+	"\atracing\x18\v \x01(\v2%.dragoman.filters.database.v1.TracingR\atracing\"%\n" +
+	"\aTracing\x12\x1a\n" +
+	"\bsampling\x18\x01 \x01(\rR\bsampling\"\x9b\x01\n" +
 	"\x05Login\x12:\n" +
 	"\busername\x18\x01 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\busername\x12:\n" +
 	"\bpassword\x18\x02 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\bpassword\x12\x1a\n" +
@@ -440,13 +509,14 @@ const file_dragoman_filters_database_v1_database_proto_rawDesc = "" +
 	"\aAppAuth\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12:\n" +
 	"\bpassword\x18\x02 \x01(\v2\x1e.dragoman.secrets.v1.SecretKeyR\bpassword\x12\x1b\n" +
-	"\tpeer_uids\x18\x03 \x03(\rR\bpeerUids\"\xfc\x01\n" +
+	"\tpeer_uids\x18\x03 \x03(\rR\bpeerUids\"\xc1\x02\n" +
 	"\x06Limits\x12?\n" +
 	"\fmax_sessions\x18\x01 \x01(\v2\x1c.google.protobuf.UInt32ValueR\vmaxSessions\x124\n" +
 	"\bmax_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12=\n" +
 	"\vmax_waiting\x18\x03 \x01(\v2\x1c.google.protobuf.UInt32ValueR\n" +
 	"maxWaiting\x12<\n" +
-	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout*j\n" +
+	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12C\n" +
+	"\x0emax_connecting\x18\x05 \x01(\v2\x1c.google.protobuf.UInt32ValueR\rmaxConnecting*j\n" +
 	"\x12TargetSessionAttrs\x12\a\n" +
 	"\x03ANY\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -469,36 +539,39 @@ func file_dragoman_filters_database_v1_database_proto_rawDescGZIP() []byte {
 }
 
 var file_dragoman_filters_database_v1_database_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dragoman_filters_database_v1_database_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_dragoman_filters_database_v1_database_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_dragoman_filters_database_v1_database_proto_goTypes = []any{
 	(TargetSessionAttrs)(0),        // 0: dragoman.filters.database.v1.TargetSessionAttrs
 	(*DatabaseProxy)(nil),          // 1: dragoman.filters.database.v1.DatabaseProxy
-	(*Login)(nil),                  // 2: dragoman.filters.database.v1.Login
-	(*AppAuth)(nil),                // 3: dragoman.filters.database.v1.AppAuth
-	(*Limits)(nil),                 // 4: dragoman.filters.database.v1.Limits
-	(*durationpb.Duration)(nil),    // 5: google.protobuf.Duration
-	(*v1.SecretKey)(nil),           // 6: dragoman.secrets.v1.SecretKey
-	(*wrapperspb.UInt32Value)(nil), // 7: google.protobuf.UInt32Value
+	(*Tracing)(nil),                // 2: dragoman.filters.database.v1.Tracing
+	(*Login)(nil),                  // 3: dragoman.filters.database.v1.Login
+	(*AppAuth)(nil),                // 4: dragoman.filters.database.v1.AppAuth
+	(*Limits)(nil),                 // 5: dragoman.filters.database.v1.Limits
+	(*durationpb.Duration)(nil),    // 6: google.protobuf.Duration
+	(*v1.SecretKey)(nil),           // 7: dragoman.secrets.v1.SecretKey
+	(*wrapperspb.UInt32Value)(nil), // 8: google.protobuf.UInt32Value
 }
 var file_dragoman_filters_database_v1_database_proto_depIdxs = []int32{
-	2,  // 0: dragoman.filters.database.v1.DatabaseProxy.login:type_name -> dragoman.filters.database.v1.Login
-	3,  // 1: dragoman.filters.database.v1.DatabaseProxy.app_auth:type_name -> dragoman.filters.database.v1.AppAuth
-	4,  // 2: dragoman.filters.database.v1.DatabaseProxy.limits:type_name -> dragoman.filters.database.v1.Limits
-	5,  // 3: dragoman.filters.database.v1.DatabaseProxy.statement_timeout:type_name -> google.protobuf.Duration
-	5,  // 4: dragoman.filters.database.v1.DatabaseProxy.slow_query_threshold:type_name -> google.protobuf.Duration
+	3,  // 0: dragoman.filters.database.v1.DatabaseProxy.login:type_name -> dragoman.filters.database.v1.Login
+	4,  // 1: dragoman.filters.database.v1.DatabaseProxy.app_auth:type_name -> dragoman.filters.database.v1.AppAuth
+	5,  // 2: dragoman.filters.database.v1.DatabaseProxy.limits:type_name -> dragoman.filters.database.v1.Limits
+	6,  // 3: dragoman.filters.database.v1.DatabaseProxy.statement_timeout:type_name -> google.protobuf.Duration
+	6,  // 4: dragoman.filters.database.v1.DatabaseProxy.slow_query_threshold:type_name -> google.protobuf.Duration
 	0,  // 5: dragoman.filters.database.v1.DatabaseProxy.target_session_attrs:type_name -> dragoman.filters.database.v1.TargetSessionAttrs
-	6,  // 6: dragoman.filters.database.v1.Login.username:type_name -> dragoman.secrets.v1.SecretKey
-	6,  // 7: dragoman.filters.database.v1.Login.password:type_name -> dragoman.secrets.v1.SecretKey
-	6,  // 8: dragoman.filters.database.v1.AppAuth.password:type_name -> dragoman.secrets.v1.SecretKey
-	7,  // 9: dragoman.filters.database.v1.Limits.max_sessions:type_name -> google.protobuf.UInt32Value
-	5,  // 10: dragoman.filters.database.v1.Limits.max_wait:type_name -> google.protobuf.Duration
-	7,  // 11: dragoman.filters.database.v1.Limits.max_waiting:type_name -> google.protobuf.UInt32Value
-	5,  // 12: dragoman.filters.database.v1.Limits.idle_timeout:type_name -> google.protobuf.Duration
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	2,  // 6: dragoman.filters.database.v1.DatabaseProxy.tracing:type_name -> dragoman.filters.database.v1.Tracing
+	7,  // 7: dragoman.filters.database.v1.Login.username:type_name -> dragoman.secrets.v1.SecretKey
+	7,  // 8: dragoman.filters.database.v1.Login.password:type_name -> dragoman.secrets.v1.SecretKey
+	7,  // 9: dragoman.filters.database.v1.AppAuth.password:type_name -> dragoman.secrets.v1.SecretKey
+	8,  // 10: dragoman.filters.database.v1.Limits.max_sessions:type_name -> google.protobuf.UInt32Value
+	6,  // 11: dragoman.filters.database.v1.Limits.max_wait:type_name -> google.protobuf.Duration
+	8,  // 12: dragoman.filters.database.v1.Limits.max_waiting:type_name -> google.protobuf.UInt32Value
+	6,  // 13: dragoman.filters.database.v1.Limits.idle_timeout:type_name -> google.protobuf.Duration
+	8,  // 14: dragoman.filters.database.v1.Limits.max_connecting:type_name -> google.protobuf.UInt32Value
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_database_v1_database_proto_init() }
@@ -512,7 +585,7 @@ func file_dragoman_filters_database_v1_database_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_database_v1_database_proto_rawDesc), len(file_dragoman_filters_database_v1_database_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

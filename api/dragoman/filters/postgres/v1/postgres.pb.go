@@ -24,6 +24,64 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AuthMethod is a way to log in at a server, as libpq's require_auth has them.
+type AuthMethod int32
+
+const (
+	AuthMethod_AUTH_METHOD_UNSPECIFIED AuthMethod = 0
+	// The server does not ask for anything.
+	AuthMethod_NONE     AuthMethod = 1
+	AuthMethod_PASSWORD AuthMethod = 2
+	AuthMethod_MD5      AuthMethod = 3
+	// Also with channel binding.
+	AuthMethod_SCRAM_SHA_256 AuthMethod = 4
+)
+
+// Enum value maps for AuthMethod.
+var (
+	AuthMethod_name = map[int32]string{
+		0: "AUTH_METHOD_UNSPECIFIED",
+		1: "NONE",
+		2: "PASSWORD",
+		3: "MD5",
+		4: "SCRAM_SHA_256",
+	}
+	AuthMethod_value = map[string]int32{
+		"AUTH_METHOD_UNSPECIFIED": 0,
+		"NONE":                    1,
+		"PASSWORD":                2,
+		"MD5":                     3,
+		"SCRAM_SHA_256":           4,
+	}
+)
+
+func (x AuthMethod) Enum() *AuthMethod {
+	p := new(AuthMethod)
+	*p = x
+	return p
+}
+
+func (x AuthMethod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthMethod) Descriptor() protoreflect.EnumDescriptor {
+	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[0].Descriptor()
+}
+
+func (AuthMethod) Type() protoreflect.EnumType {
+	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[0]
+}
+
+func (x AuthMethod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthMethod.Descriptor instead.
+func (AuthMethod) EnumDescriptor() ([]byte, []int) {
+	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP(), []int{0}
+}
+
 // How an app is asked for its password.
 type PostgresProxy_AppAuthMethod int32
 
@@ -58,11 +116,11 @@ func (x PostgresProxy_AppAuthMethod) String() string {
 }
 
 func (PostgresProxy_AppAuthMethod) Descriptor() protoreflect.EnumDescriptor {
-	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[0].Descriptor()
+	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1].Descriptor()
 }
 
 func (PostgresProxy_AppAuthMethod) Type() protoreflect.EnumType {
-	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[0]
+	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1]
 }
 
 func (x PostgresProxy_AppAuthMethod) Number() protoreflect.EnumNumber {
@@ -107,11 +165,11 @@ func (x Pool_Mode) String() string {
 }
 
 func (Pool_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1].Descriptor()
+	return file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[2].Descriptor()
 }
 
 func (Pool_Mode) Type() protoreflect.EnumType {
-	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[1]
+	return &file_dragoman_filters_postgres_v1_postgres_proto_enumTypes[2]
 }
 
 func (x Pool_Mode) Number() protoreflect.EnumNumber {
@@ -129,7 +187,9 @@ type PostgresProxy struct {
 	Proxy         *v1.DatabaseProxy           `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	AppAuthMethod PostgresProxy_AppAuthMethod `protobuf:"varint,2,opt,name=app_auth_method,json=appAuthMethod,proto3,enum=dragoman.filters.postgres.v1.PostgresProxy_AppAuthMethod" json:"app_auth_method,omitempty"`
 	// Absent: each session has a connection of its own to its server.
-	Pool          *Pool `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	Pool *Pool `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	// Ways of which the server must ask for the login in one; empty: any.
+	RequireAuth   []AuthMethod `protobuf:"varint,4,rep,packed,name=require_auth,json=requireAuth,proto3,enum=dragoman.filters.postgres.v1.AuthMethod" json:"require_auth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +241,13 @@ func (x *PostgresProxy) GetAppAuthMethod() PostgresProxy_AppAuthMethod {
 func (x *PostgresProxy) GetPool() *Pool {
 	if x != nil {
 		return x.Pool
+	}
+	return nil
+}
+
+func (x *PostgresProxy) GetRequireAuth() []AuthMethod {
+	if x != nil {
+		return x.RequireAuth
 	}
 	return nil
 }
@@ -282,11 +349,12 @@ var File_dragoman_filters_postgres_v1_postgres_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_postgres_v1_postgres_proto_rawDesc = "" +
 	"\n" +
-	"+dragoman/filters/postgres/v1/postgres.proto\x12\x1cdragoman.filters.postgres.v1\x1a+dragoman/filters/database/v1/database.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xa8\x02\n" +
+	"+dragoman/filters/postgres/v1/postgres.proto\x12\x1cdragoman.filters.postgres.v1\x1a+dragoman/filters/database/v1/database.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xf5\x02\n" +
 	"\rPostgresProxy\x12A\n" +
 	"\x05proxy\x18\x01 \x01(\v2+.dragoman.filters.database.v1.DatabaseProxyR\x05proxy\x12a\n" +
 	"\x0fapp_auth_method\x18\x02 \x01(\x0e29.dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethodR\rappAuthMethod\x126\n" +
-	"\x04pool\x18\x03 \x01(\v2\".dragoman.filters.postgres.v1.PoolR\x04pool\"9\n" +
+	"\x04pool\x18\x03 \x01(\v2\".dragoman.filters.postgres.v1.PoolR\x04pool\x12K\n" +
+	"\frequire_auth\x18\x04 \x03(\x0e2(.dragoman.filters.postgres.v1.AuthMethodR\vrequireAuth\"9\n" +
 	"\rAppAuthMethod\x12\x11\n" +
 	"\rSCRAM_SHA_256\x10\x00\x12\a\n" +
 	"\x03MD5\x10\x01\x12\f\n" +
@@ -301,7 +369,14 @@ const file_dragoman_filters_postgres_v1_postgres_proto_rawDesc = "" +
 	"\x0emax_statements\x18\x06 \x01(\v2\x1c.google.protobuf.UInt32ValueR\rmaxStatements\"$\n" +
 	"\x04Mode\x12\x0f\n" +
 	"\vTRANSACTION\x10\x00\x12\v\n" +
-	"\aSESSION\x10\x01BOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1;postgresv1b\x06proto3"
+	"\aSESSION\x10\x01*]\n" +
+	"\n" +
+	"AuthMethod\x12\x1b\n" +
+	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04NONE\x10\x01\x12\f\n" +
+	"\bPASSWORD\x10\x02\x12\a\n" +
+	"\x03MD5\x10\x03\x12\x11\n" +
+	"\rSCRAM_SHA_256\x10\x04BOZMgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1;postgresv1b\x06proto3"
 
 var (
 	file_dragoman_filters_postgres_v1_postgres_proto_rawDescOnce sync.Once
@@ -315,33 +390,35 @@ func file_dragoman_filters_postgres_v1_postgres_proto_rawDescGZIP() []byte {
 	return file_dragoman_filters_postgres_v1_postgres_proto_rawDescData
 }
 
-var file_dragoman_filters_postgres_v1_postgres_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_dragoman_filters_postgres_v1_postgres_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_dragoman_filters_postgres_v1_postgres_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_dragoman_filters_postgres_v1_postgres_proto_goTypes = []any{
-	(PostgresProxy_AppAuthMethod)(0), // 0: dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
-	(Pool_Mode)(0),                   // 1: dragoman.filters.postgres.v1.Pool.Mode
-	(*PostgresProxy)(nil),            // 2: dragoman.filters.postgres.v1.PostgresProxy
-	(*Pool)(nil),                     // 3: dragoman.filters.postgres.v1.Pool
-	(*v1.DatabaseProxy)(nil),         // 4: dragoman.filters.database.v1.DatabaseProxy
-	(*wrapperspb.UInt32Value)(nil),   // 5: google.protobuf.UInt32Value
-	(*durationpb.Duration)(nil),      // 6: google.protobuf.Duration
-	(*wrapperspb.StringValue)(nil),   // 7: google.protobuf.StringValue
+	(AuthMethod)(0),                  // 0: dragoman.filters.postgres.v1.AuthMethod
+	(PostgresProxy_AppAuthMethod)(0), // 1: dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
+	(Pool_Mode)(0),                   // 2: dragoman.filters.postgres.v1.Pool.Mode
+	(*PostgresProxy)(nil),            // 3: dragoman.filters.postgres.v1.PostgresProxy
+	(*Pool)(nil),                     // 4: dragoman.filters.postgres.v1.Pool
+	(*v1.DatabaseProxy)(nil),         // 5: dragoman.filters.database.v1.DatabaseProxy
+	(*wrapperspb.UInt32Value)(nil),   // 6: google.protobuf.UInt32Value
+	(*durationpb.Duration)(nil),      // 7: google.protobuf.Duration
+	(*wrapperspb.StringValue)(nil),   // 8: google.protobuf.StringValue
 }
 var file_dragoman_filters_postgres_v1_postgres_proto_depIdxs = []int32{
-	4, // 0: dragoman.filters.postgres.v1.PostgresProxy.proxy:type_name -> dragoman.filters.database.v1.DatabaseProxy
-	0, // 1: dragoman.filters.postgres.v1.PostgresProxy.app_auth_method:type_name -> dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
-	3, // 2: dragoman.filters.postgres.v1.PostgresProxy.pool:type_name -> dragoman.filters.postgres.v1.Pool
-	1, // 3: dragoman.filters.postgres.v1.Pool.mode:type_name -> dragoman.filters.postgres.v1.Pool.Mode
-	5, // 4: dragoman.filters.postgres.v1.Pool.size:type_name -> google.protobuf.UInt32Value
-	6, // 5: dragoman.filters.postgres.v1.Pool.idle_timeout:type_name -> google.protobuf.Duration
-	6, // 6: dragoman.filters.postgres.v1.Pool.max_age:type_name -> google.protobuf.Duration
-	7, // 7: dragoman.filters.postgres.v1.Pool.reset_query:type_name -> google.protobuf.StringValue
-	5, // 8: dragoman.filters.postgres.v1.Pool.max_statements:type_name -> google.protobuf.UInt32Value
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	5,  // 0: dragoman.filters.postgres.v1.PostgresProxy.proxy:type_name -> dragoman.filters.database.v1.DatabaseProxy
+	1,  // 1: dragoman.filters.postgres.v1.PostgresProxy.app_auth_method:type_name -> dragoman.filters.postgres.v1.PostgresProxy.AppAuthMethod
+	4,  // 2: dragoman.filters.postgres.v1.PostgresProxy.pool:type_name -> dragoman.filters.postgres.v1.Pool
+	0,  // 3: dragoman.filters.postgres.v1.PostgresProxy.require_auth:type_name -> dragoman.filters.postgres.v1.AuthMethod
+	2,  // 4: dragoman.filters.postgres.v1.Pool.mode:type_name -> dragoman.filters.postgres.v1.Pool.Mode
+	6,  // 5: dragoman.filters.postgres.v1.Pool.size:type_name -> google.protobuf.UInt32Value
+	7,  // 6: dragoman.filters.postgres.v1.Pool.idle_timeout:type_name -> google.protobuf.Duration
+	7,  // 7: dragoman.filters.postgres.v1.Pool.max_age:type_name -> google.protobuf.Duration
+	8,  // 8: dragoman.filters.postgres.v1.Pool.reset_query:type_name -> google.protobuf.StringValue
+	6,  // 9: dragoman.filters.postgres.v1.Pool.max_statements:type_name -> google.protobuf.UInt32Value
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_postgres_v1_postgres_proto_init() }
@@ -354,7 +431,7 @@ func file_dragoman_filters_postgres_v1_postgres_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_postgres_v1_postgres_proto_rawDesc), len(file_dragoman_filters_postgres_v1_postgres_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -33,17 +34,27 @@ type Provider struct {
 	sdk *sdktrace.TracerProvider // nil: off
 }
 
-// Open sends spans to the given URL (http:// or https://), or to the one that
-// the environment names; to none if neither does. A collector that is away costs
-// the spans and nothing else.
-func Open(ctx context.Context, endpoint string, log *slog.Logger) (*Provider, error) {
-	named := endpoint != "" || os.Getenv(endpointVariable) != "" || os.Getenv(tracesEndpointVariable) != ""
+// Options of a provider.
+type Options struct {
+	Service  string // what spans call the program, unless the environment does
+	Endpoint string // URL of the collector (http:// or https://); "": the one that the environment names, if any
+	// Sampler decides which spans are made; nil: the one that the environment
+	// names, or all.
+	Sampler sdktrace.Sampler
+	Log     *slog.Logger
+}
+
+// Open sends spans to a collector, if one is named. Spans wait in a queue of 2048
+// (OTEL_BSP_MAX_QUEUE_SIZE); whoever makes more loses them, and a collector that
+// is away costs the spans and nothing else.
+func Open(ctx context.Context, o Options) (*Provider, error) {
+	named := o.Endpoint != "" || os.Getenv(endpointVariable) != "" || os.Getenv(tracesEndpointVariable) != ""
 	if !named || os.Getenv(disabledVariable) == "true" {
 		return &Provider{TracerProvider: noop.NewTracerProvider()}, nil
 	}
 	var opts []otlptracegrpc.Option
-	if endpoint != "" {
-		opts = append(opts, otlptracegrpc.WithEndpointURL(endpoint))
+	if o.Endpoint != "" {
+		opts = append(opts, otlptracegrpc.WithEndpointURL(o.Endpoint))
 	}
 	exporter, err := otlptracegrpc.New(ctx, opts...)
 	if err != nil {
@@ -51,14 +62,22 @@ func Open(ctx context.Context, endpoint string, log *slog.Logger) (*Provider, er
 	}
 	// The service's name and the sampler can be set by the environment, too.
 	what, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", "dragoman-controlplane")),
+		resource.WithAttributes(attribute.String("service.name", o.Service)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		log.Warn("some attributes of spans are not known", "error", err)
+		o.Log.Warn("some attributes of spans are not known", "error", err)
 	}
-	sdk := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(what))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { o.Log.Warn("sending spans", "error", err) }))
+	with := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter), sdktrace.WithResource(what)}
+	if o.Sampler != nil {
+		with = append(with, sdktrace.WithSampler(o.Sampler))
+	}
+	sdk := sdktrace.NewTracerProvider(with...)
 	return &Provider{TracerProvider: sdk, sdk: sdk}, nil
 }
+
+// On reports whether anybody collects spans.
+func (p *Provider) On() bool { return p.sdk != nil }
 
 // Close sends what is left.
 func (p *Provider) Close() error {

@@ -10,7 +10,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
-	"github.com/dragoman-mesh/dragoman/pkg/controlplane/traces"
+	"github.com/dragoman-mesh/dragoman/pkg/traces"
 )
 
 // sink is a collector that keeps the names of spans.
@@ -60,7 +60,7 @@ func TestSpansReachACollector(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
 			given = ""
 		}
-		p, err := traces.Open(t.Context(), given, slog.New(slog.DiscardHandler))
+		p, err := traces.Open(t.Context(), traces.Options{Service: "dragoman-test", Endpoint: given, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestSpansReachACollector(t *testing.T) {
 		}
 		select {
 		case name := <-s.names:
-			if name != "dragoman-controlplane: translate" {
+			if name != "dragoman-test: translate" {
 				t.Errorf("got %q", name)
 			}
 		case <-time.After(10 * time.Second):
@@ -84,12 +84,12 @@ func TestSpansReachACollector(t *testing.T) {
 func TestOff(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
-	p, err := traces.Open(t.Context(), "", slog.New(slog.DiscardHandler))
+	p, err := traces.Open(t.Context(), traces.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, span := p.Tracer("test").Start(t.Context(), "translate")
-	if span.IsRecording() {
+	if span.IsRecording() || p.On() {
 		t.Error("a span is recorded")
 	}
 	if err := p.Close(); err != nil {
