@@ -18,7 +18,7 @@ const maxPEM = 1 << 20
 // address is that of the server, whose name the certificate must have unless t
 // names another.
 func StartTLS(ctx context.Context, conn net.Conn, t *resource.MetricsTLS, address string) (net.Conn, error) {
-	cfg, err := tlsConfig(t, address)
+	cfg, err := TLSConfig(t, address)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -29,7 +29,8 @@ func StartTLS(ctx context.Context, conn net.Conn, t *resource.MetricsTLS, addres
 	return c, nil
 }
 
-func tlsConfig(t *resource.MetricsTLS, address string) (*tls.Config, error) {
+// TLSConfig reads the files as they are now. address is as in [StartTLS].
+func TLSConfig(t *resource.MetricsTLS, address string) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: t.ServerName,
 		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // the document asks for it

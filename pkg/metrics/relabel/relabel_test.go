@@ -75,24 +75,36 @@ func TestApply(t *testing.T) {
 		want   string
 	}{
 		{"nothing", relabel.Config{}, "", input},
-		{"prefix and labels", relabel.Config{Prefix: "x_", Labels: map[string]string{"pool": "z", "cell": "1"}}, "x_app_wait",
-			"x_app_wait_ms{cell=\"1\",pool=\"a\"} 1500\nx_app_wait_ms{cell=\"1\",pool=\"b\"} 250\n"},
+		{
+			"prefix and labels",
+			relabel.Config{Prefix: "x_", Labels: map[string]string{"pool": "z", "cell": "1"}},
+			"x_app_wait",
+			"x_app_wait_ms{cell=\"1\",pool=\"a\"} 1500\nx_app_wait_ms{cell=\"1\",pool=\"b\"} 250\n",
+		},
 		{"rename by a group", rule(resource.MetricsRule{Match: "app_(.*)_ms", Name: "shop_${1}"}), "shop", "shop_wait{pool=\"a\"} 1500\nshop_wait{pool=\"b\"} 250\n"},
 		{"drop", rule(resource.MetricsRule{Match: "app_.*", Drop: true}), "", "# TYPE other untyped\nother 1\n"},
 		{"drop some series", rule(resource.MetricsRule{Match: "app_wait_ms", MatchLabels: map[string]string{"pool": "a|c"}, Drop: true}), "app_wait", "app_wait_ms{pool=\"b\"} 250\n"},
 		{"drop a type", rule(resource.MetricsRule{MatchType: &gauge, Drop: true}), "app_wait", ""},
 		{"unit of a gauge", rule(resource.MetricsRule{Match: "app_wait_ms", Unit: ms}), "app_wait", "app_wait_seconds{pool=\"a\"} 1.5\napp_wait_seconds{pool=\"b\"} 0.25\n"},
-		{"unit of a histogram", rule(resource.MetricsRule{Match: "app_time.*", Unit: ms}), "app_time",
-			"app_time_seconds_bucket{le=\"0.1\"} 1\napp_time_seconds_bucket{le=\"+Inf\"} 2\napp_time_seconds_sum 1.1\napp_time_seconds_count 2\n"},
+		{
+			"unit of a histogram", rule(resource.MetricsRule{Match: "app_time.*", Unit: ms}), "app_time",
+			"app_time_seconds_bucket{le=\"0.1\"} 1\napp_time_seconds_bucket{le=\"+Inf\"} 2\napp_time_seconds_sum 1.1\napp_time_seconds_count 2\n",
+		},
 		{"type and help", rule(resource.MetricsRule{Match: "other", Type: &counter, Help: "New."}), "# HELP other", "# HELP other New.\n"},
-		{"labels with groups", rule(resource.MetricsRule{Match: "app_(.*)_ms", Labels: map[string]string{"kind": "is $1", "pool": ""}}), "app_wait",
-			"app_wait_ms{kind=\"is wait\"} 1500\napp_wait_ms{kind=\"is wait\"} 250\n"},
+		{
+			"labels with groups", rule(resource.MetricsRule{Match: "app_(.*)_ms", Labels: map[string]string{"kind": "is $1", "pool": ""}}), "app_wait",
+			"app_wait_ms{kind=\"is wait\"} 1500\napp_wait_ms{kind=\"is wait\"} 250\n",
+		},
 		{"values", rule(resource.MetricsRule{Match: "app_wait_ms", ValueMap: map[float64]float64{250: -1}, Scale: 2}), "app_wait", "app_wait_ms{pool=\"a\"} 3000\napp_wait_ms{pool=\"b\"} -1\n"},
-		{"the suffix _total stays the last", rule(resource.MetricsRule{Match: "app_jobs_total", Unit: &resource.UnitConversion{From: "hours", To: "seconds", Scale: 3600}}), "app_jobs",
-			"app_jobs_seconds_total{state=\"2\"} 25200\n"},
+		{
+			"the suffix _total stays the last", rule(resource.MetricsRule{Match: "app_jobs_total", Unit: &resource.UnitConversion{From: "hours", To: "seconds", Scale: 3600}}), "app_jobs",
+			"app_jobs_seconds_total{state=\"2\"} 25200\n",
+		},
 
-		{"relabel replace", series(resource.Relabeling{SourceLabels: []string{"__name__", "pool"}, Regex: "app_(.*)_ms;(.)", TargetLabel: "id", Replacement: "$2-$1"}), "app_wait",
-			"app_wait_ms{id=\"a-wait\",pool=\"a\"} 1500\napp_wait_ms{id=\"b-wait\",pool=\"b\"} 250\n"},
+		{
+			"relabel replace", series(resource.Relabeling{SourceLabels: []string{"__name__", "pool"}, Regex: "app_(.*)_ms;(.)", TargetLabel: "id", Replacement: "$2-$1"}), "app_wait",
+			"app_wait_ms{id=\"a-wait\",pool=\"a\"} 1500\napp_wait_ms{id=\"b-wait\",pool=\"b\"} 250\n",
+		},
 		{"relabel to another name", series(resource.Relabeling{SourceLabels: []string{"pool"}, Regex: "a", TargetLabel: "__name__", Replacement: "of_a"}), "of_a", "of_a{pool=\"a\"} 1500\n"},
 		{"relabel with an empty value", series(resource.Relabeling{SourceLabels: []string{"pool"}, Regex: "(x?)a", TargetLabel: "pool"}), "app_wait", "app_wait_ms 1500\napp_wait_ms{pool=\"b\"} 250\n"},
 		{"keep", series(resource.Relabeling{Action: "Keep", SourceLabels: []string{"pool"}, Regex: "b"}), "", waits + "app_wait_ms{pool=\"b\"} 250\n"},

@@ -14,7 +14,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/jolokia"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/keyvalue"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/mysql"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/nginx"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/postgres"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/prom"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/redis"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
@@ -35,7 +37,9 @@ func Kinds() *Registry {
 	Register(r, jolokia.New)
 	Register(r, json.New)
 	Register(r, keyvalue.New)
+	Register(r, mysql.New)
 	Register(r, nginx.New)
+	Register(r, postgres.New)
 	Register(r, prom.New)
 	Register(r, redis.New)
 	Register(r, statsd.New)

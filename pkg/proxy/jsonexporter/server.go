@@ -248,5 +248,5 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, list []*dto.Metric
 		w.Header().Set("Content-Encoding", page.Encoding)
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(page.Body)))
-	_, _ = w.Write(page.Body) // who asked may be gone
+	_, _ = w.Write(page.Body) //nolint:gosec // who asked may be gone; it is an exposition and no HTML
 }

@@ -36,6 +36,9 @@ type Target struct {
 	// Login gives user and password as they are now; the password may be empty.
 	Login    func() (user, password string, err error)
 	Database string // "": postgres at PostgreSQL, none at MySQL
+	// Application is what the server shows of the session to its users; "": a
+	// health check.
+	Application string
 }
 
 // Answer is what a server says of itself.

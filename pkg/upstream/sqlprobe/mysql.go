@@ -2,6 +2,7 @@ package sqlprobe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -70,7 +71,7 @@ func (c *myConn) login(ctx context.Context, t *Target, user, password string) er
 	r := mysqlproto.HandshakeResponse{
 		Capabilities: (myCapabilities & greeting.Capabilities) | mysqlproto.LongPassword,
 		MaxPacket:    maxMessage, Charset: 45, User: user, Database: t.Database, // utf8mb4
-		Attrs: mysqlproto.AppendAttrs(nil, []mysqlproto.Attr{{Name: "program_name", Value: applicationName}}),
+		Attrs: mysqlproto.AppendAttrs(nil, []mysqlproto.Attr{{Name: "program_name", Value: cmp.Or(t.Application, applicationName)}}),
 	}
 	if t.Database != "" {
 		r.Capabilities |= mysqlproto.ConnectWithDB
@@ -199,52 +200,86 @@ const (
 	headError = 0xff
 )
 
-// query returns the last row that a statement gives. A response is the number of
-// columns, the columns, their end, the rows, their end.
+// query returns the last row that a statement gives.
 func (c *myConn) query(sql string) (row []string, err error) {
+	return row, c.each(sql, func(string) {}, func(r []string) error {
+		row = r
+		return nil
+	})
+}
+
+// each gives the name of each column of a statement, and then its rows. A response
+// is the number of columns, the columns, their end, the rows, their end.
+func (c *myConn) each(sql string, column func(string), row func([]string) error) error {
 	c.seq = 0xff // a command begins anew with 0
 	if err := c.send(append([]byte{byte(mysqlproto.ComQuery)}, sql...)); err != nil {
-		return nil, err
+		return err
 	}
 	for n, ends := 0, 0; ends < 2; n++ {
 		payload, err := c.packet()
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case len(payload) == 0 || n == 0 && payload[0] == headOK:
-			return nil, fmt.Errorf("%w: the answer to a question is not rows", ErrProtocol)
+			return fmt.Errorf("%w: the answer to a question is not rows", ErrProtocol)
 		case payload[0] == headError:
 			e, err := mysqlproto.ParseError(payload)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+				return fmt.Errorf("%w: %w", ErrProtocol, err)
 			}
-			return nil, e
+			return e
 		case payload[0] == headEOF && len(payload) < 9:
 			ends++
 		case ends == 1:
-			if row, err = values(payload); err != nil {
-				return nil, err
+			row1, err := values(payload)
+			if err == nil {
+				err = row(row1)
+			}
+			if err != nil {
+				return err
+			}
+		case n > 0: // catalog, schema, table, table as it was created, name, and more
+			if texts, err := values(payload); len(texts) > columnName {
+				column(texts[columnName])
+			} else if err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// columnName is the place of the name in the description of a column.
+const columnName = 4
+
+// values reads a row of texts, each after its length. What follows texts that are
+// read is an error, beside them.
+func values(b []byte) (row []string, err error) {
+	for len(b) > 0 {
+		n, head := length(b)
+		if head == 0 || n > len(b)-head {
+			return row, fmt.Errorf("%w: a row is malformed", ErrProtocol)
+		}
+		row = append(row, string(b[head:head+n]))
+		b = b[head+n:]
 	}
 	return row, nil
 }
 
-// values reads a row of short texts: of each its length in one byte, or 0xfb for
-// NULL.
-func values(b []byte) (row []string, err error) {
-	for len(b) > 0 {
-		n := int(b[0])
-		if n == 0xfb {
-			n = 0
-		}
-		if n > 0xfb || n+1 > len(b) {
-			return nil, fmt.Errorf("%w: a row is malformed", ErrProtocol)
-		}
-		row = append(row, string(b[1:1+n]))
-		b = b[1+n:]
+// length reads the length of a text, and how many bytes say it: one, or two or
+// three after 0xfc or 0xfd; 0xfb is NULL. No text here is longer.
+func length(b []byte) (n, head int) {
+	switch {
+	case b[0] < 0xfb:
+		return int(b[0]), 1
+	case b[0] == 0xfb:
+		return 0, 1
+	case b[0] == 0xfc && len(b) > 2:
+		return int(b[1]) | int(b[2])<<8, 3
+	case b[0] == 0xfd && len(b) > 3:
+		return int(b[1]) | int(b[2])<<8 | int(b[3])<<16, 4
 	}
-	return row, nil
+	return 0, 0
 }
 
 func mysqlAnswer(row []string, err error) (Answer, error) {

@@ -2,6 +2,7 @@ package sqlprobe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -99,7 +100,7 @@ func (c *pgConn) login(t *Target, user, password string) error {
 		database = "postgres"
 	}
 	start := pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version30, Params: []pgproto.Param{
-		{Name: "user", Value: user}, {Name: "database", Value: database}, {Name: "application_name", Value: applicationName},
+		{Name: "user", Value: user}, {Name: "database", Value: database}, {Name: "application_name", Value: cmp.Or(t.Application, applicationName)},
 	}}
 	out, err := start.AppendTo(nil)
 	if err != nil {
@@ -227,31 +228,61 @@ func (c *pgConn) ask(ctx context.Context) (Answer, error) {
 	return postgresAnswer(row)
 }
 
-// query returns the row that a statement gives. After an error that the server
-// answered with and that is not fatal the session goes on.
+// query returns the last row that a statement gives. After an error that the
+// server answered with and that is not fatal the session goes on.
 func (c *pgConn) query(sql string) (row []string, err error) {
+	return row, c.each(sql, func([]string) {}, func(r []string) error {
+		row = r
+		return nil
+	})
+}
+
+// each gives the names of the columns of a statement, and then its rows.
+func (c *pgConn) each(sql string, columnNames func([]string), row func([]string) error) error {
 	if err := c.write(pgproto.AppendQuery(nil, sql)); err != nil {
-		return nil, err
+		return err
 	}
 	var failure error
 	for {
 		typ, payload, err := c.message()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		switch typ {
+		case pgproto.TypeRowDescription:
+			columnNames(described(payload))
 		case pgproto.TypeDataRow:
-			if row, err = columns(payload); err != nil {
-				return nil, err
+			values, err := columns(payload)
+			if err == nil {
+				err = row(values)
+			}
+			if err != nil {
+				return err
 			}
 		case pgproto.TypeErrorResponse:
 			failure = serverError(payload)
 			if e, ok := errors.AsType[*pgError](failure); !ok || e.Fatal() {
-				return nil, failure
+				return failure
 			}
 		case pgproto.TypeReadyForQuery:
-			return row, failure
+			return failure
 		}
+	}
+}
+
+// described gives the names of columns in RowDescription, as far as they are
+// there: each is a text that ends with 0, before 18 bytes about it.
+func described(b []byte) (names []string) {
+	if len(b) < 2 {
+		return nil
+	}
+	b = b[2:]
+	for {
+		name, rest, ok := bytes.Cut(b, []byte{0})
+		if !ok || len(rest) < 18 {
+			return names
+		}
+		names, b = append(names, string(name)), rest[18:]
 	}
 }
 
