@@ -77,7 +77,8 @@ func newRoot() *cobra.Command {
 		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
-		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"), newTwemproxy(), newStatsdExporter(), newJSONExporter(), newLeaderElector(),
+		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"),
+		newTwemproxy(), newStatsdExporter(), newJSONExporter(), newLeaderElector(), newWorkQueue(),
 	)
 	return root
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -244,15 +246,11 @@ func (c *Client) AwaitEnd() error {
 	}
 }
 
-// Names lists what the client has of a type, unsorted.
+// Names lists what the client has of a type, sorted.
 func (c *Client) Names(typeURL string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var names []string
-	for name := range c.resources[typeURL] {
-		names = append(names, name)
-	}
-	return names
+	return slices.Sorted(maps.Keys(c.resources[typeURL]))
 }
 
 // Resource gives what the client has of a name, or nil.

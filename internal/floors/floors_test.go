@@ -53,6 +53,7 @@ var floors = map[string]int{
 	"pkg/database":   3,
 	"pkg/sqlroute":   3,
 	"pkg/election":   3,
+	"pkg/workqueue":  3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,
 	"pkg/kube":       3,

@@ -118,10 +118,13 @@ func TestSlowClientNeverReads(t *testing.T) {
 func TestRepliesHeldForSlowShard(t *testing.T) {
 	nodes := servers(t, 2)
 	cl := newCluster("main", nodes...)
-	f := start(t, defaults(), cl)
+	cfg := defaults()
+	cfg.OpTimeout = 60 * time.Second // the frozen shard is waited for
+	f := start(t, cfg, cl)
 	slow, fast := cl.keyOn(0, 0), cl.keyOn(1, 0)
 	nodes[1].Do("SET", fast, strings.Repeat("f", 1<<20))
 	c, other := f.dial(), f.dial()
+	c.Timeout = 60 * time.Second
 	other.Do("SET", slow, "s")
 	heap0, chunks0 := f.memory()
 

@@ -201,7 +201,7 @@ func TestUpstreamRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cl := tt.cluster(t)
-			cl.Table().Options.ConnectTimeout = 500 * time.Millisecond
+			cl.Table().Options.ConnectTimeout = 3 * time.Second // less than atOnce
 			f := start(t, defaults(), cl)
 			c := f.dial()
 			for range 20 { // also while nothing is dialled
