@@ -51,6 +51,7 @@ type pool struct {
 	groups     map[string]*group
 	servers    map[*poolServer]struct{}
 	statements statements
+	settings   map[settings]*settings
 	epoch      uint64 // rises when what statements speak of is changed
 	unnamed    uint64 // the latest id of an unnamed statement
 	scratch    []byte // for messages that are written anew
@@ -64,6 +65,7 @@ type pool struct {
 // start-up settings.
 type group struct {
 	p       *pool
+	key     string
 	message pgproto.Startup // that connections are begun with
 	idle    []*poolServer
 	waiting []*poolClient // for a connection, the first has waited for longest
@@ -91,6 +93,7 @@ func (l *local) pooling() *pool {
 		return &pool{
 			b: l.b, key: key, stats: &l.stats.pool, epoch: stale + 1,
 			groups: map[string]*group{}, servers: map[*poolServer]struct{}{}, statements: statements{byKey: map[string]*statement{}},
+			settings: map[settings]*settings{},
 		}
 	})
 	l.pool.users++
@@ -157,8 +160,11 @@ func (p *pool) group(c *poolClient) *group {
 	key := groupKey(&c.startup)
 	g := p.groups[key]
 	if g == nil {
-		g = &group{p: p, message: c.startup}
+		g = &group{p: p, key: key, message: c.startup}
 		p.groups[key] = g
+	}
+	if g.facts == nil {
+		g.facts = p.budget.told(key)
 	}
 	return g
 }

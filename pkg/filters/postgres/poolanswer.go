@@ -289,7 +289,7 @@ func (s *poolServer) report(payload []byte) (toClient bool) {
 	}
 	if i := settingOf(name); i >= 0 {
 		s.said = s.said || i == searchPath
-		s.vars = s.vars.with(i, value)
+		s.vars = s.g.p.shared(s.vars.with(i, value))
 		if s.client != nil && !s.is(isOwnQuery) {
 			s.client.vars = s.vars
 		}

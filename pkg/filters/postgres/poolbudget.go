@@ -13,9 +13,30 @@ type budget struct {
 	open    int
 	pools   map[*pool]int // connections of each
 	wanting []*pool       // who may not have another, in the order of asking
+	known   map[string]*facts
 }
 
-func newBudget() *budget { return &budget{pools: map[*pool]int{}} }
+func newBudget() *budget { return &budget{pools: map[*pool]int{}, known: map[string]*facts{}} }
+
+// told returns what a server has reported to a group of this key, on any loop;
+// nil: nothing.
+func (b *budget) told(key string) *facts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known[key]
+}
+
+// tell remembers it, nil to forget it.
+func (b *budget) tell(key string, f *facts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if f == nil || len(b.known) >= maxGroups {
+		delete(b.known, key)
+	}
+	if f != nil && len(b.known) < maxGroups {
+		b.known[key] = f
+	}
+}
 
 // resize changes the limit. What is above it stays until it is given back.
 func (b *budget) resize(limit uint32) {

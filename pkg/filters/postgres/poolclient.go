@@ -20,6 +20,7 @@ type poolClient struct {
 
 	left  int64 // bytes of the client's message that are passed on or dropped
 	vars  *settings
+	facts *facts // what the client was told
 	state clientState
 
 	names      map[string]named // its prepared statements

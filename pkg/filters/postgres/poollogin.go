@@ -3,6 +3,7 @@ package postgres
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -47,6 +48,7 @@ func (s *poolServer) opened() {
 	s.timer = nil
 	s.facts.settings = s.vars
 	g.facts, s.facts = s.facts, nil
+	p.budget.tell(g.key, g.facts)
 	g.opening--
 	g.failed = 0
 	now := p.key.loop.Now()
@@ -86,6 +88,7 @@ func (g *group) refused(s *poolServer, reply []byte, state string) {
 		return
 	}
 	g.facts = nil
+	g.p.budget.tell(g.key, nil)
 	waiting := append(g.waiting, g.greeted...)
 	g.waiting, g.greeted = nil, nil
 	for _, c := range waiting {
@@ -128,10 +131,8 @@ func (c *poolClient) welcome(f *facts) {
 	s.active = now
 	s.watchQueries(c.startup.Database())
 	name, _ := c.startup.Get(settingName(applicationName))
-	c.vars = f.settings.with(applicationName, name)
-	if c.vars.values == f.settings.values {
-		c.vars = f.settings
-	}
+	c.vars = c.p.shared(f.settings.with(applicationName, name))
+	c.facts = f
 	out = pgproto.AppendAuthentication(out, pgproto.AuthOK, nil)
 	for _, param := range f.params {
 		if i := settingOf(param.Name); i >= 0 {
@@ -146,6 +147,21 @@ func (c *poolClient) welcome(f *facts) {
 	s.down.SetDriver(c)
 	s.down.SetHangupNotice(false)
 	s.down.Resume()
+}
+
+// learn tells the client what servers report by now, as far as it is not the
+// session's own to choose: another environment may have another version.
+func (c *poolClient) learn(f *facts) {
+	told := c.facts
+	if c.facts = f; told == nil || f == nil {
+		return
+	}
+	for _, p := range f.params {
+		if settingOf(p.Name) >= 0 || slices.Contains(told.params, p) {
+			continue
+		}
+		c.s.down.Write(pgproto.AppendParameterStatus(nil, p.Name, p.Value))
+	}
 }
 
 // turnAway ends a session with an error that the server has for the pool.

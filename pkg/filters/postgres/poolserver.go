@@ -101,6 +101,9 @@ func (s *poolServer) serve(c *poolClient) bool {
 	if s.g.p.key.session {
 		s.state |= isDirty
 	}
+	if c.facts != s.g.facts {
+		c.learn(s.g.facts)
+	}
 	if s.vars == c.vars {
 		return true
 	}

@@ -58,6 +58,22 @@ func (s *settings) with(i int, value string) *settings {
 	return &other
 }
 
+// maxSettings is how many different settings are remembered.
+const maxSettings = 64
+
+// shared returns the one copy of settings with these values, so that to compare
+// two of them is nearly always to compare pointers.
+func (p *pool) shared(s *settings) *settings {
+	if known := p.settings[*s]; known != nil {
+		return known
+	}
+	if len(p.settings) >= maxSettings {
+		clear(p.settings) // others of the same values are compared in full
+	}
+	p.settings[*s] = s
+	return s
+}
+
 // appendMeaning appends what a statement's text depends on.
 func (s *settings) appendMeaning(dst []byte) []byte {
 	for _, v := range s.values[:meaningful] {
