@@ -20,11 +20,12 @@ const (
 func (s *session) judge(user, plugin string, auth []byte, switched bool) judgement {
 	// A client that was told of another method than the one that it is set to begins
 	// with an empty answer.
-	known := plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 1
-	if !known {
-		if switched || !s.agreed.down.Has(mysqlproto.PluginAuth) {
-			return wrongPassword
-		}
+	known := plugin == s.agreed.downPlugin || !s.agreed.down.Has(mysqlproto.PluginAuth) ||
+		(plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2) && len(auth) > 1
+	switch {
+	case !known && switched:
+		return wrongPassword
+	case !known:
 		return anotherMethod
 	}
 	a := s.f.conf.AppAuth
@@ -52,8 +53,14 @@ func (s *session) judge(user, plugin string, auth []byte, switched bool) judgeme
 // scramble.
 func (s *session) appendSwitch(dst []byte, seq byte) []byte {
 	s.agreed.downScramble = newScramble()
-	w := mysqlproto.AuthSwitch{Plugin: mysqlproto.PluginNative, Data: append(s.agreed.downScramble[:], 0)}
+	w := mysqlproto.AuthSwitch{Plugin: s.agreed.downPlugin, Data: append(s.agreed.downScramble[:], 0)}
 	return mysqlproto.AppendPacket(dst, seq, w.AppendTo(nil))
+}
+
+// wantsWord reports whether a client expects a word of caching_sha2_password before
+// the OK: one that has shown a password does.
+func wantsWord(plugin string, auth []byte) bool {
+	return plugin == mysqlproto.PluginCachingSHA2 && len(auth) > 1
 }
 
 func deniedApp(user string) string {

@@ -51,7 +51,7 @@ func (s *session) changeAnswer(b []byte) int {
 		return 0
 	}
 	s.changing.seq = seq + 1
-	s.judgeChange(mysqlproto.PluginNative, payload)
+	s.judgeChange(s.agreed.downPlugin, payload)
 	return n
 }
 
@@ -67,7 +67,7 @@ func (s *session) judgeChange(plugin string, auth []byte) {
 		s.say(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		x.timer.Stop()
-		x.fast = plugin == mysqlproto.PluginCachingSHA2
+		x.fast = wantsWord(plugin, auth)
 		s.hold()
 		s.changeAtServer()
 	}

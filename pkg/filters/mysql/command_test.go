@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -525,6 +526,39 @@ func TestAnyAppPassword(t *testing.T) {
 		for _, password := range []string{"-panything", "--skip-password"} {
 			if got := f.must("select 7", password, "--default-auth="+plugin); got != "7" {
 				t.Errorf("%s %s: got %q", plugin, password, got)
+			}
+		}
+	}
+}
+
+// TestGreetedMethod: the app is greeted with the server's method, and need not
+// know another one.
+func TestGreetedMethod(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	server := dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, pki)
+	for _, checked := range []bool{false, true} {
+		cfg := config()
+		if checked {
+			cfg.AppAuth = &resource.AppAuth{Password: resource.SecretKey{Name: "app"}}
+		}
+		f := start(t, cfg, server.Addr())
+		f.main().lead(trusting(t, pki, "localhost"), server.Addr())
+		f.world.set("app", "open sesame")
+		for _, password := range []string{"open sesame", "other", ""} {
+			c := f.dial()
+			c.plugin = mysqlproto.PluginCachingSHA2
+			c.greet()
+			if c.greeting.AuthPlugin != c.plugin {
+				t.Fatalf("greeted with %q", c.greeting.AuthPlugin)
+			}
+			c.respond(mysqlproto.CachingSHA2Response(password, c.greeting.Scramble))
+			b := c.read()
+			if password != "" && string(b) == "\x01\x03" {
+				b = c.read()
+			}
+			if welcome := !checked || password == "open sesame"; (b[0] == 0) != welcome {
+				t.Errorf("%q, checked %v: %q", password, checked, b)
 			}
 		}
 	}

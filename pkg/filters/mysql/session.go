@@ -54,6 +54,7 @@ type agreement struct {
 	down, up     mysqlproto.Capabilities
 	downScramble [scrambleLen]byte
 	upScramble   [scrambleLen]byte
+	downPlugin   string // of our greeting: that of the server's if the app can be checked by it
 	upPlugin     string // of the server's greeting
 	mariaDB      bool
 	maxPacket    uint32

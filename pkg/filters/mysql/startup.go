@@ -119,10 +119,11 @@ func (s *session) wait(why reason, message string) {
 func (s *session) greet(up *mysqlproto.Greeting) {
 	st := s.start
 	s.agreed.downScramble = newScramble()
+	s.agreed.downPlugin = greetedPlugin(up.AuthPlugin)
 	s.keepThread(up.ThreadID)
 	g := mysqlproto.Greeting{
 		ServerVersion: up.ServerVersion, ThreadID: s.told, Scramble: s.agreed.downScramble[:], Charset: up.Charset, Status: up.Status,
-		Capabilities: offered(up.Capabilities), AuthPlugin: mysqlproto.PluginNative,
+		Capabilities: offered(up.Capabilities), AuthPlugin: s.agreed.downPlugin,
 	}
 	if s.down.ListenerTLS() != nil {
 		g.Capabilities |= mysqlproto.SSL
@@ -142,6 +143,15 @@ func (s *session) greet(up *mysqlproto.Greeting) {
 	})
 	s.down.SetHangupNotice(false)
 	s.down.Resume()
+}
+
+// greetedPlugin is the method that clients are greeted with: what the server does,
+// since clients of MySQL 9 need not know the older one, and old ones not the newer.
+func greetedPlugin(server string) string {
+	if server == mysqlproto.PluginCachingSHA2 {
+		return server
+	}
+	return mysqlproto.PluginNative
 }
 
 // offered are the capabilities that a client may choose from. How the client
@@ -181,7 +191,7 @@ func (g *greeter) Data(c *netloop.Conn, b []byte) int {
 	}
 	s.start.seq = seq + 1
 	if s.start.switched {
-		s.checkApp(mysqlproto.PluginNative, payload)
+		s.checkApp(s.agreed.downPlugin, payload)
 		return n
 	}
 	r, wantsTLS, err := mysqlproto.ParseHandshakeResponse(payload)
@@ -241,7 +251,7 @@ func (s *session) checkApp(plugin string, auth []byte) {
 	case noPassword:
 		s.refuse(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
-		st.fast = plugin == mysqlproto.PluginCachingSHA2
+		st.fast = wantsWord(plugin, auth)
 		st.answered = true
 		st.timer.Stop()
 		s.down.Pause()
