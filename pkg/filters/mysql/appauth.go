@@ -17,15 +17,12 @@ const (
 
 // judge looks at an app's answer to our scramble. Where no password is asked for
 // any will do, as long as the method is one whose next packet is known.
-func (s *session) judge(user, plugin string, auth []byte, switched bool) judgement {
+func (s *session) judge(user, plugin string, auth []byte) judgement {
 	// A client that was told of another method than the one that it is set to begins
 	// with an empty answer.
 	known := plugin == s.agreed.downPlugin || !s.agreed.down.Has(mysqlproto.PluginAuth) ||
 		(plugin == mysqlproto.PluginNative || plugin == mysqlproto.PluginCachingSHA2) && len(auth) > 1
-	switch {
-	case !known && switched:
-		return wrongPassword
-	case !known:
+	if !known {
 		return anotherMethod
 	}
 	a := s.f.conf.AppAuth

@@ -11,11 +11,10 @@ import (
 // proxy, and the proxy at the server. What the app says of itself never gets
 // there; but it gets what it wants, a session as new.
 type change struct {
-	user     mysqlproto.ChangeUser
-	seq      byte // of the next packet to the client
-	switched bool // the client has been asked for another method
-	fast     bool // it expects a word of caching_sha2_password before the OK
-	timer    *netloop.Timer
+	user  mysqlproto.ChangeUser
+	seq   byte // of the next packet to the client
+	fast  bool // it expects a word of caching_sha2_password before the OK
+	timer *netloop.Timer
 }
 
 // changeStep is a session that logs in anew at its server.
@@ -57,9 +56,8 @@ func (s *session) changeAnswer(b []byte) int {
 
 func (s *session) judgeChange(plugin string, auth []byte) {
 	x := s.changing
-	switch s.judge(x.user.User, plugin, auth, x.switched) {
+	switch s.judge(x.user.User, plugin, auth) {
 	case anotherMethod:
-		x.switched = true
 		s.down.Write(s.appendSwitch(nil, x.seq))
 	case wrongPassword:
 		s.say(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(x.user.User))

@@ -242,7 +242,7 @@ func (s *session) admit(auth []byte) {
 // checkApp goes on if the app has shown what appAuth demands.
 func (s *session) checkApp(plugin string, auth []byte) {
 	st := s.start
-	switch s.judge(st.response.User, plugin, auth, st.switched) {
+	switch s.judge(st.response.User, plugin, auth) {
 	case anotherMethod:
 		st.switched = true
 		s.down.Write(s.appendSwitch(nil, st.seq))
