@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
 )
 
 // metrics checks a MetricsAdapter.
@@ -249,6 +251,10 @@ func (c *checker) eventPlaces(s *MetricsSource, places map[string]bool, at strin
 
 func (c *checker) mapping(file, text, at string) {
 	c.require(file == "" || text == "", at+".mapping", "is there twice, as text and as file", "remove one")
+	_, errs := mapping.Parse("mapping", []byte(text))
+	for _, err := range errs {
+		c.fail(at+".mapping", err.Error(), "")
+	}
 }
 
 func (c *checker) eventListen(l *EventListen, other uint32, places map[string]bool, at string) {
