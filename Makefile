@@ -76,10 +76,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME) $(PKG)
 
 .PHONY: bench
-bench: test-servers ## Measure against twemproxy, HAProxy and pgbouncer, and the control plane against go-control-plane
+bench: test-servers ## Measure against twemproxy, HAProxy, pgbouncer, statsd_exporter, and the control plane against go-control-plane
 	$(GO) run ./bench $(BENCHFLAGS)
 	$(GO) run ./bench/controlplane $(PLANEFLAGS)
 	$(GO) run ./bench/database $(DBFLAGS)
+	$(GO) run ./bench/metrics $(METRICSFLAGS)
 
 .PHONY: bench-databases
 bench-databases: test-servers ## Measure PostgreSQL and MariaDB against pgbouncer and HAProxy
