@@ -84,12 +84,20 @@ func portOf(ctx context.Context, conn *sql.Conn) (port int, err error) {
 // write commits transactions and connects again whenever that fails, until it is stopped.
 func (d *pair) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 	for n := 0; !stop.Load(); {
-		ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
-		conn, end, err := d.connect(ctx, d.port)
+		var conn *sql.Conn
+		end := func() {}
+		err := within(func(ctx context.Context) (err error) {
+			conn, end, err = d.connect(ctx, d.port)
+			return err
+		})
 		for err == nil && !stop.Load() {
 			n++
 			var port int
-			if port, err = d.transaction(ctx, conn, worker, n); err == nil {
+			err = within(func(ctx context.Context) (err error) {
+				port, err = d.transaction(ctx, conn, worker, n)
+				return err
+			})
+			if err == nil {
 				count, _ := committed.LoadOrStore(port, new(atomic.Int64))
 				count.(*atomic.Int64).Add(1)
 			}
@@ -98,7 +106,6 @@ func (d *pair) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 			d.t.Errorf("worker %d is left without an answer: %v", worker, err)
 		}
 		end()
-		cancel()
 	}
 }
 

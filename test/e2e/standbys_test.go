@@ -92,18 +92,17 @@ const clientLimit = 60 * time.Second
 // write commits transactions and connects again whenever that fails, until it is stopped. No step may take longer than clientLimit.
 func (d *trio) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 	for n := 0; !stop.Load(); {
-		ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
-		conn, err := pgx.Connect(ctx, dsnAt(d.port))
+		var conn *pgx.Conn
+		err := within(func(ctx context.Context) (err error) {
+			conn, err = pgx.Connect(ctx, dsnAt(d.port))
+			return err
+		})
 		for err == nil && !stop.Load() {
 			n++
 			var port string
-			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				for part := range 2 {
-					if _, err := tx.Exec(ctx, "insert into log values ($1, $2, $3)", worker, n, part); err != nil {
-						return err
-					}
-				}
-				return tx.QueryRow(ctx, "select current_setting('port')").Scan(&port)
+			err = within(func(ctx context.Context) (err error) {
+				port, err = d.transaction(ctx, conn, worker, n)
+				return err
 			})
 			if err == nil {
 				count, _ := committed.LoadOrStore(port, new(atomic.Int64))
@@ -114,10 +113,28 @@ func (d *trio) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 			d.t.Errorf("worker %d is left without an answer: %v", worker, err)
 		}
 		if conn != nil {
-			_ = conn.Close(ctx)
+			_ = within(conn.Close)
 		}
-		cancel()
 	}
+}
+
+// within does one step of a client.
+func within(step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+	defer cancel()
+	return step(ctx)
+}
+
+func (d *trio) transaction(ctx context.Context, conn *pgx.Conn, worker, n int) (port string, err error) {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		for part := range 2 {
+			if _, err := tx.Exec(ctx, "insert into log values ($1, $2, $3)", worker, n, part); err != nil {
+				return err
+			}
+		}
+		return tx.QueryRow(ctx, "select current_setting('port')").Scan(&port)
+	})
+	return port, err
 }
 
 func (d *trio) writers(n int) (committedAt func(*dbtest.Postgres) int64, stop func()) {
@@ -158,6 +175,9 @@ func TestStandbyTakesOver(t *testing.T) {
 	d.awaitWork(committedAt, a, 20)
 	a.Kill()
 	b.Promote()
+	promoted := time.Now()
+	d.awaitWork(committedAt, b, 1)
+	t.Logf("the first transaction after the promotion: %v", time.Since(promoted))
 	d.awaitWork(committedAt, b, 20)
 	d.awaitShows("/clusters", "::"+b.Addr()+"::role::primary")
 	d.awaitShows("/clusters", "::"+b.Addr()+"::timeline::2")
@@ -180,7 +200,7 @@ func TestFrozenPrimary(t *testing.T) {
 	t.Parallel()
 	d := startTrio(t, 1, "")
 	a, b := d.servers[0], d.servers[1]
-	ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 	defer cancel()
 	idle, busy := d.connect(ctx, d.port), d.connect(ctx, d.port)
 	a.Freeze()
@@ -229,7 +249,7 @@ func TestDemotedPrimary(t *testing.T) {
 			t.Parallel()
 			d := startTrio(t, 1, pool)
 			a, b := d.servers[0], d.servers[1]
-			ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
+			ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 			defer cancel()
 			committedAt, stop := d.writers(3)
 			d.awaitWork(committedAt, a, 20)
@@ -264,7 +284,7 @@ func TestReadOnlyPort(t *testing.T) {
 	t.Parallel()
 	d := startTrio(t, 2, "")
 	primary, standbys := d.servers[0], d.servers[1:]
-	ctx, cancel := context.WithTimeout(context.Background(), 2*clientLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 	defer cancel()
 	d.awaitShows("/clusters", "::"+standbys[1].Addr()+"::role::replica")
 	var conns []*pgx.Conn

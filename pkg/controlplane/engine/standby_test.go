@@ -96,7 +96,9 @@ func TestTwoListeners(t *testing.T) {
 
 	bad := adstest.Dial(t, r.address, adstest.Options{
 		Token: "shop web-1", Node: "web-1",
-		Refuse: func(*discoveryv3.DeltaDiscoveryResponse) string { return `listener "shop/orders/read-only": port 5433 is taken` },
+		Refuse: func(*discoveryv3.DeltaDiscoveryResponse) string {
+			return `listener "shop/orders/read-only": port 5433 is taken`
+		},
 	})
 	bad.Subscribe(server.ListenerType)
 	c = r.awaitCondition("shop/orders", inventory.ConditionProgrammed, inventory.StatusFalse, "Refused")

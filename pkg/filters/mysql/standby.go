@@ -46,7 +46,9 @@ func (s *session) reconsider() {
 // tryElsewhere gives up a login at a server that is not the right one any more, or
 // is not well while another is.
 func (s *session) tryElsewhere() {
-	if (s.start.login != nil || s.up != nil) && s.f.route.Better(s.f.cluster.Table(), s.to.endpoint) {
+	l := s.start.login
+	underWay := l != nil && !l.dropped || s.up != nil // else it waits to begin anew already
+	if underWay && s.f.route.Better(s.f.cluster.Table(), s.to.endpoint) {
 		s.goElsewhere(sqlroute.ErrElsewhere)
 	}
 }
