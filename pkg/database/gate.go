@@ -52,6 +52,13 @@ func (g *Gate) Enter(w *Waiter, most int) Passage {
 	return Queued
 }
 
+// has reports whether a session has been let in, and has not left.
+func (g *Gate) has(w *Waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return w.granted
+}
+
 // Force lets a session in whatever the limit: it is there already.
 func (g *Gate) Force(w *Waiter) {
 	g.mu.Lock()

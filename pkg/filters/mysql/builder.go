@@ -34,6 +34,7 @@ type Builder struct {
 	log     *slog.Logger
 	threads *threadMap
 	metrics *metrics
+	dials   *database.Dials
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
@@ -49,7 +50,7 @@ type gateKey struct{ listener, cluster string }
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, threads: newThreadMap(), metrics: newMetrics(),
+		log: log, threads: newThreadMap(), metrics: newMetrics(), dials: database.NewDials(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
 	}

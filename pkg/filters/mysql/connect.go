@@ -20,6 +20,7 @@ func (s *session) connect() {
 		return
 	}
 	st := s.start
+	st.turn.Leave() // of an attempt that has failed
 	by, err := s.f.credentials()
 	if err != nil {
 		s.f.log.Debug("reading credentials", "error", err)
@@ -43,6 +44,21 @@ func (s *session) connect() {
 		return
 	}
 	st.tried = append(st.tried, e)
+	st.turn = s.f.b.dials.Enter(s.f.loop, e, s.f.conf.Limits.MaxConnecting, func() {
+		if st.hold != nil {
+			st.hold.Stop()
+		}
+		s.dialAt(table, e, by)
+	})
+	if st.turn.Waiting() {
+		st.hold = s.f.loop.After(s.f.conf.Limits.MaxWait-time.Duration(s.f.loop.Now()-st.accepted), func() {
+			s.refuse(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, "dragoman: too many sessions begin at the database at once")
+		})
+	}
+}
+
+// dialAt connects to an endpoint.
+func (s *session) dialAt(table *filters.Table, e *filters.Endpoint, by *credentials) {
 	s.countAt(e)
 	s.to = route{endpoint: e, timeout: 3 * time.Second, optional: s.f.conf.TLSOptional}
 	if table.Options != nil {
@@ -50,7 +66,7 @@ func (s *session) connect() {
 	}
 	s.state &^= upClosed
 	s.by = by
-	st.login = s.f.dial(&s.to, by, (*loginStep)(s))
+	s.start.login = s.f.dial(&s.to, by, (*loginStep)(s))
 }
 
 // credentials reads those of the environment, as they are now.
@@ -76,6 +92,7 @@ func (l *local) credentials() (*credentials, error) {
 // introduced implements loginOwner.
 func (d *loginStep) introduced() {
 	s := (*session)(d)
+	s.start.turn.Leave() // what comes next may be for a slow client to say
 	l := s.start.login
 	s.thread = l.greeting.ThreadID
 	s.agreed.upPlugin, s.agreed.mariaDB = l.greeting.AuthPlugin, l.greeting.MariaDB()

@@ -80,6 +80,7 @@ func (s *session) beginAt(next *local) {
 // dropAttempt gives up what was begun at a server.
 func (s *session) dropAttempt() {
 	st := s.start
+	st.turn.Leave()
 	s.uncount()
 	if st.login != nil {
 		st.login.drop()

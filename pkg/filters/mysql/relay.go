@@ -309,6 +309,7 @@ func (s *session) serverGone() {
 		s.finish()
 		return
 	}
+	s.f.b.dials.Lost(s.to.endpoint)
 	s.f.report(s.to.endpoint, filters.Disconnect)
 	s.say(serverClosed, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, "dragoman: the server closed the connection unexpectedly")
 }

@@ -37,10 +37,12 @@ type startup struct {
 	tried   []*filters.Endpoint
 	failure error // of the latest attempt
 	login   *login
+	turn    *database.Turn
 	retried bool // with credentials that were read again
 }
 
 func (st *startup) stop() {
+	st.turn.Leave()
 	for _, t := range []*netloop.Timer{st.timer, st.hold} {
 		if t != nil {
 			t.Stop()

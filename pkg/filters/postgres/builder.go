@@ -35,6 +35,7 @@ type Builder struct {
 	keys    *keyCache
 	cancels *cancelMap
 	metrics *metrics
+	dials   *database.Dials
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
@@ -52,7 +53,7 @@ type gateKey struct{ listener, cluster string }
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(),
+		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(), dials: database.NewDials(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{}, budgets: map[gateKey]*budget{}, pools: map[poolKey]*pool{},
 	}

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"crypto/tls"
 	"errors"
 	"slices"
 	"time"
@@ -45,6 +44,7 @@ func (s *session) connect() {
 		return
 	}
 	st := s.start
+	st.turn.Leave() // of an attempt that has failed
 	if !s.readCredentials() {
 		s.wait(noSecret, "dragoman: the credentials for the database are not there")
 		return
@@ -66,7 +66,7 @@ func (s *session) connect() {
 		return
 	}
 	st.tried = append(st.tried, e)
-	s.dial(table, e)
+	s.awaitTurn(table, e)
 }
 
 // readCredentials reads them as they are now.
@@ -135,10 +135,11 @@ func (s *session) introduce() {
 		User: l.user, Password: l.password, Nonce: nonce(), Derive: s.derive,
 		Allow: pgproto.MethodNone | pgproto.MethodMD5 | pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
 	}
+	if state != nil && verified(s.to.endpoint.TLS) {
+		conf.Allow |= pgproto.MethodCleartext
+	}
+	conf.Allow &= required(s.f.conf.RequireAuth)
 	if state != nil {
-		if verified(s.to.endpoint.TLS) {
-			conf.Allow |= pgproto.MethodCleartext
-		}
 		if len(state.PeerCertificates) > 0 {
 			conf.Binding = pgproto.EndpointBinding(state.PeerCertificates[0])
 		}
@@ -152,9 +153,6 @@ func (s *session) introduce() {
 	}
 	s.up.Write(out)
 }
-
-// verified reports whether a handshake shows who the server is.
-func verified(cfg *tls.Config) bool { return cfg.VerifyConnection != nil || !cfg.InsecureSkipVerify }
 
 // derive gives keys that are there, and remembers which are missing.
 func (s *session) derive(password string, salt []byte, iterations int) (pgproto.SCRAMKeys, error) {
@@ -361,6 +359,7 @@ func (s *session) reconnect() {
 
 // dropAttempt gives up the connection to a server that has not let us in.
 func (s *session) dropAttempt() {
+	s.start.turn.Leave()
 	if s.start.login.timer != nil {
 		s.start.login.timer.Stop()
 	}

@@ -277,6 +277,7 @@ func (s *session) serverGone() {
 		s.finish()
 		return
 	}
+	s.f.b.dials.Lost(s.to.endpoint)
 	if !s.is(sawFatal) {
 		s.f.report(s.to.endpoint, filters.Disconnect)
 		s.f.log.Warn("the server has closed a session", "endpoint", s.to.endpoint.Address)

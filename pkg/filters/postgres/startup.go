@@ -29,10 +29,12 @@ type startup struct {
 
 	tried   []*filters.Endpoint
 	failure error // of the latest attempt
+	turn    *database.Turn
 	login   login
 }
 
 func (st *startup) stop() {
+	st.turn.Leave()
 	for _, t := range []*netloop.Timer{st.timer, st.hold, st.login.timer} {
 		if t != nil {
 			t.Stop()
