@@ -2,12 +2,13 @@ package mesh
 
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || !has(self.redis)",message="redis goes with protocol redis only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'tcp' || !has(self.tcp)",message="tcp goes with protocol tcp only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'http' || !has(self.http)",message="http goes with protocol http only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'postgres' || !has(self.postgres)",message="postgres goes with protocol postgres only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'mysql' || !has(self.mysql)",message="mysql goes with protocol mysql only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel) && !has(self.environments[n].pools))",message="shards, shardsFrom, cluster, sentinel and pools go with protocol redis only"
-// +kubebuilder:validation:XValidation:rule="self.protocol != 'tcp' || self.environments.all(n, !has(self.environments[n].credentials) && !has(self.environments[n].database))",message="credentials and database do not go with protocol tcp"
-// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || self.environments.all(n, !has(self.environments[n].access) && !has(self.environments[n].standbys) && !has(self.environments[n].targetSessionAttrs) && !has(self.environments[n].roleLabel))",message="access, standbys, targetSessionAttrs and roleLabel go with databases only"
-// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp']) || !has(self.readOnly)",message="readOnly goes with databases only"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['tcp', 'http']) || self.environments.all(n, !has(self.environments[n].credentials) && !has(self.environments[n].database))",message="credentials and database do not go with protocols tcp and http"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp', 'http']) || self.environments.all(n, !has(self.environments[n].access) && !has(self.environments[n].standbys) && !has(self.environments[n].targetSessionAttrs) && !has(self.environments[n].roleLabel))",message="access, standbys, targetSessionAttrs and roleLabel go with databases only"
+// +kubebuilder:validation:XValidation:rule="!(self.protocol in ['redis', 'tcp', 'http']) || !has(self.readOnly)",message="readOnly goes with databases only"
 // +kubebuilder:validation:XValidation:rule="!(self.protocol in ['postgres', 'mysql']) || self.environments.all(n, has(self.environments[n].credentials))",message="an environment of a database needs credentials"
 // +kubebuilder:validation:XValidation:rule="self.protocol != 'redis' || self.environments.all(n, !has(self.environments[n].endpoints))",message="endpoints do not go with protocol redis: use shards"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultEnvironment) || self.defaultEnvironment in self.environments",message="defaultEnvironment must be one of the environments"
@@ -26,6 +27,8 @@ type AmbassadorSpec struct {
 	Redis *RedisSpec `json:"redis,omitempty"`
 	// TCP is only for protocol tcp; absent: the defaults of its fields.
 	TCP *TCPSpec `json:"tcp,omitempty"`
+	// HTTP is only for protocol http; absent: the defaults of its fields.
+	HTTP *HTTPSpec `json:"http,omitempty"`
 	// Postgres is only for protocol postgres; absent: the defaults of its fields.
 	Postgres *PostgresSpec `json:"postgres,omitempty"`
 	// MySQL is only for protocol mysql; absent: the defaults of its fields.
@@ -50,12 +53,12 @@ type AmbassadorSpec struct {
 	DrainDeadline *Duration `json:"drainDeadline,omitempty"`
 }
 
-// +kubebuilder:validation:Enum=redis;tcp;postgres;mysql
+// +kubebuilder:validation:Enum=redis;tcp;postgres;mysql;http
 
 // Protocol is what the app speaks.
 type Protocol string
 
-// The protocols. All are known to the language, not all to this version.
+// The protocols.
 const (
 	ProtocolRedis    Protocol = "redis"
 	ProtocolTCP      Protocol = "tcp"
@@ -143,7 +146,7 @@ type DownstreamTLS struct {
 }
 
 // Limits bound what the app may cost. Only maxConnections and idleTimeout mean
-// something for tcp, and only they, maxWait and maxWaiting for databases.
+// something for tcp and http, and only they, maxWait and maxWaiting for databases.
 type Limits struct {
 	// MaxConnections are accepted, further ones closed at once; default: no bound.
 	// With databases, so many sessions are open, and further ones wait for their turn.

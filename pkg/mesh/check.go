@@ -50,7 +50,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 	case ProtocolTCP:
 		c.tcp(s.TCP, "spec.tcp")
 		c.require(s.Redis == nil, "spec.redis", "does not go with protocol tcp", "remove it")
-		c.tcpLimits(s.Limits)
+		c.byteLimits(s.Limits, s.Protocol)
 	case "":
 		c.fail("spec.protocol", "is missing", oneOf(supported()))
 	default:
@@ -59,6 +59,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 			return c.errs
 		}
 	}
+	c.http(s)
 	c.databases(s)
 	c.readOnlyPort(s)
 	c.onlyDatabases(s.Limits, s.Protocol)
@@ -72,7 +73,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 
 // supported lists the protocols that this version serves.
 func supported() []string {
-	return []string{string(ProtocolRedis), string(ProtocolTCP), string(ProtocolPostgres), string(ProtocolMySQL)}
+	return []string{string(ProtocolRedis), string(ProtocolTCP), string(ProtocolPostgres), string(ProtocolMySQL), string(ProtocolHTTP)}
 }
 
 func (c *checker) metadata(apiVersion string, m *Metadata) {
@@ -184,11 +185,12 @@ func (c *checker) limits(l *Limits) {
 	}
 }
 
-func (c *checker) tcpLimits(l *Limits) {
+// byteLimits refuses the limits that only mean something where commands are read.
+func (c *checker) byteLimits(l *Limits, p Protocol) {
 	if l == nil {
 		return
 	}
-	const why = "does not go with protocol tcp"
+	why := fmt.Sprintf("does not go with protocol %s", p)
 	c.require(l.MaxRequestBytes == nil, "spec.limits.maxRequestBytes", why, "remove it")
 	c.require(l.SlowClientTimeout == nil, "spec.limits.slowClientTimeout", why, "remove it")
 	c.require(l.MaxPipeline == nil, "spec.limits.maxPipeline", why, "remove it")

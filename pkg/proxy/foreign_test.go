@@ -80,6 +80,7 @@ func (f *foreign) publish(set *resource.Set) {
 		resource.ClusterType:  generic(set.Clusters),
 		resource.EndpointType: generic(set.Endpoints),
 		resource.SecretType:   generic(set.Secrets),
+		resource.RouteType:    generic(set.Routes),
 	})
 	if err != nil {
 		f.t.Fatal(err)

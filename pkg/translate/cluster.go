@@ -48,6 +48,8 @@ func (t *translator) cluster(u *mesh.Upstream, name string) {
 		t.redisCluster(u, c)
 	case t.a.Spec.Protocol.IsDatabase():
 		t.databaseCluster(t.env, c)
+	case t.a.Spec.Protocol == mesh.ProtocolHTTP:
+		t.httpCluster(u, c)
 	default:
 		t.tcpCluster(u, c)
 	}
@@ -75,14 +77,7 @@ func (t *translator) tcpCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
 		check.HealthChecker = &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}}
 		c.HealthChecks = []*corev3.HealthCheck{check}
 	}
-	switch s.LoadBalancing {
-	case mesh.TCPLeastRequest:
-		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
-	case mesh.TCPRandom:
-		c.LbPolicy = clusterv3.Cluster_RANDOM
-	case mesh.TCPRoundRobin, "":
-		c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
-	}
+	c.LbPolicy = alikePolicy(s.LoadBalancing)
 	t.alike(u, c)
 }
 

@@ -49,6 +49,8 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 		}}
 	case s.Protocol.IsDatabase():
 		chain.Filters = append(chain.Filters, t.databaseFilter(env, t.databaseProxy(env, main)))
+	case s.Protocol == mesh.ProtocolHTTP:
+		chain.Filters = append(chain.Filters, filter("envoy.filters.network.http_connection_manager", t.httpManager(env, main, statPrefix)))
 	default:
 		chain.Filters = append(chain.Filters, filter("envoy.filters.network.tcp_proxy", tcpProxy(s, main, statPrefix)))
 	}

@@ -38,6 +38,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
@@ -143,6 +144,7 @@ func (n *Node) objects(objs []mesh.Object) []mesh.Object {
 func merge(into, set *resource.Set) {
 	into.Listeners = append(into.Listeners, set.Listeners...)
 	into.Clusters = append(into.Clusters, set.Clusters...)
+	into.Routes = append(into.Routes, set.Routes...)
 	into.Endpoints = append(into.Endpoints, set.Endpoints...)
 	for _, s := range set.Secrets {
 		if !slices.ContainsFunc(into.Secrets, func(other *tlsv3.Secret) bool { return other.GetName() == s.GetName() }) {
@@ -157,5 +159,6 @@ func sortSet(s *resource.Set) {
 	slices.SortFunc(s.Endpoints, func(a, b *endpointv3.ClusterLoadAssignment) int {
 		return strings.Compare(a.GetClusterName(), b.GetClusterName())
 	})
+	slices.SortFunc(s.Routes, func(a, b *routev3.RouteConfiguration) int { return strings.Compare(a.GetName(), b.GetName()) })
 	slices.SortFunc(s.Secrets, func(a, b *tlsv3.Secret) int { return strings.Compare(a.GetName(), b.GetName()) })
 }

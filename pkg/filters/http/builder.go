@@ -27,6 +27,7 @@ type Builder struct {
 	chain   filters.HTTPChain
 	log     *slog.Logger
 	metrics *metrics
+	logs    *logFiles
 
 	mu   sync.Mutex
 	live map[*Filter]struct{} // with connections or requests, or not yet retired; guarded by mu
@@ -34,7 +35,7 @@ type Builder struct {
 
 // NewBuilder returns a builder whose chains are made of the filters of chain.
 func NewBuilder(log *slog.Logger, chain filters.HTTPChain) *Builder {
-	return &Builder{chain: chain, log: log, metrics: newMetrics(), live: map[*Filter]struct{}{}}
+	return &Builder{chain: chain, log: log, metrics: newMetrics(), logs: &logFiles{open: map[string]*logFile{}}, live: map[*Filter]struct{}{}}
 }
 
 // Build implements filters.Builder for a *resource.HTTPManager.

@@ -24,6 +24,8 @@ type chain struct {
 	log      *slog.Logger
 	handler  http.Handler
 	filters  []filters.HTTP
+	logs     []accessLog
+	files    *logFiles
 	counters *counters
 	source   filters.RouteSource
 	clusters filters.ClusterSource
@@ -43,10 +45,18 @@ func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*ch
 	c := &chain{
 		conf: conf, log: ctx.Log, counters: b.metrics.listener(ctx.Listener),
 		source: ctx.Routes, clusters: ctx.Clusters, serverName: []string{conf.Headers.ServerName},
-		running: map[*exchange]struct{}{},
+		running: map[*exchange]struct{}{}, files: b.logs,
 	}
 	if conf.Routes != nil {
 		c.inline = newBound(filters.Routes{Config: conf.Routes, Clusters: ctx.Clusters})
+	}
+	for i := range conf.AccessLogs {
+		out, err := b.logs.get(conf.AccessLogs[i].Path)
+		if err != nil {
+			c.close()
+			return nil, err
+		}
+		c.logs = append(c.logs, accessLog{&conf.AccessLogs[i], out})
 	}
 	for i := range conf.Filters {
 		f := &conf.Filters[i]
@@ -118,6 +128,9 @@ func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
 // finish counts and logs a request that is over.
 func (c *chain) finish(x *exchange) {
 	c.counters.classes[min(max(x.writer.status/100, 0), 5)].Add(1)
+	for i := range c.logs {
+		c.logs[i].log(x)
+	}
 }
 
 // bound gives the routes of now; nil: there are none.
@@ -214,6 +227,9 @@ func (c *chain) cut() int {
 }
 
 func (c *chain) close() {
+	for i := range c.logs {
+		c.files.put(c.logs[i].out)
+	}
 	for _, f := range c.filters {
 		f.Close()
 	}

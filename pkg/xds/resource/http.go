@@ -13,12 +13,13 @@ type HTTPManager struct {
 	Routes     *RouteConfig
 	RoutesName string
 	// Filters in the order in which requests pass them.
-	Filters []HTTPFilter
-	Limits  HTTPLimits
-	Path    HTTPPath
-	Headers HTTPHeaders
-	HTTP1   HTTP1
-	HTTP2   HTTP2
+	Filters    []HTTPFilter
+	Limits     HTTPLimits
+	Path       HTTPPath
+	Headers    HTTPHeaders
+	HTTP1      HTTP1
+	HTTP2      HTTP2
+	AccessLogs []AccessLog
 	// Upgrades are the protocols that a connection may be handed over to, in
 	// lower case, and whether a route may use them without saying so.
 	Upgrades map[string]bool

@@ -41,7 +41,7 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 		"proxy_100_continue", "upgrade_configs", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot", "append_x_forwarded_port",
 		"stream_error_on_invalid_http_message", "internal_address_config", "add_user_agent", "access_log_options",
-		"rds", "route_config")
+		"rds", "route_config", "access_log")
 	m.StatPrefix = p.GetStatPrefix()
 	switch p.GetCodecType() {
 	case hcmv3.HttpConnectionManager_AUTO:
@@ -68,6 +68,7 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 		}
 		r.aggregated(s.Rds.GetConfigSource(), join(path, "rds.config_source"))
 	}
+	m.AccessLogs = r.accessLogs(p.GetAccessLog(), join(path, "access_log"))
 	m.Expect100 = p.GetProxy_100Continue()
 	m.Sampling = r.percent(p.GetTracing().GetRandomSampling(), join(path, "tracing.random_sampling"))
 	return m
