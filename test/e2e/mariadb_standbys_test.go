@@ -191,3 +191,56 @@ func TestMariaDBSwitchover(t *testing.T) {
 		return nil
 	})
 }
+
+// TestMariaDBFrozenPrimary: the primary does not answer any more. Once another takes writes, a query that waits for the old one is ended, a
+// session that is about to begin there begins at the new one, and so does the next.
+func TestMariaDBFrozenPrimary(t *testing.T) {
+	t.Parallel()
+	d := startPair(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
+	defer cancel()
+	busy, end, err := d.connect(ctx, d.port)
+	defer end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port, err := portOf(ctx, busy); err != nil || port != d.a.Port() {
+		t.Errorf("before: port %d, %v", port, err)
+	}
+	d.a.Freeze()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := portOf(ctx, busy)
+		answer <- err
+	}()
+	entered := make(chan error, 1)
+	go func() {
+		conn, end, err := d.connect(ctx, d.port)
+		defer end()
+		port := 0
+		if err == nil {
+			port, err = portOf(ctx, conn)
+		}
+		if err == nil && port != d.b.Port() {
+			err = fmt.Errorf("it is at port %d", port)
+		}
+		entered <- err
+	}()
+	d.awaitShows("/clusters", "::"+d.a.Addr()+"::health_flags::/failed_active_hc")
+	d.b.SQL("STOP SLAVE; SET GLOBAL read_only = 0")
+	var refusal *mysql.MySQLError
+	if err := <-answer; !errors.As(err, &refusal) || refusal.Number != 1053 {
+		t.Errorf("a query that waits for the frozen server: %v", err)
+	}
+	if err := <-entered; err != nil {
+		t.Errorf("a session that began at the frozen server: %v", err)
+	}
+	next, end, err := d.connect(ctx, d.port)
+	defer end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port, err := portOf(ctx, next); err != nil || port != d.b.Port() {
+		t.Errorf("a new session is at port %d, %v", port, err)
+	}
+}
