@@ -94,6 +94,9 @@ func run(ctx context.Context, o *options) (err error) {
 	if err := benchStatsd(ctx, o, dir, r); err != nil {
 		return err
 	}
+	if err := benchJSON(ctx, o, dir, r); err != nil {
+		return err
+	}
 	return r.save(o)
 }
 

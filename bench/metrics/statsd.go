@@ -152,14 +152,14 @@ func (s *statsdServer) measure(ctx context.Context, shape *statsdShape) (sample,
 	if err != nil {
 		return sample{}, err
 	}
-	start, err := s.settled(ctx)
+	start, err := settled(ctx, s.process.PID())
 	if err != nil {
 		return sample{}, err
 	}
 	if err := shape.do(ctx, s); err != nil {
 		return sample{}, err
 	}
-	end, err := s.settled(ctx)
+	end, err := settled(ctx, s.process.PID())
 	if err != nil {
 		return sample{}, err
 	}
@@ -180,13 +180,13 @@ func (s *statsdServer) measure(ctx context.Context, shape *statsdShape) (sample,
 
 // settled waits until the server uses next to no CPU time, and says how much it
 // has used so far.
-func (s *statsdServer) settled(ctx context.Context) (time.Duration, error) {
+func settled(ctx context.Context, pid int) (time.Duration, error) {
 	const pause, rest = 200 * time.Millisecond, 2 * time.Millisecond
-	last, err := gauge.CPUTime(s.process.PID())
+	last, err := gauge.CPUTime(pid)
 	for err == nil && ctx.Err() == nil {
 		time.Sleep(pause)
 		var now time.Duration
-		if now, err = gauge.CPUTime(s.process.PID()); now-last <= rest {
+		if now, err = gauge.CPUTime(pid); now-last <= rest {
 			return now, err
 		}
 		last = now
