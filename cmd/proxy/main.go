@@ -41,11 +41,26 @@ func run(args []string, stdout, stderr io.Writer) int {
 var errSilent = errors.New("")
 
 // face makes the arguments of a tool that is replaced those of its command: a
-// binary called nutcracker, or no arguments at all where the variable of
-// twemproxy's well-known image is set.
+// binary called as the tool, flags that only the tool has, or no arguments at all
+// where the variable of twemproxy's well-known image is set.
 func face(args []string) []string {
-	if filepath.Base(args[0]) == "nutcracker" {
+	switch filepath.Base(args[0]) {
+	case "nutcracker":
 		return append([]string{"twemproxy"}, args[1:]...)
+	case "nginx-prometheus-exporter", "prometheus-nginx-exporter":
+		return append([]string{"nginx-exporter"}, args[1:]...)
+	}
+	// The image of an exporter is given flags alone.
+	if len(args) > 1 && strings.HasPrefix(args[1], "-") {
+		for _, a := range args[1:] {
+			switch name := strings.TrimLeft(a, "-"); {
+			case name == a:
+			case strings.HasPrefix(name, "nginx."):
+				return append([]string{"nginx-exporter"}, args[1:]...)
+			case strings.HasPrefix(name, "statsd."):
+				return append([]string{"statsd-exporter"}, args[1:]...)
+			}
+		}
 	}
 	if len(args) == 1 && os.Getenv(serversVariable) != "" {
 		return []string{"twemproxy"}
@@ -78,7 +93,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"),
-		newTwemproxy(), newStatsdExporter(), newJSONExporter(), newLeaderElector(), newWorkQueue(),
+		newTwemproxy(), newStatsdExporter(), newNginxExporter(), newJSONExporter(), newLeaderElector(), newWorkQueue(),
 	)
 	return root
 }

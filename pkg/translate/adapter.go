@@ -5,6 +5,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -78,6 +79,8 @@ func (t *translator) metricsListener(a *mesh.Adapter) {
 		StatPrefix:                 statPrefix,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		GenerateRequestId:          wrapperspb.Bool(false),
+		// The filter answers itself: there is nowhere to lead requests to.
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{Name: ListenerOf(a)}},
 		HttpFilters: []*hcmv3.HttpFilter{{
 			Name:       "dragoman.filters.http.metrics",
 			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t.metricsFilter(m, ListenerOf(a)))},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -18,6 +19,7 @@ import (
 func HTTPFilters(log *slog.Logger) *HTTPRegistry {
 	r := NewHTTPRegistry()
 	r.Register((*resource.RouterFilter)(nil), http.NewRouterBuilder(log))
+	r.Register((*resource.MetricsFilter)(nil), metrics.NewBuilder(log))
 	return r
 }
 

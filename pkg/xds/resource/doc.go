@@ -32,6 +32,8 @@ const (
 // Type URLs of the HTTP filters whose configuration is known.
 const (
 	RouterType = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+	// MetricsType is the filter of metrics adapters.
+	MetricsType = "type.googleapis.com/dragoman.filters.http.metrics.v1.Metrics"
 )
 
 // Names under which Dragoman's own options travel in Envoy's metadata.

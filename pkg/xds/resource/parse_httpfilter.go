@@ -44,6 +44,8 @@ func (r *reader) httpFilter(packed *anypb.Any, path string) FilterConfig {
 	switch packed.GetTypeUrl() {
 	case RouterType:
 		return r.router(packed, path)
+	case MetricsType:
+		return r.metricsFilter(packed, path)
 	default:
 		return nil
 	}
