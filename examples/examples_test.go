@@ -53,18 +53,23 @@ func examples(t *testing.T, pattern string, opts ...mesh.Option) {
 				t.Fatal(errs)
 			}
 			for _, obj := range objs {
-				for environment := range obj.(*mesh.Ambassador).Spec.Environments {
-					check(t, obj, environment)
+				a, ok := obj.(*mesh.Ambassador)
+				if !ok {
+					check(t, obj, "", 1)
+					continue
+				}
+				for environment := range a.Spec.Environments {
+					check(t, obj, environment, len(a.Spec.Listeners()))
 				}
 			}
 		})
 	}
 }
 
-func check(t *testing.T, obj mesh.Object, environment string) {
+func check(t *testing.T, obj mesh.Object, environment string, listeners int) {
 	t.Helper()
 	node := translate.Node{Facts: mesh.NodeFacts{Flag: environment}}
-	set, conditions := translate.Translate([]mesh.Object{obj}, node, worldOf(t, obj.(*mesh.Ambassador)))
+	set, conditions := translate.Translate([]mesh.Object{obj}, node, worldOf(t, obj))
 	for _, c := range conditions {
 		if !c.Status {
 			t.Errorf("%s in %s: %s", c.Object, environment, c.Message)
@@ -74,13 +79,13 @@ func check(t *testing.T, obj mesh.Object, environment string) {
 	if err != nil {
 		t.Fatalf("%s in %s:\n%v", obj.Key(), environment, err)
 	}
-	if want := len(obj.(*mesh.Ambassador).Spec.Listeners()); len(s.Listeners) != want {
-		t.Errorf("%d listeners, want %d", len(s.Listeners), want)
+	if len(s.Listeners) != listeners {
+		t.Errorf("%d listeners, want %d", len(s.Listeners), listeners)
 	}
 }
 
 // worldOf holds what an object refers to.
-func worldOf(t *testing.T, a *mesh.Ambassador) *inventory.Store {
+func worldOf(t *testing.T, obj mesh.Object) *inventory.Store {
 	t.Helper()
 	world := inventory.NewStore()
 	ca, err := os.ReadFile(redistest.NewPKI(t).CAFile)
@@ -88,10 +93,10 @@ func worldOf(t *testing.T, a *mesh.Ambassador) *inventory.Store {
 		t.Fatal(err)
 	}
 	data := map[string][]byte{"username": []byte("u"), "password": []byte("p"), "ca.crt": ca}
-	for _, ref := range translate.References(a) {
+	for _, ref := range translate.References(obj) {
 		switch ref.Kind {
 		case inventory.KindService:
-			svc := &inventory.Service{Key: ref.Key, AllowFrom: []string{a.Metadata.Namespace}}
+			svc := &inventory.Service{Key: ref.Key, AllowFrom: []string{obj.Meta().Namespace}}
 			for _, port := range []uint32{25, 1025, 6379} {
 				svc.Ports = append(svc.Ports, inventory.ServicePort{Name: strconv.Itoa(int(port)), Port: port})
 			}

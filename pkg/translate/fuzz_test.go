@@ -49,18 +49,21 @@ func FuzzObject(f *testing.F) {
 			return
 		}
 		for _, obj := range objs {
-			a := obj.(*mesh.Ambassador)
-			for environment := range a.Spec.Environments {
-				checkObject(t, a, translate.Variant{Environment: environment, Zone: zone}, world)
+			listeners := 1
+			if a, ok := obj.(*mesh.Ambassador); ok {
+				listeners = len(a.Spec.Listeners())
+			}
+			for _, environment := range environmentsOf(obj) {
+				checkObject(t, obj, translate.Variant{Environment: environment, Zone: zone}, world, listeners)
 			}
 		}
 	})
 }
 
-func checkObject(t *testing.T, a *mesh.Ambassador, v translate.Variant, world translate.World) {
+func checkObject(t *testing.T, a mesh.Object, v translate.Variant, world translate.World, listeners int) {
 	t.Helper()
 	out := translate.Object(a, v, world)
-	if good := out.Conditions[0].Status && out.Conditions[1].Status; good != (len(out.Set.Listeners) == len(a.Spec.Listeners())) || !good && len(out.Set.Listeners) > 0 {
+	if good := out.Conditions[0].Status && out.Conditions[1].Status; good != (len(out.Set.Listeners) == listeners) || !good && len(out.Set.Listeners) > 0 {
 		t.Fatalf("%d listeners, %+v", len(out.Set.Listeners), out.Conditions)
 	}
 	first, err := snapshot.Build(out.Set)

@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -38,7 +39,7 @@ func (r *recorder) ConfigMap(k inventory.Key) *inventory.Secret {
 }
 
 // eachObject calls visit for each environment of each object of the cases.
-func eachObject(t *testing.T, visit func(t *testing.T, a *mesh.Ambassador, environment string, world translate.World)) {
+func eachObject(t *testing.T, visit func(t *testing.T, a mesh.Object, environment string, world translate.World)) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -52,22 +53,33 @@ func eachObject(t *testing.T, visit func(t *testing.T, a *mesh.Ambassador, envir
 		objs, _ := read(t, archive)
 		world := readWorld(t, archive)
 		for _, obj := range objs {
-			a := obj.(*mesh.Ambassador)
-			for environment := range a.Spec.Environments {
-				t.Run(fmt.Sprintf("%s/%s/%s", filepath.Base(file), a.Key(), environment), func(t *testing.T) {
+			for _, environment := range environmentsOf(obj) {
+				t.Run(fmt.Sprintf("%s/%s/%s", filepath.Base(file), translate.ListenerOf(obj), environment), func(t *testing.T) {
 					t.Parallel()
-					visit(t, a, environment, world)
+					visit(t, obj, environment, world)
 				})
 			}
 		}
 	}
 }
 
+// environmentsOf are those of an object; an Adapter that is run is the same in
+// all.
+func environmentsOf(obj mesh.Object) []string {
+	if a, ok := obj.(*mesh.Ambassador); ok {
+		return slices.Sorted(maps.Keys(a.Spec.Environments))
+	}
+	if !translate.Runs(obj) {
+		return nil
+	}
+	return []string{""}
+}
+
 // TestReferencesAreWhatIsLookedUp: a control plane translates an object anew when
 // one of its references changes, and only then.
 func TestReferencesAreWhatIsLookedUp(t *testing.T) {
 	t.Parallel()
-	eachObject(t, func(t *testing.T, a *mesh.Ambassador, environment string, world translate.World) {
+	eachObject(t, func(t *testing.T, a mesh.Object, environment string, world translate.World) {
 		t.Helper()
 		r := &recorder{world, make(map[inventory.Ref]bool)}
 		translate.Object(a, translate.Variant{Environment: environment}, r)
@@ -92,7 +104,7 @@ func TestReferencesAreWhatIsLookedUp(t *testing.T) {
 // alone, and the zone counts for endpoints alone, where Zoned says so.
 func TestVariantsShareWhatTheyCan(t *testing.T) {
 	t.Parallel()
-	eachObject(t, func(t *testing.T, a *mesh.Ambassador, environment string, world translate.World) {
+	eachObject(t, func(t *testing.T, a mesh.Object, environment string, world translate.World) {
 		t.Helper()
 		first := translate.Object(a, translate.Variant{Environment: environment, Source: "x", Zone: "a"}, world)
 		other := translate.Object(a, translate.Variant{Environment: environment, Source: "y", Zone: "b"}, world)
@@ -102,7 +114,7 @@ func TestVariantsShareWhatTheyCan(t *testing.T) {
 		if first.Zoned {
 			first.Set.Endpoints, other.Set.Endpoints = nil, nil
 		}
-		if len(first.Set.Listeners) > 0 && cmp.Equal(first.Set.Listeners, other.Set.Listeners, protocmp.Transform()) {
+		if mesh.KindOf(a) == mesh.KindAmbassador && len(first.Set.Listeners) > 0 && cmp.Equal(first.Set.Listeners, other.Set.Listeners, protocmp.Transform()) {
 			t.Error("listeners do not say what chose the environment")
 		}
 		first.Set.Listeners, other.Set.Listeners = nil, nil
@@ -115,7 +127,7 @@ func TestVariantsShareWhatTheyCan(t *testing.T) {
 // TestZonedOnlyWithHints: a zone that nobody has hints for makes no difference.
 func TestZonedOnlyWithHints(t *testing.T) {
 	t.Parallel()
-	eachObject(t, func(t *testing.T, a *mesh.Ambassador, environment string, world translate.World) {
+	eachObject(t, func(t *testing.T, a mesh.Object, environment string, world translate.World) {
 		t.Helper()
 		hinted := false
 		for _, ref := range translate.ReferencesIn(a, environment) {
