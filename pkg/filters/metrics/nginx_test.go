@@ -110,4 +110,3 @@ func TestSameAsNginxExporter(t *testing.T) {
 func nginxLines(text string) string {
 	return "\n" + lines(text, "# HELP nginx_", "# TYPE nginx_", "nginx_")
 }
-
