@@ -52,6 +52,7 @@ type pool struct {
 	servers    map[*poolServer]struct{}
 	statements statements
 	settings   map[settings]*settings
+	assigned   map[string]*assignments
 	epoch      uint64 // rises when what statements speak of is changed
 	unnamed    uint64 // the latest id of an unnamed statement
 	scratch    []byte // for messages that are written anew
@@ -93,7 +94,7 @@ func (l *local) pooling() *pool {
 		return &pool{
 			b: l.b, key: key, stats: &l.stats.pool, epoch: stale + 1,
 			groups: map[string]*group{}, servers: map[*poolServer]struct{}{}, statements: statements{byKey: map[string]*statement{}},
-			settings: map[settings]*settings{},
+			settings: map[settings]*settings{}, assigned: map[string]*assignments{},
 		}
 	})
 	l.pool.users++

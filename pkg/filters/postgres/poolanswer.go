@@ -257,6 +257,9 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 		return false
 	}
 	c := s.client
+	if c != nil {
+		c.assigning = nil
+	}
 	if s.g.p.key.session {
 		if c != nil {
 			c.s.failed(state, s.to.endpoint)

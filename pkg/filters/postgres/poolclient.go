@@ -21,7 +21,10 @@ type poolClient struct {
 	left  int64 // bytes of the client's message that are passed on or dropped
 	vars  *settings
 	facts *facts // what the client was told
-	state clientState
+
+	assigned  *assignments // that its connections get
+	assigning *assignments // the same when the query under way has succeeded
+	state     clientState
 
 	names      map[string]named // its prepared statements
 	namedBytes int
@@ -239,6 +242,9 @@ func (c *poolClient) watchSlow(h pgproto.Head, m []byte) {
 // answered is a ReadyForQuery that the client gets.
 func (c *poolClient) answered(status pgproto.TxStatus) {
 	s, srv := c.s, c.server
+	if c.assigning != nil {
+		c.assign()
+	}
 	if s.began != 0 {
 		took := c.p.key.loop.Now() - s.began
 		s.f.stats.latency.Observe(took)

@@ -154,7 +154,7 @@ func TestPoolKeepsConnection(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	for name, sql := range map[string]string{
-		"listen": "listen news", "temporary table": "create temp table x (n int)", "set": "set extra_float_digits to 0", "prepare": "prepare x as select 1",
+		"listen": "listen news", "temporary table": "create temp table x (n int)", "set": "set extra_float_digits to 0; select 1", "set in a transaction": "begin; set extra_float_digits to 0; commit", "prepare": "prepare x as select 1",
 		"cursor with hold": "begin; declare k cursor with hold for select 1; commit", "advisory lock": "select pg_advisory_lock(7)",
 		"role": "set role u_scram", "set_config": "select set_config('extra_float_digits', '0', false)",
 	} {
@@ -183,7 +183,7 @@ func TestPoolKeepsConnection(t *testing.T) {
 		})
 	}
 	for name, sql := range map[string]string{
-		"set local": "begin; set local extra_float_digits to 0; commit", "tracked": "set timezone to 'Asia/Tokyo'", "set transaction": "begin; set transaction read only; commit",
+		"set local": "begin; set local extra_float_digits to 0; commit", "set alone": "set extra_float_digits to 0", "tracked": "set timezone to 'Asia/Tokyo'", "set transaction": "begin; set transaction read only; commit",
 		"on commit drop": "begin; create temp table y (n int) on commit drop; commit", "a column": "select 1 as temp",
 		"advisory lock of a transaction": "select pg_advisory_xact_lock(1)", "same value": "set client_encoding to 'utf8'",
 	} {
@@ -210,17 +210,27 @@ func TestPoolSettings(t *testing.T) {
 	var conns []*pgx.Conn
 	for i, zone := range zones {
 		conn := f.connect(fmt.Sprintf("application_name=app%d", i))
-		if _, err := conn.Exec(withTimeout(t), "set timezone to '"+zone+"'"); err != nil {
-			t.Fatal(err)
+		for _, sql := range []string{"set timezone to '" + zone + "'", fmt.Sprintf("set extra_float_digits to %d", i), fmt.Sprintf("set my.own to 'x%d'", i)} {
+			if _, err := conn.Exec(withTimeout(t), sql); err != nil {
+				t.Fatal(err)
+			}
 		}
 		conns = append(conns, conn)
 	}
 	for range 3 {
 		for i, conn := range conns {
-			if got, want := one[string](t, conn, "select current_setting('timezone') || current_setting('application_name')"), fmt.Sprint(zones[i], "app", i); got != want {
+			const sql = "select concat_ws(' ', current_setting('timezone'), current_setting('application_name'), current_setting('extra_float_digits'), current_setting('my.own'))"
+			if got, want := one[string](t, conn, sql), fmt.Sprintf("%s app%d %d x%d", zones[i], i, i, i); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}
+	}
+	if n := f.metric("pool_pinned_total"); n != 0 {
+		t.Errorf("%v sessions keep their connection", n)
+	}
+	other := f.connect()
+	if got := one[string](t, other, "select concat_ws(' ', current_setting('extra_float_digits'), current_setting('my.own', true))"); strings.TrimSpace(got) != "1" {
+		t.Errorf("a session that has set nothing: %q", got)
 	}
 }
 

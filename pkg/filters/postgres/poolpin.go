@@ -31,6 +31,10 @@ func (s *poolServer) tag(payload []byte) {
 		if tagged(payload, "LISTEN") || tagged(payload, "LOAD") {
 			s.pin()
 		}
+	case 'R':
+		if s.assigned != nil && tagged(payload, "RESET") {
+			s.pin() // of what is not known
+		}
 	case 'P':
 		if tagged(payload, "PREPARE") {
 			s.pin()
@@ -40,6 +44,10 @@ func (s *poolServer) tag(payload []byte) {
 		case tagged(payload, "DISCARD ALL"):
 			s.state &^= isPinned
 			s.hints = 0
+			s.assigned = nil
+			if s.client != nil {
+				s.client.assigned = nil
+			}
 			s.forgetStatements()
 		case tagged(payload, "DEALLOCATE ALL"):
 			s.forgetStatements()

@@ -32,7 +32,11 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		if len(m) < headSize+min(h.Len, maxHintText) {
 			return unread, 0
 		}
-		srv.hints |= hintsOf(m[headSize:min(len(m), headSize+h.Len)])
+		hints := hintsOf(payloadOf(h, m))
+		if hints&hintSet != 0 && c.remember(payloadOf(h, m)) {
+			hints &^= hintSet
+		}
+		srv.hints |= hints
 		if c.unnamed != nil || srv.unnamed != 0 {
 			srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(nil)})
 		} else {
@@ -102,7 +106,7 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		c.fail("54000", "dragoman: the session has too many prepared statements")
 		return consumed, headSize + h.Len
 	}
-	srv, st := c.server, c.p.statements.of(c.vars, body)
+	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body)
 	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
 	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || srv.uncertain() {
 		a.act = pass

@@ -29,6 +29,7 @@ type poolServer struct {
 
 	// What it has.
 	vars       *settings
+	assigned   *assignments
 	statements preparedList
 	rubbish    []string // names of statements that are to be closed
 	unnamed    uint64   // id of the unnamed statement; 0: none
@@ -104,10 +105,11 @@ func (s *poolServer) serve(c *poolClient) bool {
 	if c.facts != s.g.facts {
 		c.learn(s.g.facts)
 	}
-	if s.vars == c.vars {
+	if s.vars == c.vars && s.assigned == c.assigned {
 		return true
 	}
 	sql := c.vars.appendChange(nil, s.vars)
+	sql = c.assigned.appendChange(sql, s.assigned)
 	if len(sql) == 0 {
 		c.vars = s.vars
 		return true
@@ -140,12 +142,15 @@ func (s *poolServer) ownAnswered() {
 		}
 		s.close(closedFailed)
 	case was&isSetting != 0 && c != nil:
-		c.vars = s.vars
+		c.vars, s.assigned = s.vars, c.assigned
 		c.ready()
-	case was&isSetting != 0:
-		s.settleDown()
+	case was&isSetting != 0: // whose session has gone meanwhile
+		s.close(closedFailed)
 	default:
 		s.state &^= isPinned | isDirty
+		if s.assigned != nil { // it was another query than DISCARD ALL
+			s.state |= isWorn
+		}
 		s.settleDown()
 	}
 }

@@ -45,8 +45,11 @@ type statements struct {
 
 // of returns the statement for a payload behind the name, as it is understood
 // with the given settings. The caller takes a reference.
-func (t *statements) of(vars *settings, body []byte) *statement {
+func (t *statements) of(vars *settings, assigned *assignments, body []byte) *statement {
 	t.key = vars.appendMeaning(t.key[:0])
+	if assigned != nil {
+		t.key = append(t.key, assigned.key...)
+	}
 	at := len(t.key)
 	t.key = append(t.key, body...)
 	if st := t.byKey[string(t.key)]; st != nil {

@@ -1,0 +1,149 @@
+package postgres
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// assignment is a setting that servers do not report, as a session has set it by a
+// query that was nothing else: it can be said again at another connection.
+type assignment struct {
+	name string // in lower case
+	text string // the whole statement, without a semicolon
+}
+
+// assignments are those of a session, in the order of their names. They are not
+// changed once they are shared; nil are none.
+type assignments struct {
+	list []assignment
+	key  string
+}
+
+// Bounds of what is remembered; a session that goes beyond them keeps its
+// connection.
+const (
+	maxAssignment  = 256 // bytes of a statement
+	maxAssignments = 32
+)
+
+// plainSet returns the assignment that a text is, if it is one and nothing else.
+func plainSet(sql []byte) (a assignment, ok bool) {
+	sql = bytes.TrimRight(bytes.TrimSpace(sql), "; \t\r\n")
+	if len(sql) > maxAssignment || bytes.ContainsAny(sql, ";$\x00") || bytes.Contains(sql, []byte("--")) || bytes.Contains(sql, []byte("/*")) {
+		return assignment{}, false
+	}
+	word, rest := nextWord(sql)
+	if !is(word, "set") || len(sql)-len(rest) != len(word) {
+		return assignment{}, false
+	}
+	if word, rest = nextWord(rest); is(word, "session") {
+		word, rest = nextWord(rest)
+	}
+	for len(rest) > 0 && rest[0] == '.' { // of an extension
+		more, after := nextWord(rest)
+		word, rest = append(append(bytes.Clone(word), '.'), more...), after
+	}
+	sign := bytes.TrimLeft(rest, " \t\r\n")
+	to, _ := nextWord(sign)
+	if len(word) == 0 || len(sign) == 0 || sign[0] != '=' && (!is(to, "to") || !isWord(sign[0])) {
+		return assignment{}, false
+	}
+	name := strings.ToLower(string(word))
+	if name == "role" || name == "session_authorization" || settingOf(name) >= 0 && settingOf(name) != searchPath {
+		return assignment{}, false
+	}
+	return assignment{name, string(sql)}, true
+}
+
+// with returns assignments with one more, or another; false if there are too many.
+func (l *assignments) with(a assignment) (*assignments, bool) {
+	var list []assignment
+	if l != nil {
+		list = slices.Clone(l.list)
+	}
+	i, found := slices.BinarySearchFunc(list, a.name, func(x assignment, name string) int { return strings.Compare(x.name, name) })
+	switch {
+	case found:
+		list[i] = a
+	case len(list) >= maxAssignments:
+		return l, false
+	default:
+		list = slices.Insert(list, i, a)
+	}
+	var key strings.Builder
+	for _, x := range list {
+		key.WriteString(x.text + "\x00")
+	}
+	return &assignments{list, key.String()}, true
+}
+
+// same returns the one copy of equal assignments, so that pointers can be
+// compared.
+func (p *pool) same(l *assignments) *assignments {
+	if known := p.assigned[l.key]; known != nil {
+		return known
+	}
+	if len(p.assigned) >= maxSettings {
+		clear(p.assigned) // others that are equal are said again
+	}
+	p.assigned[l.key] = l
+	return l
+}
+
+func (l *assignments) text(name string) string {
+	if l != nil {
+		for _, a := range l.list {
+			if a.name == name {
+				return a.text
+			}
+		}
+	}
+	return ""
+}
+
+// appendChange appends the statements that make a server's assignments those of a
+// session.
+func (l *assignments) appendChange(dst []byte, server *assignments) []byte {
+	if l == server {
+		return dst
+	}
+	if server != nil {
+		for _, a := range server.list {
+			if l.text(a.name) == "" {
+				dst = append(append(append(dst, "RESET "...), a.name...), ';')
+			}
+		}
+	}
+	if l != nil {
+		for _, a := range l.list {
+			if server.text(a.name) != a.text {
+				dst = append(append(dst, a.text...), ';')
+			}
+		}
+	}
+	return dst
+}
+
+// remember has a session's assignment go with it to other connections, if the
+// query, the first of a transaction, succeeds.
+func (c *poolClient) remember(sql []byte) bool {
+	a, ok := plainSet(bytes.TrimRight(sql, "\x00"))
+	if !ok || !c.server.fresh() {
+		return false
+	}
+	next, ok := c.assigned.with(a)
+	if !ok {
+		return false
+	}
+	c.assigning = c.p.same(next)
+	return true
+}
+
+// assign is the end of a query that was remembered.
+func (c *poolClient) assign() {
+	if c.assigning != nil && c.server != nil {
+		c.assigned, c.server.assigned = c.assigning, c.assigning
+	}
+	c.assigning = nil
+}
