@@ -21,6 +21,8 @@ import (
 	"sync"
 	"time"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -74,6 +76,9 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
 		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
 	}
+	f.tracing = database.NewTracing(database.TracingOptions{
+		Tracer: ctx.Tracer, Config: conf.Tracing, System: semconv.DBSystemNameMySQL, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.log,
+	})
 	f.unwatch = f.route.Watch(f.rolesMoved)
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -140,9 +140,7 @@ func (s *session) letIn(ok []byte) {
 	}
 	s.start = nil
 	s.active = now
-	if s.f.conf.SlowQuery >= 0 {
-		s.slow = newSlowQuery()
-	}
+	s.watchQueries(st.response.Database)
 	s.writeOK(st.seq, st.fast, ok)
 	s.down.SetDriver((*downstream)(s))
 	s.down.SetHangupNotice(false)

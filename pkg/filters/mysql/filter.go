@@ -24,6 +24,7 @@ type Filter struct {
 	ctx     filters.Context
 	cluster filters.Cluster
 	log     *slog.Logger
+	tracing *database.Tracing // nil: no spans
 	gate    *database.Gate
 	route   *sqlroute.Route
 	unwatch func()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -87,6 +88,7 @@ func (w *world) set(name, value string) {
 
 // fixture is a running filter on a listener.
 type fixture struct {
+	tracer  trace.Tracer // nil: nobody collects spans
 	tb      testing.TB
 	world   *world
 	builder *Builder
@@ -134,9 +136,15 @@ func start(tb testing.TB, cfg *resource.MySQLFilter, addresses ...string) *fixtu
 // startTuned is start with a builder that is changed before it is used.
 func startTuned(tb testing.TB, tune func(*Builder), cfg *resource.MySQLFilter, addresses ...string) *fixture {
 	tb.Helper()
+	return launch(tb, tune, nil, cfg, addresses...)
+}
+
+// launch is startTuned with somebody who makes spans.
+func launch(tb testing.TB, tune func(*Builder), tracer trace.Tracer, cfg *resource.MySQLFilter, addresses ...string) *fixture {
+	tb.Helper()
 	main := &cluster{name: "main"}
 	main.lead(nil, addresses...)
-	f := &fixture{tb: tb, log: &logged{}, world: &world{
+	f := &fixture{tb: tb, tracer: tracer, log: &logged{}, world: &world{
 		clusters: map[string]*cluster{"main": main},
 		secrets:  map[string]string{"user": dbtest.NativeUser, "password": dbtest.Password},
 	}}
@@ -181,7 +189,7 @@ func (f *fixture) listen(network, addr string, cfg *tls.Config) {
 func (f *fixture) build(cfg *resource.MySQLFilter) *Filter {
 	f.tb.Helper()
 	n, err := f.builder.Build(cfg, filters.Context{
-		Listener: "default/orders", Clusters: f.world, Secrets: f.world, Loops: f.group.Loops,
+		Listener: "default/orders", Clusters: f.world, Secrets: f.world, Loops: f.group.Loops, Tracer: f.tracer,
 	})
 	if err != nil {
 		f.tb.Fatal(err)

@@ -1,6 +1,8 @@
 package mysql
 
 import (
+	"strconv"
+
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -83,8 +85,12 @@ func (s *session) clientHead() {
 			s.began = 0 // nothing answers them
 		}
 	}
-	if s.slow != nil && s.slow.wants(h.First) {
-		s.fromDown.Gather(slowText)
+	switch {
+	case s.slow == nil:
+	case s.slow.wants(h.First):
+		s.fromDown.Gather(s.slow.reach())
+	default:
+		s.slow.other(mysqlproto.Command(h.First))
 	}
 }
 
@@ -223,11 +229,19 @@ func (s *session) ownDone() {
 
 // answered is the end of a response.
 func (s *session) answered(h mysqlproto.Head, payload []byte) {
+	code := ""
 	if h.First == 0xff {
 		if e, err := mysqlproto.ParseError(payload); err == nil {
 			s.f.stats.failed(e.Errno, e.State)
 			s.f.noteError(e.Errno)
+			code = strconv.Itoa(int(e.Errno))
 		}
+	}
+	if spans := s.spans(); spans != nil {
+		if code != "" {
+			spans.Failed(code, s.f.loop.WallTime(), s.to.endpoint)
+		}
+		spans.Ready(s.tracker.Outstanding() == 0, s.f.loop.WallTime(), s.to.endpoint)
 	}
 	if s.began != 0 {
 		took := s.active - s.began

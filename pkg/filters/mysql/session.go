@@ -177,6 +177,9 @@ func (s *session) finish() {
 // over marks the session as ended.
 func (s *session) over() {
 	s.state |= isEnded
+	if spans := s.spans(); spans != nil {
+		spans.Abandon(s.f.loop.WallTime(), s.to.endpoint)
+	}
 	if s.leaving != nil {
 		s.leaving.Stop()
 		s.leaving = nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
@@ -19,18 +20,39 @@ const (
 )
 
 // slowQuery knows what a session asks for, so that it can be logged if it takes
-// long: the text without literals, and no parameters.
+// long, and have spans: the text without literals, and no parameters.
 type slowQuery struct {
-	current    string            // the latest query
-	preparing  []string          // what the server has not numbered yet
-	statements map[uint32]string // prepared ones
-	latest     string            // of those
+	logs       bool
+	spans      *database.Spans    // nil: none
+	current    string             // the latest query; "" if nobody needs it
+	preparing  []watched          // what the server has not numbered yet
+	statements map[uint32]watched // prepared ones
+	latest     watched            // of those
 }
 
-func newSlowQuery() *slowQuery { return &slowQuery{statements: map[uint32]string{}} }
+// watched is a prepared statement.
+type watched struct {
+	text   string
+	sample database.Sample // for the first time that it is executed
+	used   bool
+}
+
+// watchQueries begins to look at queries, if the configuration asks for it.
+func (s *session) watchQueries(namespace string) {
+	conf := s.f.conf
+	if conf.Login.Database != "" {
+		namespace = conf.Login.Database
+	}
+	q := &slowQuery{logs: conf.SlowQuery >= 0, spans: s.f.tracing.Session(namespace), statements: map[uint32]watched{}}
+	if q.logs || q.spans != nil {
+		s.slow = q
+	}
+}
 
 // forget is for a session that has been made as new.
-func (q *slowQuery) forget() { *q = *newSlowQuery() }
+func (q *slowQuery) forget() {
+	*q = slowQuery{logs: q.logs, spans: q.spans, statements: map[uint32]watched{}}
+}
 
 // wants reports whether the text of a command is of use.
 func (*slowQuery) wants(first byte) bool {
@@ -41,29 +63,80 @@ func (*slowQuery) wants(first byte) bool {
 	return false
 }
 
+// reach is how much of a command is looked at, bytes.
+func (q *slowQuery) reach() int {
+	if q.spans != nil {
+		return database.TraceText
+	}
+	return slowText
+}
+
+// other is a command whose text is of no use.
+func (q *slowQuery) other(c mysqlproto.Command) {
+	if c != mysqlproto.ComStmtSendLongData && c != mysqlproto.ComQuit { // which nothing answers
+		q.spans.EndOfUnit()
+	}
+}
+
 // text takes the beginning of a command.
 func (q *slowQuery) text(s *session, payload []byte) {
-	noBackslash := s.tracker.Status()&mysqlproto.StatusNoBackslash != 0
 	switch mysqlproto.Command(payload[0]) {
 	case mysqlproto.ComQuery:
-		q.current = withoutLiterals(s.agreed.queryText(payload), noBackslash)
+		sql := s.agreed.queryText(payload)
+		sample := q.spans.Sample(sql)
+		q.begin(s, sample, q.readable(s, sql, sample.On))
 	case mysqlproto.ComStmtPrepare:
-		q.current = withoutLiterals(payload[1:], noBackslash)
+		w := watched{sample: q.spans.Sample(payload[1:]), text: q.readable(s, payload[1:], true)}
+		q.current, q.latest = w.text, w
 		if len(q.preparing) < maxStatements {
-			q.preparing = append(q.preparing, q.current)
+			q.preparing = append(q.preparing, w)
 		}
-		q.latest = q.current
+		q.spans.EndOfUnit()
 	case mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
-		id, _ := statementID(payload)
-		q.current = q.statements[id]
-		if id == latestStatement {
-			q.current = q.latest
-		}
+		q.executed(s, payload)
 	case mysqlproto.ComStmtClose:
 		if id, ok := statementID(payload); ok {
 			delete(q.statements, id)
 		}
 	}
+}
+
+// readable is a query's text for the log and for spans.
+func (q *slowQuery) readable(s *session, sql []byte, needed bool) string {
+	if !q.logs && !needed {
+		return ""
+	}
+	return withoutLiterals(sql[:min(len(sql), slowText)], s.tracker.Status()&mysqlproto.StatusNoBackslash != 0)
+}
+
+// executed is the execution of a prepared statement. The parent that its text
+// names is that of the first time.
+func (q *slowQuery) executed(s *session, payload []byte) {
+	id, _ := statementID(payload)
+	w, known := q.statements[id]
+	if id == latestStatement {
+		w, known = q.latest, true
+	}
+	sample := w.sample
+	switch {
+	case !known:
+		sample = database.Sample{}
+	case w.used:
+		sample = q.spans.Again()
+	}
+	w.used = true
+	if id == latestStatement {
+		q.latest = w
+	} else if known {
+		q.statements[id] = w
+	}
+	q.begin(s, sample, w.text)
+}
+
+func (q *slowQuery) begin(s *session, sample database.Sample, text string) {
+	q.current = text
+	q.spans.Begin(sample, text, true, s.f.loop.WallTime())
+	q.spans.EndOfUnit()
 }
 
 func statementID(payload []byte) (uint32, bool) {
@@ -78,17 +151,25 @@ func (q *slowQuery) prepared(h mysqlproto.Head, payload []byte) {
 	if len(q.preparing) == 0 {
 		return
 	}
-	text := q.preparing[0]
+	w := q.preparing[0]
 	q.preparing = q.preparing[1:]
 	id, ok := statementID(payload)
 	if h.First == 0 && ok && len(q.statements) < maxStatements {
-		q.statements[id] = text
+		q.statements[id] = w
 	}
+}
+
+// spans are those of the session's queries; nil for none.
+func (s *session) spans() *database.Spans {
+	if s.slow == nil {
+		return nil
+	}
+	return s.slow.spans
 }
 
 // done logs a query that took long.
 func (q *slowQuery) done(s *session, took int64) {
-	if time.Duration(took) < s.f.conf.SlowQuery || s.f.conf.SlowQuery < 0 {
+	if !q.logs || time.Duration(took) < s.f.conf.SlowQuery {
 		return
 	}
 	s.f.stats.slowQueries.Add(1)
