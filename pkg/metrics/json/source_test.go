@@ -157,8 +157,12 @@ func TestFaults(t *testing.T) {
 	for path, want := range map[string]string{
 		"/slow": "no whole answer in time", "/huge": "too large: more than 100000 bytes", "/deep": "nested too deeply", "/html": "not JSON at byte 0", "/x": "status 418",
 	} {
+		timeout := time.Minute
+		if path == "/slow" {
+			timeout = 100 * time.Millisecond
+		}
 		s, err := jsonmetrics.New(&resource.JSONSource{
-			MetricsFetch: resource.MetricsFetch{URI: app.URL + path + "?token=s3cret", Timeout: 400 * time.Millisecond},
+			MetricsFetch: resource.MetricsFetch{URI: app.URL + path + "?token=s3cret", Timeout: timeout},
 			Extract:      []resource.Extraction{{Name: "a", Path: "{.a}", Type: dto.MetricType_GAUGE}},
 		}, metrics.Env{MaxBytes: 100_000})
 		if err != nil {
