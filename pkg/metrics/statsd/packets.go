@@ -71,7 +71,7 @@ func (p *packetSocket) read(ctx context.Context) error {
 		failed syscall.Errno
 		last   int64 // when datagrams were read
 	)
-	gather := p.roomy()
+	pause := p.pause()
 	err = p.raw.Read(func(fd uintptr) bool {
 		for ctx.Err() == nil { // there may always be more
 			n, errno := r.Read(fd)
@@ -90,7 +90,7 @@ func (p *packetSocket) read(ctx context.Context) error {
 			p.deliver(r, n, last)
 			switch {
 			case n == batch: // there is more
-			case gather && last-before < int64(often):
+			case pause > 0 && (n >= several || last-before < int64(often)):
 				time.Sleep(pause)
 			default:
 				return false
@@ -109,20 +109,24 @@ func (p *packetSocket) read(ctx context.Context) error {
 // a moment to gather. (A nanosleep of the thread costs three times as much CPU time:
 // Go's monitor thread watches system calls that last.)
 const (
-	often = time.Millisecond / 5
-	pause = time.Millisecond
-	// enoughRoom is the smallest buffer for that, in bytes as the kernel counts
-	// them: some 1,000 datagrams of 1,400 bytes.
-	enoughRoom = 2 << 20
+	often   = time.Millisecond / 5
+	several = 4
+	// roomPerPause is how much of a buffer, in bytes as the kernel counts them,
+	// allows for a millisecond: some 1,000 datagrams of 1,400 bytes.
+	roomPerPause = 2 << 20
+	longestPause = 5
 )
 
-// roomy tells whether the socket's buffer has room for many datagrams.
-func (p *packetSocket) roomy() bool {
+// pause is for how long datagrams may gather; 0 where there is no room for many.
+func (p *packetSocket) pause() time.Duration {
 	size := 0
 	err := p.raw.Control(func(fd uintptr) {
 		size, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF) // 0 when it is not known
 	})
-	return err == nil && size >= enoughRoom
+	if err != nil {
+		return 0
+	}
+	return time.Duration(min(size/roomPerPause, longestPause)) * time.Millisecond
 }
 
 // deliver hands a batch to the store.
