@@ -16,6 +16,8 @@ import (
 // Names of the contenders.
 const (
 	dragoman       = "dragoman"
+	dragomanPool   = "dragoman-session"     // with a pool
+	dragomanTrans  = "dragoman-transaction" // the same
 	pgbouncer      = "pgbouncer-session"
 	pgbouncerTrans = "pgbouncer-transaction"
 	haproxy        = "haproxy" // mode tcp, one thread
@@ -23,7 +25,7 @@ const (
 )
 
 func contenderNames() []string {
-	return []string{dragoman, pgbouncer, pgbouncerTrans, haproxy, direct}
+	return []string{dragoman, dragomanPool, dragomanTrans, pgbouncer, pgbouncerTrans, haproxy, direct}
 }
 
 func isDragoman(name string) bool { return strings.HasPrefix(name, dragoman) }
@@ -68,7 +70,7 @@ func (tb *testbed) launch(ctx context.Context, name string, s server) (*contende
 	}
 	c := &contender{name: name, port: port}
 	switch name {
-	case dragoman:
+	case dragoman, dragomanPool, dragomanTrans:
 		return tb.startDragoman(ctx, c, s, to)
 	case haproxy:
 		err = tb.startHAProxy(ctx, c, to)
@@ -164,7 +166,7 @@ func (tb *testbed) startDragoman(ctx context.Context, c *contender, s server, to
 	if err != nil {
 		return nil, err
 	}
-	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", c.port), meshConfig(s, c.port, to, password))
+	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", c.port), meshConfig(s, c.port, to, password)+poolConfig(c.name))
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +187,18 @@ func (tb *testbed) startDragoman(ctx context.Context, c *contender, s server, to
 		return nil, err
 	}
 	return c, c.proc.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
+}
+
+// poolConfig gives the pools of two contenders room for all sessions, as
+// pgbouncer's have.
+func poolConfig(name string) string {
+	switch name {
+	case dragomanPool:
+		return fmt.Sprintf("  postgres: {pool: {mode: Session, size: %d}}\n", maxIdle)
+	case dragomanTrans:
+		return fmt.Sprintf("  postgres: {pool: {mode: Transaction, size: %d}}\n", maxIdle)
+	}
+	return ""
 }
 
 func meshConfig(s server, port, to int, passwordFile string) string {

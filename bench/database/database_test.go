@@ -110,12 +110,17 @@ func TestParseOptions(t *testing.T) {
 // TestMeshConfig: the proxy must accept what the benchmark gives it.
 func TestMeshConfig(t *testing.T) {
 	t.Parallel()
-	objects, errs := mesh.Decode("mesh.yaml", []byte(meshConfig(postgres, 5432, 5433, "/run/password")))
-	if len(errs) > 0 {
-		t.Fatal(errs)
-	}
-	if errs := mesh.Validate(objects); len(errs) > 0 {
-		t.Fatal(errs)
+	for _, doc := range []string{
+		meshConfig(mariadb, 3306, 3307, "/run/password"), meshConfig(postgres, 5432, 5433, "/run/password"),
+		meshConfig(postgres, 5432, 5433, "/run/password") + poolConfig(dragomanPool), meshConfig(postgres, 5432, 5433, "/run/password") + poolConfig(dragomanTrans),
+	} {
+		objects, errs := mesh.Decode("mesh.yaml", []byte(doc))
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if errs := mesh.Validate(objects); len(errs) > 0 {
+			t.Fatal(errs)
+		}
 	}
 }
 

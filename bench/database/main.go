@@ -184,11 +184,14 @@ func measureShape(ctx context.Context, tb *testbed, s shape, o *options) (shapeR
 	result := shapeResults{Shape: s.String(), Samples: map[string][]sample{}, shape: s}
 	var contenders []*contender
 	for _, name := range o.contenders {
+		if !s.suits(name) {
+			continue
+		}
 		c, err := tb.contender(ctx, name, s.server)
 		if err != nil {
 			return result, err
 		}
-		if c == nil || !s.suits(name) {
+		if c == nil {
 			continue
 		}
 		contenders = append(contenders, c)

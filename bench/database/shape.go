@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 )
 
 // kind is what does the work.
@@ -63,7 +62,7 @@ func (s shape) isCopy() bool { return s.kind == copyOut || s.kind == copyIn }
 func (s shape) suits(name string) bool {
 	switch {
 	case s.server == mariadb:
-		return !strings.HasPrefix(name, "pgbouncer")
+		return name == dragoman || name == haproxy || name == direct
 	case name == pgbouncerTrans:
 		return s.mode != "prepared"
 	}
