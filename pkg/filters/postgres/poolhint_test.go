@@ -1,0 +1,44 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestHints: which texts leave state at a server.
+func TestHints(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]hint{
+		"select 1":                                    0,
+		"update t set x = 1":                          hintSet, // its tag says that it is no SET
+		"set local x = 1":                             0,
+		"SET TimeZone TO 'UTC'":                       0,
+		"set search_path to a":                        hintSet,
+		"create temp table x (n int)":                 hintTemp,
+		"create temporary view x as select 1":         hintTemp,
+		"create temp table x (n int) on commit drop":  hintTemp | hintLocal,
+		"select temp from weather":                    0,
+		"declare k cursor with hold for select 1":     hintHold,
+		"select pg_try_advisory_lock(1)":              hintAdvisory,
+		"select pg_advisory_xact_lock(1)":             0,
+		"select set_config('a', 'b', true)":           hintConfig | hintLocal,
+		"select '" + strings.Repeat("x", maxHintText): hintCut,
+	} {
+		if got := hintsOf([]byte(sql + "\x00")); got != want {
+			t.Errorf("%.60q: %b, want %b", sql, got, want)
+		}
+	}
+}
+
+// TestDeallocated: the name in DEALLOCATE, as it stands alone.
+func TestDeallocated(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		"deallocate _pg3_0": "_pg3_0", " DEALLOCATE PREPARE Abc ; ": "abc", `deallocate "Abc"`: "Abc", "deallocate all": "all",
+		"deallocate a; select 1": "", "select 1": "", "-- deallocate a": "", "deallocate": "",
+	} {
+		if got := string(deallocated([]byte(sql))); got != want {
+			t.Errorf("%q: %q, want %q", sql, got, want)
+		}
+	}
+}
