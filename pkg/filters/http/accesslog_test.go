@@ -30,8 +30,10 @@ func TestAccessLog(t *testing.T) {
 	m.AccessLogs = []resource.AccessLog{
 		{Path: text, Text: format("%REQ(:METHOD)% %REQ(X-NONE?:PATH)% %RESPONSE_CODE% %BYTES_SENT% %UPSTREAM_HOST% %REQ(USER-AGENT):3% 100%%\n")},
 		{Path: object, JSON: []resource.LogField{
-			{Name: "code", Value: format("%RESPONSE_CODE%")}, {Name: "route", Value: format("%ROUTE_NAME%")},
-			{Name: "agent", Value: format("<%REQ(USER-AGENT)%>")}, {Name: "upstream", Value: format("%UPSTREAM_HOST%")},
+			{Name: "code", Value: format("%RESPONSE_CODE%")},
+			{Name: "route", Value: format("%ROUTE_NAME%")},
+			{Name: "agent", Value: format("<%REQ(USER-AGENT)%>")},
+			{Name: "upstream", Value: format("%UPSTREAM_HOST%")},
 		}},
 	}
 	h := proxy(t, m)
