@@ -57,6 +57,7 @@ func newServer(conf *resource.HTTPManager, c *chain, log *slog.Logger) *server {
 			MaxReceiveBufferPerStream:     int(conf.HTTP2.StreamWindow),
 			MaxReceiveBufferPerConnection: int(conf.HTTP2.ConnectionWindow),
 			MaxDecoderHeaderTableSize:     int(conf.HTTP2.TableSize),
+			MaxReadFrameSize:              maxFrame,
 			SendPingTimeout:               l.KeepaliveTime,
 			PingTimeout:                   l.KeepaliveAnswer,
 		},
@@ -104,6 +105,9 @@ func (s *server) take(socket net.Conn, cfg *tls.Config) {
 		}
 	}()
 }
+
+// maxFrame is RFC 9113's own: net/http would take frames of 1 MiB.
+const maxFrame = 16 << 10
 
 // preface is how a client begins that speaks HTTP/2, RFC 9113 section 3.4.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
