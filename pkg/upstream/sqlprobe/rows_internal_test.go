@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// FuzzRows: what is read of a row is the same after it was written again, and
+// FuzzAnswers: what is read of a row is the same after it was written again, and
 // whatever else arrives is an error and no more.
-func FuzzRows(f *testing.F) {
+func FuzzAnswers(f *testing.F) {
 	f.Add([]byte{2, 'o', 'k', 0xfb, 0xfc, 1, 0, 'x'})
 	f.Add([]byte{0, 1, 0, 0, 0, 2, 'o', 'k'})
 	f.Add([]byte{0, 1, 'n', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
