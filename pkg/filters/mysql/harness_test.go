@@ -42,7 +42,7 @@ func (c *cluster) Refresh(string)                            {}
 
 // lead makes a cluster of endpoints. cfg is for TLS that begins in mid-connection.
 func (c *cluster) lead(cfg *tls.Config, addresses ...string) {
-	t := &filters.Table{Version: 1, Options: &filters.UpstreamOptions{ConnectTimeout: 2 * time.Second, StartTLS: cfg != nil}}
+	t := &filters.Table{Version: 1, Options: &filters.UpstreamOptions{ConnectTimeout: 5 * time.Second, StartTLS: cfg != nil}}
 	for _, a := range addresses {
 		e := &filters.Endpoint{Network: "tcp", Address: a, Weight: 1, TLS: cfg}
 		if strings.HasPrefix(a, "/") {

@@ -130,12 +130,25 @@ func TestDrain(t *testing.T) {
 	if _, err := failed.ExecContext(withTimeout(t), "selec 1"); numberOf(err) != "1064" {
 		t.Fatal(err)
 	}
+	direct, err := sql.Open("mysql", dbtest.EmptyUser+"@tcp("+dev.Addr()+")/"+dbtest.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	lock, err := direct.Conn(withTimeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	execute(t, lock, "select get_lock('busy', 0)")
 	answer := make(chan error, 1)
 	go func() {
-		_, err := busy.ExecContext(context.Background(), "select sleep(1)")
+		_, err := busy.ExecContext(context.Background(), "select get_lock('busy', 600)")
 		answer <- err
 	}()
-	eventually(t, "the query to run", running(dev, "select sleep(1)"))
+	eventually(t, "the query to run", func() bool {
+		return dev.SQL("select count(*) from information_schema.processlist where info like 'select get_lock%' and state = 'User lock'") == "1"
+	})
 	done := f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
 	// An error does not tell whether a transaction is open: the server is asked.
 	eventually(t, "the idle sessions to be ended", func() bool { return f.metric("closed_total", "drained") == 2 })
@@ -154,6 +167,7 @@ func TestDrain(t *testing.T) {
 	if err := inTransaction.PingContext(withTimeout(t)); err == nil {
 		t.Error("after the commit the session goes on")
 	}
+	execute(t, lock, "select release_lock('busy')")
 	if err := <-answer; err != nil {
 		t.Errorf("the answer of the query: %v", err)
 	}
@@ -287,10 +301,10 @@ func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartMariaDB(t)
 	cfg := config()
-	cfg.Limits.IdleTimeout = 300 * time.Millisecond
+	cfg.Limits.IdleTimeout = 2 * time.Second
 	f := start(t, cfg, server.Addr())
 	conn := f.connect()
-	execute(t, conn, "select sleep(0.8)")
+	execute(t, conn, "select sleep(3)")
 	eventually(t, "the session to end", func() bool { return f.metric("closed_total", "idle_timeout") == 1 })
 	if err := conn.PingContext(withTimeout(t)); err == nil {
 		t.Error("a session that is quiet goes on")

@@ -263,6 +263,9 @@ func TestScripts(t *testing.T) {
 			c < ok
 			c < err 1053
 			s < quit
+			c > query d
+			s <
+			wait 6s
 			c closed`, nil},
 		{"after an error the server is asked", `
 			c > query begin
