@@ -216,3 +216,55 @@ func TestStatsdRelay(t *testing.T) {
 	p.shows("statsd_exporter_relay_lines_relayed_total" + labels + "5")
 	p.shows("statsd_exporter_relay_long_lines_total" + labels + "1")
 }
+
+// TestStatsdDocument: the same lines by a document.
+func TestStatsdDocument(t *testing.T) {
+	t.Parallel()
+	udp, web := redistest.Port(t), redistest.Port(t)
+	document := func(mapping string) string {
+		return fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: app}
+spec:
+  metrics:
+    listen: {port: %d}
+    sources:
+    - name: app
+      statsd:
+        tcp: %d
+        udp: %d
+        mapping: |
+          mappings: [%s]
+`, web, udp, udp, mapping)
+	}
+	file := write(t, "mesh.yaml", document("{match: 'a.*', name: a, labels: {kind: '$1'}}"))
+	p := &statsdProcess{lines: fmt.Sprintf("127.0.0.1:%d", udp), http: fmt.Sprintf("127.0.0.1:%d", web)}
+	p.process = begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "run", "-f", file)
+	redistest.Eventually(t, limit, "the adapter to answer", func() error {
+		_, err := p.metrics()
+		return err
+	})
+	statsdtest.Send(t, p.lines, []byte("a.x:1|c\nb:1|c\nu:me|s\n"))
+	p.shows(`a{kind="x"} 1`)
+	p.shows("u 1")
+	if err := os.WriteFile(file, []byte(document("{match: 'a.*', name: a, labels: {kind: '$1'}}, {match: b, name: d}")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	redistest.Eventually(t, limit, "the new mapping", func() error {
+		conn, err := net.Dial("udp", p.lines)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "b:0|c"); err != nil {
+			return err
+		}
+		text, err := p.metrics()
+		if err == nil && !strings.Contains(text, "\nd 0\n") {
+			err = errors.New(text)
+		}
+		return err
+	})
+	p.shows(`a{kind="x"} 1`) // it was counted before the change
+}
