@@ -23,7 +23,7 @@ import (
 // asProxy makes the test binary the proxy itself.
 const asProxy = "DRAGOMAN_TEST_AS_PROXY"
 
-const limit = 30 * time.Second
+const limit = 90 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProxy) != "" {

@@ -24,7 +24,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
 )
 
-const limit = 20 * time.Second
+const limit = time.Minute
 
 // running is a proxy in this process, with a file that it follows.
 type running struct {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const limit = 20 * time.Second
+const limit = 60 * time.Second
 
 const cache = `
 apiVersion: mesh.dragoman.io/v1alpha1

@@ -21,7 +21,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
 )
 
-const limit = 20 * time.Second
+const limit = time.Minute
 
 const cache = `
 apiVersion: mesh.dragoman.io/v1alpha1

@@ -30,7 +30,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func fromJSON[M proto.Message](m M, text string) M {
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
