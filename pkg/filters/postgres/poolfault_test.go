@@ -62,7 +62,7 @@ func TestPoolClientKilled(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	server.SQL("create table t (n int)")
-	for _, mode := range []string{"session", "transaction"} {
+	for mode, sleep := range map[string]string{"session": "select pg_sleep(601)", "transaction": "select pg_sleep(602)"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, pooled(mode, 1), server.Addr())
@@ -88,9 +88,9 @@ func TestPoolClientKilled(t *testing.T) {
 			}
 			busy := f.connect()
 			_ = next.Close(ctx)
-			go func() { _, _ = busy.Exec(context.Background(), "select pg_sleep(601)") }()
+			go func() { _, _ = busy.Exec(context.Background(), sleep) }()
 			asleep := func() bool {
-				return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(601)' and state = 'active'") == "1"
+				return server.SQL("select count(*) from pg_stat_activity where query = '" + sleep + "' and state = 'active'") == "1"
 			}
 			eventually(t, "the query to run", asleep)
 			_ = busy.PgConn().Conn().Close()
