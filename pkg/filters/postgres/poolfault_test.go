@@ -90,7 +90,7 @@ func TestPoolClientKilled(t *testing.T) {
 			_ = next.Close(ctx)
 			go func() { _, _ = busy.Exec(context.Background(), sleep) }()
 			asleep := func() bool {
-				return server.SQL("select count(*) from pg_stat_activity where query = '" + sleep + "' and state = 'active'") == "1"
+				return server.SQL("select count(*) from pg_stat_activity where query = '"+sleep+"' and state = 'active'") == "1"
 			}
 			eventually(t, "the query to run", asleep)
 			_ = busy.PgConn().Conn().Close()
