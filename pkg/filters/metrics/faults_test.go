@@ -44,35 +44,55 @@ func TestFaults(t *testing.T) {
 		want   string           // lines of bad... and of what is said of the source
 	}{
 		{"down", nil, "adapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n"},
-		{"an error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-			"adapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n"},
-		{"garbage", text("\x00\xff<html>\nwhat is this\n{{{{\n"),
-			"adapter_source_dropped_total{reason=\"malformed\",source=\"bad\"} 3\nadapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n"},
-		{"garbage among the rest", text("bad 1\nwhat is this\nbad2 2\n"),
-			"adapter_source_dropped_total{reason=\"malformed\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 2\nadapter_source_up{source=\"bad\"} 1\nbad 1\nbad2 2\n"},
+		{
+			"an error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+			"adapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n",
+		},
+		{
+			"garbage", text("\x00\xff<html>\nwhat is this\n{{{{\n"),
+			"adapter_source_dropped_total{reason=\"malformed\",source=\"bad\"} 3\nadapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n",
+		},
+		{
+			"garbage among the rest", text("bad 1\nwhat is this\nbad2 2\n"),
+			"adapter_source_dropped_total{reason=\"malformed\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 2\nadapter_source_up{source=\"bad\"} 1\nbad 1\nbad2 2\n",
+		},
 		{"100 MB", hundredMB, "adapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n"},
 		{"100 MB that are announced", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100000000")
 			hundredMB(w, r)
 		}, "adapter_source_series{source=\"bad\"} 0\nadapter_source_up{source=\"bad\"} 0\n"},
-		{"duplicates", text("bad{x=\"1\",y=\"2\"} 1\nbad{y=\"2\",x=\"1\"} 2\nbad{x=\"1\"} 3\n"),
-			"adapter_source_dropped_total{reason=\"duplicate\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 2\nadapter_source_up{source=\"bad\"} 1\nbad{x=\"1\",y=\"2\"} 1\nbad{x=\"1\"} 3\n"},
-		{"invalid UTF-8", text("bad{x=\"\xff\"} 1\n"),
-			"adapter_source_repaired_total{reason=\"invalid_utf8\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad{x=\"\uFFFD\"} 1\n"},
-		{"names that are none", text("{\"bad.name\",\"l.1\"=\"x\",\"l_1\"=\"y\"} 1\n"),
+		{
+			"duplicates", text("bad{x=\"1\",y=\"2\"} 1\nbad{y=\"2\",x=\"1\"} 2\nbad{x=\"1\"} 3\n"),
+			"adapter_source_dropped_total{reason=\"duplicate\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 2\nadapter_source_up{source=\"bad\"} 1\nbad{x=\"1\",y=\"2\"} 1\nbad{x=\"1\"} 3\n",
+		},
+		{
+			"invalid UTF-8", text("bad{x=\"\xff\"} 1\n"),
+			"adapter_source_repaired_total{reason=\"invalid_utf8\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad{x=\"\uFFFD\"} 1\n",
+		},
+		{
+			"names that are none", text("{\"bad.name\",\"l.1\"=\"x\",\"l_1\"=\"y\"} 1\n"),
 			"adapter_source_repaired_total{reason=\"label_twice\",source=\"bad\"} 1\nadapter_source_repaired_total{reason=\"name\",source=\"bad\"} 2\n" +
-				"adapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad_name{l_1=\"x\"} 1\n"},
-		{"two types at once", text("# TYPE bad counter\nbad 1\n# TYPE bad gauge\nbad 2\n"),
-			"adapter_source_dropped_total{reason=\"type_conflict\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad 1\n"},
-		{"a broken histogram", text("# TYPE bad histogram\nbad_bucket{le=\"1\"} 5\nbad_bucket{le=\"2\"} 3\nbad_count 5\n# TYPE bad2 gauge\nbad2 1\n"),
-			"adapter_source_dropped_total{reason=\"broken\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad2 1\n"},
-		{"a family in the way of another", text("# TYPE bad histogram\nbad_bucket{le=\"+Inf\"} 1\nbad_count 1\n# TYPE bad_sum gauge\nbad_sum 1\n"),
+				"adapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad_name{l_1=\"x\"} 1\n",
+		},
+		{
+			"two types at once", text("# TYPE bad counter\nbad 1\n# TYPE bad gauge\nbad 2\n"),
+			"adapter_source_dropped_total{reason=\"type_conflict\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad 1\n",
+		},
+		{
+			"a broken histogram", text("# TYPE bad histogram\nbad_bucket{le=\"1\"} 5\nbad_bucket{le=\"2\"} 3\nbad_count 5\n# TYPE bad2 gauge\nbad2 1\n"),
+			"adapter_source_dropped_total{reason=\"broken\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\nbad2 1\n",
+		},
+		{
+			"a family in the way of another", text("# TYPE bad histogram\nbad_bucket{le=\"+Inf\"} 1\nbad_count 1\n# TYPE bad_sum gauge\nbad_sum 1\n"),
 			"adapter_source_dropped_total{reason=\"collision\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 4\nadapter_source_up{source=\"bad\"} 1\n" +
-				"bad_bucket{le=\"+Inf\"} 1\nbad_sum 0\nbad_count 1\n"},
+				"bad_bucket{le=\"+Inf\"} 1\nbad_sum 0\nbad_count 1\n",
+		},
 		{"another's series", text(good), "adapter_source_repaired_total{reason=\"source_label\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\n" +
 			"good{a=\"b\",adapter_source=\"bad\"} 1\n"},
-		{"another's family with another type", text("# TYPE good counter\ngood 1\n"),
-			"adapter_source_dropped_total{reason=\"type_conflict\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\n"},
+		{
+			"another's family with another type", text("# TYPE good counter\ngood 1\n"),
+			"adapter_source_dropped_total{reason=\"type_conflict\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\n",
+		},
 		{"a family of ours", text("adapter_source_up 1\n"), "adapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 0\n"},
 	}
 	for _, tt := range tests {

@@ -98,12 +98,16 @@ st{st="on"} 1
 # TYPE u untyped
 u 1
 `, 0, 0},
-		{"wrong lines cost themselves", "a 1\nb\nc x\nd{ 1\ne{x} 1\nf{x=\"1} 1\ng 1 x\nh 1 2 3\n# TYPE\n{} 1\ni 0x10\nj 1_0\nz 2\n", false, 100,
-			"# TYPE a untyped\na 1\n# TYPE z untyped\nz 2\n", 11, 0},
+		{
+			"wrong lines cost themselves", "a 1\nb\nc x\nd{ 1\ne{x} 1\nf{x=\"1} 1\ng 1 x\nh 1 2 3\n# TYPE\n{} 1\ni 0x10\nj 1_0\nz 2\n", false, 100,
+			"# TYPE a untyped\na 1\n# TYPE z untyped\nz 2\n", 11, 0,
+		},
 		{"a limit", "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n", false, 2, "# TYPE a untyped\na{x=\"1\"} 1\na{x=\"2\"} 1\n", 0, 1},
 		{"names with any characters", "{\"my.metric\",\"a.b\"=\"c\"} 1\n", false, 10, "# TYPE my.metric untyped\nmy.metric{a.b=\"c\"} 1\n", 0, 0},
-		{"buckets out of order", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_bucket{le=\"1\"} 1\nh_count 2\nh_bucket 1\nh 1\nh_bucket{le=\"x\"} 1\n", false, 10,
-			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\n", 3, 0},
+		{
+			"buckets out of order", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_bucket{le=\"1\"} 1\nh_count 2\nh_bucket 1\nh 1\nh_bucket{le=\"x\"} 1\n", false, 10,
+			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\n", 3, 0,
+		},
 		{"nothing", "", false, 10, "", 0, 0},
 	}
 	for _, tt := range tests {
