@@ -91,7 +91,7 @@ func TestNginxExporter(t *testing.T) {
 	}
 	var page string
 	redistest.Eventually(t, limit, "the exporter", func() error {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port)) //nolint:noctx // a test's own server
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ http {
 	}
 	p := redistest.Run(t, "nginx", "-e", "stderr", "-p", dir, "-c", conf)
 	redistest.Eventually(t, wait, "nginx", func() error {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/nginx_status", port)) //nolint:noctx // a test's own server
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/nginx_status", port))
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func TestSameAsNginxExporter(t *testing.T) {
 	redistest.Run(t, "prometheus-nginx-exporter", "-nginx.scrape-uri", uri, "-web.listen-address", fmt.Sprintf("127.0.0.1:%d", other), "-nginx.retries", "20", "-nginx.retry-interval", "100ms")
 	theirs := fmt.Sprintf("http://127.0.0.1:%d/metrics", other)
 	redistest.Eventually(t, wait, "the exporter", func() error {
-		res, err := http.Get(theirs) //nolint:noctx,gosec // a test's own server
+		res, err := http.Get(theirs) //nolint:gosec // a test's own server
 		if err != nil {
 			return err
 		}

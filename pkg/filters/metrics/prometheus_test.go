@@ -56,7 +56,7 @@ func prometheus(t *testing.T, targets map[string]string) (query func(string) []s
 	address := fmt.Sprintf("127.0.0.1:%d", redistest.Port(t))
 	redistest.Run(t, "prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
 	return func(q string) []sample {
-		res, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(q)) //nolint:noctx // a test's own server
+		res, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(q))
 		if err != nil {
 			return nil // it is starting
 		}

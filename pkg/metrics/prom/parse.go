@@ -68,7 +68,7 @@ func (p *parser) comment(line string) {
 		return
 	}
 	c.blanks()
-	name := ""
+	var name string
 	if strings.HasPrefix(c.s, `"`) {
 		var err error
 		if name, err = c.quoted(); err != nil {

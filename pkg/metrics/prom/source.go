@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"unsafe"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -55,8 +54,7 @@ func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	if kind == expfmt.ProtoType {
 		return s.proto(page)
 	}
-	// The page is nobody else's: the families may share its memory.
-	text := unsafe.String(unsafe.SliceData(page), len(page))
+	text := string(page)
 	families, malformed, past := Parse(text, kind == expfmt.OpenMetricsType, s.limit)
 	s.malformed.Add(uint64(malformed))
 	s.past.Add(uint64(past))

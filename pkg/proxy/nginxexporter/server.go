@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -88,9 +89,7 @@ func config(o *Options) *resource.MetricsFilter {
 		if len(o.URIs) > 1 {
 			name = fmt.Sprintf("nginx-%d", i)
 			labels = map[string]string{"addr": uri}
-			for k, v := range o.Labels {
-				labels[k] = v
-			}
+			maps.Copy(labels, o.Labels)
 		}
 		f.Sources = append(f.Sources, resource.MetricsSource{
 			Name: name, Labels: labels,
