@@ -173,6 +173,7 @@ type HTTPUpstream struct {
 	MaxRetries       int // in flight, where there is no budget
 	RetryBudget      float64
 	RetryMinimum     int
+	StatusCounts     bool // a 5xx is a ServerError: the cluster says itself when to eject
 }
 
 // HTTPProtocol says what an upstream speaks.

@@ -110,6 +110,7 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 			MaxPending: int(spec.Limits.MaxPending), MaxRequests: int(spec.Limits.MaxRequests),
 			MaxConnections: int(spec.Limits.MaxConnections), MaxRetries: int(spec.Limits.MaxRetries),
 			RetryBudget: spec.Limits.RetryBudget, RetryMinimum: int(spec.Limits.RetryMinimum),
+			StatusCounts: spec.Outlier != nil,
 		},
 	}
 }

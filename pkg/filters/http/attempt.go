@@ -140,12 +140,13 @@ func (p *passage) mayRepeat(c *pool.Call, err error) bool {
 	}
 }
 
-// report tells the cluster how the endpoint behaved.
+// report tells the cluster how the endpoint behaved. As in Envoy, an app's own
+// 5xx speaks against its endpoint only where the cluster has outlier detection.
 func (p *passage) report(ep *filters.Endpoint, resp *http.Response, err error) {
 	var connect *pool.ConnectError
 	var body *h1.BodyError
 	switch {
-	case err == nil && resp.StatusCode >= 500:
+	case err == nil && resp.StatusCode >= 500 && p.pool.StatusCounts():
 		p.pool.Report(ep, filters.ServerError)
 	case err == nil:
 		p.pool.Report(ep, filters.Success)

@@ -275,6 +275,12 @@ func (h *host) config(protocol int) *tls.Config {
 	return h.tls[protocol]
 }
 
+// StatusCounts says whether a response of 5xx is a failure of its endpoint.
+func (k *Cluster) StatusCounts() bool {
+	o := k.options()
+	return o != nil && o.HTTP.StatusCounts
+}
+
 // Report tells the cluster how an endpoint behaved: failures each time, a
 // success after them once.
 func (k *Cluster) Report(ep *filters.Endpoint, o filters.Outcome) {
