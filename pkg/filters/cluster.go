@@ -167,6 +167,9 @@ type HTTPUpstream struct {
 	HeaderBytes      int           // of a response; 0: 60 KiB
 	PingInterval     time.Duration // HTTP/2
 	PingTimeout      time.Duration
+	TableSize        int // HTTP/2, bytes, as are the two that follow; 0: as net/http does
+	StreamWindow     int
+	ConnectionWindow int
 	MaxPending       int // requests that wait for a connection, in the cluster
 	MaxRequests      int // in flight, in the cluster
 	MaxConnections   int // in the cluster

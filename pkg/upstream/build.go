@@ -107,6 +107,7 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 			IdleTimeout: spec.HTTP.Idle, MaxConnectionAge: spec.HTTP.MaxConnection,
 			RequestsPerConn: int(spec.HTTP.MaxRequests), StreamsPerConn: int(spec.HTTP.MaxStreams),
 			HeaderBytes: spec.HTTP.HeaderBytes, PingInterval: spec.HTTP.PingInterval, PingTimeout: spec.HTTP.PingTimeout,
+			TableSize: int(spec.HTTP.TableSize), StreamWindow: int(spec.HTTP.StreamWindow), ConnectionWindow: int(spec.HTTP.ConnectionWindow),
 			MaxPending: int(spec.Limits.MaxPending), MaxRequests: int(spec.Limits.MaxRequests),
 			MaxConnections: int(spec.Limits.MaxConnections), MaxRetries: int(spec.Limits.MaxRetries),
 			RetryBudget: spec.Limits.RetryBudget, RetryMinimum: int(spec.Limits.RetryMinimum),

@@ -427,7 +427,8 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestTrailers pass in both directions, and so does HTTP/2.
+// TestTrailers has trailers pass in both directions where they are enabled, and
+// be dropped elsewhere.
 func TestTrailers(t *testing.T) {
 	t.Parallel()
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
@@ -441,12 +442,15 @@ func TestTrailers(t *testing.T) {
 			t.Parallel()
 			c := clusterOf("c", addr)
 			c.HTTP.Protocol = p
-			h := proxy(t, routing(toCluster(t, "")), c)
-			conn := h.dial()
-			fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-In\r\n\r\n4\r\nbody\r\n0\r\nX-In: 7\r\n\r\n")
-			body, resp := receive(t, bufio.NewReader(conn))
-			if want := name + " body 7"; body != want || resp.Trailer.Get("X-Sum") != "12" {
-				t.Errorf("body %q, want %q, trailer %v", body, want, resp.Trailer)
+			for enabled, want := range map[bool]string{true: name + " body 7 trailer 12", false: name + " body  trailer "} {
+				m := routing(toCluster(t, ""))
+				m.HTTP1.Trailers = enabled
+				conn := proxy(t, m, c).dial()
+				fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-In\r\n\r\n4\r\nbody\r\n0\r\nX-In: 7\r\n\r\n")
+				body, resp := receive(t, bufio.NewReader(conn))
+				if got := body + " trailer " + resp.Trailer.Get("X-Sum"); got != want {
+					t.Errorf("with enable_trailers %t: %q, want %q", enabled, got, want)
+				}
 			}
 		})
 	}

@@ -39,7 +39,7 @@ func newServer(conf *resource.HTTPManager, c *chain, log *slog.Logger) *server {
 	s.one = h1.NewServer(http.HandlerFunc(s.serve), h1.Options{
 		Limits:  h1.Limits{HeadBytes: l.HeaderBytes, Fields: l.HeaderCount},
 		Headers: l.HeadersTimeout, Idle: l.Idle, Still: l.StreamIdle, MaxAge: l.MaxConnection, MaxRequests: int(l.MaxRequests),
-		ChunkedLength: conf.HTTP1.ChunkedLength, Refused: s.refused,
+		ChunkedLength: conf.HTTP1.ChunkedLength, Trailers: conf.HTTP1.Trailers, Refused: s.refused,
 	})
 	protocols := &http.Protocols{}
 	protocols.SetHTTP2(true)

@@ -264,6 +264,8 @@ type HTTPUpstream struct {
 	HeaderBytes   int           // of a response; 0: 60 KiB
 	PingInterval  time.Duration // HTTP/2
 	PingTimeout   time.Duration
+	// Of HTTP/2, in bytes; 0: as net/http does.
+	TableSize, StreamWindow, ConnectionWindow uint32
 }
 
 // UpstreamTLS is how endpoints are spoken to.

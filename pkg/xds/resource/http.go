@@ -26,8 +26,6 @@ type HTTPManager struct {
 	// Expect100 passes "100 Continue" on as it comes from upstream; otherwise
 	// the proxy says it itself.
 	Expect100 bool
-	// Sampling is the fraction of new traces that are recorded, 0 to 1.
-	Sampling float64
 }
 
 // HTTPCodec says which versions of HTTP a listener speaks.
@@ -71,7 +69,6 @@ type HTTPLimits struct {
 	MaxConnection   time.Duration // age after which a connection takes no more requests
 	MaxStream       time.Duration // for a request and its response
 	MaxRequests     uint32        // on one connection
-	DrainTimeout    time.Duration // between the first GOAWAY and the last
 	KeepaliveTime   time.Duration // HTTP/2 PING after so long without a frame
 	KeepaliveAnswer time.Duration
 }
@@ -137,7 +134,7 @@ type HTTP1 struct {
 	Accept10      bool // HTTP/1.0 is served
 	DefaultHost10 string
 	ChunkedLength bool // Content-Length beside Transfer-Encoding is dropped, not refused
-	Trailers      bool // are passed on
+	Trailers      bool // are passed on, else dropped
 }
 
 // HTTP2 are options of HTTP/2; 0 means the default.

@@ -23,7 +23,7 @@ func (r *reader) forward(p *routev3.RouteAction, path string, m *RouteMatch) *Fo
 	r.only(p, path, "cluster", "cluster_header", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite",
 		"regex_rewrite", "path_rewrite_policy", "host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header",
 		"host_rewrite_path_regex", "append_x_forwarded_host", "timeout", "idle_timeout", "retry_policy",
-		"request_mirror_policies", "priority", "hash_policy", "upgrade_configs", "max_stream_duration", "max_grpc_timeout")
+		"request_mirror_policies", "hash_policy", "upgrade_configs", "max_stream_duration", "max_grpc_timeout")
 	f := &Forward{
 		NotFound:      http.StatusServiceUnavailable,
 		ForwardedHost: p.GetAppendXForwardedHost(),
@@ -217,13 +217,12 @@ func (r *reader) retryPolicy(p *routev3.RetryPolicy, path string) *RetryPolicy {
 	if p == nil {
 		return nil
 	}
-	r.only(p, path, "retry_on", "num_retries", "per_try_timeout", "per_try_idle_timeout", "retry_host_predicate",
+	r.only(p, path, "retry_on", "num_retries", "per_try_timeout", "retry_host_predicate",
 		"host_selection_retry_max_attempts", "retriable_status_codes", "retry_back_off", "retriable_headers",
 		"retriable_request_headers")
 	out := &RetryPolicy{
 		Retries:      r.atLeast(p.GetNumRetries(), join(path, "num_retries"), 1, 0),
 		PerTry:       r.duration(p.GetPerTryTimeout(), join(path, "per_try_timeout"), 0),
-		PerTryIdle:   r.duration(p.GetPerTryIdleTimeout(), join(path, "per_try_idle_timeout"), 0),
 		HostAttempts: uint32(max(1, min(p.GetHostSelectionRetryMaxAttempts(), maxRetries))),
 	}
 	if out.Retries > maxRetries {

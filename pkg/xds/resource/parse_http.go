@@ -22,9 +22,11 @@ const (
 	defaultHeadersTimeout = 30 * time.Second
 	defaultStreamIdle     = 5 * time.Minute
 	defaultHTTPIdle       = time.Hour
-	defaultDrainTimeout   = 5 * time.Second
 	defaultServerName     = "dragoman"
 )
+
+// closesInvalid is why a connection cannot be kept after what is no request.
+const closesInvalid = "must not be true: after what is no request nobody knows where the next one begins, so the connection is closed"
 
 func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 	m := &HTTPManager{}
@@ -32,7 +34,7 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 	if !r.unpack(packed, &p, path) {
 		return m
 	}
-	// What is named and not read tunes statistics and logs of Envoy's own.
+	// What is named and not read tunes statistics of Envoy's own, and how it closes.
 	r.only(&p, path, "codec_type", "stat_prefix", "http_filters", "tracing", "common_http_protocol_options",
 		"http1_safe_max_connection_duration", "http_protocol_options", "http2_protocol_options", "server_name",
 		"server_header_transformation", "max_request_headers_kb", "stream_idle_timeout", "request_timeout",
@@ -40,8 +42,13 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 		"skip_xff_append", "via", "generate_request_id", "preserve_external_request_id", "always_set_request_id_in_response",
 		"proxy_100_continue", "upgrade_configs", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot", "append_x_forwarded_port",
-		"stream_error_on_invalid_http_message", "internal_address_config", "add_user_agent", "access_log_options",
-		"rds", "route_config", "access_log")
+		"stream_error_on_invalid_http_message", "rds", "route_config", "access_log")
+	if p.GetTracing() != nil {
+		r.fail(join(path, "tracing"), "is not supported: requests are not traced; leave it out")
+	}
+	if p.GetStreamErrorOnInvalidHttpMessage().GetValue() {
+		r.fail(join(path, "stream_error_on_invalid_http_message"), closesInvalid)
+	}
 	m.StatPrefix = p.GetStatPrefix()
 	switch p.GetCodecType() {
 	case hcmv3.HttpConnectionManager_AUTO:
@@ -70,7 +77,6 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 	}
 	m.AccessLogs = r.accessLogs(p.GetAccessLog(), join(path, "access_log"))
 	m.Expect100 = p.GetProxy_100Continue()
-	m.Sampling = r.percent(p.GetTracing().GetRandomSampling(), join(path, "tracing.random_sampling"))
 	return m
 }
 
@@ -95,7 +101,6 @@ func (r *reader) httpLimits(p *hcmv3.HttpConnectionManager, path string, l *HTTP
 	l.HeadersTimeout = r.duration(p.GetRequestHeadersTimeout(), join(path, "request_headers_timeout"), defaultHeadersTimeout)
 	l.RequestTimeout = r.duration(p.GetRequestTimeout(), join(path, "request_timeout"), 0)
 	l.StreamIdle = r.duration(p.GetStreamIdleTimeout(), join(path, "stream_idle_timeout"), defaultStreamIdle)
-	l.DrainTimeout = r.duration(p.GetDrainTimeout(), join(path, "drain_timeout"), defaultDrainTimeout)
 	c := p.GetCommonHttpProtocolOptions()
 	path = join(path, "common_http_protocol_options")
 	r.only(c, path, "idle_timeout", "max_connection_duration", "max_headers_count", "max_stream_duration",
@@ -170,6 +175,9 @@ func (r *reader) http1(p *corev3.Http1ProtocolOptions, path string, out *HTTP1) 
 		"allow_chunked_length", "override_stream_error_on_invalid_http_message", "use_balsa_parser", "allow_custom_methods")
 	if a := p.GetAllowAbsoluteUrl(); a != nil && !a.GetValue() {
 		r.fail(join(path, "allow_absolute_url"), "must be true: RFC 9112 section 3.2.2 demands it")
+	}
+	if p.GetOverrideStreamErrorOnInvalidHttpMessage().GetValue() {
+		r.fail(join(path, "override_stream_error_on_invalid_http_message"), closesInvalid)
 	}
 	out.Accept10 = p.GetAcceptHttp_10()
 	out.DefaultHost10 = p.GetDefaultHostForHttp_10()

@@ -102,7 +102,7 @@ func (r *reader) virtualHost(p *routev3.VirtualHost, path string, bodyLimit int)
 func (r *reader) route(p *routev3.Route, path string, bodyLimit int) Route {
 	r.only(p, path, "name", "match", "route", "redirect", "direct_response", "metadata", "decorator", "typed_per_filter_config",
 		"request_headers_to_add", "request_headers_to_remove", "response_headers_to_add", "response_headers_to_remove",
-		"tracing", "stat_prefix")
+		"stat_prefix")
 	out := Route{
 		Name: p.GetName(), StatPrefix: p.GetStatPrefix(),
 		Match:     r.routeMatch(p.GetMatch(), join(path, "match")),
@@ -231,7 +231,7 @@ func (r *reader) mirrors(list []*routev3.RouteAction_RequestMirrorPolicy, path s
 	var out []RouteMirror
 	for i, p := range list {
 		at := index(path, i)
-		r.only(p, at, "cluster", "runtime_fraction", "disable_shadow_host_suffix_append", "trace_sampled")
+		r.only(p, at, "cluster", "runtime_fraction", "disable_shadow_host_suffix_append")
 		if p.GetCluster() == "" {
 			r.fail(join(at, "cluster"), "is missing")
 		}

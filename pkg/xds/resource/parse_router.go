@@ -22,6 +22,6 @@ func (r *reader) router(packed *anypb.Any, path string) *RouterFilter {
 	if !r.unpack(packed, &p, path) {
 		return &RouterFilter{}
 	}
-	r.only(&p, path, "dynamic_stats", "start_child_span", "suppress_envoy_headers", "respect_expected_rq_timeout")
+	r.only(&p, path, "dynamic_stats", "suppress_envoy_headers")
 	return &RouterFilter{SuppressHeaders: p.GetSuppressEnvoyHeaders()}
 }

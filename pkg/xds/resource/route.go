@@ -261,7 +261,6 @@ type RetryPolicy struct {
 	Requests     []HeaderMatch // only requests that match one of them; empty: any
 	Retries      uint32        // further tries
 	PerTry       time.Duration // 0: no bound but that of the route
-	PerTryIdle   time.Duration
 	Base, Max    time.Duration // of the pause before a further try
 	AvoidHosts   bool          // that were tried already
 	HostAttempts uint32        // picks that may be spent on that

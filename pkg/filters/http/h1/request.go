@@ -38,9 +38,12 @@ func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Req
 	b := &requestBody{conn: c, expect: f.Expect}
 	b.body = body{in: &c.in, limits: c.server.o.Limits, chunked: f.Chunked, left: f.Length}
 	r.Body, r.ContentLength = b, f.Length
-	if f.Chunked {
-		b.left = 0
-		r.TransferEncoding = []string{"chunked"}
+	if !f.Chunked {
+		return r, b
+	}
+	b.left = 0
+	r.TransferEncoding = []string{"chunked"}
+	if c.server.o.Trailers {
 		r.Trailer = http.Header{}
 		for _, list := range header["Trailer"] {
 			for name := range strings.SplitSeq(list, ",") {

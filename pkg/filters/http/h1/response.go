@@ -104,6 +104,10 @@ func (w *response) appendFields() {
 			if w.chunked || w.status == 0 {
 				continue
 			}
+		case "Trailer":
+			if !w.c.server.o.Trailers {
+				continue
+			}
 		}
 		if strings.HasPrefix(name, http.TrailerPrefix) || !httpproto.Token(name) {
 			continue
@@ -160,8 +164,11 @@ func (w *response) begin(whole bool) {
 	}
 }
 
-// trailers lists those that the handler has set.
+// trailers lists those that the handler has set, if they may go on.
 func (w *response) trailers() http.Header {
+	if !w.c.server.o.Trailers {
+		return nil
+	}
 	var t http.Header
 	add := func(name string, values []string) {
 		if len(values) > 0 {

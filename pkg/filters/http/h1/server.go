@@ -23,6 +23,7 @@ type Options struct {
 	MaxAge        time.Duration // of a connection, after which it takes no further request
 	MaxRequests   int           // on one connection
 	ChunkedLength bool          // Content-Length beside chunks is dropped, not refused
+	Trailers      bool          // of requests and responses are passed on, else dropped
 	// Refused is called for what is no request, with the status of the answer.
 	Refused func(status int, err error)
 }

@@ -148,7 +148,10 @@ func (h *host) add2(conn net.Conn, o *filters.UpstreamOptions) (*stream2, error)
 	t := &http.Transport{
 		DialContext: dialled, DialTLSContext: dialled, Protocols: protocols, DisableCompression: true,
 		MaxResponseHeaderBytes: int64(bytes), IdleConnTimeout: max(idle, 0),
-		HTTP2: &http.HTTP2Config{SendPingTimeout: o.HTTP.PingInterval, PingTimeout: o.HTTP.PingTimeout},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: o.HTTP.PingInterval, PingTimeout: o.HTTP.PingTimeout, MaxDecoderHeaderTableSize: o.HTTP.TableSize,
+			MaxReceiveBufferPerStream: o.HTTP.StreamWindow, MaxReceiveBufferPerConnection: o.HTTP.ConnectionWindow,
+		},
 	}
 	scheme := "http"
 	if h.endpoint.TLS != nil {
