@@ -50,19 +50,12 @@ func jsonDocument(series int) []byte {
 	return []byte(b.String())
 }
 
-// jsonServer is one of the two, running.
-type jsonServer struct {
-	name    string
-	process *gauge.Process
-	http    string
-}
-
-func startJSON(ctx context.Context, name, dir, program string, args ...string) (*jsonServer, error) {
+func startJSON(ctx context.Context, name, dir, program string, args ...string) (*exporter, error) {
 	port, err := gauge.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &jsonServer{name: name, http: "127.0.0.1:" + strconv.Itoa(port)}
+	s := &exporter{name: name, http: "127.0.0.1:" + strconv.Itoa(port)}
 	config := filepath.Join(dir, "json.yml")
 	if err := os.WriteFile(config, []byte(jsonConfig), 0o644); err != nil {
 		return nil, err
@@ -106,22 +99,14 @@ func benchJSON(ctx context.Context, o *options, dir string, r *results) error {
 		return err
 	}
 	defer peer.process.Stop()
-	servers := []*jsonServer{ours, peer}
+	servers := []*exporter{ours, peer}
 	probe := "/probe?target=" + url.QueryEscape("http://"+address+"/")
 	if err := sameProbe(ctx, servers, probe); err != nil {
 		return err
 	}
-	res := shapeResults{Shape: jsonShape, Unit: "scrape", Peer: jsonExporter, Samples: map[string][]sample{}, goal: 0.1}
-	for round := range o.rounds + 1 {
-		for _, s := range gauge.Rotate(servers, round) {
-			m, err := s.measure(ctx, probe, o.scrapes)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", jsonShape, s.name, err)
-			}
-			if round > 0 { // the first one warms up
-				res.Samples[s.name] = append(res.Samples[s.name], m)
-			}
-		}
+	res := shapeResults{Shape: jsonShape, Unit: "scrape", Peer: jsonExporter, goal: 0.1}
+	if err := res.run(ctx, o.rounds, servers, probe, plainText(), o.scrapes); err != nil {
+		return err
 	}
 	r.Shapes = append(r.Shapes, res)
 	return nil
@@ -149,10 +134,10 @@ func serveDocument(ctx context.Context, document []byte) (address string, stop f
 }
 
 // sameProbe compares what both answer, line by line.
-func sameProbe(ctx context.Context, servers []*jsonServer, probe string) error {
+func sameProbe(ctx context.Context, servers []*exporter, probe string) error {
 	var first []string
 	for i, s := range servers {
-		page, err := get(ctx, s.http, probe, map[string]string{"Accept-Encoding": "identity"})
+		page, err := get(ctx, s.http, probe, plainText())
 		if err != nil {
 			return err
 		}
@@ -166,23 +151,4 @@ func sameProbe(ctx context.Context, servers []*jsonServer, probe string) error {
 		}
 	}
 	return nil
-}
-
-// measure is what so many probes cost a server.
-func (s *jsonServer) measure(ctx context.Context, probe string, scrapes int) (sample, error) {
-	start, err := settled(ctx, s.process.PID())
-	if err != nil {
-		return sample{}, err
-	}
-	for range scrapes {
-		if _, err := get(ctx, s.http, probe, map[string]string{"Accept-Encoding": "identity"}); err != nil {
-			return sample{}, err
-		}
-	}
-	end, err := settled(ctx, s.process.PID())
-	if err != nil {
-		return sample{}, err
-	}
-	size, err := gauge.RSS(s.process.PID())
-	return sample{CPU: float64((end - start).Microseconds()) / float64(scrapes), RSS: float64(size)}, err
 }

@@ -32,6 +32,17 @@ func get(ctx context.Context, address, path string, headers map[string]string) (
 	return string(body), err
 }
 
+// plainText are the headers of a scraper that takes the text format, uncompressed.
+func plainText() map[string]string { return map[string]string{"Accept-Encoding": "identity"} }
+
+// asPrometheus are the headers of Prometheus 3.
+func asPrometheus() map[string]string {
+	return map[string]string{
+		"Accept-Encoding": "gzip",
+		"Accept":          "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+	}
+}
+
 // statsdLines are lines of so many series, as apps send them: counters, most of
 // them with tags, gauges, and timers.
 func statsdLines(series int) []string {

@@ -91,11 +91,10 @@ func run(ctx context.Context, o *options) (err error) {
 		}
 	}
 	r := &results{Rounds: o.rounds, Lines: o.lines}
-	if err := benchStatsd(ctx, o, dir, r); err != nil {
-		return err
-	}
-	if err := benchJSON(ctx, o, dir, r); err != nil {
-		return err
+	for _, bench := range []func(context.Context, *options, string, *results) error{benchStatsd, benchJSON, benchNginx} {
+		if err := bench(ctx, o, dir, r); err != nil {
+			return err
+		}
 	}
 	return r.save(o)
 }

@@ -138,11 +138,8 @@ func statsdShapes(o *options, lines []string) []statsdShape {
 		{"UDP, a line a datagram, 40,000/s", "line", 0.25, o.lines, true, func(_ context.Context, s *statsdServer) error { return paced(s, datagrams) }},
 		{"UDP, ten lines a datagram, 40,000/s", "line", 0.25, o.lines, true, func(_ context.Context, s *statsdServer) error { return paced(s, packed) }},
 		{"UDP, a line a datagram, as fast as it goes", "line", 0.25, o.lines, true, func(_ context.Context, s *statsdServer) error { return flood(s, datagrams) }},
-		{"scrape, text", "scrape", 0.3, o.scrapes, false, scrape(map[string]string{"Accept-Encoding": "identity"})},
-		{"scrape, as Prometheus asks", "scrape", 0.3, o.scrapes, false, scrape(map[string]string{
-			"Accept-Encoding": "gzip",
-			"Accept":          "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-		})},
+		{"scrape of 10,000 series, text", "scrape", 0.3, o.scrapes, false, scrape(plainText())},
+		{"scrape of 10,000 series, as Prometheus asks", "scrape", 0.3, o.scrapes, false, scrape(asPrometheus())},
 	}
 }
 

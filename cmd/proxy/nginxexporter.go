@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -208,6 +209,9 @@ func (f *nginxFlags) run(cmd *cobra.Command) error {
 	}
 	o := f.options()
 	o.Log = log
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1) // a second thread for a page of this size only costs the time to wake it
+	}
 	ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	return serveNginx(ctx, o)

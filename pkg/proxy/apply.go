@@ -10,6 +10,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/pages"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
@@ -34,7 +35,7 @@ func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.No
 	p.state.accept(snap, facts, time.Now())
 	p.logAccepted(snap, &diff)
 	if before == nil {
-		releasePages(p.log)
+		pages.Release(p.log)
 	}
 	p.pages.soon()
 	return nil

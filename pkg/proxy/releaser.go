@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/pages"
 )
 
 // Pauses of a releaser.
@@ -38,7 +40,7 @@ func (r *releaser) soon() {
 		r.mu.Lock()
 		r.timer, r.last = nil, time.Now()
 		r.mu.Unlock()
-		releasePages(r.log)
+		pages.Release(r.log)
 	})
 }
 

@@ -58,7 +58,11 @@ type Config struct {
 	Valid []int
 	// NoRedirects takes a redirect as the answer.
 	NoRedirects bool
+	// Small says of the page of a source that it is, so that compression would only
+	// cost time.
+	Small bool
 
+	host          string                                                               // that Small is of
 	dial, dialTLS func(ctx context.Context, network, address string) (net.Conn, error) // nil: as usual
 }
 
@@ -83,13 +87,16 @@ func New(cfg Config) *Client {
 		MaxIdleConnsPerHost:    1,
 		MaxIdleConns:           maxIdle,
 		IdleConnTimeout:        idle,
-		MaxResponseHeaderBytes: 64 << 10,
+		MaxResponseHeaderBytes: maxHeader,
 		ForceAttemptHTTP2:      false,
 	}
 	if cfg.Proxy != nil {
 		transport.Proxy = http.ProxyURL(cfg.Proxy)
 	}
 	c := &Client{cfg: cfg, http: &http.Client{Transport: transport}}
+	if cfg.Small && cfg.host != "" && cfg.Proxy == nil {
+		c.http.Transport = newDirect(cfg.host, cfg.dial, transport)
+	}
 	if cfg.NoRedirects {
 		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -65,6 +66,9 @@ func Open(f *resource.MetricsFetch, env metrics.Env, base Config) *Page {
 		cfg.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}
+	}
+	if u, err := url.Parse(p.uri); err == nil {
+		cfg.host = u.Host
 	}
 	p.client = New(cfg)
 	return p

@@ -46,7 +46,7 @@ func New(cfg *resource.NginxStubStatusSource, env metrics.Env) (*Source, error) 
 	env.MaxBytes = maxPage
 	const counter, gauge = dto.MetricType_COUNTER, dto.MetricType_GAUGE
 	return &Source{
-		page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{}),
+		page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{Small: true}),
 		up:   newFamily("nginx_up", "Status of the last metric scrape", gauge, nil),
 		families: []family{
 			newFamily("nginx_connections_accepted", "Accepted client connections", counter, func(s *Status) float64 { return float64(s.Accepted) }),

@@ -84,7 +84,12 @@ func (s *Scraper) Gather(ctx context.Context) (families []*dto.MetricFamily, rel
 	fetches := make([]*Fetch, len(s.parts))
 	var wg sync.WaitGroup
 	for i, p := range s.parts {
-		wg.Go(func() { fetches[i] = p.Runner.Fetch(ctx, s.opts.MinInterval) })
+		fetch := func() { fetches[i] = p.Runner.Fetch(ctx, s.opts.MinInterval) }
+		if i < len(s.parts)-1 {
+			wg.Go(fetch)
+		} else {
+			fetch() // it has to be waited for anyway
+		}
 	}
 	wg.Wait()
 	s.mu.Lock()

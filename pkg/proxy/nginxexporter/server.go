@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/pages"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -53,7 +55,11 @@ const shutdownTime = 5 * time.Second
 // Listen binds where metrics are shown. Whether nginx is there is not looked at.
 func Listen(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{log: o.Log, builder: metrics.NewBuilder(o.Log)}
-	filter, err := s.builder.BuildHTTP(config(&o), filters.Context{Listener: "nginx-exporter", Metrics: about(&o)})
+	told, err := about(&o)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := s.builder.BuildHTTP(config(&o), filters.Context{Listener: "nginx-exporter", Metrics: told})
 	if err != nil {
 		return nil, exit.Usage(err)
 	}
@@ -99,8 +105,10 @@ func config(o *Options) *resource.MetricsFilter {
 	return f
 }
 
-// about has what both lines of the exporter tell of themselves, 0.x and 1.x.
-func about(o *Options) prometheus.Gatherer {
+// about has what both lines of the exporter tell of themselves, 0.x and 1.x. It
+// never changes, and a registry would take more time for it than all else that a
+// scrape does here.
+func about(o *Options) (prometheus.Gatherer, error) {
 	r := prometheus.NewRegistry()
 	info := func(name string, labels prometheus.Labels) {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "Exporter build information", ConstLabels: labels})
@@ -111,7 +119,11 @@ func about(o *Options) prometheus.Gatherer {
 	info("nginx_exporter_build_info", prometheus.Labels{
 		"branch": "", "goarch": runtime.GOARCH, "goos": runtime.GOOS, "goversion": runtime.Version(), "revision": "", "tags": "dragoman", "version": o.Version,
 	})
-	return r
+	families, err := r.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("describing the exporter: %w", err)
+	}
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil }), nil
 }
 
 // Addresses are where the server listens.
@@ -133,6 +145,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range s.listeners {
 		go func() { failed <- server.Serve(l) }()
 	}
+	pages.Release(s.log) // of the start
 	var err error
 	running := len(s.listeners)
 	select {

@@ -1,4 +1,4 @@
-package proxy
+package pages
 
 import (
 	"log/slog"
@@ -32,7 +32,7 @@ Anonymous:             0 kB
 // TestReleaseStartup goes on afterwards.
 func TestReleaseStartup(t *testing.T) {
 	t.Parallel()
-	releasePages(slog.New(slog.DiscardHandler))
+	Release(slog.New(slog.DiscardHandler))
 	if got := strings.Repeat("x", 3); got != "xxx" {
 		t.Errorf("got %q", got)
 	}
