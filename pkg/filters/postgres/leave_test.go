@@ -135,11 +135,11 @@ func TestDrain(t *testing.T) {
 	}
 	answer := make(chan error, 1)
 	go func() {
-		_, err := busy.Exec(ctx, "select pg_sleep(1)")
+		_, err := busy.Exec(ctx, "select pg_sleep(4)")
 		answer <- err
 	}()
 	eventually(t, "the query to run", func() bool {
-		return dev.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(1)' and state = 'active'") == "1"
+		return dev.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(4)' and state = 'active'") == "1"
 	})
 	done := f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
 	eventually(t, "the idle session to be ended", func() bool { return f.metric("closed_total", "drained") == 1 })
@@ -317,10 +317,10 @@ func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	cfg := config()
-	cfg.Limits.IdleTimeout = 300 * time.Millisecond
+	cfg.Limits.IdleTimeout = 1500 * time.Millisecond
 	f := start(t, cfg, server.Addr())
 	conn := f.connect()
-	if _, err := conn.Exec(withTimeout(t), "select pg_sleep(0.8)"); err != nil {
+	if _, err := conn.Exec(withTimeout(t), "select pg_sleep(3)"); err != nil {
 		t.Errorf("a session that works: %v", err)
 	}
 	eventually(t, "the session to end", func() bool { return f.metric("closed_total", "idle_timeout") == 1 })
