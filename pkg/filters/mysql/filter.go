@@ -54,6 +54,7 @@ type local struct {
 // Accept implements filters.Network.
 func (f *Filter) Accept(c *netloop.Conn) netloop.Driver {
 	l := f.local(c.Loop())
+	c.SetUnshared()
 	s := &session{down: c}
 	l.add(s)
 	l.stats.accepted.Add(1)
