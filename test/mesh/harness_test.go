@@ -342,18 +342,24 @@ spec:
 `, port, strings.Join(rest, "\n  "))
 }
 
-// service is a Service with one endpoint.
+// service is a Service with one Redis.
 func service(namespace, name string, node *redistest.Node) string {
+	return serviceOf(namespace, name, 6379, node.Port())
+}
+
+// serviceOf is a Service with one endpoint, which listens on a port of this
+// machine.
+func serviceOf(namespace, name string, port, target int) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: Service
 metadata: {name: %[2]s, namespace: %[1]s}
-spec: {ports: [{name: redis, port: 6379}]}
+spec: {ports: [{name: main, port: %[3]d}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: %[2]s-1, namespace: %[1]s, labels: {kubernetes.io/service-name: %[2]s}}
 addressType: IPv4
-ports: [{name: redis, port: %[3]d}]
+ports: [{name: main, port: %[4]d}]
 endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
-`, namespace, name, node.Port())
+`, namespace, name, port, target)
 }
