@@ -6,8 +6,8 @@
 // references to Services, Secrets and ConfigMaps need the latter (InCluster).
 // Files and environment variables that a document names are always the proxy's.
 //
-// No version runs an Adapter yet. Without a control plane one is an error, once
-// whatever else is wrong with it is said; with one (InCluster) it is read and
+// An Adapter of an API is not run yet. Without a control plane one is an error,
+// once whatever else is wrong with it is said; with one (InCluster) it is read and
 // checked, and the control plane says in its status that it is not run.
 //
 // The types carry markers (+kubebuilder) of which the schema of the

@@ -92,15 +92,3 @@ func (s *AmbassadorSpec) Listeners() []Listen {
 	}
 	return []Listen{s.Listen, second}
 }
-
-// Overlaps reports whether the listeners of two objects cannot bind side by side.
-func (s *AmbassadorSpec) Overlaps(other *AmbassadorSpec) bool {
-	for _, mine := range s.Listeners() {
-		for _, theirs := range other.Listeners() {
-			if mine.Overlaps(&theirs) {
-				return true
-			}
-		}
-	}
-	return false
-}
