@@ -109,19 +109,6 @@ func parseElector(args []string) (*electorFlags, error) {
 	return f, nil
 }
 
-// twoDashes gives flags with one dash, as Go's package flag has them, the two
-// that pflag wants.
-func twoDashes(args []string) []string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		if len(a) > 2 && a[0] == '-' && a[1] != '-' {
-			a = "-" + a
-		}
-		out[i] = a
-	}
-	return out
-}
-
 func (f *electorFlags) api() (*election.API, error) {
 	if f.inCluster || f.kubeconfig == "" {
 		return election.InCluster()

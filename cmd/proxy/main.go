@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,18 @@ func face(args []string) []string {
 		return []string{"twemproxy"}
 	}
 	return args[1:]
+}
+
+// twoDashes gives flags with one dash, as Go's package flag has them, the two
+// that pflag wants. One letter is a short flag, with a value or without.
+func twoDashes(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range args {
+		if name, _, _ := strings.Cut(a, "="); len(name) > 2 && name[0] == '-' && name[1] != '-' {
+			out[i] = "-" + a
+		}
+	}
+	return out
 }
 
 func newRoot() *cobra.Command {

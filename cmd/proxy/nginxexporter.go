@@ -102,17 +102,12 @@ func nginxVariables() map[string]string {
 // parse reads flags, with one dash or two, and variables for those that are not
 // given.
 func (f *nginxFlags) parse(args []string, lookup func(string) (string, bool)) error {
-	args = slices.Clone(args)
+	args = twoDashes(args)
 	for i, a := range args {
-		name, value, _ := strings.Cut(a, "=")
-		if len(name) > 2 && name[0] == '-' && name[1] != '-' {
-			a = "-" + a
-		}
 		// --no-nginx.ssl-verify, as kingpin has it.
-		if flag, ok := strings.CutPrefix(a, "--no-"); ok && value == "" && f.set.Lookup(flag) != nil {
-			a = "--" + flag + "=false"
+		if flag, ok := strings.CutPrefix(a, "--no-"); ok && f.set.Lookup(flag) != nil {
+			args[i] = "--" + flag + "=false"
 		}
-		args[i] = a
 	}
 	if err := f.set.Parse(args); err != nil {
 		return err
