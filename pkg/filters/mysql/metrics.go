@@ -170,46 +170,34 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 	for name, all := range b.metrics.byListener() {
-		c := collection{ch, name, all}
+		c := collection{database.Collection[stats]{To: ch, Listener: name, All: all}}
 		c.counters(&b.metrics.descs)
 		c.reasons(&b.metrics.descs)
-		c.histogram(b.metrics.descs.latency, func(s *stats) *database.Histogram { return &s.latency })
-		c.histogram(b.metrics.descs.login, func(s *stats) *database.Histogram { return &s.login })
-		c.histogram(b.metrics.descs.wait, func(s *stats) *database.Histogram { return &s.wait })
+		c.Histogram(b.metrics.descs.latency, func(s *stats) *database.Histogram { return &s.latency })
+		c.Histogram(b.metrics.descs.login, func(s *stats) *database.Histogram { return &s.login })
+		c.Histogram(b.metrics.descs.wait, func(s *stats) *database.Histogram { return &s.wait })
 	}
 }
 
 // collection exports the counters of one listener.
-type collection struct {
-	ch       chan<- prometheus.Metric
-	listener string
-	all      []*stats
-}
-
-func (c *collection) count(d *prometheus.Desc, of func(*stats) *atomic.Uint64, labels ...string) {
-	var sum uint64
-	for _, s := range c.all {
-		sum += of(s).Load()
-	}
-	c.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(sum), append([]string{c.listener}, labels...)...)
-}
+type collection struct{ database.Collection[stats] }
 
 func (c *collection) counters(d *descs) {
-	c.count(d.accepted, func(s *stats) *atomic.Uint64 { return &s.accepted })
-	c.count(d.logins, func(s *stats) *atomic.Uint64 { return &s.logins })
-	c.count(d.queued, func(s *stats) *atomic.Uint64 { return &s.queued })
-	c.count(d.queries, func(s *stats) *atomic.Uint64 { return &s.queries })
-	c.count(d.transactions, func(s *stats) *atomic.Uint64 { return &s.transactions })
-	c.count(d.received, func(s *stats) *atomic.Uint64 { return &s.received })
-	c.count(d.sent, func(s *stats) *atomic.Uint64 { return &s.sent })
-	c.count(d.connectFailures, func(s *stats) *atomic.Uint64 { return &s.connectFailures })
-	c.count(d.slow, func(s *stats) *atomic.Uint64 { return &s.slowQueries })
-	c.count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.kills }, "passed_on")
-	c.count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.failedKills }, "failed")
-	c.count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.ownKills }, "own")
+	c.Count(d.accepted, func(s *stats) *atomic.Uint64 { return &s.accepted })
+	c.Count(d.logins, func(s *stats) *atomic.Uint64 { return &s.logins })
+	c.Count(d.queued, func(s *stats) *atomic.Uint64 { return &s.queued })
+	c.Count(d.queries, func(s *stats) *atomic.Uint64 { return &s.queries })
+	c.Count(d.transactions, func(s *stats) *atomic.Uint64 { return &s.transactions })
+	c.Count(d.received, func(s *stats) *atomic.Uint64 { return &s.received })
+	c.Count(d.sent, func(s *stats) *atomic.Uint64 { return &s.sent })
+	c.Count(d.connectFailures, func(s *stats) *atomic.Uint64 { return &s.connectFailures })
+	c.Count(d.slow, func(s *stats) *atomic.Uint64 { return &s.slowQueries })
+	c.Count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.kills }, "passed_on")
+	c.Count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.failedKills }, "failed")
+	c.Count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.ownKills }, "own")
 	var open int64
 	errors := map[errorKind]uint64{}
-	for _, s := range c.all {
+	for _, s := range c.All {
 		open += s.open.Load()
 		s.mu.Lock()
 		for kind, n := range s.errors {
@@ -217,24 +205,16 @@ func (c *collection) counters(d *descs) {
 		}
 		s.mu.Unlock()
 	}
-	c.ch <- prometheus.MustNewConstMetric(d.open, prometheus.GaugeValue, float64(open), c.listener)
+	c.To <- prometheus.MustNewConstMetric(d.open, prometheus.GaugeValue, float64(open), c.Listener)
 	for kind, n := range errors {
 		code := strconv.Itoa(int(kind.errno))
-		c.ch <- prometheus.MustNewConstMetric(d.errors, prometheus.CounterValue, float64(n), c.listener, code, kind.class)
+		c.To <- prometheus.MustNewConstMetric(d.errors, prometheus.CounterValue, float64(n), c.Listener, code, kind.class)
 	}
 }
 
 func (c *collection) reasons(d *descs) {
 	for r := range reasons {
-		c.count(d.refused, func(s *stats) *atomic.Uint64 { return &s.refused[r] }, r.String())
-		c.count(d.closed, func(s *stats) *atomic.Uint64 { return &s.closed[r] }, r.String())
+		c.Count(d.refused, func(s *stats) *atomic.Uint64 { return &s.refused[r] }, r.String())
+		c.Count(d.closed, func(s *stats) *atomic.Uint64 { return &s.closed[r] }, r.String())
 	}
-}
-
-func (c *collection) histogram(d *prometheus.Desc, of func(*stats) *database.Histogram) {
-	all := make([]*database.Histogram, len(c.all))
-	for i, s := range c.all {
-		all[i] = of(s)
-	}
-	c.ch <- database.Export(d, all, c.listener)
 }

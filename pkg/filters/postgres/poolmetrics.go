@@ -63,7 +63,7 @@ func (d *poolDescs) all() []*prometheus.Desc {
 // pools exports the counters of pools, if there were any.
 func (c *collection) pools(d *poolDescs) {
 	var open, active, opened int64
-	for _, s := range c.all {
+	for _, s := range c.All {
 		open += s.pool.open.Load()
 		active += s.pool.active.Load()
 		opened += int64(s.pool.opened.Load() + s.pool.failed.Load())
@@ -72,21 +72,21 @@ func (c *collection) pools(d *poolDescs) {
 		return
 	}
 	gauge := func(v int64, state string) {
-		c.ch <- prometheus.MustNewConstMetric(d.connections, prometheus.GaugeValue, float64(max(v, 0)), c.listener, state)
+		c.To <- prometheus.MustNewConstMetric(d.connections, prometheus.GaugeValue, float64(max(v, 0)), c.Listener, state)
 	}
 	gauge(active, "active")
 	gauge(open-active, "idle")
-	c.count(d.opened, func(s *stats) *atomic.Uint64 { return &s.pool.opened })
-	c.count(d.failed, func(s *stats) *atomic.Uint64 { return &s.pool.failed })
+	c.Count(d.opened, func(s *stats) *atomic.Uint64 { return &s.pool.opened })
+	c.Count(d.failed, func(s *stats) *atomic.Uint64 { return &s.pool.failed })
 	for r := range closeReasons {
-		c.count(d.closed, func(s *stats) *atomic.Uint64 { return &s.pool.closed[r] }, r.String())
+		c.Count(d.closed, func(s *stats) *atomic.Uint64 { return &s.pool.closed[r] }, r.String())
 	}
-	c.count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.hits }, "at_once")
-	c.count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.waits }, "waited")
-	c.count(d.resets, func(s *stats) *atomic.Uint64 { return &s.pool.resets })
-	c.count(d.pinned, func(s *stats) *atomic.Uint64 { return &s.pool.pinned })
-	c.count(d.moved, func(s *stats) *atomic.Uint64 { return &s.pool.moved })
-	c.count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.prepared }, "prepared")
-	c.count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.reused }, "reused")
-	c.histogram(d.wait, func(s *stats) *database.Histogram { return &s.pool.wait })
+	c.Count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.hits }, "at_once")
+	c.Count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.waits }, "waited")
+	c.Count(d.resets, func(s *stats) *atomic.Uint64 { return &s.pool.resets })
+	c.Count(d.pinned, func(s *stats) *atomic.Uint64 { return &s.pool.pinned })
+	c.Count(d.moved, func(s *stats) *atomic.Uint64 { return &s.pool.moved })
+	c.Count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.prepared }, "prepared")
+	c.Count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.reused }, "reused")
+	c.Histogram(d.wait, func(s *stats) *database.Histogram { return &s.pool.wait })
 }
