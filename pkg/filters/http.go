@@ -3,6 +3,9 @@ package filters
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -57,6 +60,50 @@ type Exchange interface {
 	// access log: one of Envoy's response flags ("NR", "UF", ...), which may be
 	// empty, and a word of detail.
 	Explain(flag, detail string)
+}
+
+// Brancher is an [Exchange] that lets one request become several, each with an
+// answer of its own. It is that of a request with a route that goes to a cluster.
+type Brancher interface {
+	// Cluster finds a cluster by name, among those that the route knows; the name
+	// "" means the route's own.
+	Cluster(name string) (Cluster, bool)
+	// Branch returns what the next handler is called with for one branch: r, which
+	// is the branch's own, goes where to says and otherwise as the route says.
+	// Branches may be served at the same time. A branch's panic with
+	// [http.ErrAbortHandler] says that its answer is not whole; all must have ended
+	// before the filter returns.
+	Branch(w http.ResponseWriter, r *http.Request, to Branch) (http.ResponseWriter, *http.Request)
+}
+
+// Branch is where one branch of a request goes.
+type Branch struct {
+	Cluster string    // "": that of the route
+	Only    *Endpoint // nil: as the cluster balances
+	Timeout time.Duration
+	// Tried gathers the endpoints of branches that are to have different ones; nil:
+	// nobody asks.
+	Tried *Tried
+}
+
+// Tried is a set of endpoints that several branches share.
+type Tried struct {
+	mu   sync.Mutex
+	list []*Endpoint // guarded by mu
+}
+
+// Add says that a branch goes to an endpoint.
+func (t *Tried) Add(e *Endpoint) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = append(t.list, e)
+}
+
+// List gives the endpoints so far.
+func (t *Tried) List() []*Endpoint {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.list)
 }
 
 type exchangeKey struct{}

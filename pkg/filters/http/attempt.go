@@ -36,7 +36,7 @@ type outcome struct {
 func (p *passage) attempts() {
 	for n := 1; ; n++ {
 		p.x.upstream.attempts = n
-		ep := p.pool.Pick(p.key, p.avoid(), p.hostAttempts())
+		ep := p.pick()
 		if ep == nil {
 			p.x.fail(p.w, http.StatusServiceUnavailable, "UH", "no_healthy_upstream", "no healthy upstream")
 			return
@@ -64,18 +64,39 @@ func (p *passage) attempts() {
 	}
 }
 
-func (p *passage) avoid() []*filters.Endpoint {
-	if p.retry == nil || !p.retry.AvoidHosts {
-		return nil
+// pick chooses the endpoint of the next try.
+func (p *passage) pick() *filters.Endpoint {
+	b := &p.x.branch
+	if b.Only != nil {
+		return b.Only
 	}
-	return p.tried
+	ep := p.pool.Pick(p.key, p.avoid(), p.hostAttempts())
+	if b.Tried != nil && ep != nil {
+		b.Tried.Add(ep)
+	}
+	return ep
+}
+
+func (p *passage) avoid() []*filters.Endpoint {
+	var tried []*filters.Endpoint
+	if p.retry != nil && p.retry.AvoidHosts {
+		tried = p.tried
+	}
+	if b := &p.x.branch; b.Tried != nil {
+		tried = append(b.Tried.List(), tried...)
+	}
+	return tried
 }
 
 func (p *passage) hostAttempts() int {
-	if p.retry == nil {
+	switch {
+	case p.x.branch.Tried != nil:
+		return branchPicks
+	case p.retry == nil:
 		return 1
+	default:
+		return int(p.retry.HostAttempts)
 	}
-	return int(p.retry.HostAttempts)
 }
 
 // tryContext bounds one try. The timeout ends when the response's head is there.

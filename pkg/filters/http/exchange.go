@@ -29,6 +29,7 @@ type exchange struct {
 	host     *resource.VirtualHost
 	route    *resource.Route
 	weighted *resource.WeightedCluster
+	branch   filters.Branch // of a branch: where it goes
 
 	flag, detail string
 	received     atomic.Int64
