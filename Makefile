@@ -76,11 +76,16 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME) $(PKG)
 
 .PHONY: bench
-bench: test-servers ## Measure against twemproxy, HAProxy, pgbouncer, statsd_exporter, and the control plane against go-control-plane
+bench: test-servers ## Measure against twemproxy, HAProxy, pgbouncer, statsd_exporter, HAProxy and nginx for HTTP, and the control plane against go-control-plane
 	$(GO) run ./bench $(BENCHFLAGS)
 	$(GO) run ./bench/controlplane $(PLANEFLAGS)
 	$(GO) run ./bench/database $(DBFLAGS)
 	$(GO) run ./bench/metrics $(METRICSFLAGS)
+	$(GO) run ./bench/http $(HTTPFLAGS)
+
+.PHONY: bench-http
+bench-http: test-servers ## Measure HTTP against HAProxy and nginx
+	$(GO) run ./bench/http $(HTTPFLAGS)
 
 .PHONY: bench-databases
 bench-databases: test-servers ## Measure PostgreSQL and MariaDB against pgbouncer and HAProxy
