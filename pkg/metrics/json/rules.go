@@ -15,9 +15,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/json/jq"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json/tree"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/rules"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/jq"
 )
 
 // jqTime bounds a program, whatever the scraper allows.

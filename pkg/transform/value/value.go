@@ -1,0 +1,242 @@
+// Package value is the tree between two formats: objects that keep the order of
+// their members, numbers that keep their digits, strings of UTF-8.
+//
+// A Doc holds the nodes of a document in one slice, and they name each other by
+// their index, so that a document costs few allocations and none when it is used
+// again.
+package value
+
+// Kind is what a node is.
+type Kind uint8
+
+// The kinds. Bytes are what MessagePack and files of forms have beside strings:
+// they become base64 where a format has no such thing.
+const (
+	Null Kind = iota
+	False
+	True
+	Number
+	String
+	Bytes
+	List
+	Object
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Null:
+		return "null"
+	case False, True:
+		return "a boolean"
+	case Number:
+		return "a number"
+	case String:
+		return "a string"
+	case Bytes:
+		return "binary data"
+	case List:
+		return "a list"
+	default:
+		return "an object"
+	}
+}
+
+// ID names a node of a Doc. None is no node.
+type ID int32
+
+// None is no node.
+const None ID = 0
+
+// Node is a value. Those of a list or object are a chain: First, then the Next
+// of each, to Last.
+type Node struct {
+	Name string // within an object
+	Text string // of a string, a number as it was written, or the bytes
+	// First and Last of a list's or object's values, and the Next of the one that
+	// this node is in.
+	First, Last, Next ID
+	Kind              Kind
+	Timestamp         bool // a string that MessagePack had, and gets, as a timestamp
+}
+
+// Doc holds the nodes of a document. The zero value is ready.
+type Doc struct {
+	nodes []Node // the first is that of None
+	limit int
+}
+
+// Reset forgets the nodes, and bounds how many the next document may have.
+func (d *Doc) Reset(limit int) {
+	clear(d.nodes) // the strings, so that they can be collected
+	d.nodes = append(d.nodes[:0], Node{})
+	d.limit = limit
+}
+
+// Cap is for how many nodes there is room without taking more memory.
+func (d *Doc) Cap() int { return cap(d.nodes) }
+
+// Full tells whether the document has more nodes than it may: who adds nodes
+// asks before it goes on.
+func (d *Doc) Full() bool { return len(d.nodes) > d.limit }
+
+// Len is the number of nodes, with those that were unlinked.
+func (d *Doc) Len() int { return len(d.nodes) - 1 }
+
+// Cut forgets all nodes after the first n.
+func (d *Doc) Cut(n int) {
+	clear(d.nodes[n+1:])
+	d.nodes = d.nodes[:n+1]
+}
+
+// At returns a node, which stays valid until the next one is made.
+func (d *Doc) At(id ID) *Node { return &d.nodes[id] }
+
+// New makes a node that is in nothing yet.
+func (d *Doc) New(kind Kind, text string) ID {
+	if len(d.nodes) == 0 {
+		d.nodes = append(d.nodes, Node{})
+	}
+	d.nodes = append(d.nodes, Node{Kind: kind, Text: text})
+	return ID(len(d.nodes) - 1)
+}
+
+// Bool makes a boolean.
+func (d *Doc) Bool(v bool) ID {
+	if v {
+		return d.New(True, "")
+	}
+	return d.New(False, "")
+}
+
+// Add puts a node, which is in nothing, at the end of a list or object.
+func (d *Doc) Add(parent, child ID) {
+	p := &d.nodes[parent]
+	if p.Last == None {
+		p.First = child
+	} else {
+		d.nodes[p.Last].Next = child
+	}
+	p.Last = child
+}
+
+// Set puts a node into an object under a name: in the place of the one that had
+// it, or at the end.
+func (d *Doc) Set(object ID, name string, child ID) {
+	d.nodes[child].Name = name
+	for prev, at := None, d.nodes[object].First; at != None; prev, at = at, d.nodes[at].Next {
+		if d.nodes[at].Name == name {
+			d.replace(object, prev, at, child)
+			return
+		}
+	}
+	d.Add(object, child)
+}
+
+// Replace puts child where old, a value of parent, was. It gets old's name.
+func (d *Doc) Replace(parent, old, child ID) {
+	d.nodes[child].Name = d.nodes[old].Name
+	for prev, at := None, d.nodes[parent].First; at != None; prev, at = at, d.nodes[at].Next {
+		if at == old {
+			d.replace(parent, prev, at, child)
+			return
+		}
+	}
+}
+
+func (d *Doc) replace(parent, prev, old, child ID) {
+	if old == child {
+		return
+	}
+	d.nodes[child].Next = d.nodes[old].Next
+	d.nodes[old].Next = None
+	if prev == None {
+		d.nodes[parent].First = child
+	} else {
+		d.nodes[prev].Next = child
+	}
+	if d.nodes[parent].Last == old {
+		d.nodes[parent].Last = child
+	}
+}
+
+// Get returns an object's member, None if there is none.
+func (d *Doc) Get(object ID, name string) ID {
+	if d.nodes[object].Kind != Object {
+		return None
+	}
+	for at := d.nodes[object].First; at != None; at = d.nodes[at].Next {
+		if d.nodes[at].Name == name {
+			return at
+		}
+	}
+	return None
+}
+
+// Index returns a list's element, None if it has fewer.
+func (d *Doc) Index(list ID, i int) ID {
+	at := d.nodes[list].First
+	for ; at != None && i > 0; i-- {
+		at = d.nodes[at].Next
+	}
+	return at
+}
+
+// Count is the number of values in a list or object.
+func (d *Doc) Count(parent ID) int {
+	n := 0
+	for at := d.nodes[parent].First; at != None; at = d.nodes[at].Next {
+		n++
+	}
+	return n
+}
+
+// Unlink takes a value out of a list or object.
+func (d *Doc) Unlink(parent, child ID) {
+	for prev, at := None, d.nodes[parent].First; at != None; prev, at = at, d.nodes[at].Next {
+		if at != child {
+			continue
+		}
+		next := d.nodes[child].Next
+		if prev == None {
+			d.nodes[parent].First = next
+		} else {
+			d.nodes[prev].Next = next
+		}
+		if d.nodes[parent].Last == child {
+			d.nodes[parent].Last = prev
+		}
+		d.nodes[child].Next = None
+		return
+	}
+}
+
+// Clone copies a node and what is in it; the copy is in nothing. It stops when
+// the document is full.
+func (d *Doc) Clone(id ID) ID {
+	n := d.nodes[id]
+	first := n.First
+	n.First, n.Last, n.Next = None, None, None
+	d.nodes = append(d.nodes, n)
+	clone := ID(len(d.nodes) - 1)
+	for at := first; at != None && !d.Full(); at = d.nodes[at].Next {
+		child := d.Clone(at)
+		d.Add(clone, child)
+	}
+	return clone
+}
+
+// Same tells whether two values are: kinds, texts, names and order.
+func Same(a *Doc, x ID, b *Doc, y ID) bool {
+	m, n := a.At(x), b.At(y)
+	if m.Kind != n.Kind || m.Text != n.Text || m.Name != n.Name || m.Timestamp != n.Timestamp {
+		return false
+	}
+	x, y = m.First, n.First
+	for x != None && y != None {
+		if !Same(a, x, b, y) {
+			return false
+		}
+		x, y = a.At(x).Next, b.At(y).Next
+	}
+	return x == None && y == None
+}
