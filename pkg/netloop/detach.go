@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -21,6 +22,32 @@ func (c *Conn) Detach() (net.Conn, error) {
 	if c.fd < 0 || c.gen == 0 || c.is(isClosed) || c.in != nil || c.out.n > 0 || c.rare != nil {
 		return nil, ErrBusy
 	}
+	return c.toSocket()
+}
+
+// Leave is [Conn.Detach] for a connection that has had traffic; it is called by
+// its driver, which hears of it no more, not even by Closed. Input that the driver
+// has not consumed is lost to the socket: it has to be copied before, and what
+// Data is being shown counts as consumed. unsent is output that the kernel did not
+// take yet, for whoever writes to the socket first.
+//
+// A connection that speaks TLS, or has no socket, stays with [ErrBusy].
+func (c *Conn) Leave() (socket net.Conn, unsent []byte, err error) {
+	if c.fd < 0 || c.is(isClosed|isClosing|isConnecting|isHandshaking|isBroken|wantFIN) || c.rare != nil && (c.rare.tls != nil || c.rare.pipe != nil) {
+		return nil, nil, ErrBusy
+	}
+	if c.is(isCoarse) {
+		_ = setReadMark(c.fd, 1) // went well for another value
+	}
+	unsent = slices.Clone(c.out.Contiguous(c.loop))
+	socket, err = c.toSocket()
+	c.driver = nil
+	c.Close()
+	return socket, unsent, err
+}
+
+// toSocket takes the descriptor from the loop.
+func (c *Conn) toSocket() (net.Conn, error) {
 	l := c.loop
 	if err := syscall.EpollCtl(l.epfd, syscall.EPOLL_CTL_DEL, int(c.fd), nil); err != nil {
 		return nil, fmt.Errorf("epoll_ctl: %w", err)

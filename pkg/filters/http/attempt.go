@@ -54,7 +54,7 @@ func (p *passage) attempts() {
 			if again {
 				continue
 			}
-			o = outcome{err: context.Cause(p.in.Context())}
+			o = outcome{err: p.cause()}
 		} else if retrying {
 			p.x.flag = "URX"
 		}
@@ -115,26 +115,21 @@ func (p *passage) tryContext() (context.Context, context.CancelCauseFunc) {
 // try sends the request to one endpoint.
 func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	x := p.x
-	x.upstream.address, x.upstream.begun = ep.Address, time.Now()
 	out := *p.out
 	if p.body != nil {
 		out.Body = p.body.view()
 	}
-	if p.route.Host.Auto && ep.Hostname != "" && (x.weighted == nil || x.weighted.Host == "") {
-		out.Host = ep.Hostname
+	if out.Host = p.aim(ep); out.Host != p.out.Host {
 		u := *out.URL
-		u.Host, out.URL = ep.Hostname, &u
+		u.Host, out.URL = out.Host, &u
 	}
 	out.URL.Scheme = "http"
 	if ep.TLS != nil {
 		out.URL.Scheme = "https"
 	}
-	if x.host.AttemptCount {
-		p.in.Header["X-Envoy-Attempt-Count"] = []string{strconv.Itoa(x.upstream.attempts)}
-	}
 	call := &pool.Call{Request: &out, Endpoint: ep, HTTP2: p.in.ProtoMajor == 2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 	resp, err := p.pool.Do(ctx, call)
-	if err != nil && call.Reused && p.mayRepeat(call, err) {
+	if err != nil && call.Reused && p.mayRepeat(call.Wire.Answered, err) {
 		// The endpoint closed a connection that was idle, at the moment we used it.
 		*call = pool.Call{Request: &out, Endpoint: ep, HTTP2: call.HTTP2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 		resp, err = p.pool.Do(ctx, call)
@@ -142,15 +137,28 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	x.upstream.protocol = call.Protocol
 	p.report(ep, resp, err)
 	if resp != nil {
-		x.upstream.answered = time.Now()
+		x.upstream.answered = x.now()
 	}
 	return outcome{resp: resp, err: err, sent: call.Wire.Sent}
 }
 
+// aim notes where a try goes, and gives the host that it asks for there.
+func (p *passage) aim(ep *filters.Endpoint) string {
+	x := p.x
+	x.upstream.address, x.upstream.begun = ep.Address, x.now()
+	if x.host.AttemptCount {
+		p.in.Header["X-Envoy-Attempt-Count"] = []string{strconv.Itoa(x.upstream.attempts)}
+	}
+	if p.route.Host.Auto && ep.Hostname != "" && (x.weighted == nil || x.weighted.Host == "") {
+		return ep.Hostname
+	}
+	return p.host
+}
+
 // mayRepeat says that a request without body on a connection that was used
 // before has met its end, and does no harm twice: RFC 9110 section 9.2.2.
-func (p *passage) mayRepeat(c *pool.Call, err error) bool {
-	if c.Wire.Answered || p.body != nil || p.in.Context().Err() != nil || errors.Is(err, errPerTry) {
+func (p *passage) mayRepeat(answered bool, err error) bool {
+	if answered || p.keeper != nil || p.cause() != nil || errors.Is(err, errPerTry) {
 		return false
 	}
 	switch p.in.Method {
@@ -175,7 +183,7 @@ func (p *passage) report(ep *filters.Endpoint, resp *http.Response, err error) {
 	case errors.Is(err, errTimeout), errors.Is(err, errPerTry):
 		p.pool.Timeouts.Add(1)
 		p.pool.Report(ep, filters.RequestTimeout)
-	case p.in.Context().Err() != nil: // the client has gone
+	case p.cause() != nil: // the client has gone
 	default:
 		p.pool.Resets.Add(1)
 		p.pool.Report(ep, filters.Disconnect)
@@ -185,10 +193,10 @@ func (p *passage) report(ep *filters.Endpoint, resp *http.Response, err error) {
 // worth says whether another try may give a better answer.
 func (p *passage) worth(o *outcome, n int) bool {
 	rp := p.retry
-	if rp == nil || n > int(rp.Retries) || p.in.Context().Err() != nil || p.x.writer.status != 0 {
+	if rp == nil || n > int(rp.Retries) || p.cause() != nil || p.x.writer.status != 0 {
 		return false
 	}
-	if p.body != nil && !p.body.replayable() {
+	if p.keeper != nil && !p.keeper.replayable() {
 		return false
 	}
 	if len(rp.Requests) > 0 && !slices.ContainsFunc(rp.Requests, func(m resource.HeaderMatch) bool {
@@ -243,14 +251,19 @@ func (p *passage) worthStatus(resp *http.Response) bool {
 	return rp.On&grpc != 0
 }
 
-// pause waits before a further try: a random time below a bound that doubles.
-// False: there is no more time.
-func (p *passage) pause(n int) bool {
+// backoff is the pause before a further try: a random time below a bound that
+// doubles.
+func (p *passage) backoff(n int) time.Duration {
 	bound := min(p.retry.Base<<min(n-1, 20), p.retry.Max)
 	if bound <= 0 {
 		bound = p.retry.Max
 	}
-	t := time.NewTimer(rand.N(bound)) // jitter, not a secret
+	return rand.N(bound) // jitter, not a secret
+}
+
+// pause waits before a further try. False: there is no more time.
+func (p *passage) pause(n int) bool {
+	t := time.NewTimer(p.backoff(n))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -291,9 +304,9 @@ func (p *passage) failed(err error) {
 		x.fail(p.w, http.StatusBadRequest, flag("DPE"), "request_body_unreadable", "")
 	case errors.Is(err, errRetired):
 		x.fail(p.w, http.StatusServiceUnavailable, flag("LR"), "configuration_replaced", "")
-	case p.in.Context().Err() != nil:
+	case p.cause() != nil:
 		x.Explain("DC", "downstream_remote_disconnect")
-		panic(http.ErrAbortHandler)
+		x.abort()
 	default:
 		x.fail(p.w, http.StatusServiceUnavailable, flag("UC"), "upstream_reset_before_response_started{connection_termination}", before+"connection termination")
 	}

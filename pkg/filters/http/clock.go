@@ -22,33 +22,47 @@ type clock struct {
 	stopped bool        // guarded by mu
 }
 
-// startClock begins the request's timeouts.
-func (p *passage) startClock() {
+// timeouts are what bounds a request; 0: nothing.
+type timeouts struct {
+	bound   time.Duration // of the response, from the end of the request on
+	still   time.Duration // without anything sent or received
+	age     time.Duration // of the whole exchange
+	request time.Duration // of receiving the request
+}
+
+// timeouts gives those of the route and the listener.
+func (p *passage) timeouts() timeouts {
 	l := &p.x.chain.conf.Limits
-	c := &clock{x: p.x, bound: p.route.Timeout, still: l.StreamIdle}
+	t := timeouts{bound: p.route.Timeout, still: l.StreamIdle, age: p.route.MaxStream, request: l.RequestTimeout}
 	switch {
 	case p.route.IdleTimeout > 0:
-		c.still = p.route.IdleTimeout
+		t.still = p.route.IdleTimeout
 	case p.route.IdleTimeout < 0:
-		c.still = 0
+		t.still = 0
 	}
 	if p.route.MaxGRPCTimeout >= 0 && route.IsGRPC(p.in.Header) {
-		c.bound = grpcBound(p.in.Header.Get("Grpc-Timeout"), p.route.MaxGRPCTimeout)
+		t.bound = grpcBound(p.in.Header.Get("Grpc-Timeout"), p.route.MaxGRPCTimeout)
 	}
+	if t.age == 0 {
+		t.age = l.MaxStream
+	}
+	return t
+}
+
+// startClock begins the request's timeouts.
+func (p *passage) startClock() {
+	t := p.timeouts()
+	c := &clock{x: p.x, bound: t.bound, still: t.still}
 	p.clock = c
-	age := p.route.MaxStream
-	if age == 0 {
-		age = l.MaxStream
-	}
-	if age > 0 {
-		c.age = time.AfterFunc(age, func() { p.x.cancel(errTimeout) })
+	if t.age > 0 {
+		c.age = time.AfterFunc(t.age, func() { p.x.cancel(errTimeout) })
 	}
 	if p.body == nil {
 		c.sent()
 		return
 	}
-	if l.RequestTimeout > 0 {
-		c.timeout = time.AfterFunc(l.RequestTimeout-time.Since(p.x.start), func() { p.x.cancel(errRequestTooOld) })
+	if t.request > 0 {
+		c.timeout = time.AfterFunc(t.request-time.Since(p.x.start), func() { p.x.cancel(errRequestTooOld) })
 	}
 	c.idle()
 }

@@ -30,14 +30,24 @@ func (p *passage) deliver(o *outcome) {
 	}
 	resp := o.resp
 	defer resp.Body.Close()
-	p.pool.Classes[min(max(resp.StatusCode/100, 0), 5)].Add(1)
 	if p.clock.try != nil {
 		p.clock.try.Stop()
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
+		p.count(resp.StatusCode)
 		p.tunnel(resp)
 		return
 	}
+	p.head(resp)
+	p.copyBody(resp)
+}
+
+// count counts a response by its class.
+func (p *passage) count(status int) { p.pool.Classes[min(max(status/100, 0), 5)].Add(1) }
+
+// head passes the head of the answer on.
+func (p *passage) head(resp *http.Response) {
+	p.count(resp.StatusCode)
 	h := p.w.Header()
 	length := resp.ContentLength
 	if p.in.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified {
@@ -74,7 +84,6 @@ func (p *passage) deliver(o *outcome) {
 		p.x.detail = "via_upstream"
 	}
 	p.w.WriteHeader(resp.StatusCode)
-	p.copyBody(resp)
 }
 
 // pending is a body that knows whether reading on would block.
@@ -86,7 +95,7 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 // copyBody streams the response. It flushes whenever nothing more is at hand.
 func (p *passage) copyBody(resp *http.Response) {
 	if resp.Body == http.NoBody {
-		p.x.upstream.ended = time.Now()
+		p.x.upstream.ended = p.x.now()
 		return
 	}
 	buf, _ := copyBuffers.Get().(*[]byte)
@@ -119,7 +128,7 @@ func (p *passage) copyBody(resp *http.Response) {
 
 // broken ends a response whose rest will not come.
 func (p *passage) broken(err error) {
-	switch cause := context.Cause(p.in.Context()); {
+	switch cause := p.cause(); {
 	case errors.Is(cause, errTimeout):
 		p.x.Explain("UT", "upstream_response_timeout")
 	case errors.Is(cause, errStreamIdle):
@@ -131,7 +140,7 @@ func (p *passage) broken(err error) {
 		p.x.Explain("UC", "upstream_reset_after_response_started{connection_termination}")
 	}
 	p.x.upstream.failure = err.Error()
-	panic(http.ErrAbortHandler)
+	p.x.abort()
 }
 
 func (p *passage) trailers(resp *http.Response) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -31,6 +32,10 @@ type exchange struct {
 	weighted *resource.WeightedCluster
 	branch   filters.Branch // of a branch: where it goes
 
+	// of an exchange on an event loop
+	loop *netloop.Loop // nil: a goroutine serves it
+	why  error         // it was ended early
+
 	flag, detail string
 	received     atomic.Int64
 	upstream     upstreamState
@@ -42,6 +47,34 @@ type upstreamState struct {
 	cluster, address, protocol, failure string
 	attempts                            int
 	begun, answered, ended              time.Time
+}
+
+// now is the time, on a loop as it was when the loop's turn began.
+func (x *exchange) now() time.Time {
+	if x.loop != nil {
+		return x.loop.WallTime()
+	}
+	return time.Now()
+}
+
+// aborter is a response that is not written by a handler, which could panic.
+type aborter interface{ abort() }
+
+// abort ends a response whose client must not take it for whole.
+func (x *exchange) abort() {
+	if a, ok := x.writer.ResponseWriter.(aborter); ok {
+		a.abort()
+		return
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// cause says why the request was ended early; nil: it goes on.
+func (p *passage) cause() error {
+	if p.x.loop != nil {
+		return p.x.why
+	}
+	return context.Cause(p.in.Context())
 }
 
 // FilterConfig implements filters.Exchange.

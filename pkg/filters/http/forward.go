@@ -22,36 +22,31 @@ type passage struct {
 	route   *resource.Forward
 	retry   *resource.RetryPolicy
 	pool    *pool.Cluster
-	out     *http.Request
+	out     *http.Request // for the engine of goroutines
+	host    string        // but for that of the endpoint
+	path    string        // as it goes upstream
+	query   string
 	target  string // of the request line
 	key     []byte // for the load balancing
 	upgrade string // the protocol that the client asks for; "": none
 	body    *replay
+	keeper  keeper // of the body; nil: there is none
 	tried   []*filters.Endpoint
 	clock   *clock
 }
 
+// keeper knows whether a request's body could be sent once more.
+type keeper interface{ replayable() bool }
+
 // forward sends a request to the cluster of its route.
 func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	p := &passage{rt: rt, x: x, w: w, in: r, route: x.route.Forward}
-	cluster, ok := p.cluster()
-	if !ok {
-		x.answer(w, p.route.NotFound, "NC", "cluster_not_found", nil)
-		return
-	}
-	p.pool = rt.pools.Cluster(cluster)
-	x.upstream.cluster = cluster.Name()
-	if p.retry = p.route.Retry; p.retry == nil {
-		p.retry = x.host.Retry
-	}
-	if !p.prepare() {
-		return
-	}
-	if err := p.pool.Enter(); err != nil {
-		x.fail(w, http.StatusServiceUnavailable, "UO", "overflow", "upstream connect error or disconnect/reset before headers. reset reason: overflow")
+	if !p.enter() {
 		return
 	}
 	defer p.pool.Leave()
+	p.makeRequest()
+	p.wrapBody()
 	p.startClock()
 	defer p.clock.stop()
 	mirrors := p.mirrors()
@@ -59,6 +54,30 @@ func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	for _, m := range mirrors {
 		m.send()
 	}
+}
+
+// enter has the request's cluster take it; false when it was answered. Who has
+// entered leaves the pool.
+func (p *passage) enter() bool {
+	x := p.x
+	cluster, ok := p.cluster()
+	if !ok {
+		x.answer(p.w, p.route.NotFound, "NC", "cluster_not_found", nil)
+		return false
+	}
+	p.pool = p.rt.pools.Cluster(cluster)
+	x.upstream.cluster = cluster.Name()
+	if p.retry = p.route.Retry; p.retry == nil {
+		p.retry = x.host.Retry
+	}
+	if !p.prepare() {
+		return false
+	}
+	if err := p.pool.Enter(); err != nil {
+		x.fail(p.w, http.StatusServiceUnavailable, "UO", "overflow", "upstream connect error or disconnect/reset before headers. reset reason: overflow")
+		return false
+	}
+	return true
 }
 
 // cluster finds where the request goes.
@@ -90,17 +109,29 @@ func (p *passage) prepare() bool {
 		r.Header["Expect"] = expect
 	}
 	p.hash()
-	p.out = &http.Request{
-		Method: r.Method, Header: r.Header, Host: p.host(), ContentLength: r.ContentLength, Trailer: r.Trailer,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
+	p.setHost()
 	p.setTarget()
 	x.changeRequest(r.Header)
 	if !p.rt.conf.SuppressHeaders && p.route.Timeout > 0 {
 		r.Header["X-Envoy-Expected-Rq-Timeout-Ms"] = []string{strconv.FormatInt(p.route.Timeout.Milliseconds(), 10)}
 	}
-	p.wrapBody()
 	return true
+}
+
+// makeRequest is what the engine of goroutines sends.
+func (p *passage) makeRequest() {
+	r := p.in
+	p.out = &http.Request{
+		Method: r.Method, Header: r.Header, Host: p.host, ContentLength: r.ContentLength, Trailer: r.Trailer,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{Scheme: p.x.request.Scheme, Host: p.host, Opaque: p.path, RawQuery: p.query},
+	}
+	if strings.HasPrefix(p.path, "//") {
+		plain, err := url.PathUnescape(p.path)
+		if err == nil {
+			p.out.URL.Opaque, p.out.URL.Path, p.out.URL.RawPath = "", plain, p.path
+		}
+	}
 }
 
 // setTarget rewrites the path.
@@ -114,19 +145,12 @@ func (p *passage) setTarget() {
 	if at := strings.IndexByte(path, '?'); at >= 0 { // of a regular expression's substitution
 		path, query = path[:at], path[at+1:]
 	}
-	p.target = withQuery(path, query)
-	p.out.URL = &url.URL{Scheme: x.request.Scheme, Host: p.out.Host, Opaque: path, RawQuery: query}
-	if strings.HasPrefix(path, "//") {
-		plain, err := url.PathUnescape(path)
-		if err == nil {
-			p.out.URL.Opaque, p.out.URL.Path, p.out.URL.RawPath = "", plain, path
-		}
-	}
+	p.path, p.query, p.target = path, query, withQuery(path, query)
 }
 
-// host is what goes upstream as the host; that of the endpoint is set when
-// there is one.
-func (p *passage) host() string {
+// setHost works out what goes upstream as the host; that of the endpoint is set
+// when there is one.
+func (p *passage) setHost() {
 	x, o := p.x, &p.route.Host
 	host := p.in.Host
 	switch {
@@ -144,7 +168,7 @@ func (p *passage) host() string {
 	if host != p.in.Host {
 		p.noteHost()
 	}
-	return host
+	p.host = host
 }
 
 func (p *passage) noteHost() {

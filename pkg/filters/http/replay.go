@@ -38,8 +38,15 @@ func (p *passage) wrapBody() {
 	if p.in.Body == nil || p.in.Body == http.NoBody || p.in.ContentLength == 0 {
 		return
 	}
-	keep := (p.retry != nil && p.retry.Retries > 0 || p.hasMirrors()) && p.in.ContentLength <= replayLimit
+	keep := p.keeps() || p.hasMirrors() && p.in.ContentLength <= replayLimit
 	p.body = &replay{p: p, keep: keep, source: p.in.Body}
+	p.keeper = p.body
+}
+
+// keeps says that a body is to be kept for another try, as far as its length is
+// known.
+func (p *passage) keeps() bool {
+	return p.retry != nil && p.retry.Retries > 0 && p.in.ContentLength <= replayLimit
 }
 
 // replayable says that another try could send all of it.
@@ -116,11 +123,10 @@ type shadow struct {
 	out  *http.Request
 }
 
-func (p *passage) mirrorPolicies() []resource.RouteMirror {
-	x := p.x
+func (x *exchange) mirrorPolicies() []resource.RouteMirror {
 	switch {
-	case len(p.route.Mirrors) > 0:
-		return p.route.Mirrors
+	case len(x.route.Forward.Mirrors) > 0:
+		return x.route.Forward.Mirrors
 	case len(x.host.Mirrors) > 0:
 		return x.host.Mirrors
 	default:
@@ -128,7 +134,7 @@ func (p *passage) mirrorPolicies() []resource.RouteMirror {
 	}
 }
 
-func (p *passage) hasMirrors() bool { return len(p.mirrorPolicies()) > 0 }
+func (p *passage) hasMirrors() bool { return len(p.x.mirrorPolicies()) > 0 }
 
 // mirrors makes the copies that are to be sent: without a body at once, with
 // one when it is known.
@@ -137,7 +143,7 @@ func (p *passage) mirrors() []*shadow {
 		return nil
 	}
 	var list []*shadow
-	policies := p.mirrorPolicies()
+	policies := p.x.mirrorPolicies()
 	for i := range policies {
 		m := &policies[i]
 		cluster, ok := p.x.routes.clusters.Cluster(m.Cluster)

@@ -77,6 +77,13 @@ func (rt *router) Handler(http.Handler) http.Handler {
 }
 
 func (rt *router) serve(w http.ResponseWriter, r *http.Request, x *exchange) {
+	if !rt.answers(w, r, x) {
+		rt.forward(w, r, x)
+	}
+}
+
+// answers gives the answers that need no cluster; false: the request goes to one.
+func (rt *router) answers(w http.ResponseWriter, r *http.Request, x *exchange) bool {
 	switch {
 	case x.route == nil:
 		x.answer(w, http.StatusNotFound, "NR", "route_not_found", nil)
@@ -94,8 +101,9 @@ func (rt *router) serve(w http.ResponseWriter, r *http.Request, x *exchange) {
 		}
 		x.answer(w, x.route.Direct.Status, "", "direct_response", x.route.Direct.Body)
 	default:
-		rt.forward(w, r, x)
+		return false
 	}
+	return true
 }
 
 // answer is a response of the proxy's own. gRPC clients get it as a status.
@@ -122,7 +130,8 @@ func (x *exchange) answer(w http.ResponseWriter, status int, flag, detail string
 func (x *exchange) fail(w http.ResponseWriter, status int, flag, detail, text string) {
 	if x.writer.status != 0 {
 		x.Explain(flag, detail)
-		panic(http.ErrAbortHandler) // too late for an answer: the client must not take it for whole
+		x.abort() // too late for an answer
+		return
 	}
 	if text != "" {
 		w.Header().Set("Content-Type", "text/plain")

@@ -118,43 +118,9 @@ func (b *body) trailers() error {
 	if err := httpproto.ParseTrailers(s, &h, httpproto.Limits{Bytes: b.limits.HeadBytes, Fields: b.limits.Fields}); err != nil {
 		return err
 	}
-	t := make(http.Header, len(h.Fields))
-	for _, f := range h.Fields {
-		if name := http.CanonicalHeaderKey(f.Name); !forbiddenTrailer(name) {
-			t[name] = append(t[name], f.Value)
-		}
-	}
 	if b.trailer != nil {
-		b.trailer(t)
+		b.trailer(TrailerOf(h.Fields))
 	}
 	return nil
 }
 
-// forbiddenTrailer names what must not come late: framing, routing and
-// authentication, RFC 9110 section 6.5.1.
-func forbiddenTrailer(name string) bool {
-	switch name {
-	case "Content-Length", "Transfer-Encoding", "Trailer", "Host", "Connection", "Upgrade", "Te", "Authorization",
-		"Content-Encoding", "Content-Type", "Content-Range", "Set-Cookie", "Cookie":
-		return true
-	default:
-		return false
-	}
-}
-
-// headerOf makes a map of fields.
-func headerOf(fields []httpproto.Field) http.Header {
-	h := make(http.Header, len(fields))
-	values := make([]string, len(fields)) // one piece of memory for all values
-	for i := range fields {
-		f := &fields[i]
-		name := http.CanonicalHeaderKey(f.Name)
-		if old, ok := h[name]; ok {
-			h[name] = append(old, f.Value)
-			continue
-		}
-		values[i] = f.Value
-		h[name] = values[i : i+1 : i+1]
-	}
-	return h
-}

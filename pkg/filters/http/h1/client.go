@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +70,7 @@ type Exchange struct {
 // has been called.
 func (c *Client) RoundTrip(r *http.Request, x *Exchange) (*http.Response, error) {
 	c.Uses++
-	c.appendHead(r, x)
+	c.out = AppendRequest(c.out[:0], r.Method, x.Target, r.Host, r.Header, r.ContentLength)
 	up := &upload{client: c}
 	if err := c.send(r, x, up); err != nil {
 		x.Done(false)
@@ -84,35 +83,6 @@ func (c *Client) RoundTrip(r *http.Request, x *Exchange) (*http.Response, error)
 		return nil, err
 	}
 	return resp, nil
-}
-
-func (c *Client) appendHead(r *http.Request, x *Exchange) {
-	b := c.out[:0]
-	b = append(b, r.Method...)
-	b = append(b, ' ')
-	b = append(b, x.Target...)
-	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, r.Host...)
-	b = append(b, '\r', '\n')
-	for name, values := range r.Header {
-		for _, v := range values {
-			b = httpproto.AppendField(b, name, v)
-		}
-	}
-	switch {
-	case r.ContentLength > 0 || r.ContentLength == 0 && mayHaveBody(r.Method):
-		b = append(b, "Content-Length: "...)
-		b = strconv.AppendInt(b, r.ContentLength, 10)
-		b = append(b, '\r', '\n')
-	case r.ContentLength < 0:
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	}
-	c.out = append(b, '\r', '\n')
-}
-
-// mayHaveBody says of which methods an empty body is to be told.
-func mayHaveBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // send writes the head, and the body if that is small; a larger one goes on
@@ -199,7 +169,7 @@ func (c *Client) response(r *http.Request, h *httpproto.Head, x *Exchange, up *u
 	}
 	b.trailer = func(t http.Header) { resp.Trailer = t }
 	switch {
-	case r.Method == http.MethodHead || h.Status == http.StatusNoContent || h.Status == http.StatusNotModified:
+	case Silent(r.Method, h.Status):
 		b.done = true
 	case f.Chunked:
 		b.left = 0

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,7 @@ func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Req
 	if h.Minor == 0 {
 		r.Proto = "HTTP/1.0"
 	}
-	if r.URL = target(h.Method, h.Target); r.URL == nil {
+	if r.URL = Target(h.Method, h.Target); r.URL == nil {
 		return nil, nil
 	}
 	if r.URL.Host != "" {
@@ -44,14 +43,7 @@ func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Req
 	b.left = 0
 	r.TransferEncoding = []string{"chunked"}
 	if c.server.o.Trailers {
-		r.Trailer = http.Header{}
-		for _, list := range header["Trailer"] {
-			for name := range strings.SplitSeq(list, ",") {
-				if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); httpproto.Token(name) && !forbiddenTrailer(name) {
-					r.Trailer[name] = nil // announced, as HTTP/2 needs it
-				}
-			}
-		}
+		r.Trailer = AnnouncedTrailers(header)
 		b.trailer = func(t http.Header) {
 			maps.Copy(r.Trailer, t)
 		}
@@ -59,8 +51,8 @@ func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Req
 	return r, b
 }
 
-// target reads the target of a request line; nil: it is none.
-func target(method, s string) *url.URL {
+// Target reads the target of a request line; nil: it is none.
+func Target(method, s string) *url.URL {
 	if s[0] == '/' && plain(s) { // most are
 		return &url.URL{Path: s}
 	}
@@ -141,9 +133,6 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // Close implements io.Closer. What is left is the server's to read.
 func (b *requestBody) Close() error { return nil }
 
-// leftover is how much of a body is read so that its connection can go on.
-const leftover = 64 << 10
-
 // finish ends the body after the response. It tells whether the connection can
 // take another request.
 func (b *requestBody) finish() bool {
@@ -167,7 +156,7 @@ func (b *requestBody) finish() bool {
 	const patience = 2 * time.Second
 	b.conn.readUntil = time.Now().Add(patience)
 	_ = b.conn.conn.SetReadDeadline(b.conn.readUntil)
-	_, _ = io.CopyN(io.Discard, &b.body, leftover)
+	_, _ = io.CopyN(io.Discard, &b.body, Leftover)
 	return b.done
 }
 
@@ -177,5 +166,8 @@ func (b *requestBody) large() bool {
 		return b != nil
 	}
 	defer b.mu.Unlock()
-	return !b.done && (b.expect || b.chunked || b.left > leftover)
+	if b.expect || b.chunked {
+		return !b.done
+	}
+	return !b.done && !WorthReading(b.left)
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,27 +55,14 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	w.silent = w.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
-	if given := w.header["Content-Length"]; len(given) == 1 {
-		n, err := strconv.ParseInt(given[0], 10, 64)
-		if err != nil || n < 0 {
-			delete(w.header, "Content-Length")
-		} else {
-			w.declared = n
-		}
-	}
-	if !w.last && w.header["Connection"] != nil && strings.EqualFold(w.header.Get("Connection"), "close") {
-		w.last = true
-	}
+	w.silent = Silent(w.r.Method, status)
+	w.declared = DeclaredLength(w.header)
+	w.last = w.last || Closes(w.header)
 }
 
 // interim sends a 1xx response. mu is held.
 func (w *response) interim(status int) {
-	c := w.c
-	c.out = append(c.out, "HTTP/1.1 "...)
-	c.out = appendStatus(c.out, status)
-	w.appendFields()
-	c.out = append(c.out, '\r', '\n')
+	w.c.out = AppendInterim(w.c.out, status, w.header)
 	w.send(nil)
 }
 
@@ -87,38 +73,9 @@ func (w *response) proceed() error {
 	if w.begun || w.status != 0 {
 		return nil
 	}
-	w.c.out = append(w.c.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
+	w.c.out = append(w.c.out, Continue...)
 	w.send(nil)
 	return w.err
-}
-
-// appendFields writes the header but for what is the connection's own. mu is
-// held.
-func (w *response) appendFields() {
-	out := w.c.out
-	for name, values := range w.header {
-		switch name {
-		case "Connection", "Transfer-Encoding", "Keep-Alive":
-			continue
-		case "Content-Length":
-			if w.chunked || w.status == 0 {
-				continue
-			}
-		case "Trailer":
-			if !w.c.server.o.Trailers {
-				continue
-			}
-		}
-		if strings.HasPrefix(name, http.TrailerPrefix) || !httpproto.Token(name) {
-			continue
-		}
-		for _, v := range values {
-			if httpproto.ValidValue(v) {
-				out = httpproto.AppendField(out, name, v)
-			}
-		}
-	}
-	w.c.out = out
 }
 
 // begin writes the head. whole says that the body is all there, in pending. mu
@@ -140,24 +97,10 @@ func (w *response) begin(whole bool) {
 	if w.body.large() {
 		w.last = true
 	}
-	c.out = append(c.out, "HTTP/1.1 "...)
-	c.out = appendStatus(c.out, w.status)
-	w.appendFields()
-	if w.header["Date"] == nil {
-		c.out = append(c.out, "Date: "...)
-		c.out = append(c.out, date()...)
-		c.out = append(c.out, '\r', '\n')
+	head := ResponseHead{
+		Status: w.status, Header: w.header, Chunked: w.chunked, Trailers: c.server.o.Trailers, Close: w.last, Old: w.old,
 	}
-	if w.chunked {
-		c.out = append(c.out, "Transfer-Encoding: chunked\r\n"...)
-	}
-	switch {
-	case w.last:
-		c.out = append(c.out, "Connection: close\r\n"...)
-	case w.old:
-		c.out = append(c.out, "Connection: keep-alive\r\n"...)
-	}
-	c.out = append(c.out, '\r', '\n')
+	c.out = head.Append(c.out)
 	if len(w.pending) > 0 {
 		w.emit(w.pending)
 		w.pending = nil
@@ -169,27 +112,7 @@ func (w *response) trailers() http.Header {
 	if !w.c.server.o.Trailers {
 		return nil
 	}
-	var t http.Header
-	add := func(name string, values []string) {
-		if len(values) > 0 {
-			if t == nil {
-				t = http.Header{}
-			}
-			t[name] = values
-		}
-	}
-	for name, values := range w.header {
-		if late, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			add(http.CanonicalHeaderKey(late), values)
-		}
-	}
-	for _, list := range w.header["Trailer"] {
-		for name := range strings.SplitSeq(list, ",") {
-			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-			add(name, w.header[name])
-		}
-	}
-	return t
+	return LateTrailers(w.header)
 }
 
 // Write implements io.Writer.
@@ -280,7 +203,7 @@ func (w *response) end() bool {
 		w.begin(true)
 	}
 	if w.chunked {
-		w.c.out = append(w.c.out, appendEnd(nil, w.trailers())...)
+		w.c.out = AppendEnd(w.c.out, w.trailers())
 	}
 	w.send(nil)
 	if cap(w.c.out) > 2*sendAt {

@@ -86,6 +86,9 @@ func (s *Server) Serve(conn net.Conn, ahead []byte) {
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, conn.LocalAddr()))
 	defer c.cancel()
 	c.in = newBuffer(readerFunc(c.read))
+	if len(ahead) > len(c.in.b) {
+		c.in.b = make([]byte, len(ahead))
+	}
 	c.in.w = copy(c.in.b, ahead)
 	c.out = make([]byte, 0, bufferSize)
 	c.probe = newProber(conn)
@@ -276,28 +279,18 @@ func (c *serverConn) head() (string, error) {
 
 // refuse answers what is no request, if there was anything.
 func (c *serverConn) refuse(err error) {
-	var status int
+	status := RefusalStatus(err)
 	var timeout net.Error
-	switch {
-	case errors.Is(err, httpproto.ErrTooLarge), errors.Is(err, httpproto.ErrTooMany):
-		status = http.StatusRequestHeaderFieldsTooLarge
-	case errors.Is(err, httpproto.ErrEncoding):
-		status = http.StatusNotImplemented
-	case errors.Is(err, httpproto.ErrVersion):
-		status = http.StatusHTTPVersionNotSupported
-	case errors.Is(err, httpproto.ErrMalformed):
-		status = http.StatusBadRequest
-	case errors.As(err, &timeout) && timeout.Timeout() && c.state.Load() == stateActive:
+	if errors.As(err, &timeout) && timeout.Timeout() && c.state.Load() == stateActive {
 		status = http.StatusRequestTimeout
-	default:
+	}
+	if status == 0 {
 		return // the client has gone
 	}
 	if c.server.o.Refused != nil {
 		c.server.o.Refused(status, err)
 	}
-	c.out = append(c.out[:0], "HTTP/1.1 "...)
-	c.out = appendStatus(c.out, status)
-	c.out = append(c.out, "Content-Length: 0\r\nConnection: close\r\n\r\n"...)
+	c.out = AppendRefusal(c.out[:0], status)
 	c.armWrite()
 	if _, err := c.conn.Write(c.out); err == nil {
 		c.linger()

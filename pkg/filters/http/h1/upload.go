@@ -102,21 +102,8 @@ func (c *chunkWriter) Write(p []byte) (int, error) {
 }
 
 func (c *chunkWriter) end(trailer http.Header) error {
-	_, err := c.w.Write(appendEnd(c.out[:0], trailer))
+	_, err := c.w.Write(AppendEnd(c.out[:0], trailer))
 	return err
-}
-
-// appendEnd is the last chunk, with the trailer section.
-func appendEnd(b []byte, trailer http.Header) []byte {
-	b = append(b, "0\r\n"...)
-	for name, values := range trailer {
-		for _, v := range values {
-			if !forbiddenTrailer(name) && httpproto.Token(name) && httpproto.ValidValue(v) {
-				b = httpproto.AppendField(b, name, v)
-			}
-		}
-	}
-	return append(b, '\r', '\n')
 }
 
 const copySize = 32 << 10

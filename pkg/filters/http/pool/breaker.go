@@ -7,31 +7,61 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
 
-// reserve counts a new connection in. Where there are as many as may be, it
-// gives a channel to wait at, or ErrOverflow when too many wait already.
-func (k *Cluster) reserve(o *filters.UpstreamOptions) (chan struct{}, error) {
+// Wait is a turn in the queue for a connection.
+type Wait struct{ wake func() }
+
+// Reserve counts a new connection in. Where there are as many as may be it gives a
+// place in the queue instead, or ErrOverflow when too many wait already. wake is
+// called once it is worth trying again, on any goroutine; it must not block.
+func (k *Cluster) Reserve(wake func()) (*Wait, error) {
+	w, err := k.queue(wake)
+	if w != nil {
+		k.shed()
+	}
+	return w, err
+}
+
+func (k *Cluster) queue(wake func()) (*Wait, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return nil, errClosed
 	}
-	most := o.HTTP.MaxConnections
-	if most == 0 || k.Open.Load() < int64(most) {
+	var o filters.HTTPUpstream
+	if given := k.options(); given != nil {
+		o = given.HTTP
+	}
+	if o.MaxConnections == 0 || k.Open.Load() < int64(o.MaxConnections) {
 		k.Open.Add(1)
 		return nil, nil //nolint:nilnil // nothing to wait for, and no error
 	}
-	if o.HTTP.MaxPending > 0 && len(k.waiting) >= o.HTTP.MaxPending {
+	if o.MaxPending > 0 && len(k.waiting) >= o.MaxPending {
 		k.Overflows.Add(1)
 		return nil, ErrOverflow
 	}
-	w := make(chan struct{}, 1)
+	w := &Wait{wake}
 	k.waiting = append(k.waiting, w)
 	k.Pending.Add(1)
 	return w, nil
 }
 
-// release counts a connection out.
-func (k *Cluster) release() {
+// Abandon gives a place in the queue up. If its turn has come already, it is the
+// next one's.
+func (k *Cluster) Abandon(w *Wait) {
+	k.mu.Lock()
+	at := slices.Index(k.waiting, w)
+	if at >= 0 {
+		k.waiting = slices.Delete(k.waiting, at, at+1)
+		k.Pending.Add(-1)
+	}
+	k.mu.Unlock()
+	if at < 0 {
+		k.wakeOne()
+	}
+}
+
+// Release counts a connection out.
+func (k *Cluster) Release() {
 	k.Open.Add(-1)
 	k.wakeOne()
 }
@@ -43,27 +73,24 @@ func (k *Cluster) wakeOne() {
 	if len(k.waiting) == 0 {
 		return
 	}
-	k.waiting[0] <- struct{}{}
+	k.waiting[0].wake()
 	k.waiting = slices.Delete(k.waiting, 0, 1)
 	k.Pending.Add(-1)
 }
 
-// wait returns when it is worth trying again.
-func (k *Cluster) wait(ctx context.Context, w chan struct{}) error {
+// reserve is Reserve for a goroutine, which waits. It tells whether there was a
+// connection to be had; otherwise it is worth trying again.
+func (k *Cluster) reserve(ctx context.Context) (bool, error) {
+	turn := make(chan struct{}, 1)
+	w, err := k.Reserve(func() { turn <- struct{}{} })
+	if w == nil {
+		return err == nil, err
+	}
 	select {
-	case <-w:
-		return nil
+	case <-turn:
+		return false, nil
 	case <-ctx.Done():
+		k.Abandon(w)
+		return false, context.Cause(ctx)
 	}
-	k.mu.Lock()
-	at := slices.Index(k.waiting, w)
-	if at >= 0 {
-		k.waiting = slices.Delete(k.waiting, at, at+1)
-		k.Pending.Add(-1)
-	}
-	k.mu.Unlock()
-	if at < 0 {
-		k.wakeOne() // the turn that came too late is the next one's
-	}
-	return context.Cause(ctx)
 }

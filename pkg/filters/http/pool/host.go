@@ -108,31 +108,24 @@ func (h *host) take(ctx context.Context, c *Call, o *filters.UpstreamOptions) (*
 		if client := h.reuse(o); client != nil {
 			return client, nil
 		}
-		wait, err := h.cluster.reserve(o)
+		reserved, err := h.cluster.reserve(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if wait == nil {
+		if reserved {
 			break
-		}
-		if err := h.cluster.wait(ctx, wait); err != nil {
-			return nil, err
 		}
 	}
 	conn, err := h.dial(ctx, c, o, onlyHTTP1)
 	if err != nil {
-		h.cluster.release()
+		h.cluster.Release()
 		return nil, err
 	}
 	return h.newClient(conn, o), nil
 }
 
 func (h *host) newClient(conn net.Conn, o *filters.UpstreamOptions) *h1.Client {
-	bytes := o.HTTP.HeaderBytes
-	if bytes == 0 {
-		bytes = defaultHeadBytes
-	}
-	client := h1.NewClient(conn, h1.Limits{HeadBytes: bytes, Fields: responseFields})
+	client := h1.NewClient(conn, headLimits(o))
 	client.Born = time.Now()
 	return client
 }
@@ -154,18 +147,12 @@ func (h *host) reuse(o *filters.UpstreamOptions) *h1.Client {
 			return client
 		}
 		client.Close()
-		h.cluster.release()
+		h.cluster.Release()
 	}
 }
 
 func expired(c *h1.Client, o *filters.UpstreamOptions, now time.Time) bool {
-	idle := o.HTTP.IdleTimeout
-	if idle == 0 {
-		idle = defaultIdle
-	}
-	return idle > 0 && now.Sub(c.Idle) > idle ||
-		o.HTTP.MaxConnectionAge > 0 && now.Sub(c.Born) > o.HTTP.MaxConnectionAge ||
-		o.HTTP.RequestsPerConn > 0 && c.Uses >= o.HTTP.RequestsPerConn
+	return outlived(o, Life{Idle: now.Sub(c.Idle), Age: now.Sub(c.Born), Uses: c.Uses})
 }
 
 // give takes a connection back.
@@ -184,7 +171,7 @@ func (h *host) give(client *h1.Client, reusable bool) {
 		return
 	}
 	client.Close()
-	k.release()
+	k.Release()
 }
 
 func (k *Cluster) gone() bool {
@@ -216,7 +203,7 @@ func (h *host) sweep(now time.Time, known bool) bool {
 	h.mu.Unlock()
 	for _, c := range closing {
 		c.Close()
-		h.cluster.release()
+		h.cluster.Release()
 	}
 	return left
 }
@@ -231,11 +218,7 @@ const (
 // dial connects, TLS included.
 func (h *host) dial(ctx context.Context, c *Call, o *filters.UpstreamOptions, protocol int) (net.Conn, error) {
 	k, ep := h.cluster, h.endpoint
-	timeout := o.ConnectTimeout
-	if timeout == 0 {
-		timeout = 5 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout(o))
 	defer cancel()
 	if !c.Deadline.IsZero() {
 		var stop context.CancelFunc
@@ -255,12 +238,11 @@ func (h *host) dial(ctx context.Context, c *Call, o *filters.UpstreamOptions, pr
 	if err == nil {
 		return conn, nil
 	}
-	k.ConnectFailures.Add(1)
 	if errors.Is(err, context.Canceled) {
+		k.ConnectFailures.Add(1)
 		return nil, err // the client has gone
 	}
-	k.Report(ep, filters.ConnectFailure)
-	return nil, &ConnectError{Endpoint: ep.Address, Err: err, Timeout: errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)}
+	return nil, k.ConnectFailed(ep, err, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
 }
 
 // config is the endpoint's TLS for a protocol.

@@ -30,14 +30,11 @@ type stream2 struct {
 func (h *host) do2(ctx context.Context, c *Call, o *filters.UpstreamOptions) (*http.Response, error) {
 	s := h.reuse2(o)
 	for s == nil {
-		wait, err := h.cluster.reserve(o)
+		reserved, err := h.cluster.reserve(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if wait != nil {
-			if err := h.cluster.wait(ctx, wait); err != nil {
-				return nil, err
-			}
+		if !reserved {
 			s = h.reuse2(o)
 			continue
 		}
@@ -46,7 +43,7 @@ func (h *host) do2(ctx context.Context, c *Call, o *filters.UpstreamOptions) (*h
 			s, err = h.add2(conn, o)
 		}
 		if err != nil {
-			h.cluster.release()
+			h.cluster.Release()
 			return nil, err
 		}
 	}
@@ -61,25 +58,22 @@ func (h *host) doByALPN(ctx context.Context, c *Call, o *filters.UpstreamOptions
 	if client := h.reuse(o); client != nil {
 		return h.over1(ctx, c, client)
 	}
-	wait, err := h.cluster.reserve(o)
+	reserved, err := h.cluster.reserve(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if wait != nil {
-		if err := h.cluster.wait(ctx, wait); err != nil {
-			return nil, err
-		}
+	if !reserved {
 		return h.doByALPN(ctx, c, o)
 	}
 	conn, err := h.dial(ctx, c, o, eitherHTTP)
 	if err != nil {
-		h.cluster.release()
+		h.cluster.Release()
 		return nil, err
 	}
 	if t, ok := conn.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
 		s, err := h.add2(conn, o)
 		if err != nil {
-			h.cluster.release()
+			h.cluster.Release()
 			return nil, err
 		}
 		return h.over2(ctx, c, s)

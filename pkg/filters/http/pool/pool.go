@@ -89,7 +89,8 @@ type Cluster struct {
 
 	mu      sync.Mutex // guards below
 	hosts   map[*filters.Endpoint]*host
-	waiting []chan struct{} // for a connection to be given back or closed
+	waiting []*Wait // for a connection to be given back or closed
+	onFull  []func()
 	sweeper *time.Timer
 	closed  bool
 }
@@ -186,14 +187,7 @@ func (k *Cluster) sweepLater() {
 // sweep closes idle connections that are too old, or whose endpoint is gone.
 func (k *Cluster) sweep() {
 	now := time.Now()
-	known := map[*filters.Endpoint]bool{}
-	table := (*k.source.Load()).Table()
-	for i := range table.Shards {
-		known[table.Shards[i].Primary] = true
-		for _, r := range table.Shards[i].Replicas {
-			known[r] = true
-		}
-	}
+	known := k.Known()
 	k.mu.Lock()
 	k.sweeper = nil
 	hosts := make([]*host, 0, len(k.hosts))
