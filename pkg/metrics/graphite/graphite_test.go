@@ -95,6 +95,10 @@ func TestAllSockets(t *testing.T) {
 	}()
 	addrs := s.Addrs()
 	send(t, "udp", addrs[0].String(), "servers.web1.cpu.user 12.5 1700000000\nservers.web2.cpu.user 50 -1\n")
+	eventually(t, s, `# HELP server_cpu_user_ratio Share of a CPU.
+server_cpu_user_ratio{server="web1"} 0.125
+server_cpu_user_ratio{server="web2"} 0.5
+`) // before what comes another way changes it
 	send(t, "unixgram", path, "app.jobs-done;team=a b=c 1 1\napp.jobs-done;team=shop;site=n 7")
 	send(t, "tcp", addrs[2].String(), "queue:de", "pth 3 17000", "00000\r\nservers.web1.cpu.us", "er 25 1700000001\ndebug.x 1 1\nlast 4 1")
 	eventually(t, s, `# HELP app_jobs_done Graphite metric app_jobs_done

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
@@ -22,6 +20,7 @@ import (
 const (
 	MaxLine        = 64 << 10
 	maxConnections = 1000
+	batch          = 64 // datagrams that are read at once
 )
 
 // Listener takes lines on the sockets of a source.
@@ -40,8 +39,8 @@ type Listener struct {
 
 // packets is a socket of datagrams, and how many of its drops were counted.
 type packets struct {
-	raw   syscall.RawConn
-	drops uint32
+	socket *mmsg.Socket
+	drops  uint32
 }
 
 // left is what a source leaves to the one that gets its socket next.
@@ -134,31 +133,27 @@ func (s *Store) adopt(list []*series) {
 	}
 }
 
-func (l *Listener) servePackets(ctx context.Context, c net.PacketConn) {
-	p := &packets{drops: Inherit(ctx, l.store)}
-	if b, ok := c.(interface{ SetReadBuffer(bytes int) error }); ok && l.buffer > 0 {
-		if err := b.SetReadBuffer(l.buffer); err != nil {
+func (l *Listener) servePackets(ctx context.Context, socket *mmsg.Socket) {
+	p := &packets{socket: socket, drops: Inherit(ctx, l.store)}
+	if l.buffer > 0 {
+		if err := socket.SetReadBuffer(l.buffer); err != nil {
 			l.log.Warn("the read buffer stays as it is", "bytes", l.buffer, "error", err)
 		}
 	}
-	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			p.raw = raw
-			l.mu.Lock()
-			l.packets[p] = struct{}{}
-			l.mu.Unlock()
+	l.mu.Lock()
+	l.packets[p] = struct{}{}
+	l.mu.Unlock()
+	err := socket.Serve(ctx, batch, func(r *mmsg.Reader, n int, now int64) {
+		at := time.Unix(0, now)
+		for i := range n {
+			b, _ := r.Datagram(i) // of one that is too long the rest is lost with its end
+			for line := range bytes.Lines(b) {
+				l.line(line, at)
+			}
 		}
-	}
-	buf := make([]byte, MaxLine)
-	for {
-		n, _, err := c.ReadFrom(buf)
-		if err != nil && (ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)) {
-			break
-		}
-		now := time.Now()
-		for line := range bytes.Lines(buf[:n]) {
-			l.line(line, now)
-		}
+	})
+	if err != nil {
+		l.log.Error("reading datagrams has ended", "address", socket.LocalAddr().String(), "error", err)
 	}
 	l.CountDrops()
 	l.mu.Lock()
@@ -180,9 +175,8 @@ func (l *Listener) CountDrops() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.packets {
-		var drops uint32
-		var err error
-		if failed := p.raw.Control(func(fd uintptr) { drops, err = mmsg.Drops(fd) }); failed != nil || err != nil {
+		drops, err := p.socket.Drops()
+		if err != nil {
 			continue // closed, or a kernel that does not tell
 		}
 		l.ledger.Add("kernel", uint64(drops-p.drops)) // it wraps around

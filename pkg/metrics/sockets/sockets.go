@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
 )
 
 // Pool is the sockets of a process. Its methods may be called from any
@@ -80,18 +82,18 @@ type Lease struct {
 // Packets binds a socket of a datagram network (udp or unixgram), or waits for
 // the one that is bound. serve is called when it is this lease's turn. It must
 // return soon after ctx is done, when reading fails as well, and must not close
-// the connection.
-func (p *Pool) Packets(network, address string, serve func(ctx context.Context, c net.PacketConn)) (*Lease, error) {
+// the socket.
+func (p *Pool) Packets(network, address string, serve func(ctx context.Context, s *mmsg.Socket)) (*Lease, error) {
 	return p.lease(network, address, func() (conn, net.Addr, error) {
 		removeStale(network, address)
-		c, err := new(net.ListenConfig).ListenPacket(context.Background(), network, address)
+		c, err := mmsg.Listen(context.Background(), network, address)
 		if err != nil {
 			return nil, nil, err
 		}
 		return c, c.LocalAddr(), nil
 	}, func(ctx context.Context, c conn) {
-		if packets, ok := c.(net.PacketConn); ok {
-			serve(ctx, packets)
+		if s, ok := c.(*mmsg.Socket); ok {
+			serve(ctx, s)
 		}
 	})
 }

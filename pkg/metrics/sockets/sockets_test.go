@@ -9,18 +9,20 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
 )
 
 // reader puts what arrives into a channel.
-func reader(name string, got chan<- string) func(context.Context, net.PacketConn) {
-	return func(_ context.Context, c net.PacketConn) {
-		buf := make([]byte, 64)
-		for {
-			n, _, err := c.ReadFrom(buf)
-			if err != nil {
-				return
+func reader(name string, got chan<- string) func(context.Context, *mmsg.Socket) {
+	return func(ctx context.Context, s *mmsg.Socket) {
+		err := s.Serve(ctx, 4, func(r *mmsg.Reader, n int, _ int64) {
+			for i := range n {
+				b, _ := r.Datagram(i)
+				got <- name + " " + string(b)
 			}
-			got <- name + " " + string(buf[:n])
+		})
+		if err != nil {
+			got <- name + ": " + err.Error()
 		}
 	}
 }
@@ -179,8 +181,8 @@ func TestLegacy(t *testing.T) {
 	t.Parallel()
 	pool, found := sockets.NewPool(), make(chan any, 3)
 	path := filepath.Join(t.TempDir(), "s")
-	serve := func(leave any) func(context.Context, net.PacketConn) {
-		return func(ctx context.Context, _ net.PacketConn) {
+	serve := func(leave any) func(context.Context, *mmsg.Socket) {
+		return func(ctx context.Context, _ *mmsg.Socket) {
 			found <- sockets.Found(ctx)
 			<-ctx.Done()
 			if leave != nil {
