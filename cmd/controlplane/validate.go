@@ -8,7 +8,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
-	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
 
 func newValidate() *cobra.Command {
@@ -24,11 +23,6 @@ func newValidate() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", docs.Count())
-			for _, obj := range docs.Objects {
-				if !translate.Runs(obj) {
-					fmt.Fprintf(cmd.ErrOrStderr(), "warning: Adapter %s: %s\n", obj.Key(), translate.NoAPIAdapters)
-				}
-			}
 			return nil
 		},
 	}

@@ -22,8 +22,7 @@ spec:
 `
 
 // TestAdaptersAreObjects: an Adapter is followed and has a status, and is not
-// taken for the Ambassador of its name. What it names is not asked for, as nothing
-// runs it.
+// taken for the Ambassador of its name. What it names is asked for.
 func TestAdaptersAreObjects(t *testing.T) {
 	t.Parallel()
 	api := suite.Server(t)
@@ -38,9 +37,10 @@ func TestAdaptersAreObjects(t *testing.T) {
 	if adapter.Err != nil || adapter.UID == "" || adapter.UID == ambassador.UID || inventory.RefOf(adapter.Object) != ref {
 		t.Errorf("the Adapter is %+v", adapter)
 	}
-	if err := a.source.Problem(); err != nil && strings.Contains(err.Error(), "adapter-tls") {
-		t.Errorf("its Secret is asked for: %v", err)
-	}
+	eventually(t, "its Secret is asked for", true, func() bool {
+		err := a.source.Problem()
+		return err != nil && strings.Contains(err.Error(), "adapter-tls")
+	})
 
 	status := inventory.Status{UID: adapter.UID, Generation: adapter.Generation, Conditions: []inventory.Condition{
 		{Type: inventory.ConditionAccepted, Status: inventory.StatusFalse, Reason: "NotSupported", Message: "for people"},

@@ -20,7 +20,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
-	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
 
 // settleLimit bounds how long Synced waits for the Secrets that objects name
@@ -258,9 +257,8 @@ func newReading(in *unstructured.Unstructured) *reading {
 	return &reading{object: ObjectOf(in), status: statusOf(in)}
 }
 
-// setObject puts an object, and has what it names followed, if it is one that is
-// run. A status alone that has changed is no change
-// of the object.
+// setObject puts an object, and has what it names followed. A status alone that
+// has changed is no change of the object.
 func (s *Source) setObject(into *inventory.Store, ref inventory.Ref, r *reading, at time.Time) {
 	if r == nil {
 		s.wanted.want(ref, nil)
@@ -269,7 +267,7 @@ func (s *Source) setObject(into *inventory.Store, ref inventory.Ref, r *reading,
 		return
 	}
 	if !sameObject(inventory.Get[*inventory.Object](into, ref), r.object) {
-		if r.object.Err == nil && translate.Runs(r.object.Object) {
+		if r.object.Err == nil {
 			// One that is broken is served as it was before, with what that named.
 			s.wanted.want(ref, Named(r.object.Object))
 		}

@@ -1,8 +1,7 @@
 package mesh
 
 // Adapter shows what an app has in the form that others want: its metrics to
-// Prometheus, or its API to who speaks another. This version runs the first: an
-// API in a file is refused, and in a cluster its status says so.
+// Prometheus, or its API to who speaks another.
 type Adapter struct {
 	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"`

@@ -4,8 +4,11 @@ package mesh
 type APIAdapter struct {
 	Listen   Listen      `json:"listen"`
 	Upstream APIUpstream `json:"upstream"`
+	// HTTP is how requests are sent on; its routes are not for adapters.
+	// +kubebuilder:validation:XValidation:rule="!has(self.routes)",message="an adapter has its routes in spec.api.routes"
+	HTTP *HTTPSpec `json:"http,omitempty"`
 	// Routes, of which the first that matches is taken. A request that none
-	// matches is answered with 404.
+	// matches is answered with 404, one that only lacks the method with 405.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	Routes []APIRoute `json:"routes"`
@@ -13,15 +16,21 @@ type APIAdapter struct {
 
 // +kubebuilder:validation:XValidation:rule="has(self.address) != has(self.service)",message="exactly one of address and service is needed"
 
-// APIUpstream is where the converted requests go: exactly one of its fields is
-// there.
+// APIUpstream is where the converted requests go: exactly one of Address and
+// Service is there.
 type APIUpstream struct {
 	// Address is "host:port", "[v6]:port" or the path of a unix socket.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=260
 	Address string `json:"address,omitempty"`
 	// Service whose endpoints are all alike; needs a control plane.
-	Service *ServiceRef `json:"service,omitempty"`
+	Service *ServiceRef  `json:"service,omitempty"`
+	TLS     *UpstreamTLS `json:"tls,omitempty"`
+}
+
+// Group is the upstream as other objects have theirs.
+func (u *APIUpstream) Group() *Upstream {
+	return &Upstream{Address: u.Address, Service: u.Service, TLS: u.TLS}
 }
 
 // APIRoute says what becomes of some requests and of their responses.
@@ -31,6 +40,8 @@ type APIRoute struct {
 	Request *APIRequest `json:"request,omitempty"`
 	// Response as it goes back; absent: as it came.
 	Response *APIResponse `json:"response,omitempty"`
+	// Timeout, instead of spec.api.http.timeout.
+	Timeout *Duration `json:"timeout,omitempty"`
 }
 
 // APIMatch chooses requests: all that is there must match.
@@ -40,30 +51,61 @@ type APIMatch struct {
 	// +kubebuilder:validation:MaxLength=32
 	Method string `json:"method,omitempty"`
 	// Path, all of it: "/v2/orders/{id}", where {id} stands for one segment that
-	// is not empty.
+	// is not empty, and {rest=**} as the last one for all that follows.
 	// +kubebuilder:validation:Pattern=`^/[^ ?#]*$`
 	// +kubebuilder:validation:MaxLength=1024
 	Path string `json:"path"`
-	// Headers by their names, in any case, with the value that each must have.
+	// Headers by their names, in any case, with the value that each must have; "*":
+	// any.
 	// +kubebuilder:validation:MaxProperties=16
 	Headers map[string]string `json:"headers,omitempty"`
+	// Query parameters by their names, with the value that the first of each must
+	// have; "*": any.
+	// +kubebuilder:validation:MaxProperties=16
+	Query map[string]string `json:"query,omitempty"`
 }
 
-// APIRequest is what becomes of a request.
+// APIRequest is what becomes of a request. Its texts may have values in them:
+// {id} of match.path, {query.page}, {header.X-Tenant}; {{ and }} are braces. What
+// has a value in it that the request lacks is left out.
 type APIRequest struct {
-	// Path that the app is asked for; the {names} of match.path may be in it.
-	// Absent: that of the request.
+	// Method; absent: that of the request.
+	// +kubebuilder:validation:Pattern=`^[A-Z]+$`
+	// +kubebuilder:validation:MaxLength=32
+	Method string `json:"method,omitempty"`
+	// Path that the app is asked for. Absent: that of the request.
 	// +kubebuilder:validation:Pattern=`^/[^ ?#]*$`
 	// +kubebuilder:validation:MaxLength=1024
-	Path string `json:"path,omitempty"`
+	Path    string     `json:"path,omitempty"`
+	Query   *APIFields `json:"query,omitempty"`
+	Headers *APIFields `json:"headers,omitempty"`
 	// Body; absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
 }
 
-// APIResponse is what becomes of a response.
+// APIResponse is what becomes of a response. The texts of its headers may have
+// the values of the request in them.
 type APIResponse struct {
+	Headers *APIFields `json:"headers,omitempty"`
 	// Body; absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
+}
+
+// APIFields changes headers, or the parameters of a query, in the order in which
+// the steps stand here.
+type APIFields struct {
+	// Remove fields; "*": all.
+	// +kubebuilder:validation:MaxItems=64
+	Remove []string `json:"remove,omitempty"`
+	// Rename fields that are there, the old name to the new one.
+	// +kubebuilder:validation:MaxProperties=64
+	Rename map[string]string `json:"rename,omitempty"`
+	// Set fields, in place of what is there.
+	// +kubebuilder:validation:MaxProperties=64
+	Set map[string]string `json:"set,omitempty"`
+	// Add fields beside what is there.
+	// +kubebuilder:validation:MaxProperties=64
+	Add map[string]string `json:"add,omitempty"`
 }
 
 // BodyTransform makes a body of another.

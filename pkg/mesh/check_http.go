@@ -19,7 +19,11 @@ func (c *checker) http(s *AmbassadorSpec) {
 	if h == nil {
 		return
 	}
-	const at = "spec.http"
+	c.httpSpec(h, "spec.http")
+}
+
+// httpSpec checks how requests are sent on.
+func (c *checker) httpSpec(h *HTTPSpec, at string) {
 	c.positive(h.ConnectTimeout, at+".connectTimeout")
 	c.require(h.Host == "" || h.Host == "-" || !strings.ContainsAny(h.Host, " /?#@\\,"), at+".host", fmt.Sprintf("%q is not a host", clip(h.Host)), "")
 	c.httpRetries(h.Retries, at+".retries")

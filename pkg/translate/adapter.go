@@ -16,16 +16,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// NoAPIAdapters is what is said of an Adapter with an API, for people.
-const NoAPIAdapters = "this version does not run Adapters of an API yet"
-
-// Runs reports whether this version runs an object: an Adapter of an API it does
-// not.
-func Runs(obj mesh.Object) bool {
-	a, ok := obj.(*mesh.Adapter)
-	return !ok || a.Spec.Metrics != nil
-}
-
 // metricsDefaultAddress is where metrics are shown in a cluster: Prometheus asks
 // from outside of the pod.
 const metricsDefaultAddress = "0.0.0.0"
@@ -39,20 +29,17 @@ func ListenerOf(obj mesh.Object) string {
 	return obj.Key()
 }
 
-// adapterObject is Object for an Adapter, which is the same in all environments
-// and zones.
-func adapterObject(a *mesh.Adapter, world World) Output {
+// adapterObject is Object for an Adapter, which is the same in all environments.
+func adapterObject(a *mesh.Adapter, zone string, world World) Output {
 	name := conditionName(a)
 	accepted := Condition{Object: name, Type: Accepted, Status: true, Reason: ReasonAccepted}
-	if !Runs(a) {
-		accepted.refuse(ReasonNotSupported, NoAPIAdapters)
-		return Output{Conditions: []Condition{accepted, {
-			Object: name, Type: ResolvedRefs, Reason: ReasonNotSupported, Message: "what it refers to is not looked at",
-		}}}
+	t := &translator{meta: &a.Metadata, protocol: mesh.ProtocolHTTP, world: world, zone: zone, secrets: make(map[string]bool)}
+	if a.Spec.API != nil {
+		t.apiListener(a)
+	} else {
+		t.metricsListener(a)
 	}
-	t := &translator{meta: &a.Metadata, world: world, secrets: make(map[string]bool)}
-	t.metricsListener(a)
-	out := Output{Conditions: []Condition{accepted, t.condition(name)}}
+	out := Output{Conditions: []Condition{accepted, t.condition(name)}, Zoned: t.zoned}
 	if t.reason == "" {
 		sortSet(&t.set)
 		out.Set = t.set

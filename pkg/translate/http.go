@@ -30,9 +30,8 @@ const (
 	retryPicks = 5
 )
 
-// httpCluster makes the cluster of protocol http.
-func (t *translator) httpCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
-	s := orEmpty(t.a.Spec.HTTP)
+// httpCluster makes a cluster of servers that speak HTTP.
+func (t *translator) httpCluster(s *mesh.HTTPSpec, u *mesh.Upstream, c *clusterv3.Cluster) {
 	c.ConnectTimeout = duration(s.ConnectTimeout, defaultConnectTimeout)
 	c.OutlierDetection = outlier(s.OutlierDetection)
 	c.CircuitBreakers = circuitBreakers(s.RequestLimit)
@@ -82,21 +81,27 @@ func httpVersion(v mesh.HTTPVersion, tls bool) *httpv3.HttpProtocolOptions {
 func (t *translator) httpManager(env *mesh.Environment, main, statPrefix string) *hcmv3.HttpConnectionManager {
 	s, h := &t.a.Spec, orEmpty(t.a.Spec.HTTP)
 	t.set.Routes = append(t.set.Routes, t.httpRoutes(h, env, main))
+	m := connectionManager(h, main, statPrefix)
+	m.NormalizePath = wrapperspb.Bool(false) // an ambassador passes on what the app says
+	if idle := orEmpty(s.Limits).IdleTimeout; idle != nil {
+		m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(idle, 0)}
+	}
+	return m
+}
+
+// connectionManager leads to the routes of that name.
+func connectionManager(h *mesh.HTTPSpec, routes, statPrefix string) *hcmv3.HttpConnectionManager {
 	m := &hcmv3.HttpConnectionManager{
 		StatPrefix: statPrefix,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-			ConfigSource: aggregated(), RouteConfigName: main,
+			ConfigSource: aggregated(), RouteConfigName: routes,
 		}},
 		HttpFilters: []*hcmv3.HttpFilter{{
 			Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{SuppressEnvoyHeaders: true})},
 		}},
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		NormalizePath:              wrapperspb.Bool(false), // an ambassador passes on what the app says
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		HttpProtocolOptions:        &corev3.Http1ProtocolOptions{AcceptHttp_10: true, EnableTrailers: true},
-	}
-	if idle := orEmpty(s.Limits).IdleTimeout; idle != nil {
-		m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(idle, 0)}
 	}
 	if h.AccessLog {
 		m.AccessLog = []*accesslogv3.AccessLog{{

@@ -55,7 +55,7 @@ type group struct {
 
 func (t *translator) newGroup(u *mesh.Upstream) *group {
 	tls := u.TLS != nil && u.TLS.Mode != mesh.TLSDisable && u.TLS.ServerName == ""
-	return &group{t: t, verify: tls, perPod: t.a.Spec.Protocol == mesh.ProtocolRedis, seen: make(map[string]bool)}
+	return &group{t: t, verify: tls, perPod: t.protocol == mesh.ProtocolRedis, seen: make(map[string]bool)}
 }
 
 // add takes members in, each server once, and returns how many it took: where a

@@ -27,7 +27,7 @@ type Output struct {
 }
 
 // Object translates one object for one kind of node. The object must be valid. An
-// Adapter has no environments, and needs nothing of the Variant.
+// Adapter has no environments, and needs the Variant's zone alone.
 //
 // The output depends on the object, the Variant, and what ReferencesIn lists,
 // and on nothing else. Of the Variant, only Listeners depend on Source, and only
@@ -42,7 +42,7 @@ func Object(obj mesh.Object, v Variant, world World) Output {
 	case *mesh.Ambassador:
 		return ambassadorObject(obj, v, world)
 	case *mesh.Adapter:
-		return adapterObject(obj, world)
+		return adapterObject(obj, v.Zone, world)
 	}
 	return Output{Conditions: []Condition{{Object: obj.Key(), Type: Accepted, Reason: ReasonNotSupported}}}
 }
@@ -54,7 +54,7 @@ func ambassadorObject(a *mesh.Ambassador, v Variant, world World) Output {
 		return withoutEnvironment(a, fmt.Sprintf("%s: there is no environment %q", a.Key(), v.Environment))
 	}
 	accepted.Message = fmt.Sprintf("environment %s (%s)", v.Environment, v.Source)
-	t := &translator{meta: &a.Metadata, a: a, env: &env, world: world, zone: v.Zone, secrets: make(map[string]bool)}
+	t := &translator{meta: &a.Metadata, a: a, env: &env, protocol: a.Spec.Protocol, world: world, zone: v.Zone, secrets: make(map[string]bool)}
 	main := a.Key() + "/" + v.Environment
 	t.cluster(&env.Upstream, main)
 	for _, name := range sortedKeys(env.Pools) {
@@ -84,11 +84,13 @@ func withoutEnvironment(a *mesh.Ambassador, why string) Output {
 // translator gathers what one object becomes.
 type translator struct {
 	// read-only after construction
-	meta  *mesh.Metadata   // of the object
-	a     *mesh.Ambassador // the object; nil for an Adapter
-	env   *mesh.Environment
-	world World
-	zone  string // of the node
+	meta *mesh.Metadata   // of the object
+	a    *mesh.Ambassador // the object; nil for an Adapter
+	env  *mesh.Environment
+	// protocol of its servers and clients
+	protocol mesh.Protocol
+	world    World
+	zone     string // of the node
 
 	findings
 	set     resource.Set

@@ -63,14 +63,10 @@ func eachObject(t *testing.T, visit func(t *testing.T, a mesh.Object, environmen
 	}
 }
 
-// environmentsOf are those of an object; an Adapter that is run is the same in
-// all.
+// environmentsOf are those of an object; an Adapter is the same in all.
 func environmentsOf(obj mesh.Object) []string {
 	if a, ok := obj.(*mesh.Ambassador); ok {
 		return slices.Sorted(maps.Keys(a.Spec.Environments))
-	}
-	if !translate.Runs(obj) {
-		return nil
 	}
 	return []string{""}
 }

@@ -28,7 +28,7 @@ func (s *target) host() string { return s.Name + "." + s.Namespace + ".svc" }
 
 // follow finds what a reference names, or says why it cannot.
 func (t *translator) follow(ref *mesh.ServiceRef) (*target, bool) {
-	namespace := t.a.Metadata.Namespace
+	namespace := t.meta.Namespace
 	key := serviceKey(ref, namespace)
 	var svc *inventory.Service
 	if t.world != nil {

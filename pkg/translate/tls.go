@@ -84,8 +84,8 @@ func (t *translator) downstreamTLS(listener string, s *mesh.DownstreamTLS) *core
 	if s.RequireClientCert {
 		p.RequireClientCertificate = wrapperspb.Bool(true)
 	}
-	if t.a.Spec.Protocol.IsDatabase() {
-		common.AlpnProtocols = alpn(t.a.Spec.Protocol)
+	if t.protocol.IsDatabase() {
+		common.AlpnProtocols = alpn(t.protocol)
 		return socket(startTLSSocket, &starttlsv3.StartTlsConfig{
 			CleartextSocketConfig: &rawv3.RawBuffer{}, TlsSocketConfig: p,
 		})
@@ -123,8 +123,8 @@ func (t *translator) upstreamTLS(s *mesh.UpstreamTLS, cluster string) *corev3.Tr
 	}
 	switch {
 	case s.Direct:
-		common.AlpnProtocols = alpn(t.a.Spec.Protocol)
-	case t.a.Spec.Protocol.IsDatabase():
+		common.AlpnProtocols = alpn(t.protocol)
+	case t.protocol.IsDatabase():
 		return socket(startTLSSocket, &starttlsv3.UpstreamStartTlsConfig{
 			CleartextSocketConfig: &rawv3.RawBuffer{}, TlsSocketConfig: p,
 		})

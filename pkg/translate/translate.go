@@ -96,7 +96,7 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 func (n *Node) object(obj mesh.Object, world World) Output {
 	a, ok := obj.(*mesh.Ambassador)
 	if !ok {
-		return Object(obj, Variant{}, world)
+		return Object(obj, Variant{Zone: n.Zone}, world)
 	}
 	environment, source, err := mesh.SelectEnvironment(a, n.Facts)
 	if err != nil {

@@ -63,10 +63,17 @@ func (r *references) sorted() []inventory.Ref {
 	return slices.Compact(r.list)
 }
 
-// adapter adds those of an Adapter, if it is one that runs.
+// adapter adds those of an Adapter, if it is one.
 func (r *references) adapter(obj mesh.Object) {
 	a, ok := obj.(*mesh.Adapter)
-	if !ok || a.Spec.Metrics == nil {
+	switch {
+	case !ok:
+		return
+	case a.Spec.API != nil:
+		r.upstream(a.Spec.API.Upstream.Group())
+		r.downstream(&a.Spec.API.Listen)
+		return
+	case a.Spec.Metrics == nil:
 		return
 	}
 	for i := range a.Spec.Metrics.Sources {
@@ -84,10 +91,7 @@ func (r *references) adapter(obj mesh.Object) {
 
 func (r *references) listener(s *mesh.AmbassadorSpec) {
 	for _, l := range s.Listeners() {
-		if l.TLS != nil {
-			r.certificate(l.TLS.Cert)
-			r.authorities(l.TLS.ClientCA)
-		}
+		r.downstream(&l)
 	}
 	for i := range orEmpty(s.Redis).Users {
 		if p := s.Redis.Users[i].PasswordSecret; p != nil {
@@ -96,6 +100,13 @@ func (r *references) listener(s *mesh.AmbassadorSpec) {
 	}
 	if _, auth, _ := s.Database(); auth != nil && auth.PasswordSecret != nil {
 		r.add(inventory.KindSecret, auth.PasswordSecret.Name)
+	}
+}
+
+func (r *references) downstream(l *mesh.Listen) {
+	if l.TLS != nil {
+		r.certificate(l.TLS.Cert)
+		r.authorities(l.TLS.ClientCA)
 	}
 }
 

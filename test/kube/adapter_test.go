@@ -26,22 +26,21 @@ spec:
     upstream: {address: "127.0.0.1:8080"}
     routes:
     - match: {method: POST, path: "/v2/orders/{id}"}
-      request:  {path: "/soap/orders", body: {from: json, to: soap, map: {move: {id: OrderId}}}}
-      response: {body: {from: soap, to: json, map: {move: {OrderId: id}}}}
+      request:  {path: "/soap/orders", query: {set: {id: "{id}"}}}
+      response: {headers: {remove: [Server]}}
 `
 
-// adaptersAreAccepted: one of metrics is served, one of an API is not, as its
-// status says, also beside an Ambassador of the same name.
+// adaptersAreAccepted: those of metrics and of APIs are served, also beside an
+// Ambassador of the same name.
 func adaptersAreAccepted(t *testing.T, c *cluster) {
 	ns := c.Namespace(t)
 	c.Apply(t, ns, adapters)
 	c.Apply(t, ns, ambassador("cache", 6380, `dev: {address: "127.0.0.1:6379"}`))
-	const why = "this version does not run Adapters of an API yet"
 	c.conditionsOf(t, "adapters", ns, "nginx-metrics", "Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=Unknown/NoProxies")
 	c.conditionsOf(t, "adapters", ns, "cache",
-		"Accepted=False/NotSupported: "+why, "ResolvedRefs=Unknown/NotSupported: "+why, "Programmed=False/NotSupported: "+why)
+		"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=Unknown/NoProxies")
 	c.conditions(t, ns, "cache", "Accepted=True/Accepted", "Programmed=Unknown/NoProxies")
-	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "True", "NotSupported"); err != nil {
+	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "True", "cache"); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 
@@ -85,22 +88,38 @@ func TestAdapterMeetsAmbassador(t *testing.T) {
 	}
 }
 
-// TestAPIAdaptersAreRefusedAloud: what no proxy runs is never accepted.
-func TestAPIAdaptersAreRefusedAloud(t *testing.T) {
+// TestAPIAdaptersFollowServices: the listener, its routes and its cluster go to
+// the nodes, and endpoints alone move with the Service.
+func TestAPIAdaptersFollowServices(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t).shop()
 	r.put(`
 apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
 metadata: {name: orders, namespace: shop}
-spec: {api: {listen: {port: 8081}, upstream: {address: "127.0.0.1:8080"}, routes: [{match: {path: /}}]}}
+spec:
+  selector: {matchLabels: {app: web}}
+  api: {listen: {port: 8081}, upstream: {service: {name: redis-prod, port: 6379}}, routes: [{match: {path: "/v1/{id}"}, request: {path: "/{id}"}}]}
 `)
 	r.start()
-	const adapter = "Adapter shop/orders"
-	c := r.awaitCondition(adapter, inventory.ConditionAccepted, inventory.StatusFalse, "NotSupported")
-	if !strings.Contains(c.Message, "does not run Adapters of an API yet") {
-		t.Errorf("people read %q", c.Message)
+	web := r.dial("shop", "web-0")
+	const name = "shop/orders/adapter"
+	web.Subscribe(server.ListenerType)
+	web.Subscribe(server.ClusterType)
+	web.Subscribe(server.RouteType, name)
+	web.Subscribe(server.EndpointType, name)
+	var l listenerv3.Listener
+	web.Await(server.ListenerType, name, &l)
+	var c clusterv3.Cluster
+	web.Await(server.ClusterType, name, &c)
+	var routes routev3.RouteConfiguration
+	web.Await(server.RouteType, name, &routes)
+	var endpoints endpointv3.ClusterLoadAssignment
+	web.Await(server.EndpointType, name, &endpoints)
+	if n := len(endpoints.GetEndpoints()); n == 0 {
+		t.Errorf("no endpoints: %v", &endpoints)
 	}
-	r.awaitCondition(adapter, inventory.ConditionResolvedRefs, inventory.StatusUnknown, "NotSupported")
-	r.awaitCondition(adapter, inventory.ConditionProgrammed, inventory.StatusFalse, "NotSupported")
+	r.awaitCondition("Adapter shop/orders", inventory.ConditionAccepted, inventory.StatusTrue, "Accepted")
+	r.awaitCondition("Adapter shop/orders", inventory.ConditionResolvedRefs, inventory.StatusTrue, "ResolvedRefs")
+	r.awaitCondition("Adapter shop/orders", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
 }

@@ -75,9 +75,6 @@ func (e *Engine) objectChanged(key inventory.Ref, at time.Time, b *batch) {
 	case o == nil:
 		delete(e.good, key)
 		e.status.remove(key)
-	case a != nil && unsupported(a) != "":
-		delete(e.good, key)
-		e.opts.Log.Warn("object refused", "kind", key.Kind.String(), "object", key.String(), "error", unsupported(a))
 	case a == nil:
 		e.opts.Log.Warn("object refused, what ran before stays", "object", named(key), "error", o.Err)
 		return

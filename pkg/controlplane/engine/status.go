@@ -151,9 +151,6 @@ func (e *Engine) reportObject(key inventory.Ref) {
 
 func (e *Engine) statusOf(key inventory.Ref, o *inventory.Object) inventory.Status {
 	s := inventory.Status{UID: o.UID, Generation: o.Generation}
-	if why := unsupported(o.Object); why != "" && o.Err == nil {
-		return unsupportedStatus(s, why)
-	}
 	if o.Err != nil {
 		s.Conditions = append(s.Conditions,
 			condition(inventory.ConditionAccepted, inventory.StatusFalse, reasonInvalid, o.Err.Error()),

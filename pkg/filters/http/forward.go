@@ -134,14 +134,18 @@ func (p *passage) makeRequest() {
 	}
 }
 
-// setTarget rewrites the path.
+// setTarget rewrites the path. It is that of the client's request, byte for byte,
+// unless a filter has given the request another URL.
 func (p *passage) setTarget() {
 	x := p.x
-	path := route.Rewrite(&p.route.Path, &x.route.Match.Path, x.request.Path)
+	path, query := x.request.Path, x.request.Query
+	if p.in.URL != x.original.URL {
+		path, query = p.in.URL.EscapedPath(), p.in.URL.RawQuery
+	}
+	path = route.Rewrite(&p.route.Path, &x.route.Match.Path, path)
 	if path != x.request.Path && !p.rt.conf.SuppressHeaders {
 		p.in.Header["X-Envoy-Original-Path"] = []string{withQuery(x.request.Path, x.request.Query)}
 	}
-	query := x.request.Query
 	if at := strings.IndexByte(path, '?'); at >= 0 { // of a regular expression's substitution
 		path, query = path[:at], path[at+1:]
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/transform"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -20,6 +21,7 @@ func HTTPFilters(log *slog.Logger) *HTTPRegistry {
 	r := NewHTTPRegistry()
 	r.Register((*resource.RouterFilter)(nil), http.NewRouterBuilder(log))
 	r.Register((*resource.MetricsFilter)(nil), metrics.NewBuilder(log))
+	r.Register((*resource.TransformFilter)(nil), transform.NewBuilder())
 	return r
 }
 

@@ -13,7 +13,7 @@ func Adapters() schema.GroupVersionResource {
 }
 
 // Adapter shows what the pods of its namespace have in the form that others
-// want. Metrics are run, an API is not yet, as the status says.
+// want.
 //
 // +kubebuilder:resource:shortName=adp,categories=dragoman
 // +kubebuilder:subresource:status

@@ -8,9 +8,6 @@
 // A spec is never decoded here: package mesh does that, whose errors name the
 // field.
 //
-// This version of the control plane runs no Adapter. One is taken, and its status
-// says that it is not accepted for this reason (NotSupported).
-//
 // +groupName=mesh.dragoman.io
 // +versionName=v1alpha1
 package v1alpha1

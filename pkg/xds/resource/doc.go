@@ -34,6 +34,10 @@ const (
 	RouterType = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 	// MetricsType is the filter of metrics adapters.
 	MetricsType = "type.googleapis.com/dragoman.filters.http.metrics.v1.Metrics"
+	// TransformType is the filter of API adapters, TransformRouteType what a route
+	// says for it.
+	TransformType      = "type.googleapis.com/dragoman.filters.http.transform.v1.Transform"
+	TransformRouteType = "type.googleapis.com/dragoman.filters.http.transform.v1.Route"
 )
 
 // Names under which Dragoman's own options travel in Envoy's metadata.

@@ -46,6 +46,8 @@ func (r *reader) httpFilter(packed *anypb.Any, path string) FilterConfig {
 		return r.router(packed, path)
 	case MetricsType:
 		return r.metricsFilter(packed, path)
+	case TransformType:
+		return r.transformFilter(packed, path)
 	default:
 		return nil
 	}
@@ -53,4 +55,11 @@ func (r *reader) httpFilter(packed *anypb.Any, path string) FilterConfig {
 
 // httpRouteConfig reads what a route says for a filter; nil: no filter takes
 // such a thing.
-func (r *reader) httpRouteConfig(*anypb.Any, string) any { return nil }
+func (r *reader) httpRouteConfig(packed *anypb.Any, path string) any {
+	switch packed.GetTypeUrl() {
+	case TransformRouteType:
+		return r.transformRoute(packed, path)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,273 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	templatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	transformv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/http/transform/v1"
+	optionsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/listener/v1"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/placeholder"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// transformFilter is the name of the filter in the chain, by which routes
+// configure it.
+const transformFilter = "dragoman.filters.http.transform"
+
+// Envoy's bounds of a path template; others become a regular expression.
+const (
+	templateNames      = 5
+	templateNameLength = 16
+)
+
+// apiListener makes the listener of an API, its routes and its cluster, which all
+// have one name.
+func (t *translator) apiListener(a *mesh.Adapter) {
+	api, name := a.Spec.API, ListenerOf(a)
+	http := orEmpty(api.HTTP)
+	upstream := api.Upstream.Group()
+	cluster := &clusterv3.Cluster{Name: name, TransportSocket: t.upstreamTLS(upstream.TLS, name)}
+	t.httpCluster(http, upstream, cluster)
+	t.set.Clusters = append(t.set.Clusters, cluster)
+	t.set.Routes = append(t.set.Routes, t.apiRoutes(api, name))
+
+	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
+	manager := connectionManager(http, name, statPrefix)
+	manager.NormalizePath = wrapperspb.Bool(true) // routes must see what the app will see
+	manager.HttpFilters = append([]*hcmv3.HttpFilter{{
+		Name: transformFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&transformv1.Transform{})},
+	}}, manager.HttpFilters...)
+	t.set.Listeners = append(t.set.Listeners, &listenerv3.Listener{
+		Name:       name,
+		Address:    listenAddress(&api.Listen),
+		StatPrefix: statPrefix,
+		FilterChains: []*listenerv3.FilterChain{{
+			TransportSocket: t.downstreamTLS(name, api.Listen.TLS),
+			Filters:         []*listenerv3.Filter{filter("envoy.filters.network.http_connection_manager", manager)},
+		}},
+		Metadata: &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{
+			resource.ListenerMetadata: pack(&optionsv1.ListenerOptions{DrainDeadline: duration(nil, defaultDrainDeadline)}),
+		}},
+		TcpBacklogSize:   optional(api.Listen.Backlog),
+		TrafficDirection: corev3.TrafficDirection_INBOUND,
+	})
+}
+
+// apiRoutes are those of the document, then one for each path with other methods
+// than it has, and then what nobody matches.
+func (t *translator) apiRoutes(api *mesh.APIAdapter, name string) *routev3.RouteConfiguration {
+	var routes []*routev3.Route
+	for i := range api.Routes {
+		r := &api.Routes[i]
+		if r.Request != nil && r.Request.Body != nil || r.Response != nil && r.Response.Body != nil {
+			t.fail(ReasonNotSupported, "spec.api.routes[%d] changes a body", i)
+		}
+		routes = append(routes, t.apiRoute(r, api, i, name))
+	}
+	routes = append(routes, otherMethods(api.Routes)...)
+	routes = append(routes, answering(&routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		&transformv1.Problem{Status: 404, Detail: "no route has this path, with these headers and parameters"}))
+	return &routev3.RouteConfiguration{
+		Name:         name,
+		VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: routes}},
+	}
+}
+
+func (t *translator) apiRoute(r *mesh.APIRoute, api *mesh.APIAdapter, i int, name string) *routev3.Route {
+	http := orEmpty(api.HTTP)
+	match := pathMatch(r.Match.Path)
+	if r.Match.Method != "" {
+		match.Headers = append(match.Headers, exactHeader(":method", r.Match.Method))
+	}
+	for _, h := range sortedKeys(r.Match.Headers) {
+		match.Headers = append(match.Headers, exactHeader(h, r.Match.Headers[h]))
+	}
+	for _, q := range sortedKeys(r.Match.Query) {
+		m := &routev3.QueryParameterMatcher{
+			Name: q, QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_PresentMatch{PresentMatch: true},
+		}
+		if v := r.Match.Query[q]; v != "*" {
+			m.QueryParameterMatchSpecifier = &routev3.QueryParameterMatcher_StringMatch{StringMatch: exactText(v)}
+		}
+		match.QueryParameters = append(match.QueryParameters, m)
+	}
+	timeout := http.Timeout
+	if r.Timeout != nil {
+		timeout = r.Timeout
+	}
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: name},
+		Timeout:          duration(timeout, defaultHTTPTimeout),
+		RetryPolicy:      httpRetries(http.Retries),
+	}
+	if host := t.apiHost(http, &api.Upstream); host != "" {
+		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
+	}
+	config := &transformv1.Route{
+		Name: routeName(&r.Match, i), Path: r.Match.Path, Request: apiRequest(r.Request), Response: apiResponse(r.Response),
+	}
+	return &routev3.Route{
+		Name:                 config.GetName(),
+		Match:                match,
+		Action:               &routev3.Route_Route{Route: action},
+		TypedPerFilterConfig: map[string]*anypb.Any{transformFilter: pack(config)},
+	}
+}
+
+// routeName says for people which route of the document it is.
+func routeName(m *mesh.APIMatch, i int) string {
+	return fmt.Sprintf("%d %s %s", i, cmp.Or(m.Method, "*"), m.Path)
+}
+
+// apiHost is what the app is asked for; "": what the client asks for, as usual
+// with an app beside the proxy.
+func (t *translator) apiHost(h *mesh.HTTPSpec, u *mesh.APIUpstream) string {
+	switch {
+	case h.Host == "-":
+		return ""
+	case h.Host != "":
+		return h.Host
+	case u.Service != nil:
+		return u.Service.Name + "." + cmp.Or(u.Service.Namespace, t.meta.Namespace)
+	}
+	host, port, _, err := mesh.SplitAddress(u.Address)
+	if _, ip := netip.ParseAddr(host); err != nil || host == "" || ip == nil || host == "localhost" {
+		return ""
+	}
+	if port == 80 && u.TLS == nil || port == 443 && u.TLS != nil {
+		return host
+	}
+	return hostPort(host, port)
+}
+
+// pathMatch matches a path template.
+func pathMatch(path string) *routev3.RouteMatch {
+	template, err := placeholder.ParseTemplate(path)
+	if err != nil {
+		panic("translate: an object that was not validated: " + err.Error())
+	}
+	long := slices.ContainsFunc(template.Names, func(n string) bool { return len(n) > templateNameLength })
+	switch {
+	case len(template.Names) == 0:
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
+	case long || len(template.Names) > templateNames:
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{
+			SafeRegex: &matcherv3.RegexMatcher{Regex: templateRegex(path)},
+		}}
+	default:
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathMatchPolicy{
+			PathMatchPolicy: extension("envoy.path.match.uri_template.uri_template_matcher", &templatev3.UriTemplateMatchConfig{PathTemplate: path}),
+		}}
+	}
+}
+
+func templateRegex(path string) string {
+	segments := strings.Split(path[1:], "/")
+	for i, s := range segments {
+		switch {
+		case strings.HasSuffix(s, "=**}"):
+			segments[i] = ".*"
+		case strings.HasPrefix(s, "{"):
+			segments[i] = "[^/]+"
+		default:
+			segments[i] = regexp.QuoteMeta(s)
+		}
+	}
+	return "/" + strings.Join(segments, "/")
+}
+
+func exactText(v string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: v}}
+}
+
+// exactHeader matches a header with a value, "*": with any.
+func exactHeader(name, value string) *routev3.HeaderMatcher {
+	if value == "*" {
+		return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}
+	}
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exactText(value)}}
+}
+
+// otherMethods makes a route for each path of the document that has not all
+// methods, which says which it has.
+func otherMethods(list []mesh.APIRoute) []*routev3.Route {
+	methods := make(map[string][]string)
+	var paths []string
+	for i := range list {
+		m := &list[i].Match
+		if _, ok := methods[m.Path]; !ok {
+			paths = append(paths, m.Path)
+		}
+		if !slices.Contains(methods[m.Path], m.Method) {
+			methods[m.Path] = append(methods[m.Path], m.Method)
+		}
+	}
+	var out []*routev3.Route
+	for _, path := range paths {
+		allowed := methods[path]
+		if slices.Contains(allowed, "") {
+			continue
+		}
+		slices.Sort(allowed)
+		match := pathMatch(path)
+		match.Headers = []*routev3.HeaderMatcher{{
+			Name: ":method", InvertMatch: true,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(allowed, "|")}},
+			}},
+		}}
+		out = append(out, answering(match, &transformv1.Problem{Status: 405, Detail: "this path has other methods", Allow: allowed}))
+	}
+	return out
+}
+
+// answering makes a route that the proxy answers itself; for who has not the
+// filter, with the status alone.
+func answering(match *routev3.RouteMatch, p *transformv1.Problem) *routev3.Route {
+	return &routev3.Route{
+		Match:  match,
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: p.GetStatus()}},
+		TypedPerFilterConfig: map[string]*anypb.Any{
+			transformFilter: pack(&transformv1.Route{Name: fmt.Sprint(p.GetStatus()), Problem: p}),
+		},
+	}
+}
+
+func apiRequest(r *mesh.APIRequest) *transformv1.Request {
+	if r == nil {
+		return nil
+	}
+	return &transformv1.Request{Method: r.Method, Path: r.Path, Query: apiFields(r.Query), Headers: apiFields(r.Headers)}
+}
+
+func apiResponse(r *mesh.APIResponse) *transformv1.Response {
+	if r == nil {
+		return nil
+	}
+	return &transformv1.Response{Headers: apiFields(r.Headers)}
+}
+
+func apiFields(f *mesh.APIFields) *transformv1.Fields {
+	if f == nil {
+		return nil
+	}
+	return &transformv1.Fields{
+		Remove: slices.Clone(f.Remove), Rename: maps.Clone(f.Rename), Set: maps.Clone(f.Set), Add: maps.Clone(f.Add),
+	}
+}
