@@ -89,7 +89,9 @@ func TestAPIRewrites(t *testing.T) {
 	}{
 		{"header", "POST", "/v2/orders/7", "b", []string{"X-Kind", "rush"}, 200, "POST /rush/7 tenant= cookie= b"},
 		{
-			"all of it", "POST", "/v2/orders/a%2Fb?kind=x%2Fy&dry=1&z=%20", "body", []string{"X-Tenant", "acme", "Cookie", "a=b"}, 200,
+			"all of it", "POST", "/v2/orders/a%2Fb?kind=x%2Fy&dry=1&z=%20", "body",
+			[]string{"X-Tenant", "acme", "Cookie", "a=b"},
+			200,
 			"PUT /orders/a%2Fb/of/x%2Fy?dryRun=1&z=%20&tenant=acme&id=a%2Fb tenant=t-a/b cookie= body",
 		},
 		{"the rest", "GET", "/files/a/b?raw=1", "", nil, 200, "GET /raw/a/b tenant= cookie= "},
