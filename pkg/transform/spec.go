@@ -53,6 +53,9 @@ type Spec struct {
 	// It gives one output; for NDJSON and CSV, a record in each output. The order of
 	// members gets lost: they are sorted by name.
 	JQ string
+	// Given are paths of the old body at which ApplyWith puts texts, in any case,
+	// before the map or the program.
+	Given []string
 	// Limits of what a body may cost, those of value.Limits where they are 0.
 	Limits value.Limits
 }

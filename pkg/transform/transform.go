@@ -26,6 +26,7 @@ import (
 // Program is a compiled Spec. It is read-only, and safe for concurrent use.
 type Program struct {
 	from, to codec
+	given    []mapping.Path
 	mapping  *mapping.Program
 	jq       *jq.Program
 	limits   value.Limits
@@ -62,6 +63,8 @@ func Compile(spec *Spec) (*Program, error) {
 	fail("from", err)
 	p.to, err = newCodec(&spec.To)
 	fail("to", err)
+	p.given, err = givenPaths(spec.Given)
+	fail("given", err)
 	if spec.Map != nil {
 		p.mapping, err = mapping.Compile(spec.Map)
 		fail("map", err)
@@ -88,6 +91,11 @@ func Compile(spec *Spec) (*Program, error) {
 //
 // dst keeps what it has if there is an error.
 func (p *Program) Apply(ctx context.Context, dst, src []byte, contentType string) ([]byte, error) {
+	return p.ApplyWith(ctx, dst, src, contentType, nil)
+}
+
+// ApplyWith is Apply with texts that the old body is given.
+func (p *Program) ApplyWith(ctx context.Context, dst, src []byte, contentType string, given []Given) ([]byte, error) {
 	if len(src) > p.limits.Bytes {
 		return dst, value.TooLarge(string(p.from.format()), "more than "+strconv.Itoa(p.limits.Bytes)+" bytes")
 	}
@@ -95,6 +103,10 @@ func (p *Program) Apply(ctx context.Context, dst, src []byte, contentType string
 	defer p.release(s)
 	s.doc.Reset(p.limits.Nodes)
 	root, err := p.from.decode(&s.doc, src, contentType, &p.limits)
+	if err != nil {
+		return dst, err
+	}
+	root, err = p.give(s, root, given)
 	if err != nil {
 		return dst, err
 	}
