@@ -74,6 +74,8 @@ type Brancher interface {
 	// [http.ErrAbortHandler] says that its answer is not whole; all must have ended
 	// before the filter returns.
 	Branch(w http.ResponseWriter, r *http.Request, to Branch) (http.ResponseWriter, *http.Request)
+	// Explanation is what was last said by Explain.
+	Explanation() (flag, detail string)
 }
 
 // Branch is where one branch of a request goes.

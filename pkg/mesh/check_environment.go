@@ -27,17 +27,17 @@ func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
 	if s.Protocol == "" {
 		return // missing or unknown, which has been said: what goes with it is anybody's guess
 	}
-	if s.Protocol != ProtocolRedis {
-		c.require(len(env.Pools) == 0, at+".pools", "go with protocol redis only", "remove them")
+	if s.Protocol != ProtocolRedis && s.Protocol != ProtocolHTTP {
+		c.require(len(env.Pools) == 0, at+".pools", "go with protocols redis and http only", "remove them")
 		return
 	}
-	used := poolNames(s.Redis)
+	used := poolNames(s)
 	for _, name := range slices.Sorted(maps.Keys(env.Pools)) {
 		pool := env.Pools[name]
 		here := join(at+".pools", name)
 		c.require(IsDNSLabel(name), here, fmt.Sprintf("%q is not a name for a pool", clip(name)),
 			"use lower-case letters, digits and -")
-		c.require(used[name] != "", here, "no prefix route or mirror names this pool", "remove it, or name it")
+		c.require(used[name] != "", here, "no route or mirror names this pool", "remove it, or name it")
 		c.upstream(&pool, s, here)
 	}
 	for _, name := range slices.Sorted(maps.Keys(used)) {
@@ -49,16 +49,33 @@ func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
 }
 
 // poolNames gives the pools that the routes need, and who says so first.
-func poolNames(r *RedisSpec) map[string]string {
+func poolNames(s *AmbassadorSpec) map[string]string {
 	names := make(map[string]string)
-	if r == nil {
-		return names
-	}
 	add := func(name, path string) {
 		if name != "" && names[name] == "" {
 			names[name] = path
 		}
 	}
+	if s.HTTP != nil {
+		gatherPools(s.HTTP, add)
+	}
+	if s.Redis != nil {
+		redisPools(s.Redis, add)
+	}
+	return names
+}
+
+func gatherPools(h *HTTPSpec, add func(name, path string)) {
+	for i := range h.Routes {
+		if g := h.Routes[i].Gather; g != nil {
+			for j, name := range g.Pools {
+				add(name, fmt.Sprintf("spec.http.routes[%d].gather.pools[%d]", i, j))
+			}
+		}
+	}
+}
+
+func redisPools(r *RedisSpec, add func(name, path string)) {
 	mirrors := func(ms []Mirror, at string) {
 		for i, m := range ms {
 			add(m.Pool, fmt.Sprintf("%s[%d].pool", at, i))
@@ -71,7 +88,6 @@ func poolNames(r *RedisSpec) map[string]string {
 		mirrors(route.Mirrors, at+".mirrors")
 	}
 	mirrors(r.Mirrors, "spec.redis.mirrors")
-	return names
 }
 
 // upstream checks one group of servers.

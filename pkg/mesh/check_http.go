@@ -61,10 +61,11 @@ func (c *checker) httpRoute(r *HTTPRoute, at string) {
 			fmt.Sprintf("%q is not a method", clip(m)), "as in POST")
 	}
 	c.httpRetries(r.Retries, at+".retries")
+	c.gather(r, at)
 	if r.Status == 0 {
 		return
 	}
 	c.require(r.Status >= 200 && r.Status <= 599, at+".status", "must be from 200 to 599", "")
-	c.require(r.Rewrite == "" && r.Timeout == nil && r.Retries == nil, at+".status",
-		"is the whole answer", "remove rewrite, timeout and retries")
+	c.require(r.Rewrite == "" && r.Timeout == nil && r.Retries == nil && r.Gather == nil, at+".status",
+		"is the whole answer", "remove rewrite, timeout, retries and gather")
 }

@@ -10,7 +10,8 @@ import (
 type Environment struct {
 	Upstream `json:",inline"`
 	// Pools are further groups of servers, by name, for the prefix routes and
-	// mirrors of protocol redis. Each inherits nothing from the environment.
+	// mirrors of protocol redis, and for gather of protocol http. Each inherits
+	// nothing from the environment.
 	// +kubebuilder:validation:MaxProperties=32
 	Pools map[string]Upstream `json:"pools,omitempty"`
 	// Access of the app to a database; default ReadWrite.

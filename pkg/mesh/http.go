@@ -76,7 +76,8 @@ func (RetryReason) Values() []string {
 }
 
 // +kubebuilder:validation:XValidation:rule="has(self.path) != has(self.prefix)",message="exactly one of path and prefix is needed"
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.rewrite) && !has(self.timeout) && !has(self.retries)",message="status is the whole answer: rewrite, timeout and retries do not go with it"
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.rewrite) && !has(self.timeout) && !has(self.retries) && !has(self.gather)",message="status is the whole answer: rewrite, timeout, retries and gather do not go with it"
+// +kubebuilder:validation:XValidation:rule="!has(self.gather) || !has(self.timeout)",message="gather has a deadline of its own: timeout does not go with it"
 
 // HTTPRoute says what becomes of some requests.
 type HTTPRoute struct {
@@ -103,4 +104,6 @@ type HTTPRoute struct {
 	// +kubebuilder:validation:Minimum=200
 	// +kubebuilder:validation:Maximum=599
 	Status uint32 `json:"status,omitempty"`
+	// Gather has several servers answer, and makes one answer of theirs.
+	Gather *HTTPGather `json:"gather,omitempty"`
 }

@@ -96,9 +96,7 @@ func connectionManager(h *mesh.HTTPSpec, routes, statPrefix string) *hcmv3.HttpC
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			ConfigSource: aggregated(), RouteConfigName: routes,
 		}},
-		HttpFilters: []*hcmv3.HttpFilter{{
-			Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{SuppressEnvoyHeaders: true})},
-		}},
+		HttpFilters:                append(gatherFilters(h), httpFilter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true})),
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		HttpProtocolOptions:        &corev3.Http1ProtocolOptions{AcceptHttp_10: true, EnableTrailers: true},
@@ -159,6 +157,9 @@ func (t *translator) httpRoute(r *mesh.HTTPRoute, h *mesh.HTTPSpec, env *mesh.En
 	}
 	action := t.httpAction(h, env, main, timeout, retries)
 	action.PrefixRewrite = r.Rewrite
+	if r.Gather != nil {
+		gatherRoute(r.Gather, h, main, out, action)
+	}
 	out.Action = &routev3.Route_Route{Route: action}
 	return []*routev3.Route{out}
 }

@@ -23,6 +23,9 @@ func (x *exchange) Cluster(name string) (filters.Cluster, bool) {
 	return x.routes.clusters.Cluster(name)
 }
 
+// Explanation implements filters.Brancher.
+func (x *exchange) Explanation() (flag, detail string) { return x.flag, x.detail }
+
 // Branch implements filters.Brancher.
 func (x *exchange) Branch(w http.ResponseWriter, r *http.Request, to filters.Branch) (http.ResponseWriter, *http.Request) {
 	b := &exchange{

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/gather"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/transform"
@@ -22,6 +23,7 @@ func HTTPFilters(log *slog.Logger) *HTTPRegistry {
 	r.Register((*resource.RouterFilter)(nil), http.NewRouterBuilder(log))
 	r.Register((*resource.MetricsFilter)(nil), metrics.NewBuilder(log))
 	r.Register((*resource.TransformFilter)(nil), transform.NewBuilder())
+	r.Register((*resource.GatherFilter)(nil), gather.NewBuilder())
 	return r
 }
 

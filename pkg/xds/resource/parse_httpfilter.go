@@ -48,6 +48,8 @@ func (r *reader) httpFilter(packed *anypb.Any, path string) FilterConfig {
 		return r.metricsFilter(packed, path)
 	case TransformType:
 		return r.transformFilter(packed, path)
+	case GatherType:
+		return r.gatherFilter(packed, path)
 	default:
 		return nil
 	}
@@ -59,6 +61,8 @@ func (r *reader) httpRouteConfig(packed *anypb.Any, path string) any {
 	switch packed.GetTypeUrl() {
 	case TransformRouteType:
 		return r.transformRoute(packed, path)
+	case GatherRouteType:
+		return r.gatherRoute(packed, path)
 	default:
 		return nil
 	}

@@ -333,6 +333,7 @@ func (c *RouteConfig) ClusterNames() []string {
 				continue
 			}
 			names = append(names, f.Cluster)
+			names = append(names, v.Routes[j].PerFilter.clusterNames()...)
 			for k := range f.Weighted {
 				names = append(names, f.Weighted[k].Name)
 			}
@@ -340,4 +341,15 @@ func (c *RouteConfig) ClusterNames() []string {
 		}
 	}
 	return sortedNames(names)
+}
+
+// clusterNames lists those that configurations of filters name.
+func (o FilterOverrides) clusterNames() []string {
+	var names []string
+	for _, each := range o {
+		if c, ok := each.Config.(interface{ ClusterNames() []string }); ok {
+			names = append(names, c.ClusterNames()...)
+		}
+	}
+	return names
 }
