@@ -27,6 +27,9 @@ const startLimit = 60 * time.Second
 type account struct {
 	name     string // empty for the user of the test itself
 	uid, gid int
+	// seen is the uid and the gid that programs see as their own, if not those of the account: in a user namespace where nobody but root is
+	// there, servers would take themselves for root.
+	seen string
 }
 
 // accountFor returns the given user where the test runs as root, and the test's own otherwise.
@@ -47,11 +50,33 @@ func accountFor(tb TB, name string) account {
 	if err != nil {
 		tb.Fatalf("gid of %s: %v", name, err)
 	}
+	if !mapped("/proc/self/uid_map", uid) {
+		return account{gid: os.Getgid(), seen: u.Uid + ":" + u.Gid}
+	}
 	return account{name: name, uid: uid, gid: gid}
+}
+
+// mapped tells whether there is such a user in the user namespace: lines of the file are the first id within, the first outside, and their
+// number.
+func mapped(file string, id int) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return true // a kernel without user namespaces
+	}
+	for line := range strings.Lines(string(text)) {
+		var first, outside, n int
+		if _, err := fmt.Sscan(line, &first, &outside, &n); err == nil && id >= first && id-first < n {
+			return true
+		}
+	}
+	return false
 }
 
 // command returns how to run a program as the account. The program dies with the test binary.
 func (a account) command(bin string, args ...string) (name string, all []string) {
+	if uid, gid, ok := strings.Cut(a.seen, ":"); ok {
+		return "unshare", append([]string{"--user", "--map-user", uid, "--map-group", gid, "--", "setpriv", "--pdeathsig", "KILL", "--", bin}, args...)
+	}
 	if a.name == "" {
 		return bin, args
 	}

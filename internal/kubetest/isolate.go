@@ -26,6 +26,10 @@ func runIsolated() (int, error) {
 		return 0, fmt.Errorf("making a directory: %w", err)
 	}
 	defer remove(dir)
+	// As the directory that it stands for: databases run as users of their own.
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { //nolint:gosec // see above
+		return 0, fmt.Errorf("opening a directory: %w", err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("finding the test binary: %w", err)

@@ -16,9 +16,14 @@ import (
 // address is added.
 func launch(t *testing.T, env []string, args ...string) *Proxy {
 	t.Helper()
+	return launchBinary(t, proxyBinary(t), env, args...)
+}
+
+func launchBinary(t *testing.T, binary string, env []string, args ...string) *Proxy {
+	t.Helper()
 	admin := "127.0.0.1:" + strconv.Itoa(redistest.Port(t))
 	all := append([]string{"DRAGOMAN_ADMIN_ADDRESS=" + admin}, env...)
-	all = append(append(all, proxyBinary(t)), args...)
+	all = append(append(all, binary), args...)
 	p := &Proxy{Process: redistest.Run(t, "env", all...), t: t, admin: admin}
 	t.Cleanup(p.Stop)
 	return p
@@ -48,6 +53,22 @@ func (p *Proxy) shows(path, text string) error {
 		err = fmt.Errorf("%s has no %q:\n%s", path, text, body)
 	}
 	return err
+}
+
+// counter is the sum of a metric's series.
+func (p *Proxy) counter(name string) (sum float64) {
+	p.t.Helper()
+	for line := range strings.Lines(p.Get("/metrics")) {
+		if rest, ok := strings.CutPrefix(line, name); !ok || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+		if err != nil {
+			p.t.Fatalf("%s: %v", line, err)
+		}
+		sum += n
+	}
+	return sum
 }
 
 // awaitShows waits until an admin page has a text.

@@ -224,3 +224,19 @@ func TestPostgresRotation(t *testing.T) {
 		}
 	}
 }
+
+// TestPostgresNodeClients runs the drivers of Node, which send ahead, listen, copy and cancel.
+func TestPostgresNodeClients(t *testing.T) {
+	t.Parallel()
+	dir := installNodeClients(t)
+	for _, script := range []string{"pg.mjs", "postgres.mjs"} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			d := startDatabases(t, "")
+			out, stderr := runClient(t, "", "node", filepath.Join(dir, script), "127.0.0.1", strconv.Itoa(d.port))
+			if !strings.HasSuffix(out, "all passed\n") {
+				t.Errorf("%s:\n%s%s", script, out, stderr)
+			}
+		})
+	}
+}

@@ -162,7 +162,7 @@ func buildProxy() (dir string, err error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, dir := range []string{built.dir, nodeModules.dir} {
+	for _, dir := range []string{built.dir, delivered.dir, nodeModules.dir} {
 		if dir != "" {
 			_ = os.RemoveAll(dir)
 		}

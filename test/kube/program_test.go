@@ -245,7 +245,7 @@ func (p *plane) proxies() map[string]engine.Proxy {
 }
 
 // counter is the sum of a metric's samples that have some labels.
-func (p *plane) counter(name string, labels ...string) (sum float64) {
+func (p *program) counter(name string, labels ...string) (sum float64) {
 	p.t.Helper()
 	_, body := p.get("/metrics")
 	for line := range strings.Lines(body) {

@@ -26,6 +26,7 @@ func TestInCluster(t *testing.T) {
 		"EndpointsMove":        endpointsMove,
 		"SecretRotates":        secretRotates,
 		"EnvironmentMoves":     environmentMoves,
+		"DatabasesMove":        databasesMoveUnderLoad,
 		"StatusSays":           statusSays,
 		"AdaptersAreAccepted":  adaptersAreAccepted,
 		"BadOneIsRefused":      badOneIsRefused,
