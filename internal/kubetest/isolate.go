@@ -27,7 +27,7 @@ func runIsolated() (int, error) {
 	}
 	defer remove(dir)
 	// As the directory that it stands for: databases run as users of their own.
-	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
 		return 0, fmt.Errorf("opening a directory: %w", err)
 	}
 	self, err := os.Executable()

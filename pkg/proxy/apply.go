@@ -77,7 +77,10 @@ func (p *Proxy) offerSecrets(snap *snapshot.Snapshot, diff *snapshot.Diff) error
 	if store == nil || !diff.Secrets.Empty() {
 		store = secrets.NewStore(list(snap.Secrets))
 		if err := store.Check(); err != nil {
-			return err
+			if p.state.current() != nil || !mayCome(err, snap, p.log) {
+				return err
+			}
+			p.awaited.Store(store)
 		}
 	}
 	p.secrets.Offer(store)

@@ -75,6 +75,7 @@ type Proxy struct {
 
 	taking  sync.Mutex // held by take
 	secrets *secrets.Live
+	awaited atomic.Pointer[secrets.Store] // begun with, though not all that it names was there; nil: none
 }
 
 const defaultWarmTimeout = 5 * time.Second
@@ -145,8 +146,8 @@ func (p *Proxy) Ready() (ok bool, text string) {
 		return ok, text
 	}
 	now := p.feed.standing()
-	if now.waiting != "" {
-		return false, now.waiting
+	if waiting := cmp.Or(now.waiting, p.lacking()); waiting != "" {
+		return false, waiting
 	}
 	return ok, cmp.Or(text, now.note)
 }

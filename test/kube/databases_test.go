@@ -348,7 +348,7 @@ func (q *queue) run(ctx context.Context, wg *sync.WaitGroup, stop *atomic.Bool) 
 func (q *queue) in(environment string) (whole, torn int, err error) {
 	out := q.servers[environment].Do("LRANGE", "tx", "0", "-1")
 	parts := map[string]int{}
-	for _, field := range strings.Fields(out) {
+	for field := range strings.FieldsSeq(out) {
 		if strings.Contains(field, "-") {
 			parts[field]++
 		}

@@ -352,31 +352,36 @@ func (f *fixture) held() (n int) {
 }
 
 // TestSlowReader: a client that does not read makes the server wait, not the
-// proxy's memory grow; a result of 1 GB comes through.
+// proxy's memory grow; 1 GB comes through, in many rows or in one.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	f := start(t, config(), server.Addr())
-	c := f.login(mysqlproto.PluginNative, nil)
-	c.read()
-	const rows, width = 1000, 1 << 20
-	c.seq = 0
-	c.write(append([]byte{byte(mysqlproto.ComQuery)}, fmt.Sprintf("select repeat('x', %d) from seq_1_to_%d", width, rows)...))
-	eventually(t, "the proxy to stop reading", func() bool { return f.metric("downstream_sent_bytes_total") > 1<<20 })
-	for range 20 { // some turns of the loops
-		if n := f.held(); n > 8<<20 {
-			t.Fatalf("%d bytes are held", n)
-		}
-	}
-	buf := make([]byte, 1<<20)
-	for total := int64(0); total < rows*width; {
-		n, err := c.conn.Read(buf)
-		if total += int64(n); err != nil {
-			t.Fatalf("after %d bytes: %v", total, err)
-		}
-	}
-	if n := f.held(); n > 16<<20 {
-		t.Errorf("%d bytes are held", n)
+	for name, tt := range map[string]struct{ rows, width int }{"rows of 1 MB": {1000, 1 << 20}, "one row of 1 GB": {1, 1<<30 - 1<<20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := dbtest.StartMariaDB(t)
+			f := start(t, config(), server.Addr())
+			c := f.login(mysqlproto.PluginNative, nil)
+			c.read()
+			_ = c.conn.SetDeadline(time.Now().Add(2 * time.Minute))
+			c.seq = 0
+			c.write(append([]byte{byte(mysqlproto.ComQuery)}, fmt.Sprintf("select repeat(repeat('x', 1024), %d) from seq_1_to_%d", tt.width/1024, tt.rows)...))
+			eventually(t, "the proxy to stop reading", func() bool { return f.metric("downstream_sent_bytes_total") > 1<<20 })
+			for range 20 { // some turns of the loops
+				if n := f.held(); n > 8<<20 {
+					t.Fatalf("%d bytes are held", n)
+				}
+			}
+			buf := make([]byte, 1<<20)
+			for total := 0; total < tt.rows*tt.width; {
+				n, err := c.conn.Read(buf)
+				if total += n; err != nil {
+					t.Fatalf("after %d bytes: %v", total, err)
+				}
+			}
+			if n := f.held(); n > 16<<20 {
+				t.Errorf("%d bytes are held", n)
+			}
+		})
 	}
 }
 
