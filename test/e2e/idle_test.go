@@ -98,11 +98,13 @@ spec:
 		}
 	}()
 	begin := func(from, to int) {
-		if err := each(from, to, func(i int) (err error) {
-			if all[i], err = open(ctx, port); err == nil {
-				err = all[i].ask(ctx)
+		if err := each(from, to, func(i int) error {
+			s, err := open(ctx, port)
+			if err != nil {
+				return err
 			}
-			return err
+			all[i] = s
+			return s.ask(ctx)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +186,10 @@ func (s mariaDBSession) ask(ctx context.Context) error {
 	return err
 }
 
-func (s mariaDBSession) end() { _ = s.db.Close() }
+func (s mariaDBSession) end() {
+	_ = s.conn.Close() // the pool would not do it
+	_ = s.db.Close()
+}
 
 // lightPostgres is a server that checks the proxy's password by SCRAM, tells what servers tell, and answers each query with nothing.
 func lightPostgres(t *testing.T) string {
