@@ -2,11 +2,7 @@ package http
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"strconv"
-	"sync"
 
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -17,77 +13,15 @@ type accessLog struct {
 	out  *logFile
 }
 
-// logFiles are the files that access logs are written to, each opened once.
-type logFiles struct {
-	mu   sync.Mutex
-	open map[string]*logFile // by path; guarded by mu
-}
-
-// logFile is one of them.
-type logFile struct {
-	path  string
-	users int // guarded by logFiles.mu
-
-	mu sync.Mutex
-	w  io.WriteCloser // guarded by mu
-}
-
-// get opens a file to append to, unless it is open already.
-func (l *logFiles) get(path string) (*logFile, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f, ok := l.open[path]; ok {
-		f.users++
-		return f, nil
-	}
-	f := &logFile{path: path, users: 1}
-	switch path {
-	case "/dev/stdout":
-		f.w = standard{os.Stdout}
-	case "/dev/stderr":
-		f.w = standard{os.Stderr}
-	default:
-		opened, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("opening an access log: %w", err)
-		}
-		f.w = opened
-	}
-	l.open[path] = f
-	return f, nil
-}
-
-// standard is one of the process' own streams, which stay open.
-type standard struct{ io.Writer }
-
-// Close implements io.Closer.
-func (standard) Close() error { return nil }
-
-func (l *logFiles) put(f *logFile) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f.users--; f.users == 0 {
-		delete(l.open, f.path)
-		_ = f.w.Close()
-	}
-}
-
-func (f *logFile) write(line []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, _ = f.w.Write(line) // there is no better place to say that it failed
-}
-
-// log writes the line of a request that is over.
-func (l *accessLog) log(x *exchange) {
+// log writes the line of a request that is over; false: it is lost.
+func (l *accessLog) log(x *exchange) bool {
 	response := x.writer.Header()
 	if l.conf.JSON == nil {
 		missing := "-"
 		if l.conf.OmitEmpty {
 			missing = ""
 		}
-		l.out.write([]byte(x.format(&l.conf.Text, response, missing)))
-		return
+		return l.out.write([]byte(x.format(&l.conf.Text, response, missing)))
 	}
 	line := []byte{'{'}
 	for i := range l.conf.JSON {
@@ -106,7 +40,7 @@ func (l *accessLog) log(x *exchange) {
 		}
 		line = append(line, value...)
 	}
-	l.out.write(append(line, '}', '\n'))
+	return l.out.write(append(line, '}', '\n'))
 }
 
 // jsonValue is a number where a command alone gives one, as in Envoy; nil for

@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,8 +15,9 @@ import (
 )
 
 // TestAccessLog writes a line for each request, as text and as JSON.
-func TestAccessLog(t *testing.T) {
-	t.Parallel()
+func TestAccessLog(t *testing.T) { overEngines(t, testAccessLog) }
+
+func testAccessLog(t *testing.T, e engine) {
 	format := func(s string) resource.Format {
 		f, err := resource.ParseFormat(s)
 		if err != nil {
@@ -36,7 +38,7 @@ func TestAccessLog(t *testing.T) {
 			{Name: "upstream", Value: format("%UPSTREAM_HOST%")},
 		}},
 	}
-	h := proxy(t, m)
+	h := e.proxy(t, m)
 	do(t, "GET", h.url("/a?b"), nil, "User-Agent", "a\"gent")
 	var line []byte
 	redistest.Eventually(t, 20*time.Second, "the lines to be written", func() error {
@@ -47,9 +49,13 @@ func TestAccessLog(t *testing.T) {
 		}
 		return nil
 	})
-	if got, err := os.ReadFile(text); string(got) != "GET /a?b 418 5 - a\"g 100%\n" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
+	redistest.Eventually(t, 20*time.Second, "the text to be written", func() error {
+		got, err := os.ReadFile(text)
+		if err == nil && string(got) != "GET /a?b 418 5 - a\"g 100%\n" {
+			return fmt.Errorf("it is %q", got)
+		}
+		return err
+	})
 	var got map[string]any
 	if err := json.Unmarshal(line, &got); err != nil {
 		t.Fatalf("%q: %v", line, err)

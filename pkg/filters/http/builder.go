@@ -71,6 +71,7 @@ func (b *Builder) Drain(ctx context.Context) error {
 		errs = append(errs, <-results)
 	}
 	errs = append(errs, b.chain.Drain(ctx))
+	b.logs.flush()
 	return errors.Join(errs...)
 }
 

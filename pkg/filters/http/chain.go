@@ -23,6 +23,7 @@ type chain struct {
 	conf     *resource.HTTPManager
 	log      *slog.Logger
 	handler  http.Handler
+	router   *router // the only filter; nil: there are others
 	filters  []filters.HTTP
 	logs     []accessLog
 	files    *logFiles
@@ -67,6 +68,9 @@ func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*ch
 			return nil, fmt.Errorf("filter %q: %w", f.Name, err)
 		}
 		c.filters = append(c.filters, built)
+	}
+	if len(c.filters) == 1 {
+		c.router, _ = c.filters[0].(*router)
 	}
 	c.handler = http.HandlerFunc(notFound)
 	for i, f := range slices.Backward(c.filters) {
@@ -129,7 +133,9 @@ func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
 func (c *chain) finish(x *exchange) {
 	c.counters.classes[min(max(x.writer.status/100, 0), 5)].Add(1)
 	for i := range c.logs {
-		c.logs[i].log(x)
+		if !c.logs[i].log(x) {
+			c.counters.unlogged.Add(1)
+		}
 	}
 }
 

@@ -156,7 +156,7 @@ func (p *passage) trailers(resp *http.Response) {
 func (p *passage) tunnel(resp *http.Response) {
 	upstream, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || p.upgrade == "" {
-		p.x.fail(p.w, http.StatusBadGateway, "UPE", "upstream_upgraded_unasked", "")
+		p.unasked()
 		return
 	}
 	h := p.w.Header()
@@ -188,6 +188,11 @@ func (p *passage) tunnel(resp *http.Response) {
 	p.pump(conn, upstream)
 	closeWrite(conn)
 	wg.Wait()
+}
+
+// unasked answers where an endpoint has changed the protocol by itself.
+func (p *passage) unasked() {
+	p.x.fail(p.w, http.StatusBadGateway, "UPE", "upstream_upgraded_unasked", "")
 }
 
 // pump copies one direction of a tunnel.

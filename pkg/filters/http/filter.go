@@ -29,9 +29,13 @@ type Filter struct {
 	retired bool      // guarded by mu
 }
 
-// Accept implements filters.Network. The connection leaves the loop.
+// Accept implements filters.Network. The connection leaves the loop, unless the
+// loop can serve it: see README.md.
 func (f *Filter) Accept(c *netloop.Conn) netloop.Driver {
 	cfg := c.ListenerTLS()
+	if rt := f.chain.router; rt != nil && cfg == nil && f.conf.Codec != resource.HTTPTwo {
+		return f.server.accept(c, rt)
+	}
 	socket, err := c.Detach()
 	if err != nil {
 		f.chain.counters.refused[refusedSocket].Add(1)

@@ -30,17 +30,17 @@ func (r refusal) String() string {
 
 // counters are those of one listener. They outlive its filters.
 type counters struct {
-	requests, panics, cut atomic.Uint64
-	active                atomic.Int64
-	refused               [refusals]atomic.Uint64
-	classes               [6]atomic.Uint64 // of responses, by the first digit of their status
+	requests, panics, cut, unlogged atomic.Uint64
+	active                          atomic.Int64
+	refused                         [refusals]atomic.Uint64
+	classes                         [6]atomic.Uint64 // of responses, by the first digit of their status
 }
 
 type metrics struct {
 	mu        sync.Mutex
 	listeners map[string]*counters // guarded by mu
 
-	requests, responses, active, refused, panics, cut *prometheus.Desc
+	requests, responses, active, refused, panics, cut, unlogged *prometheus.Desc
 }
 
 func newMetrics() *metrics {
@@ -55,6 +55,7 @@ func newMetrics() *metrics {
 		refused:   desc("downstream_refused_total", "Connections and requests turned away before any filter, by reason.", "reason"),
 		panics:    desc("filter_panics_total", "Requests that a filter has panicked over."),
 		cut:       desc("downstream_cut_total", "Requests ended because their configuration was replaced and the deadline had passed."),
+		unlogged:  desc("access_log_lines_lost_total", "Lines of access logs that were lost, since their file could not keep up."),
 	}
 }
 
@@ -70,7 +71,7 @@ func (m *metrics) listener(name string) *counters {
 }
 
 func (m *metrics) describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.active, m.refused, m.panics, m.cut} {
+	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.active, m.refused, m.panics, m.cut, m.unlogged} {
 		ch <- d
 	}
 }
@@ -85,6 +86,7 @@ func (m *metrics) collect(ch chan<- prometheus.Metric) {
 		count(m.requests, c.requests.Load())
 		count(m.panics, c.panics.Load())
 		count(m.cut, c.cut.Load())
+		count(m.unlogged, c.unlogged.Load())
 		ch <- prometheus.MustNewConstMetric(m.active, prometheus.GaugeValue, float64(c.active.Load()), name)
 		for class := range c.classes {
 			count(m.responses, c.classes[class].Load(), string(rune('0'+class))+"xx")

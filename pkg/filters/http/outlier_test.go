@@ -12,8 +12,9 @@ import (
 
 // TestEjection has an app's own 5xx eject its endpoint where the cluster has
 // outlier detection, and nowhere else.
-func TestEjection(t *testing.T) {
-	t.Parallel()
+func TestEjection(t *testing.T) { overEngines(t, testEjection) }
+
+func testEjection(t *testing.T, e engine) {
 	well := app(t, func(http.ResponseWriter, *http.Request) {})
 	failing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
 	ending := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
@@ -34,7 +35,7 @@ func TestEjection(t *testing.T) {
 			t.Parallel()
 			c := clusterOf("c", app(t, tt.serve), well)
 			c.Outlier = tt.outlier
-			h := proxy(t, routing(toCluster(t, "")), c)
+			h := e.proxy(t, routing(toCluster(t, "")), c)
 			got := map[int]int{}
 			for range 30 {
 				// A POST: a GET on a connection that was used is tried again.

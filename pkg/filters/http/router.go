@@ -21,12 +21,13 @@ import (
 type RouterBuilder struct {
 	log     *slog.Logger
 	pools   *pool.Pools
+	loops   *loopWorkers
 	metrics *upstreamMetrics
 }
 
 // NewRouterBuilder returns a builder without connections.
 func NewRouterBuilder(log *slog.Logger) *RouterBuilder {
-	return &RouterBuilder{log: log, pools: pool.New(), metrics: newUpstreamMetrics()}
+	return &RouterBuilder{log: log, pools: pool.New(), loops: &loopWorkers{}, metrics: newUpstreamMetrics()}
 }
 
 // BuildHTTP implements filters.HTTPBuilder for a *resource.RouterFilter.
@@ -39,12 +40,13 @@ func (b *RouterBuilder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, e
 	if log == nil {
 		log = b.log
 	}
-	return &router{conf: conf, pools: b.pools, log: log}, nil
+	return &router{conf: conf, pools: b.pools, loops: b.loops, log: log}, nil
 }
 
 // Drain implements filters.Drainer: idle connections are closed.
 func (b *RouterBuilder) Drain(context.Context) error {
 	b.pools.Close()
+	b.loops.close()
 	return nil
 }
 
@@ -58,6 +60,7 @@ func (b *RouterBuilder) Collect(ch chan<- prometheus.Metric) { b.metrics.collect
 type router struct {
 	conf  *resource.RouterFilter
 	pools *pool.Pools
+	loops *loopWorkers
 	log   *slog.Logger
 }
 

@@ -146,8 +146,9 @@ func do(t *testing.T, method, url string, body io.Reader, header ...string) (*ht
 	return resp, string(b)
 }
 
-func TestForward(t *testing.T) {
-	t.Parallel()
+func TestForward(t *testing.T) { overEngines(t, testForward) }
+
+func testForward(t *testing.T, e engine) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Seen", r.Method+" "+r.RequestURI+" "+r.Host+" "+r.Header.Get("X-Add")+" "+r.Header.Get("Keep-Alive"))
@@ -156,7 +157,7 @@ func TestForward(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = w.Write(append([]byte("got "), body...))
 	})
-	h := proxy(t, routing(toCluster(t, "")), clusterOf("c", addr))
+	h := e.proxy(t, routing(toCluster(t, "")), clusterOf("c", addr))
 	resp, body := do(t, "POST", h.url("/a/../b%2fc?d=e"), strings.NewReader("payload"), "Host", "example.com", "Keep-Alive", "5")
 	if resp.StatusCode != http.StatusAccepted || body != "got payload" {
 		t.Errorf("%d %q", resp.StatusCode, body)
@@ -170,12 +171,13 @@ func TestForward(t *testing.T) {
 }
 
 // TestRoutes chooses among routes by every kind of match.
-func TestRoutes(t *testing.T) {
-	t.Parallel()
+func TestRoutes(t *testing.T) { overEngines(t, testRoutes) }
+
+func testRoutes(t *testing.T, e engine) {
 	answer := func(name, match string) string {
 		return `{"name": "` + name + `", "match": ` + match + `, "direct_response": {"status": 200, "body": {"inline_string": "` + name + `"}}}`
 	}
-	h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [
+	h := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [
 	  {"name": "exact", "domains": ["exact.example"], "routes": [`+answer("host", `{"prefix": "/"}`)+`]},
 	  {"name": "suffix", "domains": ["*.example"], "routes": [`+answer("suffix", `{"prefix": "/"}`)+`]},
 	  {"name": "prefix", "domains": ["www.*"], "routes": [`+answer("www", `{"prefix": "/"}`)+`]},
@@ -240,8 +242,9 @@ func TestRoutes(t *testing.T) {
 }
 
 // TestRewrites looks at what arrives at the app.
-func TestRewrites(t *testing.T) {
-	t.Parallel()
+func TestRewrites(t *testing.T) { overEngines(t, testRewrites) }
+
+func testRewrites(t *testing.T, e engine) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Host, " ", r.RequestURI, " ", r.Header["X-A"], r.Header["X-Gone"], r.Header["X-Envoy-Original-Path"])
 	})
@@ -269,7 +272,7 @@ func TestRewrites(t *testing.T) {
 			if tt.more != "" {
 				entry += ", " + tt.more
 			}
-			h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [`+entry+`}]}]}`)), clusterOf("c", addr))
+			h := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [`+entry+`}]}]}`)), clusterOf("c", addr))
 			_, got := do(t, "GET", h.url(tt.path), nil, "Host", "x", "X-A", "1")
 			got = strings.Join(strings.Fields(strings.ReplaceAll(got, "[]", " [] ")), " ")
 			want := strings.Join(strings.Fields(strings.ReplaceAll(tt.want, "[]", " [] ")), " ")
@@ -281,8 +284,9 @@ func TestRewrites(t *testing.T) {
 }
 
 // TestRetries has a request tried again as far as the policy allows it.
-func TestRetries(t *testing.T) {
-	t.Parallel()
+func TestRetries(t *testing.T) { overEngines(t, testRetries) }
+
+func testRetries(t *testing.T, e engine) {
 	var calls atomic.Int32
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -292,7 +296,7 @@ func TestRetries(t *testing.T) {
 		}
 		fmt.Fprintf(w, "%s %s", body, r.Header.Get("X-Envoy-Attempt-Count"))
 	})
-	h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "include_request_attempt_count": true, "routes": [
+	h := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "include_request_attempt_count": true, "routes": [
 	  {"match": {"prefix": "/"}, "route": {"cluster": "c", "retry_policy": {"retry_on": "gateway-error", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}}}}]}]}`)),
 		clusterOf("c", addr))
 	if resp, got := do(t, "POST", h.url("/"), strings.NewReader("payload")); got != "payload 3" {
@@ -301,8 +305,9 @@ func TestRetries(t *testing.T) {
 }
 
 // TestRetryElsewhere avoids an endpoint that refuses connections.
-func TestRetryElsewhere(t *testing.T) {
-	t.Parallel()
+func TestRetryElsewhere(t *testing.T) { overEngines(t, testRetryElsewhere) }
+
+func testRetryElsewhere(t *testing.T, e engine) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +315,7 @@ func TestRetryElsewhere(t *testing.T) {
 	dead := l.Addr().String()
 	l.Close()
 	addr := app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "well") })
-	h := proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "connect-failure", "num_retries": 1, "retry_host_predicate": [
+	h := e.proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "connect-failure", "num_retries": 1, "retry_host_predicate": [
 	  {"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]}`)), clusterOf("c", dead, addr))
 	for range 4 {
 		if resp, got := do(t, "GET", h.url("/"), nil); got != "well" {
@@ -319,8 +324,9 @@ func TestRetryElsewhere(t *testing.T) {
 	}
 }
 
-func TestTimeouts(t *testing.T) {
-	t.Parallel()
+func TestTimeouts(t *testing.T) { overEngines(t, testTimeouts) }
+
+func testTimeouts(t *testing.T, e engine) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/begun" {
 			fmt.Fprint(w, "beginning")
@@ -328,7 +334,7 @@ func TestTimeouts(t *testing.T) {
 		}
 		<-r.Context().Done()
 	})
-	h := proxy(t, routing(toCluster(t, `, "timeout": "0.05s"`)), clusterOf("c", addr))
+	h := e.proxy(t, routing(toCluster(t, `, "timeout": "0.05s"`)), clusterOf("c", addr))
 	if resp, got := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusGatewayTimeout {
 		t.Errorf("%d %q", resp.StatusCode, got)
 	}
@@ -341,7 +347,7 @@ func TestTimeouts(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("a response that was cut looks whole")
 	}
-	h = proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.02s"}`)), clusterOf("c", addr))
+	h = e.proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.02s"}`)), clusterOf("c", addr))
 	if resp, got := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusGatewayTimeout {
 		t.Errorf("%d %q", resp.StatusCode, got)
 	}
@@ -366,8 +372,9 @@ func TestMirror(t *testing.T) {
 }
 
 // TestBreaker refuses what is above a cluster's limit.
-func TestBreaker(t *testing.T) {
-	t.Parallel()
+func TestBreaker(t *testing.T) { overEngines(t, testBreaker) }
+
+func testBreaker(t *testing.T, e engine) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	addr := app(t, func(http.ResponseWriter, *http.Request) {
 		close(entered)
@@ -375,7 +382,7 @@ func TestBreaker(t *testing.T) {
 	})
 	c := clusterOf("c", addr)
 	c.Limits.MaxRequests = 1
-	h := proxy(t, routing(toCluster(t, "")), c)
+	h := e.proxy(t, routing(toCluster(t, "")), c)
 	first := h.dial()
 	fmt.Fprint(first, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-entered
@@ -429,8 +436,9 @@ func TestUpgrade(t *testing.T) {
 
 // TestTrailers has trailers pass in both directions where they are enabled, and
 // be dropped elsewhere.
-func TestTrailers(t *testing.T) {
-	t.Parallel()
+func TestTrailers(t *testing.T) { overEngines(t, testTrailers) }
+
+func testTrailers(t *testing.T, e engine) {
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")
 		body, _ := io.ReadAll(r.Body)
@@ -445,7 +453,7 @@ func TestTrailers(t *testing.T) {
 			for enabled, want := range map[bool]string{true: name + " body 7 trailer 12", false: name + " body  trailer "} {
 				m := routing(toCluster(t, ""))
 				m.HTTP1.Trailers = enabled
-				conn := proxy(t, m, c).dial()
+				conn := e.proxy(t, m, c).dial()
 				fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-In\r\n\r\n4\r\nbody\r\n0\r\nX-In: 7\r\n\r\n")
 				body, resp := receive(t, bufio.NewReader(conn))
 				if got := body + " trailer " + resp.Trailer.Get("X-Sum"); got != want {
@@ -457,13 +465,14 @@ func TestTrailers(t *testing.T) {
 }
 
 // TestBalance spreads requests over the endpoints.
-func TestBalance(t *testing.T) {
-	t.Parallel()
+func TestBalance(t *testing.T) { overEngines(t, testBalance) }
+
+func testBalance(t *testing.T, e engine) {
 	var addrs []string
 	for i := range 3 {
 		addrs = append(addrs, app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
 	}
-	h := proxy(t, routing(toCluster(t, "")), clusterOf("c", addrs...))
+	h := e.proxy(t, routing(toCluster(t, "")), clusterOf("c", addrs...))
 	got := map[string]int{}
 	for range 9 {
 		_, body := do(t, "GET", h.url("/"), nil)

@@ -26,6 +26,7 @@ type server struct {
 
 	chain atomic.Pointer[chain]
 	open  atomic.Int64
+	loops loopServer
 
 	mu       sync.Mutex
 	starting map[net.Conn]struct{} // that have not said yet what they speak; guarded by mu
@@ -92,6 +93,12 @@ func (s *server) suits(conf *resource.HTTPManager) bool {
 // take serves a connection, which the server owns from now on.
 func (s *server) take(socket net.Conn, cfg *tls.Config) {
 	s.open.Add(1)
+	s.serveSocket(socket, cfg, nil, nil)
+}
+
+// serveSocket serves a connection on goroutines. ahead was read from it already,
+// and unsent is to be written first.
+func (s *server) serveSocket(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) {
 	s.mu.Lock()
 	s.starting[socket] = struct{}{}
 	refused := s.closed
@@ -100,7 +107,7 @@ func (s *server) take(socket net.Conn, cfg *tls.Config) {
 		_ = socket.Close()
 	}
 	go func() {
-		if !s.begin(socket, cfg) {
+		if !s.begin(socket, cfg, ahead, unsent) {
 			s.open.Add(-1)
 		}
 	}()
@@ -114,7 +121,7 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // begin finds out what a client speaks. It tells whether the connection was
 // handed over, and returns at its end otherwise.
-func (s *server) begin(socket net.Conn, cfg *tls.Config) bool {
+func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) bool {
 	plain := socket
 	defer s.started(plain)
 	limit := s.conf.Limits.Idle
@@ -123,6 +130,12 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config) bool {
 	}
 	if limit > 0 {
 		_ = socket.SetDeadline(time.Now().Add(limit))
+	}
+	if len(unsent) > 0 {
+		if _, err := socket.Write(unsent); err != nil {
+			_ = socket.Close()
+			return false
+		}
 	}
 	if cfg != nil {
 		secure := tls.Server(socket, cfg)
@@ -140,11 +153,11 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config) bool {
 		}
 	}
 	if s.conf.Codec == resource.HTTPOne {
-		s.speak(plain, socket, nil)
+		s.speak(plain, socket, ahead)
 		return false
 	}
-	ahead := make([]byte, len(preface))
-	n := 0
+	n := len(ahead)
+	ahead = append(ahead, make([]byte, max(len(preface)-n, 0))...)
 	for n < len(preface) && string(ahead[:n]) == preface[:n] {
 		more, err := socket.Read(ahead[n:])
 		if n += more; err != nil {
@@ -153,8 +166,8 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config) bool {
 		}
 	}
 	switch {
-	case n == len(preface) && string(ahead) == preface:
-		return s.hand(&replayed{Conn: socket, ahead: ahead})
+	case n >= len(preface) && string(ahead[:len(preface)]) == preface:
+		return s.hand(&replayed{Conn: socket, ahead: ahead[:n]})
 	case s.conf.Codec == resource.HTTPTwo:
 		s.chain.Load().counters.refused[refusedVersion].Add(1)
 		_ = socket.Close()
@@ -228,9 +241,10 @@ func (s *server) state(_ net.Conn, to http.ConnState) {
 // at, and closes them when ctx is done.
 func (s *server) shutdown(ctx context.Context) error {
 	s.endStarting()
-	result := make(chan error, 1)
+	result := make(chan error, 2)
+	go func() { result <- s.loops.shutdown(ctx) }()
 	go func() { result <- s.one.Shutdown(ctx) }()
-	err := errors.Join(s.two.Shutdown(ctx), <-result)
+	err := errors.Join(s.two.Shutdown(ctx), <-result, <-result)
 	if err != nil {
 		s.close()
 	}
@@ -239,6 +253,7 @@ func (s *server) shutdown(ctx context.Context) error {
 
 func (s *server) close() {
 	s.endStarting()
+	s.loops.close()
 	s.one.Close()
 	_ = s.two.Close()
 	_ = s.queue.Close()

@@ -13,15 +13,16 @@ import (
 
 // TestWeightedClusters draws among clusters by weight, each with headers of its
 // own. One of weight 0 gets nothing.
-func TestWeightedClusters(t *testing.T) {
-	t.Parallel()
+func TestWeightedClusters(t *testing.T) { overEngines(t, testWeightedClusters) }
+
+func testWeightedClusters(t *testing.T, e engine) {
 	var clusters []*resource.Cluster
 	for _, name := range []string{"a", "b", "none"} {
 		clusters = append(clusters, clusterOf(name, app(t, func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, name, " ", r.Header.Get("X-For"))
 		})))
 	}
-	h := proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+	h := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
 	  {"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [
 	    {"name": "a", "weight": 1, "request_headers_to_add": [{"header": {"key": "x-for", "value": "A"}}]},
 	    {"name": "none", "weight": 0},
@@ -37,8 +38,9 @@ func TestWeightedClusters(t *testing.T) {
 }
 
 // TestRetryBudget tries again only as far as the cluster's budget goes.
-func TestRetryBudget(t *testing.T) {
-	t.Parallel()
+func TestRetryBudget(t *testing.T) { overEngines(t, testRetryBudget) }
+
+func testRetryBudget(t *testing.T, e engine) {
 	for name, tt := range map[string]struct {
 		limits resource.ClusterLimits
 		status int
@@ -60,7 +62,7 @@ func TestRetryBudget(t *testing.T) {
 				}
 			}))
 			c.Limits = tt.limits
-			h := proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}}`)), c)
+			h := e.proxy(t, routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}}`)), c)
 			resp, _ := do(t, "GET", h.url("/"), nil)
 			if resp.StatusCode != tt.status || calls.Load() != tt.calls {
 				t.Errorf("status %d after %d tries, want %d after %d", resp.StatusCode, calls.Load(), tt.status, tt.calls)

@@ -13,13 +13,14 @@ import (
 
 // TestSmuggling refuses what two recipients could read in two ways. Nothing of
 // it reaches a filter.
-func TestSmuggling(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, manager(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+func TestSmuggling(t *testing.T) { overEngines(t, testSmuggling) }
+
+func testSmuggling(t *testing.T, e engine) {
+	h := e.before(t, func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
+			w.WriteHeader(http.StatusTeapot)
 		}
-	}), nil)
+	})
 	chunked := "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 	tests := map[string]struct {
 		in   string
@@ -80,11 +81,12 @@ func TestSmuggling(t *testing.T) {
 
 // TestSlowHead ends a connection whose client takes too long for a request's
 // head, and none that is merely idle.
-func TestSlowHead(t *testing.T) {
-	t.Parallel()
-	m := manager(text("well"))
+func TestSlowHead(t *testing.T) { overEngines(t, testSlowHead) }
+
+func testSlowHead(t *testing.T, e engine) {
+	m := routing(toCluster(t, ""))
 	m.Limits.HeadersTimeout = 50 * time.Millisecond
-	h := newHost(t, m, nil)
+	h := e.proxy(t, m, clusterOf("c", app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "well") })))
 	idle, slow := h.dial(), h.dial()
 	fmt.Fprint(slow, "GET / HTTP/1.1\r\nHos")
 	resp, err := http.ReadResponse(bufio.NewReader(slow), nil)
@@ -123,15 +125,44 @@ func TestContinue(t *testing.T) {
 	}
 }
 
+// TestContinueUpstream has a client wait for "100 Continue", which it does not get
+// where its body is not wanted.
+func TestContinueUpstream(t *testing.T) { overEngines(t, testContinueUpstream) }
+
+func testContinueUpstream(t *testing.T, e engine) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	h := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+	  {"match": {"prefix": "/refused"}, "direct_response": {"status": 403}},
+	  {"match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]}`)), clusterOf("c", addr))
+	c := h.dial()
+	in := bufio.NewReader(c)
+	for range 2 { // on a new connection to the app, and on one that was used
+		fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil || resp.StatusCode != http.StatusContinue {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		fmt.Fprint(c, "body")
+		if got, _ := receive(t, in); got != "body" {
+			t.Errorf("answer %q", got)
+		}
+	}
+	fmt.Fprint(c, "POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	if _, resp := receive(t, in); resp.StatusCode != http.StatusForbidden || !resp.Close {
+		t.Errorf("%d, closes: %v", resp.StatusCode, resp.Close)
+	}
+}
+
 // TestPipeline answers requests that were sent at once in their order.
-func TestPipeline(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, manager(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+func TestPipeline(t *testing.T) { overEngines(t, testPipeline) }
+
+func testPipeline(t *testing.T, e engine) {
+	h := e.before(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/unread" {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
 		fmt.Fprint(w, r.URL.Path)
-	}), nil)
+	})
 	c := h.dial()
 	go fmt.Fprint(c, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"+
 		"HEAD /3 HTTP/1.1\r\nHost: x\r\n\r\nGET /4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -155,14 +186,15 @@ func TestPipeline(t *testing.T) {
 }
 
 // TestClientGone ends the request of a client that has gone.
-func TestClientGone(t *testing.T) {
-	t.Parallel()
+func TestClientGone(t *testing.T) { overEngines(t, testClientGone) }
+
+func testClientGone(t *testing.T, e engine) {
 	entered, ended := make(chan struct{}), make(chan struct{})
-	h := newHost(t, manager(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+	h := e.before(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-r.Context().Done()
 		close(ended)
-	}), nil)
+	})
 	c := h.dial()
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-entered
@@ -171,14 +203,15 @@ func TestClientGone(t *testing.T) {
 }
 
 // TestUpload streams a body that is far larger than what may be held in memory.
-func TestUpload(t *testing.T) {
-	t.Parallel()
+func TestUpload(t *testing.T) { overEngines(t, testUpload) }
+
+func testUpload(t *testing.T, e engine) {
 	const size = 256 << 20
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n, err)
 	})
-	h := proxy(t, routing(toCluster(t, "")), clusterOf("c", addr))
+	h := e.proxy(t, routing(toCluster(t, "")), clusterOf("c", addr))
 	peak := make(chan uint64, 1)
 	stop := make(chan struct{})
 	go func() {

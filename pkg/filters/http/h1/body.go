@@ -123,4 +123,3 @@ func (b *body) trailers() error {
 	}
 	return nil
 }
-

@@ -1,0 +1,402 @@
+package http
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/pool"
+	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
+)
+
+var (
+	errGone          = context.Canceled // the client has gone
+	errUnexpectedEnd = io.ErrUnexpectedEOF
+)
+
+// loopRequest is a request that an event loop serves, with its answer. What is
+// decided, exchange and passage do, as for requests with a goroutine; here is only
+// what waits. Its memory is used for one request after the other, of any client of
+// the loop.
+type loopRequest struct {
+	c      *loopClient
+	serial uint64 // tells requests of the same memory apart
+	chain  *chain
+	x      exchange
+	p      passage
+	w      loopWriter
+	clock  timeouts
+
+	head   httpproto.Head
+	r      http.Request
+	url    url.URL
+	header http.Header
+	values []string
+
+	try      int // so many were begun
+	endpoint *filters.Endpoint
+	up       *loopUpstream // of the try under way; nil: between tries
+	wait     *pool.Wait    // for a connection
+	host     string        // of the try
+	trying   bool
+	counted  bool // at the endpoint
+	entered  bool // the pool
+	repeated bool // on another connection, since the first had met its end
+	sent     bool // something of the try
+	expect   bool // the client waits for "100 Continue"
+	aborted  bool // the answer is not whole
+
+	keep, lost bool // of the body, for another try
+	kept       []byte
+
+	// of the answer
+	answer   httpproto.Head
+	resp     http.Response
+	fields   http.Header
+	texts    []string
+	body     httpproto.Body
+	seen     int  // bytes of its head that were looked at
+	answered bool // something of it is there
+	reusable bool // the connection, after it
+}
+
+// reset makes the memory ready for a request.
+func (q *loopRequest) reset(c *loopClient) {
+	clear(q.header)
+	clear(q.fields)
+	clear(q.w.header)
+	*q = loopRequest{
+		c: c, serial: q.serial + 1, header: q.header, values: q.values, fields: q.fields, texts: q.texts, kept: q.kept[:0],
+		w:    loopWriter{q: q, header: q.w.header, pending: q.w.pending[:0], declared: -1},
+		head: httpproto.Head{Fields: q.head.Fields[:0]}, answer: httpproto.Head{Fields: q.answer.Fields[:0]}, body: q.body,
+		x: exchange{cancel: q.x.cancel, loop: c.conn.Loop()}, p: passage{tried: q.p.tried[:0], key: q.p.key[:0]},
+	}
+	q.x.writer = responseWriter{ResponseWriter: &q.w, x: &q.x}
+}
+
+// fill makes net/http's request of the head; false: its target is none.
+func (q *loopRequest) fill(f *httpproto.Framing) bool {
+	h := &q.head
+	q.values = h1.FillHeader(q.header, q.values, h.Fields)
+	delete(q.header, "Host")
+	q.r = *q.c.base
+	r := &q.r
+	r.Method, r.RequestURI, r.ProtoMinor, r.Header, r.Host = h.Method, h.Target, h.Minor, q.header, f.Host
+	r.Proto = "HTTP/1.1"
+	if h.Minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
+	r.ContentLength = f.Length
+	if f.Length < 0 && !f.Chunked {
+		r.ContentLength = 0
+	}
+	if r.URL = h1.Target(h.Method, h.Target); r.URL == nil {
+		return false
+	}
+	if r.URL.Host != "" {
+		r.Host = r.URL.Host // of the absolute form, RFC 9112 section 3.2.2
+	}
+	return true
+}
+
+// admitted says that the loop serves the request; otherwise nothing has happened
+// yet.
+func (q *loopRequest) admitted() bool {
+	q.chain = q.c.server.chain.Load()
+	if q.chain.router == nil {
+		return false
+	}
+	x := &q.x
+	x.chain, x.start, x.original = q.chain, x.now(), &q.r
+	if !x.admit(&q.r) {
+		return true // and it is answered
+	}
+	x.find()
+	q.p.rt, q.p.x, q.p.w, q.p.in = q.chain.router, x, &x.writer, &q.r
+	return !x.wantsGoroutine(&q.p)
+}
+
+// serve has the request answered, now or later.
+func (q *loopRequest) serve() {
+	q.chain.enter(&q.x)
+	if q.x.writer.status != 0 || q.chain.router.answers(&q.x.writer, &q.r, &q.x) {
+		q.finish()
+		return
+	}
+	q.p.route = q.x.route.Forward
+	if !q.p.enter() {
+		q.finish()
+		return
+	}
+	q.entered = true
+	if !q.c.body.Over() {
+		q.p.keeper, q.keep = q, q.p.keeps()
+	}
+	q.startClock()
+	q.attempt()
+}
+
+// startClock begins the request's timeouts.
+func (q *loopRequest) startClock() {
+	q.clock = q.p.timeouts()
+	k := &q.c.clock
+	k.set(dueAge, q.clock.age)
+	if q.c.body.Over() {
+		q.requested()
+		return
+	}
+	k.set(dueRequest, q.clock.request)
+	k.set(dueStill, q.clock.still)
+}
+
+// requested says that the request is complete: the timeout of the route begins.
+func (q *loopRequest) requested() {
+	k := &q.c.clock
+	k.set(dueRequest, 0)
+	if q.clock.bound > 0 {
+		k.set(dueBound, q.clock.bound)
+	} else if !k.isSet(dueStill) {
+		k.set(dueStill, q.clock.still)
+	}
+}
+
+// touch says that something has happened.
+func (q *loopRequest) touch() {
+	if q.c.clock.isSet(dueStill) {
+		q.c.clock.set(dueStill, q.clock.still)
+	}
+}
+
+// attempt begins a try.
+func (q *loopRequest) attempt() {
+	q.try++
+	x := &q.x
+	x.upstream.attempts = q.try
+	if q.endpoint = q.p.pick(); q.endpoint == nil {
+		x.fail(q.p.w, http.StatusServiceUnavailable, "UH", "no_healthy_upstream", "no healthy upstream")
+		q.finish()
+		return
+	}
+	q.host, q.trying, q.repeated = q.p.aim(q.endpoint), true, false
+	x.upstream.protocol = "HTTP/1.1"
+	if r := q.p.retry; r != nil {
+		q.c.clock.set(dueTry, r.PerTry)
+	}
+	q.connect()
+}
+
+// connect finds the try a connection, now or later.
+func (q *loopRequest) connect() {
+	if !q.counted {
+		q.counted = true
+		q.p.pool.Begin(q.endpoint)
+	}
+	up, wait, err := q.c.worker.take(q)
+	switch {
+	case err != nil:
+		q.tried(&outcome{err: err})
+	case wait != nil:
+		q.wait = wait
+	default:
+		q.send(up)
+	}
+}
+
+// woken is the end of a wait for a connection.
+func (q *loopRequest) woken() {
+	if q.wait == nil {
+		return
+	}
+	q.wait = nil
+	q.connect()
+}
+
+// send sends the head, and what is kept of the body. The rest follows as it
+// comes, once the endpoint has taken the connection.
+func (q *loopRequest) send(up *loopUpstream) {
+	q.up, up.request = up, q
+	q.sent, q.answered, q.seen = up.ready, false, 0
+	c := q.c
+	length := q.r.ContentLength
+	out := h1.AppendRequest(c.worker.out[:0], q.r.Method, q.p.target, q.host, q.header, length)
+	up.conn.Write(out)
+	c.worker.out = out[:0]
+	if len(q.kept) > 0 {
+		q.forward(q.kept)
+	}
+	if q.p.keeper == nil {
+		return
+	}
+	if c.body.Over() {
+		q.ended()
+		return
+	}
+	if up.ready {
+		q.proceed()
+	}
+}
+
+// ready is told that the endpoint has taken the connection.
+func (q *loopRequest) ready() {
+	q.sent = true
+	if q.p.keeper != nil {
+		q.proceed()
+	}
+}
+
+// proceed begins to take the body.
+func (q *loopRequest) proceed() {
+	if q.expect {
+		q.expect = false
+		if q.w.status == 0 {
+			q.c.conn.WriteString(h1.Continue)
+		}
+	}
+	q.c.conn.Resume()
+}
+
+// tried is told how the try has ended: with a response's head, or without one.
+func (q *loopRequest) tried(o *outcome) {
+	p := &q.p
+	q.trying = false
+	q.c.clock.set(dueTry, 0)
+	if o.err != nil && q.up != nil && q.up.uses > 1 && !q.repeated && p.mayRepeat(q.answered, o.err) {
+		// The endpoint closed a connection that was idle, at the moment we used it.
+		q.drop()
+		q.repeated, q.trying = true, true
+		q.connect()
+		return
+	}
+	p.report(q.endpoint, o.resp, o.err)
+	if o.resp != nil {
+		q.x.upstream.answered = q.x.now()
+	}
+	retrying := p.worth(o, q.try)
+	if retrying && p.pool.MayRetry() {
+		q.drop()
+		p.tried = append(p.tried, q.endpoint)
+		q.c.clock.set(duePause, max(p.backoff(q.try), 1))
+		return
+	}
+	if retrying {
+		q.x.flag = "URX"
+	}
+	q.deliver(o)
+}
+
+// again is the end of the pause between two tries.
+func (q *loopRequest) again() {
+	q.p.pool.DoneRetry()
+	q.attempt()
+}
+
+// deliver passes on what the tries have brought.
+func (q *loopRequest) deliver(o *outcome) {
+	if o.err != nil {
+		q.drop()
+		q.p.failed(o.err)
+		q.finish()
+		return
+	}
+	if o.resp.StatusCode == http.StatusSwitchingProtocols {
+		q.drop()
+		q.p.count(o.resp.StatusCode)
+		q.p.unasked()
+		q.finish()
+		return
+	}
+	q.p.head(o.resp)
+	q.w.begin(false)
+	if !q.c.body.Over() && !q.c.clock.isSet(dueStill) {
+		q.c.clock.set(dueStill, q.clock.still)
+	}
+}
+
+// cancel ends the request early.
+func (q *loopRequest) cancel(why error) {
+	if q.x.why == nil {
+		q.x.why = why
+	}
+	switch {
+	case q.x.loop == nil: // recycled
+	case q.trying:
+		q.tried(&outcome{err: why})
+	case q.c.clock.isSet(duePause):
+		q.c.clock.set(duePause, 0)
+		q.p.pool.DoneRetry()
+		q.deliver(&outcome{err: why})
+	default:
+		q.broken(why)
+	}
+}
+
+// unreadable ends a request whose body is none, or has no end.
+func (q *loopRequest) unreadable(err error) {
+	err = &h1.BodyError{Err: err}
+	q.lost = true
+	q.w.last = true
+	if q.trying {
+		q.tried(&outcome{err: err, sent: q.sent})
+		return
+	}
+	q.broken(err)
+}
+
+// broken ends an answer whose rest will not come.
+func (q *loopRequest) broken(err error) {
+	q.drop()
+	q.p.broken(err)
+	q.finish()
+}
+
+// drop gives the try's connection up, or the wait for one.
+func (q *loopRequest) drop() {
+	if q.wait != nil {
+		q.p.pool.Abandon(q.wait)
+		q.wait = nil
+	}
+	if up := q.up; up != nil {
+		q.up, up.request = nil, nil
+		up.conn.Close()
+	}
+	if q.counted {
+		q.counted = false
+		q.p.pool.End(q.endpoint)
+	}
+}
+
+// finish ends the request.
+func (q *loopRequest) finish() {
+	c := q.c
+	whole := q.w.end()
+	q.drop()
+	if q.entered {
+		q.p.pool.Leave()
+	}
+	c.clock.clear()
+	q.chain.finish(&q.x)
+	q.chain.leave(&q.x)
+	c.over(q, whole)
+}
+
+// replayable implements keeper.
+func (q *loopRequest) replayable() bool { return q.keep && !q.lost }
+
+// forget drops what would keep other memory alive.
+func (q *loopRequest) forget() {
+	clear(q.p.tried)
+	q.p = passage{tried: slices.Clip(q.p.tried)[:0], key: q.p.key[:0]}
+	q.r, q.resp, q.url = http.Request{}, http.Response{}, url.URL{}
+	q.c, q.chain, q.endpoint, q.x.loop = nil, nil, nil, nil
+	const most = 16 << 10
+	if cap(q.kept) > most {
+		q.kept = nil
+	}
+	if cap(q.w.pending) > most {
+		q.w.pending = nil
+	}
+}
