@@ -30,9 +30,22 @@ func (c *checker) httpSpec(h *HTTPSpec, at string) {
 	c.checks(h.HealthCheck, h.OutlierDetection, h.RequestLimit, at)
 	if h.HealthCheck != nil {
 		c.require(!h.HealthCheck.ProbeRole, at+".healthCheck.probeRole", "does not go with protocol http", "remove it")
+		c.httpCheck(h.HealthCheck.HTTP, at+".healthCheck.http")
 	}
 	for i := range h.Routes {
 		c.httpRoute(&h.Routes[i], fmt.Sprintf("%s.routes[%d]", at, i))
+	}
+}
+
+func (c *checker) httpCheck(h *HTTPCheck, at string) {
+	if h == nil {
+		return
+	}
+	c.require((h.Path == "") != (h.GRPCService == nil), at, "needs exactly one of path and grpcService", "")
+	c.require(h.Path == "" || h.Path[0] == '/' && !strings.ContainsAny(h.Path, " #"), at+".path", fmt.Sprintf("%q is not a path", clip(h.Path)), "it begins with /")
+	c.require(h.Statuses == nil || h.Path != "", at+".statuses", "go with path", "")
+	for i, status := range h.Statuses {
+		c.require(status >= 100 && status <= 599, fmt.Sprintf("%s.statuses[%d]", at, i), "is not a status", "")
 	}
 }
 

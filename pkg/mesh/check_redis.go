@@ -98,6 +98,7 @@ func (c *checker) checks(h *HealthCheck, o *OutlierDetection, l *RequestLimit, a
 		c.positive(h.Timeout, at+".healthCheck.timeout")
 		c.atLeastOne(h.UnhealthyThreshold, at+".healthCheck.unhealthyThreshold")
 		c.atLeastOne(h.HealthyThreshold, at+".healthCheck.healthyThreshold")
+		c.require(h.HTTP == nil || at == "spec.http", at+".healthCheck.http", "goes with protocol http only", "remove it")
 	}
 	if o != nil {
 		c.atLeastOne(o.ConsecutiveFailures, at+".outlierDetection.consecutiveFailures")

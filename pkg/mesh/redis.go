@@ -182,6 +182,30 @@ type HealthCheck struct {
 	// ProbeRole asks Redis servers for their ROLE as well, and believes the
 	// answer rather than the document; default false.
 	ProbeRole bool `json:"probeRole,omitempty"`
+	// HTTP asks servers of protocol http for more than a connection.
+	HTTP *HTTPCheck `json:"http,omitempty"`
+}
+
+// +kubebuilder:validation:XValidation:rule="has(self.path) != has(self.grpcService)",message="exactly one of path and grpcService is needed"
+// +kubebuilder:validation:XValidation:rule="has(self.path) || !has(self.statuses)",message="statuses go with path"
+
+// HTTPCheck is what a server of HTTP is asked: exactly one of Path and
+// GRPCService is there.
+type HTTPCheck struct {
+	// Path, with its query, that is asked for with GET.
+	// +kubebuilder:validation:Pattern=`^/[^ #]*$`
+	// +kubebuilder:validation:MaxLength=1024
+	Path string `json:"path,omitempty"`
+	// Statuses that speak for the server; default 200.
+	// +kubebuilder:validation:MaxItems=64
+	Statuses []uint32 `json:"statuses,omitempty"`
+	// GRPCService that gRPC's health protocol is asked about; "" means the server as
+	// a whole.
+	// +kubebuilder:validation:MaxLength=253
+	GRPCService *string `json:"grpcService,omitempty"`
+	// Host that is asked for; default: that of the address.
+	// +kubebuilder:validation:MaxLength=253
+	Host string `json:"host,omitempty"`
 }
 
 // OutlierDetection ejects endpoints whose real requests fail. Absent: none is.

@@ -15,6 +15,7 @@ import (
 	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -37,7 +38,7 @@ func (t *translator) httpCluster(s *mesh.HTTPSpec, u *mesh.Upstream, c *clusterv
 	c.CircuitBreakers = circuitBreakers(s.RequestLimit)
 	if h := s.HealthCheck; h != nil {
 		check := healthCheck(h)
-		check.HealthChecker = &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}}
+		httpChecker(h.HTTP, s.Version, check)
 		c.HealthChecks = []*corev3.HealthCheck{check}
 	}
 	c.LbPolicy = alikePolicy(s.LoadBalancing)
@@ -45,6 +46,27 @@ func (t *translator) httpCluster(s *mesh.HTTPSpec, u *mesh.Upstream, c *clusterv
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{resource.HTTPProtocolOptionsKey: pack(o)}
 	}
 	t.alike(u, c)
+}
+
+// httpChecker says what servers are asked; nil: they are only connected to.
+func httpChecker(h *mesh.HTTPCheck, v mesh.HTTPVersion, check *corev3.HealthCheck) {
+	switch {
+	case h == nil:
+		check.HealthChecker = &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}}
+	case h.GRPCService != nil:
+		check.HealthChecker = &corev3.HealthCheck_GrpcHealthCheck_{
+			GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{ServiceName: *h.GRPCService, Authority: h.Host},
+		}
+	default:
+		c := &corev3.HealthCheck_HttpHealthCheck{Path: h.Path, Host: h.Host}
+		if v == mesh.HTTPVersion2 {
+			c.CodecClientType = typev3.CodecClientType_HTTP2
+		}
+		for _, status := range h.Statuses {
+			c.ExpectedStatuses = append(c.ExpectedStatuses, &typev3.Int64Range{Start: int64(status), End: int64(status) + 1})
+		}
+		check.HealthChecker = &corev3.HealthCheck_HttpHealthCheck_{HttpHealthCheck: c}
+	}
 }
 
 func alikePolicy(p mesh.TCPLoadBalancing) clusterv3.Cluster_LbPolicy {

@@ -1,6 +1,10 @@
 package upstream
 
 import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,4 +223,26 @@ func TestConfiguredHealth(t *testing.T) {
 	if now := running(t, s, "c").Table().Shards[0].Primary; now != e || !e.Healthy() {
 		t.Errorf("after the update: same endpoint %v, healthy %v", now == e, e.Healthy())
 	}
+}
+
+// TestHTTPCheck has an endpoint taken out while it says that it is not well, although it can be connected to.
+func TestHTTPCheck(t *testing.T) {
+	t.Parallel()
+	var status atomic.Int64
+	status.Store(http.StatusOK)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(status.Load())) }))
+	t.Cleanup(server.Close)
+	checked := spec("c", host("127.0.0.1", server.Listener.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // it listens on TCP
+	checked.HealthCheck = &resource.HealthCheck{
+		Kind: resource.HealthCheckHTTP, HTTP: resource.HTTPCheck{Path: "/healthz"},
+		Interval: 50 * time.Millisecond, Timeout: 10 * time.Second, UnhealthyThreshold: 2, HealthyThreshold: 2,
+	}
+	s := testSet(t, nil)
+	apply(t, s, checked)
+	e := running(t, s, "c").Table().Shards[0].Primary
+	eventually(t, "a sound endpoint", health(e, true))
+	status.Store(http.StatusServiceUnavailable)
+	eventually(t, "the unwell endpoint to be noticed", health(e, false))
+	status.Store(http.StatusOK)
+	eventually(t, "the endpoint to be taken in again", health(e, true))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/httpprobe"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/sqlprobe"
@@ -19,7 +20,8 @@ type monitor struct {
 	m         *member
 	conn      *probe.Conn // kept between probes that come regularly
 	sql       *sqlprobe.Asker
-	target    *settings // that conn and sql were made with
+	http      *httpprobe.Asker
+	target    *settings // that conn, sql and http were made with
 	nextCheck time.Time
 	nextRole  time.Time
 	retry     time.Time // next probe of a suspect
@@ -141,6 +143,8 @@ func (mon *monitor) probe(ctx context.Context, s *settings, counts bool) {
 		role, err = mon.askDatabase(ctx, s)
 	case s.redis:
 		role, err = mon.ask(ctx, s)
+	case s.check != nil && s.check.Kind == resource.HealthCheckHTTP:
+		err = mon.askHTTP(ctx, s)
 	default:
 		err = touch(ctx, s.target)
 	}
@@ -173,6 +177,17 @@ func touch(ctx context.Context, t probe.Target) error {
 		return err
 	}
 	return nc.Close()
+}
+
+// askHTTP has the endpoint answer a request.
+func (mon *monitor) askHTTP(ctx context.Context, s *settings) error {
+	if mon.target != s {
+		mon.hangUp()
+	}
+	if mon.http == nil {
+		mon.http, mon.target = httpprobe.New(s.target, mon.m.key.hostname, s.check.HTTP), s
+	}
+	return mon.http.Ask(ctx)
 }
 
 // ask questions a Redis server. A connection that was kept from last time may
@@ -244,6 +259,10 @@ func (mon *monitor) hangUp() {
 	if mon.sql != nil {
 		mon.sql.Close()
 		mon.sql = nil
+	}
+	if mon.http != nil {
+		mon.http.Close()
+		mon.http = nil
 	}
 }
 

@@ -192,6 +192,7 @@ const (
 	HealthCheckRedis                           // PING answers PONG; with a Key, EXISTS answers 0
 	HealthCheckPostgres                        // a login, and a question for the role
 	HealthCheckMySQL                           // the same, at MySQL or MariaDB
+	HealthCheckHTTP                            // a request has a status that is expected; or gRPC's health protocol
 )
 
 // SQL reports whether the check logs in at a database.
@@ -202,12 +203,27 @@ type HealthCheck struct {
 	Kind               HealthCheckKind
 	Key                string        // HealthCheckRedis: EXISTS of this key must say 0, instead of PING
 	Database           DatabaseCheck // of a database
+	HTTP               HTTPCheck     // HealthCheckHTTP
 	Interval           time.Duration
 	Timeout            time.Duration
 	Jitter             float64 // fraction of Interval, 0 to 1
 	UnhealthyThreshold uint32  // never 0
 	HealthyThreshold   uint32  // never 0
 }
+
+// HTTPCheck is how an endpoint is asked by HTTP.
+type HTTPCheck struct {
+	Host     string        // "": that of the endpoint, as it is configured
+	Path     string        // with its query
+	Method   string        // "": GET
+	Statuses []StatusRange // none: 200
+	HTTP2    bool
+	GRPC     bool   // by gRPC's health protocol instead; Path, Method and Statuses mean nothing
+	Service  string // that gRPC is asked for; "": the server as a whole
+}
+
+// StatusRange is statuses from one to before another.
+type StatusRange struct{ From, To int }
 
 // DatabaseCheck is how a database is asked.
 type DatabaseCheck struct {

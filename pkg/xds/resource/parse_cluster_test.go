@@ -247,10 +247,18 @@ func TestClusterErrors(t *testing.T) {
 			"health_checks[0].custom_health_check.typed_config.login.username: is missing",
 			"health_checks[0].custom_health_check.typed_config.login.password.name: is missing",
 		}},
-		{"health", endpoints + `, "health_checks": [{"timeout": "0s", "unhealthy_threshold": 0, "http_health_check": {"path": "/"}}]`, []string{
-			"health_checks[0].http_health_check: is not supported", "health_checks[0].interval: is missing",
+		{"health by HTTP", endpoints + `, "health_checks": [{"timeout": "1s", "interval": "1s", "http_health_check": {
+			"path": "a", "method": "TRACE", "codec_client_type": "HTTP3", "expected_statuses": [{"start": "200", "end": "200"}], "send": {"text": "00"}}}]`, []string{
+			"health_checks[0].http_health_check.send: is not supported",
+			`health_checks[0].http_health_check.path: "a" is not a path`,
+			"health_checks[0].http_health_check.codec_client_type: HTTP3 is not supported",
+			"health_checks[0].http_health_check.method: TRACE is not supported",
+			"health_checks[0].http_health_check.expected_statuses[0]: must be from 100 to 599, and its end after its start",
+		}},
+		{"health", endpoints + `, "health_checks": [{"timeout": "0s", "unhealthy_threshold": 0, "event_log_path": "x"}]`, []string{
+			"health_checks[0].event_log_path: is not supported", "health_checks[0].interval: is missing",
 			"health_checks[0].timeout: must be longer than 0", "health_checks[0].unhealthy_threshold: must be at least 1",
-			"health_checks[0]: must be a tcp_health_check or a custom_health_check for Redis or a database",
+			"health_checks[0]: must be a tcp_health_check, an http_health_check, a grpc_health_check or a custom_health_check for Redis or a database",
 		}},
 		{"outlier", endpoints + `, "outlier_detection": {"consecutive_5xx": 0, "max_ejection_time": "1s", "enforcing_failure_percentage": 100}`, []string{
 			"outlier_detection.enforcing_failure_percentage: is not supported", "outlier_detection.consecutive_5xx: must be at least 1",

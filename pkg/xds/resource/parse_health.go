@@ -33,7 +33,7 @@ func (r *reader) healthCheck(checks []*corev3.HealthCheck) *HealthCheck {
 	// The other intervals of Envoy's spare quiet or unhealthy hosts; here all
 	// are asked alike.
 	r.only(p, path, "name", "timeout", "interval", "interval_jitter_percent", "unhealthy_threshold", "healthy_threshold",
-		"tcp_health_check", "custom_health_check", "reuse_connection", "no_traffic_interval", "no_traffic_healthy_interval",
+		"tcp_health_check", "http_health_check", "grpc_health_check", "custom_health_check", "reuse_connection", "no_traffic_interval", "no_traffic_healthy_interval",
 		"unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval",
 		"always_log_health_check_failures", "always_log_health_check_success")
 	h := &HealthCheck{
@@ -61,9 +61,17 @@ func (r *reader) healthChecker(p *corev3.HealthCheck, path string, h *HealthChec
 		r.only(t, join(path, "tcp_health_check"))
 		return
 	}
+	if c := p.GetHttpHealthCheck(); c != nil {
+		r.httpCheck(c, join(path, "http_health_check"), h)
+		return
+	}
+	if c := p.GetGrpcHealthCheck(); c != nil {
+		r.grpcCheck(c, join(path, "grpc_health_check"), h)
+		return
+	}
 	custom := p.GetCustomHealthCheck()
 	if custom == nil {
-		r.fail(path, "must be a tcp_health_check or a custom_health_check for Redis or a database")
+		r.fail(path, "must be a tcp_health_check, an http_health_check, a grpc_health_check or a custom_health_check for Redis or a database")
 		return
 	}
 	path = join(path, "custom_health_check.typed_config")
