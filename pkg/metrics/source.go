@@ -24,6 +24,13 @@ type Source interface {
 	Close() error
 }
 
+// Prompt is a Source whose Gather returns as soon as its context is done, and
+// takes next to no CPU time: it is asked in the goroutine of who waits for it.
+type Prompt interface {
+	// Prompt says so.
+	Prompt()
+}
+
 // Accountant is a Source that tells what it has lost.
 type Accountant interface {
 	// Losses counts since the source was made, by reason: "kernel" for datagrams

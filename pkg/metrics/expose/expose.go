@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -21,6 +22,32 @@ import (
 // Writer answers scrapes. Its methods may be called from any goroutine.
 type Writer struct {
 	buffers sync.Pool // *buffer
+	agreed  atomic.Pointer[agreement]
+}
+
+// agreement is the format for a header Accept. Scrapers say the same each time,
+// and to understand it takes as long as to write a short page.
+type agreement struct {
+	accept string
+	format expfmt.Format
+	typ    expfmt.FormatType
+}
+
+// longestAccept is what is kept of a header Accept, in bytes.
+const longestAccept = 1 << 10
+
+// agree chooses a format.
+func (w *Writer) agree(h http.Header) *agreement {
+	accept := strings.Join(h.Values("Accept"), ",")
+	if a := w.agreed.Load(); a != nil && a.accept == accept {
+		return a
+	}
+	format := negotiate(h)
+	a := &agreement{accept: accept, format: format, typ: format.FormatType()}
+	if len(accept) <= longestAccept {
+		w.agreed.Store(a)
+	}
+	return a
 }
 
 // NewWriter returns a writer.
@@ -59,18 +86,18 @@ func (p *Page) Release() {
 
 // Page writes valid families, sorted by name, as the request asks.
 func (w *Writer) Page(h http.Header, families []*dto.MetricFamily) (*Page, error) {
-	format := negotiate(h)
+	a := w.agree(h)
 	b, _ := w.buffers.Get().(*buffer)
-	p := &Page{ContentType: string(format), writer: w, buffer: b}
+	p := &Page{ContentType: string(a.format), writer: w, buffer: b}
 	b.plain = b.plain[:0]
-	switch format.FormatType() {
+	switch a.typ {
 	case expfmt.TypeOpenMetrics:
 		b.plain = AppendOpenMetrics(b.plain, families)
 	case expfmt.TypeTextPlain:
 		b.plain = AppendText(b.plain, families)
 	default:
 		out := bytes.NewBuffer(b.plain)
-		enc := expfmt.NewEncoder(out, format)
+		enc := expfmt.NewEncoder(out, a.format)
 		for _, f := range families {
 			if err := enc.Encode(f); err != nil {
 				return nil, err

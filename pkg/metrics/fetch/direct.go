@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/rawio"
 )
 
 // maxHeader bounds the head of an answer, in bytes.
@@ -68,10 +70,10 @@ func (d *direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	raw, err := d.dial(req.Context(), "tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, late(req.Context(), err)
 	}
-	conn := &directConn{Conn: raw}
-	conn.limited.R = raw
+	conn := &directConn{Conn: rawio.Wrap(raw)}
+	conn.limited.R = conn.Conn
 	conn.reader = bufio.NewReader(&conn.limited)
 	return d.ask(conn, req)
 }

@@ -84,6 +84,10 @@ func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	return append(out, s.up.dto), nil
 }
 
+// Prompt implements metrics.Prompt: it waits for a short page, and for nothing
+// else.
+func (s *Source) Prompt() {}
+
 func (s *Source) status(ctx context.Context) (Status, error) {
 	page, err := s.page.Get(ctx)
 	if err != nil {

@@ -27,6 +27,7 @@ var (
 type Runner struct {
 	// read-only after construction
 	source metrics.Source
+	prompt bool // the source is a metrics.Prompt
 
 	// What was left out of all that the source gave, and repaired.
 	dropped, repaired merge.Counts
@@ -55,17 +56,23 @@ type Fetch struct {
 
 // NewRunner returns a runner that closes its source when it is closed.
 func NewRunner(s metrics.Source) *Runner {
-	return &Runner{source: s}
+	_, prompt := s.(metrics.Prompt)
+	return &Runner{source: s, prompt: prompt}
 }
 
 // Fetch gives what the source has, which is not older than fresh. It returns when
 // ctx is done at the latest; the result must be released.
 func (r *Runner) Fetch(ctx context.Context, fresh time.Duration) *Fetch {
 	r.mu.Lock()
-	f, err := r.joinLocked(ctx, fresh)
+	f, ask, err := r.joinLocked(ctx, fresh)
 	r.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		return failed(err)
+	case ask != nil && r.prompt:
+		ask()
+	case ask != nil:
+		go ask()
 	}
 	select {
 	case <-f.done:
@@ -92,23 +99,23 @@ func late(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// joinLocked gives the fetch to wait for, and begins it if need be.
-func (r *Runner) joinLocked(ctx context.Context, fresh time.Duration) (*Fetch, error) {
+// joinLocked gives the fetch to wait for. ask is nil unless it is to be begun.
+func (r *Runner) joinLocked(ctx context.Context, fresh time.Duration) (f *Fetch, ask func(), err error) {
 	now := time.Now()
 	switch {
 	case r.closed:
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	case r.running != nil && now.After(r.running.deadline):
 		// A source that does not obey its deadline is not waited for again.
-		return nil, ErrBusy
+		return nil, nil, ErrBusy
 	case r.running != nil:
 		r.running.users++
-		return r.running, nil
+		return r.running, nil, nil
 	case r.last != nil && r.last.Err == nil && now.Sub(r.last.Began.Add(r.last.Took)) < fresh:
 		r.last.users++
-		return r.last, nil
+		return r.last, nil, nil
 	}
-	f := &Fetch{Began: now, done: make(chan struct{}), runner: r, users: 1}
+	f = &Fetch{Began: now, done: make(chan struct{}), runner: r, users: 1}
 	// One scraper that goes away must not spoil it for the others.
 	detached := context.WithoutCancel(ctx)
 	var cancel context.CancelFunc
@@ -121,11 +128,10 @@ func (r *Runner) joinLocked(ctx context.Context, fresh time.Duration) (*Fetch, e
 	}
 	r.running = f
 	before := r.last
-	go func() {
+	return f, func() {
 		defer cancel()
 		r.run(detached, f, before)
-	}()
-	return f, nil
+	}, nil
 }
 
 // run asks the source, once nobody reads what it gave before any more.

@@ -24,13 +24,11 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/exporter"
 )
 
 // Times of a server.
 const (
-	headerTime = 10 * time.Second
-	idleTime   = 5 * time.Minute
-	endTime    = 5 * time.Second
 	// probeTime bounds a probe whose asker doesn't say how long it waits; margin is
 	// what is left of the time of one who does, so that the answer arrives.
 	probeTime = 2 * time.Minute
@@ -109,32 +107,7 @@ func (s *Server) Addresses() []net.Addr {
 // Run serves until ctx is done.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.close()
-	server := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime,
-		ErrorLog: slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug),
-	}
-	served := make(chan error, len(s.listeners))
-	for _, l := range s.listeners {
-		go func() { served <- server.Serve(l) }()
-	}
-	running := len(s.listeners)
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-served:
-		running--
-	}
-	end, stop := context.WithTimeout(context.WithoutCancel(ctx), endTime)
-	defer stop()
-	if server.Shutdown(end) != nil {
-		err = errors.Join(err, server.Close())
-	}
-	for range running {
-		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-			err = errors.Join(err, ended)
-		}
-	}
-	return err
+	return exporter.Serve(ctx, s.listeners, s.Handler(), s.options.Log)
 }
 
 // Handler has json_exporter's paths.

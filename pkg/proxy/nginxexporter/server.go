@@ -4,12 +4,10 @@ package nginxexporter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -21,6 +19,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/exporter"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/pages"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -138,35 +137,13 @@ func (s *Server) Addresses() []net.Addr {
 // Run answers until ctx is done, and then what runs.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.close()
-	server := &http.Server{
-		Handler: s.filter.Handler(nil), ReadHeaderTimeout: shutdownTime, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	failed := make(chan error, len(s.listeners))
-	for _, l := range s.listeners {
-		go func() { failed <- server.Serve(l) }()
-	}
 	pages.Release(s.log) // of the start
-	var err error
-	running := len(s.listeners)
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-		running--
-	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	err = errors.Join(err, server.Shutdown(limit))
-	for range running {
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-	}
-	return err
+	return exporter.Serve(ctx, s.listeners, s.filter.Handler(nil), s.log)
 }
 
 func (s *Server) close() {
 	for _, l := range s.listeners {
-		_ = l.Close() // a server may have closed it
+		_ = l.Close() // it may be closed already
 	}
 	s.filter.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)

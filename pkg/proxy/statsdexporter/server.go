@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +24,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/expose"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy/exporter"
 )
 
 // Options are those of a process.
@@ -115,32 +115,17 @@ func (s *Server) Reload() {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.listener) }()
-	var err error
+	go func() { served <- exporter.Serve(ctx, []net.Listener{s.listener}, s.handler(), s.log) }()
 	select {
 	case <-ctx.Done():
 	case <-s.quit:
-	case err = <-served:
+		cancel()
+	case err := <-served:
 		return errors.Join(err, s.close())
 	}
-	end, stop := context.WithTimeout(context.WithoutCancel(ctx), endTime)
-	defer stop()
-	if err = server.Shutdown(end); err != nil {
-		err = server.Close()
-	}
-	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
-	return errors.Join(err, s.close())
+	return errors.Join(<-served, s.close())
 }
-
-const (
-	headerTime = 10 * time.Second
-	idleTime   = 5 * time.Minute
-	endTime    = 5 * time.Second
-)
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
