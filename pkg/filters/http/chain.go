@@ -174,10 +174,14 @@ func newBound(r filters.Routes) *bound {
 // recovered reports a filter's panic, and ends the connection.
 func (c *chain) recovered(p any) {
 	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-		c.counters.panics.Add(1)
-		c.log.Error("a filter has panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		c.reported(p)
 	}
 	panic(http.ErrAbortHandler)
+}
+
+func (c *chain) reported(p any) {
+	c.counters.panics.Add(1)
+	c.log.Error("a filter has panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 func (c *chain) enter(x *exchange) {

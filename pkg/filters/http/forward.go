@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -49,10 +50,20 @@ func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	p.wrapBody()
 	p.startClock()
 	defer p.clock.stop()
+	if p.body != nil {
+		defer context.AfterFunc(r.Context(), p.giveUpBody)()
+	}
 	mirrors := p.mirrors()
 	p.attempts()
 	for _, m := range mirrors {
 		m.send()
+	}
+}
+
+// giveUpBody ends the wait for a body whose request is over.
+func (p *passage) giveUpBody() {
+	if p.cause() != context.Canceled { //nolint:errorlint // the bare value: the request has ended
+		_ = http.NewResponseController(p.w).SetReadDeadline(time.Unix(1, 0)) // what has no deadlines has timeouts of its own
 	}
 }
 

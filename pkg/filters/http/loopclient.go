@@ -57,6 +57,7 @@ const (
 
 // Data implements netloop.Driver.
 func (c *loopClient) Data(_ *netloop.Conn, b []byte) int {
+	defer c.rescue()
 	used := 0
 	for range requestsPerTurn {
 		if c.left {
@@ -106,6 +107,10 @@ func (c *loopClient) takeHead(b []byte) int {
 		return 2
 	}
 	if len(b) < 2 {
+		return 0
+	}
+	if c.conn.Full() { // of answers that the client does not read
+		c.conn.Pause()
 		return 0
 	}
 	l := &c.server.conf.Limits
@@ -287,6 +292,7 @@ var errHeadTime = errors.New("the head of a request was not received in time")
 
 // due is called when something is due.
 func (c *loopClient) due(what due) {
+	defer c.rescue()
 	q := c.request
 	switch what {
 	case dueIdle:
@@ -304,12 +310,33 @@ func (c *loopClient) due(what due) {
 	case dueBound, dueAge:
 		q.cancel(errTimeout)
 	case dueStill:
-		q.cancel(errStreamIdle)
+		q.still()
 	case dueTry:
 		q.tried(&outcome{err: errPerTry, sent: true})
 	case duePause:
 		q.again()
 	}
+}
+
+// rescue has a panic end its connection alone, as it does on a goroutine.
+func (c *loopClient) rescue() {
+	if p := recover(); p != nil {
+		c.lost(p)
+	}
+}
+
+// lost reports a panic. What it has left of the request is used no more.
+func (c *loopClient) lost(p any) {
+	chain := c.server.chain.Load()
+	q := c.request
+	c.request = nil
+	if q != nil {
+		chain = q.chain
+		q.serial++
+		q.abandon()
+	}
+	chain.reported(p)
+	c.close()
 }
 
 // drain ends an idle connection; another ends with its request.
@@ -321,7 +348,10 @@ func (c *loopClient) drain() {
 
 // Drained implements netloop.Driver.
 func (c *loopClient) Drained(*netloop.Conn) {
-	if c.request != nil && c.request.up != nil {
+	switch {
+	case c.request == nil:
+		c.conn.Resume()
+	case c.request.up != nil:
 		c.request.up.conn.Resume()
 	}
 }

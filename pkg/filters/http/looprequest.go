@@ -50,6 +50,7 @@ type loopRequest struct {
 	expect   bool // the client waits for "100 Continue"
 	aborted  bool // the answer is not whole
 
+	buffered   int  // output of both sides, when it was looked at last
 	keep, lost bool // of the body, for another try
 	kept       []byte
 
@@ -66,9 +67,6 @@ type loopRequest struct {
 
 // reset makes the memory ready for a request.
 func (q *loopRequest) reset(c *loopClient) {
-	clear(q.header)
-	clear(q.fields)
-	clear(q.w.header)
 	*q = loopRequest{
 		c: c, serial: q.serial + 1, header: q.header, values: q.values, fields: q.fields, texts: q.texts, kept: q.kept[:0],
 		w:    loopWriter{q: q, header: q.w.header, pending: q.w.pending[:0], declared: -1},
@@ -169,6 +167,21 @@ func (q *loopRequest) touch() {
 	if q.c.clock.isSet(dueStill) {
 		q.c.clock.set(dueStill, q.clock.still)
 	}
+}
+
+// still is called when nothing was sent or received for too long, as far as
+// drivers know. A slow peer may be taking what waits for it.
+func (q *loopRequest) still() {
+	n := q.c.conn.Buffered()
+	if q.up != nil {
+		n += q.up.conn.Buffered()
+	}
+	if n != q.buffered {
+		q.buffered = n
+		q.c.clock.set(dueStill, q.clock.still)
+		return
+	}
+	q.cancel(errStreamIdle)
 }
 
 // attempt begins a try.
@@ -321,29 +334,27 @@ func (q *loopRequest) cancel(why error) {
 	if q.x.why == nil {
 		q.x.why = why
 	}
+	q.stop(why)
+}
+
+// stop ends whatever the request is at.
+func (q *loopRequest) stop(err error) {
 	switch {
-	case q.x.loop == nil: // recycled
 	case q.trying:
-		q.tried(&outcome{err: why})
+		q.tried(&outcome{err: err, sent: q.sent})
 	case q.c.clock.isSet(duePause):
 		q.c.clock.set(duePause, 0)
 		q.p.pool.DoneRetry()
-		q.deliver(&outcome{err: why})
+		q.deliver(&outcome{err: err})
 	default:
-		q.broken(why)
+		q.broken(err)
 	}
 }
 
 // unreadable ends a request whose body is none, or has no end.
 func (q *loopRequest) unreadable(err error) {
-	err = &h1.BodyError{Err: err}
-	q.lost = true
-	q.w.last = true
-	if q.trying {
-		q.tried(&outcome{err: err, sent: q.sent})
-		return
-	}
-	q.broken(err)
+	q.lost, q.w.last = true, true
+	q.stop(&h1.BodyError{Err: err})
 }
 
 // broken ends an answer whose rest will not come.
@@ -369,6 +380,18 @@ func (q *loopRequest) drop() {
 	}
 }
 
+// abandon ends a request that a panic has ended.
+func (q *loopRequest) abandon() {
+	q.x.Explain("", "panic")
+	q.drop()
+	if q.entered {
+		q.p.pool.Leave()
+	}
+	q.c.clock.clear()
+	q.chain.finish(&q.x)
+	q.chain.leave(&q.x)
+}
+
 // finish ends the request.
 func (q *loopRequest) finish() {
 	c := q.c
@@ -388,6 +411,13 @@ func (q *loopRequest) replayable() bool { return q.keep && !q.lost }
 
 // forget drops what would keep other memory alive.
 func (q *loopRequest) forget() {
+	clear(q.header)
+	clear(q.fields)
+	clear(q.w.header)
+	clear(q.values)
+	clear(q.texts)
+	clear(q.head.Fields)
+	clear(q.answer.Fields)
 	clear(q.p.tried)
 	q.p = passage{tried: slices.Clip(q.p.tried)[:0], key: q.p.key[:0]}
 	q.r, q.resp, q.url = http.Request{}, http.Response{}, url.URL{}

@@ -42,6 +42,7 @@ func (u *loopUpstream) Data(_ *netloop.Conn, b []byte) int {
 		u.conn.Close() // the endpoint has sent what nobody asked for
 		return len(b)
 	}
+	defer u.request.c.rescue()
 	return u.request.response(u, b)
 }
 

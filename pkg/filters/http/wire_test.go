@@ -206,7 +206,7 @@ func testClientGone(t *testing.T, e engine) {
 func TestUpload(t *testing.T) { overEngines(t, testUpload) }
 
 func testUpload(t *testing.T, e engine) {
-	const size = 256 << 20
+	const size = 128 << 20
 	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n, err)
@@ -235,7 +235,7 @@ func testUpload(t *testing.T, e engine) {
 	if want := fmt.Sprint(size, " <nil>"); got != want && got != fmt.Sprint(size, "<nil>") {
 		t.Errorf("received %q, want %q", got, want)
 	}
-	const most = 64 << 20 // of this process with all its tests; the body is four times that
+	const most = 64 << 20 // of this process with all its tests; the body is twice that
 	if p := <-peak; p > most {
 		t.Errorf("the heap grew to %d MiB", p>>20)
 	}

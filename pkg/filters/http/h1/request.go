@@ -107,6 +107,7 @@ type requestBody struct {
 	conn *serverConn
 	w    *response
 	over atomic.Bool
+	late atomic.Bool // its time is over
 
 	mu sync.Mutex
 	body
@@ -127,6 +128,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		}
 	}
 	b.conn.armRead(b.conn.server.o.Still)
+	if b.late.Load() {
+		_ = b.conn.setRead(time.Unix(1, 0)) // after armRead, which may have come later
+	}
 	return b.body.Read(p)
 }
 
@@ -154,8 +158,7 @@ func (b *requestBody) finish() bool {
 		return false
 	}
 	const patience = 2 * time.Second
-	b.conn.readUntil = time.Now().Add(patience)
-	_ = b.conn.conn.SetReadDeadline(b.conn.readUntil)
+	_ = b.conn.setRead(time.Now().Add(patience))
 	_, _ = io.CopyN(io.Discard, &b.body, Leftover)
 	return b.done
 }

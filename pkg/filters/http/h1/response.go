@@ -225,10 +225,13 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c.conn, bufio.NewReadWriter(bufio.NewReaderSize(&c.in, 16), bufio.NewWriter(c.conn)), nil
 }
 
-// SetReadDeadline and SetWriteDeadline are for http.ResponseController.
+// SetReadDeadline is for http.ResponseController. It may be called from any
+// goroutine with a time that has passed, so that the body is not waited for.
 func (w *response) SetReadDeadline(t time.Time) error {
-	w.c.readUntil = t
-	return w.c.conn.SetReadDeadline(t)
+	if w.body != nil && !t.IsZero() && time.Until(t) <= 0 {
+		w.body.late.Store(true)
+	}
+	return w.c.setRead(t)
 }
 
 // SetWriteDeadline is for http.ResponseController.

@@ -69,10 +69,11 @@ type serverConn struct {
 	born   time.Time
 	uses   int
 
-	readUntil, writeUntil time.Time // deadlines that are set
+	writeUntil time.Time // deadline that is set
 
-	state atomic.Int32 // from any goroutine
-	since atomic.Int64 // when it became active, in ns since 1970
+	readUntil atomic.Int64 // deadline that is set, ns since 1970, 0: none; from any goroutine
+	state     atomic.Int32 // from any goroutine
+	since     atomic.Int64 // when it became active, in ns since 1970
 }
 
 // Serve serves a connection until it ends, and closes it. ahead was read from
@@ -199,17 +200,25 @@ func (c *serverConn) read(p []byte) (int, error) { return c.conn.Read(p) }
 // one for each request costs more than it is worth.
 func (c *serverConn) armRead(d time.Duration) {
 	if d <= 0 {
-		if !c.readUntil.IsZero() {
-			c.readUntil = time.Time{}
-			_ = c.conn.SetReadDeadline(c.readUntil)
+		if c.readUntil.Load() != 0 {
+			_ = c.setRead(time.Time{})
 		}
 		return
 	}
 	now := time.Now()
-	if left := c.readUntil.Sub(now); left > d || left < d-d/8 {
-		c.readUntil = now.Add(d)
-		_ = c.conn.SetReadDeadline(c.readUntil)
+	if left := time.Duration(c.readUntil.Load() - now.UnixNano()); left > d || left < d-d/8 {
+		_ = c.setRead(now.Add(d))
 	}
+}
+
+// setRead sets the deadline for reading; the zero time means none.
+func (c *serverConn) setRead(t time.Time) error {
+	var ns int64
+	if !t.IsZero() {
+		ns = t.UnixNano()
+	}
+	c.readUntil.Store(ns)
+	return c.conn.SetReadDeadline(t)
 }
 
 func (c *serverConn) armWrite() {
