@@ -26,14 +26,21 @@ if [ "${1:-}" = --check ]; then
   out=$scratch/out
   mkdir "$out"
 fi
-mapfile -t protos < <(find dragoman -name '*.proto' | LC_ALL=C sort)
-protoc --plugin="protoc-gen-go=$gobin/protoc-gen-go" -I . \
-  --go_out="$out" --go_opt=paths=source_relative "${protos[@]}"
 
-if [ "$out" != . ]; then
-  stale=0
+# generate FOLDER makes the code of all protos below it. Their imports begin here.
+stale=0
+generate() {
+  local folder=$1 protos
+  mapfile -t protos < <(find "$folder" -name '*.proto' | LC_ALL=C sort)
+  protoc --plugin="protoc-gen-go=$gobin/protoc-gen-go" -I . \
+    --go_out="$out" --go_opt=paths=source_relative "${protos[@]}"
+  [ "$out" != . ] || return 0
   while read -r f; do
-    cmp -s "$f" "$out/$f" || { echo "stale: api/$f (run api/generate.sh)" >&2; stale=1; }
-  done < <( (find dragoman -name '*.pb.go'; cd "$out" && find dragoman -name '*.pb.go') | LC_ALL=C sort -u)
-  exit "$stale"
-fi
+    cmp -s "$f" "$out/$f" || { echo "stale: $PWD/$f (run api/generate.sh)" >&2; stale=1; }
+  done < <( (find "$folder" -name '*.pb.go'; cd "$out" && find "$folder" -name '*.pb.go') | LC_ALL=C sort -u)
+}
+
+generate dragoman
+cd ../internal/grpctest # those of tests
+generate shop
+exit "$stale"

@@ -1,0 +1,477 @@
+package pbjson
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// ReadOptions say how lenient the reading of JSON is.
+type ReadOptions struct {
+	// IgnoreUnknown skips fields, and names of enums, that the type does not have.
+	IgnoreUnknown bool
+	// FoldEnums finds names of enums in any case.
+	FoldEnums bool
+	// Partial does not miss required fields of the outermost message, which come
+	// from elsewhere.
+	Partial bool
+}
+
+// Append appends the message that a JSON text is. An error is an *Error, and
+// leaves dst as it was.
+func (m *Message) Append(dst, json []byte, o ReadOptions) ([]byte, error) {
+	r := &reader{scanner: scanner{in: json}, o: o}
+	out, err := r.message(m, dst)
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+// Append appends the field with the value that a JSON text is: a list, if the
+// field is one. An error is an *Error, and leaves dst as it was.
+func (f *Field) Append(dst, json []byte, o ReadOptions) ([]byte, error) {
+	r := &reader{scanner: scanner{in: json}, o: o}
+	out, err := r.field(f, dst)
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+// AppendText appends the field with one value, as it stands in a path or a
+// query. It is for textual fields. An error is an *Error.
+func (f *Field) AppendText(dst []byte, text string, o ReadOptions) ([]byte, error) {
+	json := text
+	if f.quoted() {
+		json = string(appendQuoted(nil, text))
+	}
+	r := &reader{scanner: scanner{in: []byte(json)}, o: o}
+	out, err := r.tagged(f, dst)
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		err.Offset = 0
+		return dst, err
+	}
+	return out, nil
+}
+
+// quoted says that a text is a string for JSON: numbers may be strings, too.
+func (f *Field) quoted() bool {
+	if f.message != nil {
+		return f.message.known != knownBool
+	}
+	return f.kind != protoreflect.BoolKind
+}
+
+// reader reads one JSON text.
+type reader struct {
+	scanner
+	o       ReadOptions
+	decoded []byte // of base64
+}
+
+// seen notes which fields and oneofs of one message were there.
+type seen struct {
+	low  uint64
+	more map[int]bool
+}
+
+// add reports whether i is new.
+func (s *seen) add(i int) bool {
+	if i < 64 {
+		bit := uint64(1) << i
+		was := s.low&bit != 0
+		s.low |= bit
+		return !was
+	}
+	if s.more[i] {
+		return false
+	}
+	if s.more == nil {
+		s.more = make(map[int]bool)
+	}
+	s.more[i] = true
+	return true
+}
+
+func (s *seen) has(i int) bool { return i < 64 && s.low&(1<<i) != 0 || s.more[i] }
+
+// message appends the fields of an object.
+func (r *reader) message(m *Message, dst []byte) ([]byte, *Error) {
+	if m.known != 0 {
+		return r.wellKnown(m, dst)
+	}
+	if r.peek() != '{' {
+		return dst, r.unexpected("an object")
+	}
+	if err := r.enter('{'); err != nil {
+		return dst, err
+	}
+	var fields, oneofs seen
+	for first := true; ; first = false {
+		more, err := r.more('}', first)
+		if err != nil {
+			return dst, err
+		}
+		if !more {
+			break
+		}
+		if dst, err = r.member(m, dst, &fields, &oneofs); err != nil {
+			return dst, err
+		}
+	}
+	for _, i := range m.required {
+		if !fields.has(i) && (r.depth > 0 || !r.o.Partial) {
+			return dst, r.fail("is missing").under(m.fields[i].name)
+		}
+	}
+	return dst, nil
+}
+
+// member appends one field of an object.
+func (r *reader) member(m *Message, dst []byte, fields, oneofs *seen) ([]byte, *Error) {
+	begin := r.pos
+	name, err := r.text()
+	if err != nil {
+		return dst, err
+	}
+	f := m.names[string(name)]
+	if f == nil {
+		return dst, r.unknown(string(name), begin)
+	}
+	if err := r.expect(':'); err != nil {
+		return dst, err.under(f.name)
+	}
+	if !fields.add(f.index) {
+		return dst, r.fail("is there twice").under(f.name)
+	}
+	if !f.takesNull() && r.null() {
+		return dst, nil
+	}
+	if f.oneof >= 0 && !oneofs.add(f.oneof) {
+		return dst, r.fail("is one of several fields, of which only one may be there: oneof %s", f.Desc.ContainingOneof().Name()).under(f.name)
+	}
+	if dst, err = r.field(f, dst); err != nil {
+		return dst, err.under(f.name)
+	}
+	return dst, nil
+}
+
+// unknown skips a field that the message does not have, or refuses it.
+func (r *reader) unknown(name string, begin int) *Error {
+	if !r.o.IgnoreUnknown {
+		r.pos = begin
+		return r.fail("is not a field of the message").under(clip(name))
+	}
+	if err := r.expect(':'); err != nil {
+		return err
+	}
+	_, err := r.skip()
+	return err
+}
+
+// takesNull says that null is a value, and does not mean that there is none.
+func (f *Field) takesNull() bool {
+	if f.Desc.IsList() || f.Desc.IsMap() {
+		return false
+	}
+	return f.message != nil && f.message.known == knownValue || f.enum != nil && f.enum.null
+}
+
+// field appends all values of a field, with their tags.
+func (r *reader) field(f *Field, dst []byte) ([]byte, *Error) {
+	switch {
+	case f.item != nil:
+		return r.mapping(f, dst)
+	case f.list():
+		return r.elements(f, dst)
+	case f.implicit:
+		return r.nonzero(f, dst)
+	default:
+		return r.tagged(f, dst)
+	}
+}
+
+// nonzero leaves a default value out that needs not be said.
+func (r *reader) nonzero(f *Field, dst []byte) ([]byte, *Error) {
+	begin := len(dst)
+	dst, err := r.tagged(f, dst)
+	if err != nil {
+		return dst, err
+	}
+	for _, c := range dst[min(begin+len(f.tag), len(dst)):] {
+		if c != 0 {
+			return dst, nil
+		}
+	}
+	return dst[:begin], nil
+}
+
+// tagged appends a value with its tag.
+func (r *reader) tagged(f *Field, dst []byte) ([]byte, *Error) {
+	begin := len(dst)
+	dst = append(dst, f.tag...)
+	out, err := r.value(f, dst)
+	if err == nil && len(out) == len(dst) && f.kind == protoreflect.EnumKind {
+		return out[:begin], nil // a name that is ignored
+	}
+	return out, err
+}
+
+func (r *reader) elements(f *Field, dst []byte) ([]byte, *Error) {
+	if r.peek() != '[' {
+		return dst, r.unexpected("a list")
+	}
+	if err := r.enter('['); err != nil {
+		return dst, err
+	}
+	begin, packed := len(dst), f.packedTag != nil
+	if packed {
+		dst = append(append(dst, f.packedTag...), 0)
+	}
+	inside := len(dst)
+	for i := 0; ; i++ {
+		more, err := r.more(']', i == 0)
+		if err != nil {
+			return dst, err
+		}
+		if !more {
+			break
+		}
+		if packed {
+			dst, err = r.value(f, dst)
+		} else {
+			dst, err = r.tagged(f, dst)
+		}
+		if err != nil {
+			return dst, err.at(i)
+		}
+	}
+	if !packed {
+		return dst, nil
+	}
+	if len(dst) == inside {
+		return dst[:begin], nil
+	}
+	return prefix(dst, inside), nil
+}
+
+// prefix writes the length of what follows inside into the byte before, and
+// makes room where one byte is not enough.
+func prefix(dst []byte, inside int) []byte {
+	n := len(dst) - inside
+	if n < 0x80 {
+		dst[inside-1] = byte(n)
+		return dst
+	}
+	more := protowire.SizeVarint(uint64(n)) - 1
+	for range more {
+		dst = append(dst, 0)
+	}
+	copy(dst[inside+more:], dst[inside:inside+n])
+	protowire.AppendVarint(dst[:inside-1], uint64(n))
+	return dst
+}
+
+// mapping appends the entries of a map.
+func (r *reader) mapping(f *Field, dst []byte) ([]byte, *Error) {
+	if r.peek() != '{' {
+		return dst, r.unexpected("an object")
+	}
+	if err := r.enter('{'); err != nil {
+		return dst, err
+	}
+	keys := make(map[string]bool)
+	for first := true; ; first = false {
+		more, err := r.more('}', first)
+		if err != nil || !more {
+			return dst, err
+		}
+		text, err := r.text()
+		if err != nil {
+			return dst, err
+		}
+		key := string(text)
+		dst = append(append(dst, f.tag...), 0)
+		inside := len(dst)
+		if dst, err = r.mapKey(f.key, key, dst); err != nil {
+			return dst, err.keyed(key)
+		}
+		if keys[string(dst[inside:])] {
+			return dst, r.fail("is there twice").keyed(key)
+		}
+		keys[string(dst[inside:])] = true
+		if dst, err = r.entry(f, dst, inside); err != nil {
+			return dst, err.keyed(key)
+		}
+	}
+}
+
+// entry appends the value to an entry whose key is written already.
+func (r *reader) entry(f *Field, dst []byte, inside int) ([]byte, *Error) {
+	if err := r.expect(':'); err != nil {
+		return dst, err
+	}
+	before := len(dst)
+	dst, err := r.tagged(f.item, dst)
+	if err != nil {
+		return dst, err
+	}
+	if len(dst) == before { // the name of an enum's value, ignored
+		return dst[:inside-1-len(f.tag)], nil
+	}
+	return prefix(dst, inside), nil
+}
+
+// mapKey appends a key, which is a string in JSON whatever it is.
+func (r *reader) mapKey(f *Field, key string, dst []byte) ([]byte, *Error) {
+	dst = append(dst, f.tag...)
+	ok := false
+	switch f.kind {
+	case protoreflect.StringKind:
+		return append(protowire.AppendVarint(dst, uint64(len(key))), key...), nil
+	case protoreflect.BoolKind:
+		if ok = key == "true" || key == "false"; ok {
+			dst = protowire.AppendVarint(dst, protowire.EncodeBool(key == "true"))
+		}
+	default:
+		digits, negative := strings.CutPrefix(key, "-")
+		if ok = digits != "" && strings.Trim(digits, "0123456789") == ""; ok {
+			dst, ok = appendInteger(dst, f.kind, negative, []byte(digits))
+		}
+	}
+	if !ok {
+		return dst, r.fail("is not the key of a map of %s", f.kind)
+	}
+	return dst, nil
+}
+
+// value appends one value, without its tag. A message gets its length.
+func (r *reader) value(f *Field, dst []byte) ([]byte, *Error) {
+	switch f.kind {
+	case protoreflect.MessageKind:
+		dst = append(dst, 0)
+		inside := len(dst)
+		dst, err := r.message(f.message, dst)
+		if err != nil {
+			return dst, err
+		}
+		return prefix(dst, inside), nil
+	case protoreflect.GroupKind:
+		dst, err := r.message(f.message, dst)
+		return protowire.AppendTag(dst, f.Desc.Number(), protowire.EndGroupType), err
+	case protoreflect.StringKind:
+		text, err := r.text()
+		if err != nil {
+			return dst, err
+		}
+		return append(protowire.AppendVarint(dst, uint64(len(text))), text...), nil
+	case protoreflect.BytesKind:
+		return r.bytes(dst)
+	case protoreflect.BoolKind:
+		return r.boolean(dst)
+	case protoreflect.EnumKind:
+		return r.enum(f.enum, dst)
+	case protoreflect.FloatKind, protoreflect.DoubleKind:
+		return r.float(f.kind, dst)
+	default:
+		return r.integer(f.kind, dst)
+	}
+}
+
+func (r *reader) boolean(dst []byte) ([]byte, *Error) {
+	switch r.peek() {
+	case 't':
+		return append(dst, 1), r.word("true")
+	case 'f':
+		return append(dst, 0), r.word("false")
+	default:
+		return dst, r.unexpected("true or false")
+	}
+}
+
+func (r *reader) enum(e *enum, dst []byte) ([]byte, *Error) {
+	c := r.peek()
+	switch {
+	case c == '"':
+	case c == 'n' && e.null:
+		return append(dst, 0), r.word("null")
+	default:
+		return r.integer(protoreflect.Int32Kind, dst)
+	}
+	begin := r.pos
+	name, err := r.text()
+	if err != nil {
+		return dst, err
+	}
+	n, ok := e.byName[string(name)]
+	if !ok && r.o.FoldEnums {
+		n, ok = e.folded[foldName(name)]
+	}
+	switch {
+	case ok:
+		return protowire.AppendVarint(dst, uint64(int64(n))), nil
+	case r.o.IgnoreUnknown:
+		return dst, nil
+	default:
+		r.pos = begin
+		return dst, r.fail("%q is not a value of the enum", clip(string(name)))
+	}
+}
+
+// float appends a number, which may be a string, or the name of one that JSON
+// does not have.
+func (r *reader) float(k protoreflect.Kind, dst []byte) ([]byte, *Error) {
+	begin := r.pos
+	text, err := r.numeric()
+	if err != nil {
+		return dst, err
+	}
+	var v float64
+	switch string(text) {
+	case "NaN":
+		v = math.NaN()
+	case "Infinity":
+		v = math.Inf(1)
+	case "-Infinity":
+		v = math.Inf(-1)
+	default:
+		bits := 64
+		if k == protoreflect.FloatKind {
+			bits = 32
+		}
+		var bad error
+		if v, bad = strconv.ParseFloat(string(text), bits); bad != nil || numberLength(text) != len(text) {
+			r.pos = begin
+			return dst, r.fail("is not a number in the range of a %s", k)
+		}
+	}
+	if k == protoreflect.FloatKind {
+		return protowire.AppendFixed32(dst, math.Float32bits(float32(v))), nil
+	}
+	return protowire.AppendFixed64(dst, math.Float64bits(v)), nil
+}
+
+// numeric reads a number, or a string in its place.
+func (r *reader) numeric() ([]byte, *Error) {
+	switch c := r.peek(); {
+	case c == '"':
+		return r.text()
+	case c == '-' || c >= '0' && c <= '9':
+		return r.number()
+	default:
+		return nil, r.unexpected("a number")
+	}
+}
