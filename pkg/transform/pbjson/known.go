@@ -113,7 +113,7 @@ func (k known) message() proto.Message {
 // wellKnown appends a message of google.protobuf.
 func (r *reader) wellKnown(m *Message, dst []byte) ([]byte, *Error) {
 	if m.known >= knownBool {
-		return r.nonzero(m.fields[0], dst) // a wrapper is its only field
+		return r.tagged(m.fields[0], dst) // a wrapper is its only field
 	}
 	if m.known == knownTimestamp && r.peek() == '"' {
 		return r.timestamp(dst)
@@ -180,6 +180,10 @@ func (r *reader) timestamp(dst []byte) ([]byte, *Error) {
 func (w *writer) wellKnown(m *Message, b []byte) error {
 	if m.known >= knownBool {
 		return w.only(m.fields[0], b)
+	}
+	if m.known == knownValue && len(b) == 0 {
+		w.out = append(w.out, "null"...)
+		return nil
 	}
 	msg := m.known.message()
 	if err := proto.Unmarshal(b, msg); err != nil {

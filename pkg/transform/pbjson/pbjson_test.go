@@ -93,6 +93,9 @@ func compareWrite(t *testing.T, m *pbjson.Message, msg proto.Message, wire []byt
 	for _, o := range []pbjson.WriteOptions{{}, {EmitDefaults: true}, {EnumNumbers: true, ProtoNames: true}} {
 		text, bad := protojson.MarshalOptions{UseProtoNames: o.ProtoNames, UseEnumNumbers: o.EnumNumbers, EmitDefaultValues: o.EmitDefaults}.Marshal(msg)
 		got, err := m.AppendJSON(nil, wire, o)
+		if err == nil && bad != nil && strings.Contains(bad.Error(), "none of the oneof fields") {
+			continue // a google.protobuf.Value without a value is null here
+		}
 		if (err != nil) != (bad != nil) {
 			t.Errorf("%+v: %v; protojson: %v of %v", o, err, bad, msg)
 			continue

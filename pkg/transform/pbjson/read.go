@@ -197,26 +197,9 @@ func (r *reader) field(f *Field, dst []byte) ([]byte, *Error) {
 		return r.mapping(f, dst)
 	case f.list():
 		return r.elements(f, dst)
-	case f.implicit:
-		return r.nonzero(f, dst)
 	default:
 		return r.tagged(f, dst)
 	}
-}
-
-// nonzero leaves a default value out that needs not be said.
-func (r *reader) nonzero(f *Field, dst []byte) ([]byte, *Error) {
-	begin := len(dst)
-	dst, err := r.tagged(f, dst)
-	if err != nil {
-		return dst, err
-	}
-	for _, c := range dst[min(begin+len(f.tag), len(dst)):] {
-		if c != 0 {
-			return dst, nil
-		}
-	}
-	return dst[:begin], nil
 }
 
 // tagged appends a value with its tag.

@@ -200,9 +200,7 @@ func (w *writer) absent(f *Field) {
 	case f.list():
 		w.out = append(w.out, "[]"...)
 	case f.message != nil:
-		if before := len(w.out); w.message(f.message, nil, 0) != nil { // a google.protobuf.Value that is none
-			w.out = append(w.out[:before], "null"...)
-		}
+		_ = w.message(f.message, nil, 0) // of nothing there is nothing wrong
 	case f.kind == protoreflect.EnumKind:
 		w.enum(f.enum, int32(f.Desc.Default().Enum()))
 	case f.kind == protoreflect.StringKind:
