@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/gather"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/grpcjson"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/transform"
@@ -24,6 +25,7 @@ func HTTPFilters(log *slog.Logger) *HTTPRegistry {
 	r.Register((*resource.MetricsFilter)(nil), metrics.NewBuilder(log))
 	r.Register((*resource.TransformFilter)(nil), transform.NewBuilder())
 	r.Register((*resource.GatherFilter)(nil), gather.NewBuilder())
+	r.Register((*resource.GRPCJSONFilter)(nil), grpcjson.NewBuilder(log))
 	return r
 }
 

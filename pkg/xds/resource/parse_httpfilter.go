@@ -50,6 +50,12 @@ func (r *reader) httpFilter(packed *anypb.Any, path string) FilterConfig {
 		return r.transformFilter(packed, path)
 	case GatherType:
 		return r.gatherFilter(packed, path)
+	case GRPCJSONTranscoderType:
+		return r.grpcTranscoder(packed, path, false)
+	case GRPCJSONReverseType:
+		return r.grpcReverse(packed, path)
+	case GRPCJSONType:
+		return r.grpcJSON(packed, path)
 	default:
 		return nil
 	}
@@ -63,6 +69,8 @@ func (r *reader) httpRouteConfig(packed *anypb.Any, path string) any {
 		return r.transformRoute(packed, path)
 	case GatherRouteType:
 		return r.gatherRoute(packed, path)
+	case GRPCJSONTranscoderType:
+		return r.grpcTranscoder(packed, path, true)
 	default:
 		return nil
 	}

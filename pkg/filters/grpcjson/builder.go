@@ -1,0 +1,120 @@
+// Package grpcjson is the HTTP filter between gRPC and JSON: clients with JSON
+// before a gRPC server, and the other way round.
+package grpcjson
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Builder makes filters.
+type Builder struct {
+	log      *slog.Logger
+	counters *counters
+}
+
+// NewBuilder returns a builder.
+func NewBuilder(log *slog.Logger) *Builder {
+	return &Builder{log: log, counters: newCounters()}
+}
+
+// BuildHTTP implements filters.HTTPBuilder for a *resource.GRPCJSONFilter.
+// A file with descriptors is read here, once.
+func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {
+	conf, ok := cfg.(*resource.GRPCJSONFilter)
+	if !ok {
+		return nil, fmt.Errorf("building a filter between gRPC and JSON for listener %q: configuration is a %T", ctx.Listener, cfg)
+	}
+	f := &filter{name: ctx.Filter, listener: ctx.Listener, conf: conf, counters: b.counters, log: cmp.Or(ctx.Log, b.log)}
+	api := conf.API
+	if conf.File != "" {
+		set, err := readFile(conf.File)
+		if err == nil {
+			api, err = conf.Compile(set)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("descriptors of %q: %w", conf.File, err)
+		}
+	}
+	f.service.Store(b.counters.service(ctx.Listener, api))
+	if conf.Reflection != "" {
+		if err := f.fetch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// readFile reads a set of descriptors, as far as one may be long.
+func readFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, transcode.MaxDescriptors+1))
+}
+
+// Describe implements prometheus.Collector.
+func (b *Builder) Describe(ch chan<- *prometheus.Desc) { b.counters.Describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (b *Builder) Collect(ch chan<- prometheus.Metric) { b.counters.Collect(ch) }
+
+// filter is one listener's.
+type filter struct {
+	// read-only after construction
+	name, listener string
+	conf           *resource.GRPCJSONFilter
+	counters       *counters
+	log            *slog.Logger
+	stop           func() // of what fetches descriptors; nil: nothing does
+
+	service atomic.Pointer[service]
+}
+
+// Close implements filters.HTTP.
+func (f *filter) Close() {
+	if f.stop != nil {
+		f.stop()
+	}
+}
+
+// Handler implements filters.HTTP.
+func (f *filter) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conf, service := f.conf, f.service.Load()
+		if own, ok := filters.ExchangeOf(r.Context()).FilterConfig(f.name).(*resource.GRPCJSONFilter); ok {
+			conf = own
+			service = f.counters.service(f.listener, own.API)
+		}
+		switch {
+		case service.api == nil && f.conf.Reflection != "" && conf == f.conf:
+			f.unready(w, r)
+		case service.api == nil || len(service.methods) == 0 && !conf.Reverse: // no services: the filter is off
+			next.ServeHTTP(w, r)
+		case conf.Reverse:
+			serveReverse(w, r, conf, service, next)
+		default:
+			serveForward(w, r, conf, service, next)
+		}
+	})
+}
+
+// unready answers while the descriptors are not there yet.
+func (f *filter) unready(w http.ResponseWriter, r *http.Request) {
+	f.service.Load().none.failed(reasonUnready)
+	w.Header().Set("Retry-After", "1")
+	newProblem(http.StatusServiceUnavailable, reasonUnready, "the server's descriptors have not been fetched yet").answer(w, r)
+}
