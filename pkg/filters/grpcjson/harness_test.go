@@ -50,9 +50,9 @@ func parse(tb testing.TB, filter, route string) (*resource.HTTPManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, ok := l.Filter.(*resource.HTTPManager)
+	conf, ok := l.Filter.Config.(*resource.HTTPManager)
 	if !ok {
-		tb.Fatalf("the filter is a %T", l.Filter)
+		tb.Fatalf("the filter is a %T", l.Filter.Config)
 	}
 	return conf, nil
 }
@@ -132,7 +132,7 @@ func startWith(tb testing.TB, filter, route string) (string, *standard.HTTPRegis
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return proxy(tb, conf, cluster(grpctest.Serve(tb), resource.HTTPTwo2))
+	return proxy(tb, conf, cluster(grpctest.Serve(tb), resource.UpstreamHTTP2))
 }
 
 // clients are those that everybody has: HTTP/1.1, and HTTP/2 without TLS.

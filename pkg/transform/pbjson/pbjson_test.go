@@ -241,7 +241,7 @@ func TestFields(t *testing.T) {
 	m := everything()
 	texts := []struct{ field, text, want string }{
 		{"aInt32", "5", `{"aInt32":5}`}, {"aString", `a"b`, `{"aString":"a\"b"}`}, {"aBool", "true", `{"aBool":true}`}, {"aEnum", "PAID", `{"aEnum":"PAID"}`},
-		{"aEnum", "2", ""}, {"aDouble", "1.5", `{"aDouble":1.5}`}, {"aBytes", "AQ==", `{"aBytes":"AQ=="}`}, {"strings", "x", `{"strings":["x"]}`}, {"ints", "-3", `{"ints":[-3]}`},
+		{"aEnum", "2", `{"aEnum":"PAID"}`}, {"aEnum", "NONE", ""}, {"aDouble", "1.5", `{"aDouble":1.5}`}, {"aBytes", "AQ==", `{"aBytes":"AQ=="}`}, {"strings", "x", `{"strings":["x"]}`}, {"ints", "-3", `{"ints":[-3]}`},
 		{"timestamp", "2026-01-02T03:04:05Z", `{"timestamp":"2026-01-02T03:04:05Z"}`}, {"int64Value", "7", `{"int64Value":"7"}`}, {"boolValue", "true", `{"boolValue":true}`}, {"mask", "aBool", `{"mask":"aBool"}`},
 		{"maybeInt", "0", `{"maybeInt":0}`}, {"aBool", "1", ""}, {"aInt32", "x", ""}, {"aInt32", "", ""},
 	}

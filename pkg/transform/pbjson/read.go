@@ -52,9 +52,10 @@ func (f *Field) Append(dst, json []byte, o ReadOptions) ([]byte, error) {
 // query. It is for textual fields. An error is an *Error.
 func (f *Field) AppendText(dst []byte, text string, o ReadOptions) ([]byte, error) {
 	json := text
-	if f.quoted() {
+	if f.quoted() && (f.enum == nil || text == "" || numberLength([]byte(text)) != len(text)) {
 		json = string(appendQuoted(nil, text))
 	}
+	o.IgnoreUnknown = false // of enums: what is not there would be another request
 	r := &reader{scanner: scanner{in: []byte(json)}, o: o}
 	out, err := r.tagged(f, dst)
 	if err == nil {
