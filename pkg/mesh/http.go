@@ -23,11 +23,24 @@ type HTTPSpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	Routes []HTTPRoute `json:"routes,omitempty"`
 	// AccessLog writes a line of JSON for each request to the standard output.
-	AccessLog        bool              `json:"accessLog,omitempty"`
+	AccessLog bool `json:"accessLog,omitempty"`
+	// Tracing makes OpenTelemetry spans of requests, if the proxy knows a collector;
+	// absent: none. The header traceparent is passed on in any case.
+	Tracing          *HTTPTracing      `json:"tracing,omitempty"`
 	HealthCheck      *HealthCheck      `json:"healthCheck,omitempty"`
 	OutlierDetection *OutlierDetection `json:"outlierDetection,omitempty"`
 	// RequestLimit bounds what a cluster is asked at once.
 	RequestLimit *RequestLimit `json:"requestLimit,omitempty"`
+}
+
+// HTTPTracing says of which requests spans are made. One whose header traceparent
+// names a parent gets a span if its parent is sampled.
+type HTTPTracing struct {
+	// Sampling is the share of the other requests, as in 1 or "0.1%"; default 0.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]*)?|\.[0-9]+)%?$`
+	Sampling *Percent `json:"sampling,omitempty"`
 }
 
 // +kubebuilder:validation:Enum=HTTP1;HTTP2;Auto

@@ -123,6 +123,9 @@ func connectionManager(h *mesh.HTTPSpec, routes, statPrefix string) *hcmv3.HttpC
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		HttpProtocolOptions:        &corev3.Http1ProtocolOptions{AcceptHttp_10: true, EnableTrailers: true},
 	}
+	if h.Tracing != nil {
+		m.Tracing = httpTracing(h.Tracing)
+	}
 	if h.AccessLog {
 		m.AccessLog = []*accesslogv3.AccessLog{{
 			Name:       "envoy.access_loggers.stdout",
@@ -132,12 +135,22 @@ func connectionManager(h *mesh.HTTPSpec, routes, statPrefix string) *hcmv3.HttpC
 	return m
 }
 
+// httpTracing honours what a request's parent says in any case. Clients cannot
+// force a span.
+func httpTracing(s *mesh.HTTPTracing) *hcmv3.HttpConnectionManager_Tracing {
+	percent := 100 * float64(value(s.Sampling, 0)) / float64(mesh.PercentScale)
+	return &hcmv3.HttpConnectionManager_Tracing{
+		ClientSampling: &typev3.Percent{}, RandomSampling: &typev3.Percent{Value: percent}, SpawnUpstreamSpan: wrapperspb.Bool(true),
+	}
+}
+
 func (t *translator) httpRoutes(h *mesh.HTTPSpec, env *mesh.Environment, main string) *routev3.RouteConfiguration {
 	var routes []*routev3.Route
 	for i := range h.Routes {
 		routes = append(routes, t.httpRoute(&h.Routes[i], h, env, main)...)
 	}
 	routes = append(routes, &routev3.Route{
+		Name:   "*",
 		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
 		Action: &routev3.Route_Route{Route: t.httpAction(h, env, main, h.Timeout, h.Retries)},
 	})
@@ -149,7 +162,7 @@ func (t *translator) httpRoutes(h *mesh.HTTPSpec, env *mesh.Environment, main st
 
 // httpRoute makes a route for each method, or one for all.
 func (t *translator) httpRoute(r *mesh.HTTPRoute, h *mesh.HTTPSpec, env *mesh.Environment, main string) []*routev3.Route {
-	out := &routev3.Route{Match: &routev3.RouteMatch{}}
+	out := &routev3.Route{Name: httpRouteName(r), Match: &routev3.RouteMatch{}}
 	switch {
 	case r.Path != "":
 		out.Match.PathSpecifier = &routev3.RouteMatch_Path{Path: r.Path}
@@ -184,6 +197,18 @@ func (t *translator) httpRoute(r *mesh.HTTPRoute, h *mesh.HTTPSpec, env *mesh.En
 	}
 	out.Action = &routev3.Route_Route{Route: action}
 	return []*routev3.Route{out}
+}
+
+// httpRouteName is what metrics and spans call a route.
+func httpRouteName(r *mesh.HTTPRoute) string {
+	name := r.Path
+	if name == "" {
+		name = r.Prefix + "*"
+	}
+	if len(r.Methods) > 0 {
+		name = strings.Join(r.Methods, ",") + " " + name
+	}
+	return name
 }
 
 func (t *translator) httpAction(h *mesh.HTTPSpec, env *mesh.Environment, main string, timeout *mesh.Duration, retries *mesh.HTTPRetries) *routev3.RouteAction {

@@ -146,6 +146,7 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 func (p *passage) aim(ep *filters.Endpoint) string {
 	x := p.x
 	x.upstream.address, x.upstream.begun = ep.Address, x.now()
+	x.spans.tryBegins(x, p.in.Header, ep, x.upstream.attempts)
 	if x.host.AttemptCount {
 		p.in.Header["X-Envoy-Attempt-Count"] = []string{strconv.Itoa(x.upstream.attempts)}
 	}
@@ -172,6 +173,7 @@ func (p *passage) mayRepeat(answered bool, err error) bool {
 // report tells the cluster how the endpoint behaved. As in Envoy, an app's own
 // 5xx speaks against its endpoint only where the cluster has outlier detection.
 func (p *passage) report(ep *filters.Endpoint, resp *http.Response, err error) {
+	p.x.spans.tryEnds(p.x, resp, err)
 	var connect *pool.ConnectError
 	var body *h1.BodyError
 	switch {

@@ -28,6 +28,9 @@ type chain struct {
 	logs     []accessLog
 	files    *logFiles
 	counters *counters
+	routes   *routeMetrics
+	listener string
+	tracing  *tracing
 	source   filters.RouteSource
 	clusters filters.ClusterSource
 	inline   *bound // of routes that are inline
@@ -45,11 +48,12 @@ type chain struct {
 func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*chain, error) {
 	c := &chain{
 		conf: conf, log: ctx.Log, counters: b.metrics.listener(ctx.Listener),
+		routes: b.metrics.routes, listener: ctx.Listener, tracing: newTracing(conf.Tracing, &ctx),
 		source: ctx.Routes, clusters: ctx.Clusters, serverName: []string{conf.Headers.ServerName},
 		running: map[*exchange]struct{}{}, files: b.logs,
 	}
 	if conf.Routes != nil {
-		c.inline = newBound(filters.Routes{Config: conf.Routes, Clusters: ctx.Clusters})
+		c.inline = c.newBound(filters.Routes{Config: conf.Routes, Clusters: ctx.Clusters})
 	}
 	for i := range conf.AccessLogs {
 		out, err := b.logs.get(conf.AccessLogs[i].Path)
@@ -126,12 +130,21 @@ func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.find()
+	x.spans = c.tracing.begin(x, r)
 	c.handler.ServeHTTP(&x.writer, r)
 }
 
 // finish counts and logs a request that is over.
 func (c *chain) finish(x *exchange) {
-	c.counters.classes[min(max(x.writer.status/100, 0), 5)].Add(1)
+	class := min(max(x.writer.status/100, 0), 5)
+	c.counters.classes[class].Add(1)
+	if x.routes != nil {
+		if counters, ok := x.routes.counters[x.route]; ok {
+			counters.classes[class].Add(1)
+			counters.duration.Observe(x.now().Sub(x.start).Seconds())
+		}
+	}
+	x.spans.end(x)
 	for i := range c.logs {
 		if !c.logs[i].log(x) {
 			c.counters.unlogged.Add(1)
@@ -150,7 +163,7 @@ func (c *chain) bound() *bound {
 	}
 	b := c.current.Load()
 	if b == nil || b.config != found.Config || b.clusters != found.Clusters {
-		b = newBound(found)
+		b = c.newBound(found)
 		c.current.Store(b)
 	}
 	return b
@@ -161,14 +174,15 @@ type bound struct {
 	config   any
 	table    *route.Table
 	clusters filters.ClusterSource
+	counters map[*resource.Route]*routeCounters // of those with a name
 }
 
-func newBound(r filters.Routes) *bound {
+func (c *chain) newBound(r filters.Routes) *bound {
 	config, ok := r.Config.(*resource.RouteConfig)
 	if !ok {
 		return nil
 	}
-	return &bound{config: r.Config, table: route.New(config), clusters: r.Clusters}
+	return &bound{config: r.Config, table: route.New(config), clusters: r.Clusters, counters: c.routes.all(c.listener, config)}
 }
 
 // recovered reports a filter's panic, and ends the connection.

@@ -36,6 +36,7 @@ type exchange struct {
 	loop *netloop.Loop // nil: a goroutine serves it
 	why  error         // it was ended early
 
+	spans        *spans // nil: none are made
 	flag, detail string
 	received     atomic.Int64
 	upstream     upstreamState

@@ -121,6 +121,7 @@ func (q *loopRequest) admitted() bool {
 // serve has the request answered, now or later.
 func (q *loopRequest) serve() {
 	q.chain.enter(&q.x)
+	q.x.spans = q.chain.tracing.begin(&q.x, &q.r)
 	if q.x.writer.status != 0 || q.chain.router.answers(&q.x.writer, &q.r, &q.x) {
 		q.finish()
 		return

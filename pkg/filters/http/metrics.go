@@ -39,6 +39,7 @@ type counters struct {
 type metrics struct {
 	mu        sync.Mutex
 	listeners map[string]*counters // guarded by mu
+	routes    *routeMetrics
 
 	requests, responses, active, refused, panics, cut, unlogged *prometheus.Desc
 }
@@ -48,7 +49,7 @@ func newMetrics() *metrics {
 		return prometheus.NewDesc("dragoman_http_"+name, help, append([]string{"listener"}, labels...), nil)
 	}
 	return &metrics{
-		listeners: map[string]*counters{},
+		listeners: map[string]*counters{}, routes: newRouteMetrics(),
 		requests:  desc("downstream_requests_total", "Requests received."),
 		responses: desc("downstream_responses_total", "Responses sent, by the class of their status; 0xx: ended without one.", "class"),
 		active:    desc("downstream_requests_active", "Requests under way."),
@@ -74,9 +75,11 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.requests, m.responses, m.active, m.refused, m.panics, m.cut, m.unlogged} {
 		ch <- d
 	}
+	m.routes.describe(ch)
 }
 
 func (m *metrics) collect(ch chan<- prometheus.Metric) {
+	m.routes.collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, c := range m.listeners {

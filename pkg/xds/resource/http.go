@@ -20,6 +20,7 @@ type HTTPManager struct {
 	HTTP1      HTTP1
 	HTTP2      HTTP2
 	AccessLogs []AccessLog
+	Tracing    *HTTPTracing // nil: no spans
 	// Upgrades are the protocols that a connection may be handed over to, in
 	// lower case, and whether a route may use them without saying so.
 	Upgrades map[string]bool
@@ -27,6 +28,18 @@ type HTTPManager struct {
 	// the proxy says it itself.
 	Expect100 bool
 }
+
+// HTTPTracing says of which requests spans are made.
+type HTTPTracing struct {
+	// Sampling is the share of the requests whose parent does not say it, 0 to 1.
+	Sampling float64
+	MaxPath  int // bytes of the path in a span; 0: all
+	Tags     []HTTPTag
+}
+
+// HTTPTag is an attribute of spans: the value of a request's header, or Value
+// where there is none.
+type HTTPTag struct{ Name, Header, Value string }
 
 // HTTPCodec says which versions of HTTP a listener speaks.
 type HTTPCodec uint8

@@ -43,9 +43,7 @@ func (r *reader) httpManager(packed *anypb.Any, path string) *HTTPManager {
 		"proxy_100_continue", "upgrade_configs", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"strip_matching_host_port", "strip_any_host_port", "strip_trailing_host_dot", "append_x_forwarded_port",
 		"stream_error_on_invalid_http_message", "rds", "route_config", "access_log")
-	if p.GetTracing() != nil {
-		r.fail(join(path, "tracing"), "is not supported: requests are not traced; leave it out")
-	}
+	m.Tracing = r.httpTracing(p.GetTracing(), join(path, "tracing"))
 	if p.GetStreamErrorOnInvalidHttpMessage().GetValue() {
 		r.fail(join(path, "stream_error_on_invalid_http_message"), closesInvalid)
 	}

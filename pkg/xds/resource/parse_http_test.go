@@ -33,9 +33,14 @@ func TestHTTPRefused(t *testing.T) {
 	}{
 		{name: "nothing of it"},
 		{name: "said as it is", manager: `, "stream_error_on_invalid_http_message": false, "http_protocol_options": {"enable_trailers": true}`},
-		{name: "tracing", manager: `, "tracing": {"random_sampling": {"value": 10}}`, want: []string{
-			config + "tracing: is not supported: requests are not traced; leave it out",
+		{name: "tracing", manager: `, "tracing": {"random_sampling": {"value": 101}, "operation": "x", "custom_tags": [{"tag": "a", "metadata": {}}, {"request_header": {}}]}`, want: []string{
+			config + "tracing.operation: is not supported",
+			config + "tracing.random_sampling: must be from 0 to 100",
+			config + "tracing.custom_tags[0]: must be a literal, an environment or a request_header",
+			config + "tracing.custom_tags[1].tag: is missing",
+			config + "tracing.custom_tags[1].request_header.name: is missing",
 		}},
+		{name: "tracing that is well", manager: `, "tracing": {"provider": {"name": "envoy.tracers.opentelemetry"}, "custom_tags": [{"tag": "a", "literal": {"value": "b"}}]}`},
 		{name: "tracing of a route", route: `, "tracing": {}`, want: []string{entry + "tracing: is not supported"}},
 		{name: "tracing of a router", router: `, "start_child_span": true`, want: []string{
 			config + "http_filters[0].typed_config.start_child_span: is not supported",
