@@ -38,6 +38,8 @@ const (
 	isReset                         // EPOLLERR was reported
 	isUnshared                      // SetUnshared
 	isCoarse                        // the kernel gathers input
+	isLingering                     // CloseLingering
+	isRemains                       // what is left of one that lingers
 )
 
 // Conn is one connection of a loop. It costs no buffer while it has no unread

@@ -57,33 +57,34 @@ type Loop struct {
 	test  *testState
 
 	// Loop goroutine only.
-	now      int64
-	woke     int64 // when the last wait ended
-	conns    []*Conn
-	unused   []int32 // free slots of conns
-	lastGen  int32
-	lastID   uint64
-	ready    [2][]*Conn // served in this iteration
-	next     [2][]*Conn // and in the next
-	dirty    [2][]*Conn
-	closing  []closure
-	accepts  []*Listener // by slot; nil: closed
-	timers   timerHeap
-	pool     pool
-	freed    *Chunk // reusable from the next iteration on
-	inbuf    *Chunk // what reads fill; nil: given away
-	plain    *Chunk // the same for TLS plain text
-	shown    *Chunk // what the driver is being shown
-	given    bool   // shown's memory has been given away
-	quiet    bool   // nothing came for a while: park in the scheduler
-	nvec     int
-	vectors  [maxVectors]syscall.Iovec
-	events   []syscall.EpollEvent
-	stats    Stats
-	wall     time.Time // at wallAt
-	wallAt   int64
-	draining bool // stopped: new connections fail at once
-	posted   bool // the eventfd was seen
+	now       int64
+	woke      int64 // when the last wait ended
+	conns     []*Conn
+	unused    []int32 // free slots of conns
+	lastGen   int32
+	lastID    uint64
+	ready     [2][]*Conn // served in this iteration
+	next      [2][]*Conn // and in the next
+	dirty     [2][]*Conn
+	closing   []closure
+	accepts   []*Listener // by slot; nil: closed
+	timers    timerHeap
+	pool      pool
+	freed     *Chunk // reusable from the next iteration on
+	inbuf     *Chunk // what reads fill; nil: given away
+	plain     *Chunk // the same for TLS plain text
+	shown     *Chunk // what the driver is being shown
+	given     bool   // shown's memory has been given away
+	quiet     bool   // nothing came for a while: park in the scheduler
+	lingering int    // remains of connections
+	nvec      int
+	vectors   [maxVectors]syscall.Iovec
+	events    []syscall.EpollEvent
+	stats     Stats
+	wall      time.Time // at wallAt
+	wallAt    int64
+	draining  bool // stopped: new connections fail at once
+	posted    bool // the eventfd was seen
 
 	// OnDial, in a test loop, is shown the connections that are dialled; they
 	// count as established at once.
@@ -288,7 +289,7 @@ func (l *Loop) runClosings() {
 		if x.c.driver != nil { // else refused by Accept
 			x.c.driver.Closed(x.c, x.err)
 		}
-		l.closeSocket(x.c)
+		l.closeSocket(x.c, x.err)
 	}
 	m := copy(l.closing, l.closing[n:])
 	clear(l.closing[m:])

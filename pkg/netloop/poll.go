@@ -90,12 +90,16 @@ func (l *Loop) rearm(c *Conn) error {
 }
 
 // closeSocket gives back the descriptor and the slot.
-func (l *Loop) closeSocket(c *Conn) {
-	l.open[c.side].Add(-1)
+func (l *Loop) closeSocket(c *Conn, err error) {
+	if c.is(isRemains) {
+		l.lingering--
+	} else {
+		l.open[c.side].Add(-1)
+	}
 	if c.listener != nil {
 		c.listener.live.Add(-1)
 	}
-	if c.fd < 0 {
+	if c.fd < 0 || l.leaveRemains(c, err) {
 		return
 	}
 	syscall.Close(int(c.fd))

@@ -28,7 +28,6 @@ func (s *session) look(b []byte) glance {
 	}
 	if s.is(isLeaving|isResetting) && s.tracker.Outstanding() > 0 {
 		s.hold()
-		s.state |= isAhead
 		return later
 	}
 	if len(b) < headLen {

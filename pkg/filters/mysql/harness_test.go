@@ -354,7 +354,7 @@ func numberOf(err error) string {
 // eventually waits for a condition.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	redistest.Eventually(tb, 10*time.Second, what, func() error {
+	redistest.Eventually(tb, 60*time.Second, what, func() error {
 		if !ok() {
 			return errors.New("not yet")
 		}

@@ -153,15 +153,7 @@ func (s *session) depart() {
 	s.up.Write(quit())
 	s.over()
 	s.up.CloseAfterFlush()
-	if !s.is(isAhead) {
-		s.down.CloseAfterFlush()
-		return
-	}
-	// What the client has sent ahead has to be read: the kernel would answer it with
-	// a reset, and the error might be lost.
-	s.down.CloseWrite()
-	s.down.Resume()
-	s.leaving = s.f.loop.After(lingerLimit, s.down.Close)
+	s.down.CloseLingering()
 }
 
 // gone reports whether the cluster does not have the session's endpoint any more.

@@ -16,8 +16,6 @@ const (
 	// farewellLimit bounds what a server may take to do the last that a client has
 	// asked for before it left.
 	farewellLimit = 10 * time.Minute
-	// lingerLimit bounds how long is read what a client sends that is to leave.
-	lingerLimit = 5 * time.Second
 	// holdEvery is how often is looked whether what a client waits for is there.
 	holdEvery = 100 * time.Millisecond
 )
@@ -82,7 +80,6 @@ type state uint16
 const (
 	isLeaving   state = 1 << iota // ends at the next boundary
 	isHeld                        // the client is not read from until the server has answered
-	isAhead                       // it has sent what has to wait
 	isAnswering                   // a part of a response has been passed on
 	isResetting                   // COM_RESET_CONNECTION is being answered
 	isEnded                       // nothing more is passed on
@@ -170,7 +167,7 @@ func (s *session) say(why reason, errno uint16, state, message string) {
 func (s *session) finish() {
 	s.over()
 	if !s.is(downClosed) {
-		s.down.CloseAfterFlush()
+		s.down.CloseLingering()
 	}
 	if s.up != nil && !s.is(upClosed) {
 		s.up.Close()

@@ -288,7 +288,7 @@ func (f *fixture) metric(name string, labels ...string) float64 {
 // eventually waits for a condition.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	redistest.Eventually(tb, 10*time.Second, what, func() error {
+	redistest.Eventually(tb, 60*time.Second, what, func() error {
 		if !ok() {
 			return errors.New("not yet")
 		}

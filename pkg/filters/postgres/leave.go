@@ -147,7 +147,7 @@ func (s *session) depart() {
 	s.down.Write(fatal(pgproto.StateAdminShutdown, shutdownMessage, ""))
 	s.up.Write(pgproto.AppendTerminate(nil))
 	s.over()
-	s.down.CloseAfterFlush()
+	s.down.CloseLingering()
 	s.up.CloseAfterFlush()
 }
 

@@ -126,7 +126,7 @@ func (c *poolClient) depart() {
 	s.f.stats.failed(pgproto.StateAdminShutdown)
 	s.down.Write(fatal(pgproto.StateAdminShutdown, shutdownMessage, ""))
 	s.over()
-	s.down.CloseAfterFlush()
+	s.down.CloseLingering()
 }
 
 // move has the session go on under the configuration that has taken the place of

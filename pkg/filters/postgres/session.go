@@ -110,7 +110,7 @@ func (s *session) say(why reason, state, message string) {
 func (s *session) finish() {
 	s.over()
 	if !s.is(downClosed) {
-		s.down.CloseAfterFlush()
+		s.down.CloseLingering()
 	}
 	if s.up != nil && !s.is(upClosed) {
 		s.up.Close()
