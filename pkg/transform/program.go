@@ -1,10 +1,8 @@
 package transform
 
 import (
-	"context"
-	"io"
-
 	"github.com/dragoman-mesh/dragoman/pkg/transform/json"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/multipart"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
 )
@@ -12,23 +10,21 @@ import (
 // ContentType is the Content-Type of a body that Apply or Stream made: a body of
 // multipart names its boundary.
 func (p *Program) ContentType(body []byte) string {
-	return ContentType(p.to.format())
+	switch p.to.Format {
+	case SOAP:
+		opt := orZero(p.to.SOAP)
+		return soap.ContentType(opt.Version, opt.Action)
+	case Multipart:
+		return `multipart/form-data; boundary="` + multipart.Boundary("", string(body[:min(len(body), 128)])) + `"`
+	}
+	return ContentType(p.to.Format)
 }
 
 // From and To are the formats.
-func (p *Program) From() Format { return p.from.format() }
+func (p *Program) From() Format { return p.from.Format }
 
 // To is the format of what Apply makes.
-func (p *Program) To() Format { return p.to.format() }
-
-// Streams tells whether Stream can be used.
-func (p *Program) Streams() bool { return false }
-
-// Stream does what Apply does, record by record, in memory for one record.
-// Records that were written before an error stay written.
-func (p *Program) Stream(ctx context.Context, w io.Writer, r io.Reader, contentType string) error {
-	return value.Inexpressible(string(p.from.format()), "it is no list of records")
-}
+func (p *Program) To() Format { return p.to.Format }
 
 // AppendFault appends, in the format that Apply writes, what a fault says, as an
 // object: {"fault": {"code", "subcode", "reason", "actor", "detail"}} with what
@@ -52,11 +48,4 @@ func (p *Program) AppendFault(dst []byte, f *soap.Fault) ([]byte, error) {
 	root := doc.New(value.Object, "")
 	doc.Set(root, "fault", inner)
 	return p.write(dst, &doc, root)
-}
-
-// check finds what the formats cannot keep whatever a body has.
-func (p *Program) check(*Spec) error { return nil }
-
-func (p *Program) runJQ(ctx context.Context, s *scratch, root value.ID) (value.ID, error) {
-	return root, nil
 }

@@ -25,7 +25,9 @@ import (
 
 // Program is a compiled Spec. It is read-only, and safe for concurrent use.
 type Program struct {
-	from, to codec
+	from, to Side
+	reads    codec
+	writes   codec
 	given    []mapping.Path
 	mapping  *mapping.Program
 	jq       *jq.Program
@@ -49,6 +51,8 @@ type scratch struct {
 // field: "map: move.a.b: ...".
 func Compile(spec *Spec) (*Program, error) {
 	p := &Program{
+		from:    spec.From,
+		to:      spec.To,
 		limits:  spec.Limits.OrDefault(),
 		scratch: &sync.Pool{New: func() any { return new(scratch) }},
 	}
@@ -59,9 +63,9 @@ func Compile(spec *Spec) (*Program, error) {
 		}
 	}
 	var err error
-	p.from, err = newCodec(&spec.From)
+	p.reads, err = newCodec(&spec.From)
 	fail("from", err)
-	p.to, err = newCodec(&spec.To)
+	p.writes, err = newCodec(&spec.To)
 	fail("to", err)
 	p.given, err = givenPaths(spec.Given)
 	fail("given", err)
@@ -77,7 +81,7 @@ func Compile(spec *Spec) (*Program, error) {
 		fail("jq", errors.New("a program takes the place of a map"))
 	}
 	if len(errs) == 0 {
-		fail("to", p.check(spec))
+		fail("to", p.check())
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -97,12 +101,12 @@ func (p *Program) Apply(ctx context.Context, dst, src []byte, contentType string
 // ApplyWith is Apply with texts that the old body is given.
 func (p *Program) ApplyWith(ctx context.Context, dst, src []byte, contentType string, given []Given) ([]byte, error) {
 	if len(src) > p.limits.Bytes {
-		return dst, value.TooLarge(string(p.from.format()), "more than "+strconv.Itoa(p.limits.Bytes)+" bytes")
+		return dst, value.TooLarge(string(p.from.Format), "more than "+strconv.Itoa(p.limits.Bytes)+" bytes")
 	}
 	s, _ := p.scratch.Get().(*scratch)
 	defer p.release(s)
 	s.doc.Reset(p.limits.Nodes)
-	root, err := p.from.decode(&s.doc, src, contentType, &p.limits)
+	root, err := p.reads.decode(&s.doc, src, contentType, &p.limits)
 	if err != nil {
 		return dst, err
 	}
@@ -127,9 +131,9 @@ func (p *Program) release(s *scratch) {
 
 // write appends a tree as the new format has it.
 func (p *Program) write(dst []byte, doc *value.Doc, root value.ID) ([]byte, error) {
-	out, err := p.to.append(dst, doc, root, &p.limits)
+	out, err := p.writes.append(dst, doc, root, &p.limits)
 	if err == nil && len(out)-len(dst) > p.limits.Output {
-		err = value.TooLarge(string(p.to.format()), "it would become more than "+strconv.Itoa(p.limits.Output)+" bytes")
+		err = value.TooLarge(string(p.to.Format), "it would become more than "+strconv.Itoa(p.limits.Output)+" bytes")
 	}
 	if err != nil {
 		return dst, err
@@ -141,10 +145,10 @@ func (p *Program) write(dst []byte, doc *value.Doc, root value.ID) ([]byte, erro
 func (p *Program) change(ctx context.Context, s *scratch, root value.ID) (value.ID, error) {
 	switch {
 	case p.jq != nil:
-		return p.runJQ(ctx, s, root)
+		return p.runJQ(ctx, &s.doc, root)
 	case p.mapping == nil:
 		return root, nil
-	case !p.from.records():
+	case !p.from.Format.records():
 		return p.mapping.Apply(&s.state, &s.doc, root)
 	}
 	return p.eachRecord(s, root)

@@ -21,6 +21,9 @@ const (
 // ErrRefused is a program that may do more than the document is a bound for.
 var ErrRefused = errors.New("is not allowed")
 
+// ErrTooMuch is a program that was stopped, since it did too much.
+var ErrTooMuch = errors.New("the program does too much")
+
 // refused are functions that go on without end, know more than the document, or
 // end the process.
 func refused() []string {
@@ -133,5 +136,5 @@ func (p *Program) Run(ctx context.Context, doc any, yield func(any) bool) error 
 			return nil
 		}
 	}
-	return fmt.Errorf("the program has more than %d outputs", maxOutputs)
+	return fmt.Errorf("%w: more than %d outputs", ErrTooMuch, maxOutputs)
 }

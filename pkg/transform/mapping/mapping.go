@@ -230,3 +230,57 @@ func (p *Program) Targets() []Path {
 	}
 	return all
 }
+
+// Certain lists paths that are there in every new body.
+func (p *Program) Certain() []Path {
+	var all []Path
+	for _, g := range slices.Concat(p.defaults, p.constant) {
+		all = append(all, g.path)
+	}
+	return all
+}
+
+// Lists lists the paths that are lists in the new body.
+func (p *Program) Lists() []Path { return p.list }
+
+// Element returns the map of one element, if the map says nothing but what becomes of
+// each element of the list that the body is.
+func (p *Program) Element() (*Program, bool) {
+	one := &Program{}
+	ok := true
+	cut := func(path Path) Path {
+		if len(path) == 0 || !path[0].Each {
+			ok = false
+			return nil
+		}
+		return path[1:]
+	}
+	for _, path := range p.drop {
+		one.drop = append(one.drop, cut(path))
+		ok = ok && len(path) > 1 // dropping elements makes the list shorter
+	}
+	for _, m := range p.move {
+		m.from, m.to, m.lists = cut(m.from), cut(m.to), m.lists-1
+		one.move = append(one.move, m)
+	}
+	for _, g := range p.defaults {
+		one.defaults = append(one.defaults, given{cut(g.path), g.text})
+	}
+	for _, g := range p.constant {
+		one.constant = append(one.constant, given{cut(g.path), g.text})
+	}
+	for _, c := range p.coerce {
+		one.coerce = append(one.coerce, coercion{cut(c.path), c.to})
+	}
+	for _, path := range p.list {
+		one.list = append(one.list, cut(path))
+	}
+	for _, e := range p.each {
+		if len(e.path) == 0 { // each element of the list
+			one.each = append(one.each, nested{e.path, e.prog})
+			continue
+		}
+		one.each = append(one.each, nested{cut(e.path), e.prog})
+	}
+	return one, ok
+}

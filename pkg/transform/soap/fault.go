@@ -1,6 +1,11 @@
 package soap
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/transform/json"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
+)
 
 // Fault is a message that says that something went wrong. Decode returns it as
 // its error.
@@ -84,4 +89,64 @@ func ContentType(version Version, action string) string {
 		return "application/soap+xml; charset=utf-8"
 	}
 	return `application/soap+xml; charset=utf-8; action="` + action + `"`
+}
+
+// fault reads one.
+func (m *message) fault(id value.ID) error {
+	f := &Fault{Version: m.version}
+	detail := value.None
+	if m.version == V11 {
+		f.Code, f.Subcode = code12(m.local(m.child(id, "faultcode")))
+		f.Reason = m.textOf(m.child(id, "faultstring"))
+		f.Actor = m.textOf(m.child(id, "faultactor"))
+		detail = m.child(id, "detail")
+	} else {
+		code := m.child(id, "Code")
+		f.Code = m.local(m.child(code, "Value"))
+		f.Subcode = m.local(m.child(m.child(code, "Subcode"), "Value"))
+		f.Reason = m.textOf(m.child(m.child(id, "Reason"), "Text"))
+		if f.Actor = m.textOf(m.child(id, "Node")); f.Actor == "" {
+			f.Actor = m.textOf(m.child(id, "Role"))
+		}
+		detail = m.child(id, "Detail")
+	}
+	if detail != value.None {
+		f.Detail = string(json.Append(nil, m.doc, detail))
+	}
+	return f
+}
+
+// child finds an element by its local name, within the first of several.
+func (m *message) child(id value.ID, local string) value.ID {
+	if id == value.None {
+		return value.None
+	}
+	for at := range m.elements(id) {
+		if name := m.doc.At(at).Name; name == local || name == m.prefix+":"+local {
+			if n := m.doc.At(at); n.Kind == value.List {
+				return n.First
+			}
+			return at
+		}
+	}
+	return value.None
+}
+
+// textOf is the text of an element.
+func (m *message) textOf(id value.ID) string {
+	if id == value.None {
+		return ""
+	}
+	if m.doc.At(id).Kind == value.Object {
+		if id = m.doc.Get(id, m.text()); id == value.None {
+			return ""
+		}
+	}
+	return strings.TrimSpace(m.doc.At(id).Text)
+}
+
+// local is the text of an element without a prefix.
+func (m *message) local(id value.ID) string {
+	text := m.textOf(id)
+	return text[strings.LastIndexByte(text, ':')+1:]
 }

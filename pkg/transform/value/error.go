@@ -62,6 +62,15 @@ func TooLarge(format, reason string) error {
 	return &Error{Is: ErrTooLarge, Format: format, Reason: reason}
 }
 
+// Grown is the error of a document that has become larger than it may, nil if size
+// is within the limit.
+func Grown(format string, size int, lim *Limits) error {
+	if size <= lim.Output {
+		return nil
+	}
+	return TooLarge(format, "it would become more than "+strconv.Itoa(lim.Output)+" bytes")
+}
+
 // Inexpressible is an error of a value that the format cannot keep.
 func Inexpressible(format, reason string) error {
 	return &Error{Is: ErrInexpressible, Format: format, Reason: reason}

@@ -1,6 +1,9 @@
 package value
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // maxExponent bounds the digits of exponents: decimals of 128 bits need four.
 const maxExponent = 4
@@ -98,4 +101,27 @@ func ParseNumber(text string) (number string, ok bool) {
 		whole += "e" + exponent
 	}
 	return whole, NumberLen(whole) == len(whole) && Bounded(whole)
+}
+
+// SameNumber tells whether two numbers, as JSON has them, have the same value:
+// as decimals, not as doubles.
+func SameNumber(a, b string) bool {
+	x, xe, xn := decimal(a)
+	y, ye, yn := decimal(b)
+	return x == y && xn == yn && (xe == ye || x == "")
+}
+
+// decimal returns a number's digits, without zeros at either end, the power of
+// ten of the digit after the last, and its sign.
+func decimal(number string) (significant string, exponent int, negative bool) {
+	rest, negative := strings.CutPrefix(number, "-")
+	mantissa, power, found := cutExponent(rest)
+	if found {
+		exponent, _ = strconv.Atoi(power) // NumberLen has seen it
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	exponent -= len(fraction)
+	all := strings.TrimLeft(whole+fraction, "0")
+	significant = strings.TrimRight(all, "0")
+	return significant, exponent + len(all) - len(significant), negative
 }

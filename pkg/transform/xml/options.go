@@ -53,3 +53,6 @@ const (
 	NullEmpty Nulls = "empty" // an empty element
 	NullOmit  Nulls = "omit"  // nothing
 )
+
+// nils tells whether null is an element with xsi:nil.
+func (o *Options) nils() bool { return o.Nulls == "" || o.Nulls == NullNil }
