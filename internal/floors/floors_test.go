@@ -38,6 +38,8 @@ var floors = map[string]int{
 	"pkg/upstream/distribution":  0,
 	"pkg/metrics/statsd/mapping": 0,
 	"pkg/transform":              0,
+	"pkg/logs/record":            0,
+	"pkg/logs/parse":             0,
 	// 1, contracts: what a filter is, and who drives it.
 	"pkg/filters":         1,
 	"pkg/metrics":         1,
@@ -52,6 +54,7 @@ var floors = map[string]int{
 	// 3, running things.
 	"pkg/filters/":   3,
 	"pkg/metrics/":   3,
+	"pkg/logs":       3,
 	"pkg/upstream":   3,
 	"pkg/database":   3,
 	"pkg/sqlroute":   3,

@@ -32,6 +32,15 @@ type Network interface {
 	Retire(r Retirement)
 }
 
+// Starter is a Network that works by itself, on an internal listener. Nothing of
+// its work is to be felt before it is started.
+type Starter interface {
+	// Start is called once, after the listener was committed, and only where it
+	// takes nobody's place; else the one before is retired with it as its Next, and
+	// starts it. It returns at once.
+	Start()
+}
+
 // Mover is a Network whose connections keep to one endpoint each.
 type Mover interface {
 	// EndpointsMoved says that a cluster has other endpoints than before.

@@ -60,6 +60,9 @@ type part struct {
 	old   *socket // that has the address, or nil
 	next  *running
 	fresh bool // next was built for this change
+	// bound says that the socket was made for this change; ln is it, nil for an
+	// internal listener.
+	bound bool
 	ln    *netloop.Listener
 }
 
@@ -182,14 +185,18 @@ func (c *Change) Bind() error {
 }
 
 func (c *Change) bind(p *part) error {
-	k := &socket{}
+	k := &socket{spec: p.spec, secrets: c.deps.Secrets}
 	k.filter.Store(p.next)
+	if p.spec.Address.Network == resource.NetworkInternal {
+		p.old, p.bound = k, true
+		return nil
+	}
 	ln, err := c.set.listen(k, p.spec, c.deps.Secrets)
 	if err != nil {
 		return err
 	}
-	p.ln, p.old = ln, k
-	k.ln, k.spec, k.secrets = ln, p.spec, c.deps.Secrets
+	p.ln, p.old, p.bound = ln, k, true
+	k.ln = ln
 	return nil
 }
 
@@ -243,9 +250,9 @@ func (s *Set) rebind(k *socket) error {
 // discard gives up everything made for the change.
 func (c *Change) discard() {
 	for _, p := range c.parts {
-		if p.ln != nil {
-			p.ln.Close()
-			p.ln, p.old = nil, nil
+		if p.bound {
+			p.old.close()
+			p.ln, p.old, p.bound = nil, nil, false
 		}
 		if p.fresh {
 			p.next.Retire(filters.Retirement{Cut: true, Done: func() {}})
@@ -270,13 +277,15 @@ func (c *Change) Commit(retired func()) {
 	var old []retirement
 	for _, p := range c.parts {
 		sockets[key(p.spec)] = p.old
-		if p.ln == nil {
+		if !p.bound {
 			old = c.swap(p, old)
+		} else if f, ok := p.next.Network.(filters.Starter); ok {
+			f.Start()
 		}
 	}
 	for k, gone := range s.sockets {
 		if _, kept := sockets[k]; !kept {
-			gone.ln.Close()
+			gone.close()
 			old = append(old, retirement{gone.filter.Load(), nil, gone.spec.Drain})
 		}
 	}
@@ -300,6 +309,10 @@ func (c *Change) swap(p *part, old []retirement) []retirement {
 		if err := os.Chmod(p.spec.Address.Addr, os.FileMode(m)); err != nil {
 			c.set.log.Warn("the socket keeps its old permissions", "listener", p.spec.Name, "error", err)
 		}
+	}
+	if k.ln == nil {
+		k.spec, k.secrets = p.spec, c.deps.Secrets
+		return old
 	}
 	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
 	if k.secrets != c.deps.Secrets || k.spec.LateTLS() != p.spec.LateTLS() || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {

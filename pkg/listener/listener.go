@@ -56,10 +56,17 @@ func NewSet(g *netloop.Group, b Builder, log *slog.Logger) *Set {
 
 // socket is a bound address and what answers there now.
 type socket struct {
-	ln      *netloop.Listener
+	ln      *netloop.Listener // nil: the listener is internal, and nobody connects
 	filter  atomic.Pointer[running]
 	spec    *resource.Listener // guarded by Set.mu
 	secrets SecretSource       // guarded by Set.mu
+}
+
+// close stops accepting.
+func (k *socket) close() {
+	if k.ln != nil {
+		k.ln.Close()
+	}
 }
 
 // running is a filter with what it was built from. It is read-only.
@@ -123,11 +130,15 @@ func (s *Set) Status() []Status {
 	defer s.mu.Unlock()
 	list := make([]Status, 0, len(s.sockets))
 	for _, k := range s.sockets {
-		list = append(list, Status{
-			Name: k.spec.Name, Address: k.ln.Addr(), Network: k.spec.Address.Network,
-			Filter: k.spec.Filter.TypeURL, TLS: k.spec.TLS != nil, Connections: k.ln.Connections(),
+		status := Status{
+			Name: k.spec.Name, Address: k.spec.Address.Addr, Network: k.spec.Address.Network,
+			Filter: k.spec.Filter.TypeURL, TLS: k.spec.TLS != nil,
 			Environment: k.spec.Environment, Source: k.spec.EnvironmentSource,
-		})
+		}
+		if k.ln != nil {
+			status.Address, status.Connections = k.ln.Addr(), k.ln.Connections()
+		}
+		list = append(list, status)
 	}
 	slices.SortFunc(list, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -150,7 +161,7 @@ func (s *Set) StopAccepting() {
 	defer s.mu.Unlock()
 	s.draining = true
 	for _, k := range s.sockets {
-		k.ln.Close()
+		k.close()
 	}
 }
 

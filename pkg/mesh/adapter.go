@@ -30,9 +30,10 @@ func SelectorOf(obj Object) *Selector {
 
 func (a *Adapter) source() *source { return &a.src }
 
-// +kubebuilder:validation:XValidation:rule="has(self.metrics) != has(self.api)",message="exactly one of metrics and api is needed"
+// +kubebuilder:validation:XValidation:rule="[has(self.metrics), has(self.api), has(self.logs)].exists_one(x, x)",message="exactly one of metrics, api and logs is needed"
 
-// AdapterSpec says what is adapted: exactly one of Metrics and API is there.
+// AdapterSpec says what is adapted: exactly one of Metrics, API
+// and Logs is there.
 type AdapterSpec struct {
 	// Selector says which pods of the namespace get the adapter; absent: all.
 	// In a file it means nothing.
@@ -41,6 +42,8 @@ type AdapterSpec struct {
 	Metrics *MetricsAdapter `json:"metrics,omitempty"`
 	// API in one format before an app that speaks another.
 	API *APIAdapter `json:"api,omitempty"`
+	// Logs of the app, out of its files, in one form.
+	Logs *LogsAdapter `json:"logs,omitempty"`
 }
 
 // MetricsAdapter gathers the metrics of all sources in one place.

@@ -34,9 +34,12 @@ func adapterObject(a *mesh.Adapter, zone string, world World) Output {
 	name := conditionName(a)
 	accepted := Condition{Object: name, Type: Accepted, Status: true, Reason: ReasonAccepted}
 	t := &translator{meta: &a.Metadata, protocol: mesh.ProtocolHTTP, world: world, zone: zone, secrets: make(map[string]bool)}
-	if a.Spec.API != nil {
+	switch {
+	case a.Spec.API != nil:
 		t.apiListener(a)
-	} else {
+	case a.Spec.Logs != nil:
+		t.logsListener(a)
+	default:
 		t.metricsListener(a)
 	}
 	out := Output{Conditions: []Condition{accepted, t.condition(name)}, Zoned: t.zoned}

@@ -73,6 +73,9 @@ func (r *references) adapter(obj mesh.Object) {
 		r.upstream(a.Spec.API.Upstream.Group())
 		r.downstream(&a.Spec.API.Listen)
 		return
+	case a.Spec.Logs != nil:
+		r.logs(a.Spec.Logs)
+		return
 	case a.Spec.Metrics == nil:
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/logs"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/mysql"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/postgres"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/redis"
@@ -25,6 +26,7 @@ func Filters(log *slog.Logger) *Registry {
 	r.Register((*resource.TCPFilter)(nil), tcp.NewBuilder())
 	r.Register((*resource.PostgresFilter)(nil), postgres.NewBuilder(log))
 	r.Register((*resource.MySQLFilter)(nil), mysql.NewBuilder(log))
+	r.Register((*resource.LogsFilter)(nil), logs.NewBuilder(log, logs.Options{}))
 	r.Register((*resource.HTTPManager)(nil), http.NewBuilder(log, HTTPFilters(log)))
 	return r
 }

@@ -26,6 +26,7 @@ const (
 	TCPProxyType   = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 	PostgresType   = "type.googleapis.com/dragoman.filters.postgres.v1.PostgresProxy"
 	MySQLType      = "type.googleapis.com/dragoman.filters.mysql.v1.MysqlProxy"
+	LogsType       = "type.googleapis.com/dragoman.filters.logs.v1.Logs"
 	HTTPType       = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
 

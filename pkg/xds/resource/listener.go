@@ -59,11 +59,14 @@ func (l *Listener) LateTLS() bool {
 const (
 	NetworkTCP  = "tcp"
 	NetworkUnix = "unix"
+	// NetworkInternal is that of a listener which is no socket: its filter works by
+	// itself.
+	NetworkInternal = "internal"
 )
 
 // ListenAddress is where a listener binds.
 type ListenAddress struct {
-	Network string // NetworkTCP or NetworkUnix
+	Network string // NetworkTCP, NetworkUnix or NetworkInternal
 	Addr    string // "127.0.0.1:6380", "[::1]:6380" or a path; a leading "@" is Linux' abstract namespace
 	Mode    uint32 // permission bits of a unix socket; 0: as umask leaves them
 }
@@ -100,7 +103,7 @@ type Filter struct {
 }
 
 // FilterConfig is the validated configuration of a terminal filter: *RedisFilter,
-// *TCPFilter, *PostgresFilter, *MySQLFilter or *HTTPManager. It tells what the filter needs to find in the same snapshot.
+// *TCPFilter, *PostgresFilter, *MySQLFilter, *HTTPManager or *LogsFilter. It tells what the filter needs to find in the same snapshot.
 type FilterConfig interface {
 	// ClusterNames lists every cluster the filter may send to, sorted, once each.
 	ClusterNames() []string

@@ -30,7 +30,8 @@ func ParseListener(p *listenerv3.Listener) (*Listener, error) {
 	}
 	r.only(p, "", "name", "address", "stat_prefix", "filter_chains", "default_filter_chain", "metadata",
 		"drain_type", "traffic_direction", "reuse_port", "enable_reuse_port", "tcp_backlog_size",
-		"bind_to_port", "per_connection_buffer_limit_bytes", "ignore_global_conn_limit", "bypass_overload_manager")
+		"bind_to_port", "per_connection_buffer_limit_bytes", "ignore_global_conn_limit", "bypass_overload_manager",
+		"internal_listener")
 	if b := p.GetBindToPort(); b != nil && !b.GetValue() {
 		r.fail("bind_to_port", "must be true: every listener binds")
 	}
@@ -38,13 +39,33 @@ func ParseListener(p *listenerv3.Listener) (*Listener, error) {
 	if l.Backlog > math.MaxInt32 {
 		r.fail("tcp_backlog_size", "must be at most %d", math.MaxInt32)
 	}
-	l.Address = r.listenAddress(p.GetAddress(), "address")
+	if p.GetInternalListener() != nil {
+		l.Address = internalAddress(l.Name)
+		if p.GetAddress() != nil {
+			r.fail("address", "does not go with internal_listener")
+		}
+	} else {
+		l.Address = r.listenAddress(p.GetAddress(), "address")
+	}
 	r.listenerOptions(p.GetMetadata(), l)
 	if chain, path := r.chain(p); chain != nil {
 		r.filterChain(chain, path, l)
+		r.internal(l, path)
 	}
 	l.Secrets = r.secrets
 	return l, r.err()
+}
+
+// internal refuses filters that would wait for connections where none comes, and
+// those that would get some and know none.
+func (r *reader) internal(l *Listener, path string) {
+	_, logs := l.Filter.Config.(*LogsFilter)
+	switch {
+	case logs != (l.Address.Network == NetworkInternal):
+		r.fail(join(path, "filters"), "the filter of logs, and no other, is that of an internal_listener")
+	case logs && l.TLS != nil:
+		r.fail(join(path, "transport_socket"), "does not go with internal_listener")
+	}
 }
 
 // chain finds the one filter chain.
@@ -186,6 +207,8 @@ func (r *reader) terminal(f *listenerv3.Filter, path string, c *listenerv3.Filte
 		if l.Filter.Config = m; l.TLS != nil && len(l.TLS.ALPN) == 0 {
 			l.TLS.ALPN = m.Codec.ALPN()
 		}
+	case LogsType:
+		l.Filter.Config = r.logsFilter(packed, path)
 	default:
 		r.fail(path, "%q is not a network filter of this proxy", cmp.Or(l.Filter.TypeURL, f.GetName()))
 	}

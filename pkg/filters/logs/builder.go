@@ -1,0 +1,177 @@
+// Package logs is the filter of logs adapters, the one filter of an internal
+// listener: nobody connects to it. From when the listener is committed until it is
+// retired it ships logs, by a pipeline of pkg/logs.
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/logs"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink/elasticsearch"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink/loki"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink/otlp"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink/peer"
+	"github.com/dragoman-mesh/dragoman/pkg/logs/sink/stdout"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// Builder makes filters, and keeps the metrics of each listener.
+type Builder struct {
+	// read-only after construction
+	log  *slog.Logger
+	out  io.Writer
+	host map[string]string
+	lag  *prometheus.Desc
+
+	mu       sync.Mutex
+	counters map[string]*logs.Counters // by listener; guarded by mu
+	running  map[*filter]bool          // guarded by mu
+}
+
+// Options of a Builder; the zero value is the process' own.
+type Options struct {
+	// Stdout is what the sink stdout writes to.
+	Stdout io.Writer
+	// Getenv tells pod, namespace and node.
+	Getenv func(string) string
+}
+
+// NewBuilder returns a builder without filters.
+func NewBuilder(log *slog.Logger, o Options) *Builder {
+	if o.Stdout == nil {
+		o.Stdout = os.Stdout
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	b := &Builder{
+		log: log, out: o.Stdout, host: map[string]string{}, counters: map[string]*logs.Counters{}, running: map[*filter]bool{},
+		lag: prometheus.NewDesc("dragoman_logs_lag_bytes", "Bytes of the files that have not been delivered yet.", []string{"adapter", "source"}, nil),
+	}
+	for variable, attribute := range map[string]string{
+		"POD_NAME": "k8s.pod.name", "POD_NAMESPACE": "k8s.namespace.name", "NODE_NAME": "k8s.node.name",
+		"POD_UID": "k8s.pod.uid",
+	} {
+		if v := o.Getenv(variable); v != "" {
+			b.host[attribute] = v
+		}
+	}
+	return b
+}
+
+// Build implements filters.Builder for a *resource.LogsFilter. Nothing is read
+// before the filter is started.
+func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
+	conf, ok := cfg.(*resource.LogsFilter)
+	if !ok {
+		return nil, fmt.Errorf("building a logs filter for listener %q: configuration is a %T", ctx.Listener, cfg)
+	}
+	log := b.log
+	if ctx.Log != nil {
+		log = ctx.Log
+	}
+	to, err := b.sink(conf, ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	p, err := logs.New(logs.Options{Config: conf, Sink: to, Host: b.host, Metrics: b.countersOf(ctx.Listener), Log: log})
+	if err != nil {
+		return nil, errors.Join(err, to.Close())
+	}
+	return &filter{builder: b, listener: ctx.Listener, pipeline: p, sink: to, log: log}, nil
+}
+
+func (b *Builder) countersOf(listener string) *logs.Counters {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.counters[listener]
+	if c == nil {
+		c = logs.NewCounters(listener)
+		b.counters[listener] = c
+	}
+	return c
+}
+
+func (b *Builder) sink(conf *resource.LogsFilter, ctx filters.Context, log *slog.Logger) (sink.Sink, error) {
+	config := conf.Sink.Peer()
+	if config == nil {
+		return stdout.New(b.out), nil
+	}
+	cluster, ok := ctx.Clusters.Cluster(config.Cluster)
+	if !ok {
+		return nil, fmt.Errorf("no cluster %q", config.Cluster)
+	}
+	p := peer.New(config, cluster, ctx.Secrets)
+	switch s := conf.Sink.(type) {
+	case *resource.LogsOTLP:
+		return otlp.New(s, p, log)
+	case *resource.LogsElasticsearch:
+		return elasticsearch.New(p, s.Index, log)
+	case *resource.LogsLoki:
+		return loki.New(p, s.Labels, s.LabelsFrom), nil
+	}
+	return nil, fmt.Errorf("a sink is a %T", conf.Sink)
+}
+
+func (b *Builder) started(f *filter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running[f] = true
+}
+
+// stopped reports whether the filter was running.
+func (b *Builder) stopped(f *filter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.running[f]
+	delete(b.running, f)
+	return was
+}
+
+// Drain implements filters.Drainer: what is in the files is delivered, as far as
+// there is time.
+func (b *Builder) Drain(ctx context.Context) error {
+	b.mu.Lock()
+	list := make([]*filter, 0, len(b.running))
+	for f := range b.running {
+		list = append(list, f)
+	}
+	b.mu.Unlock()
+	results := make(chan error, len(list))
+	for _, f := range list {
+		go func() { results <- f.drain(ctx) }()
+	}
+	var errs []error
+	for range list {
+		errs = append(errs, <-results)
+	}
+	return errors.Join(errs...)
+}
+
+// Describe implements prometheus.Collector. Of adapters that are not there yet
+// nothing is known: the collector is an unchecked one.
+func (b *Builder) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (b *Builder) Collect(ch chan<- prometheus.Metric) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.counters {
+		c.Collect(ch)
+	}
+	for f := range b.running {
+		for source, bytes := range f.pipeline.Lag() {
+			ch <- prometheus.MustNewConstMetric(b.lag, prometheus.GaugeValue, float64(bytes), f.listener, source)
+		}
+	}
+}

@@ -1,0 +1,389 @@
+package tail
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// scan looks at the paths of a source.
+func (t *Tailer) scan(src *source, now time.Time) {
+	present := map[string]bool{}
+	for _, pattern := range src.Paths {
+		t.watchFolders(pattern)
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			continue // patterns are checked beforehand
+		}
+		for _, path := range paths {
+			if !present[path] && src.matches(path) {
+				present[path] = true
+				t.path(src, path, now)
+			}
+		}
+	}
+	for path, st := range src.streams {
+		if !present[path] {
+			for _, s := range st.segments {
+				s.away = true
+			}
+		}
+	}
+	src.known = true
+}
+
+// watchFolders watches the folders in which a pattern finds something.
+func (t *Tailer) watchFolders(pattern string) {
+	if t.watcher == nil {
+		return
+	}
+	dirs, err := filepath.Glob(filepath.Dir(pattern))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		if err := t.watcher.folder(dir); err != nil {
+			t.log.Debug("a folder is looked at by the clock alone", "error", err)
+		}
+	}
+}
+
+// path looks at one path of a source.
+func (t *Tailer) path(src *source, path string, now time.Time) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return // it has just gone
+	}
+	id, err := idOf(info)
+	if err != nil {
+		return
+	}
+	st := src.streams[path]
+	if s := src.byID[id]; s != nil {
+		if st != nil {
+			t.current(st, s, now)
+		}
+		return // a file of another stream is followed under the name that it had
+	}
+	fresh := st == nil
+	if fresh {
+		st = &Stream{Source: src.Name, Path: path}
+	}
+	for _, s := range st.segments {
+		s.away = true
+	}
+	if !t.room(path) {
+		return
+	}
+	known := t.rotated(src, st, id)
+	if s := t.begin(src, st, path, src.FromEnd && fresh && !known && !src.known); s != nil {
+		s.grown = now
+	}
+	if fresh && len(st.segments) > 0 {
+		src.streams[path] = st
+	}
+	st.seen = now
+	t.positions.look(st.segments, now)
+}
+
+// current says that a segment is what the path leads to.
+func (t *Tailer) current(st *Stream, s *Segment, now time.Time) {
+	for _, other := range st.segments {
+		other.away = other != s
+	}
+	st.seen = now
+	t.positions.look(st.segments, now)
+}
+
+// room reports whether one more file may be open.
+func (t *Tailer) room(path string) bool {
+	if t.open < t.o.MaxFiles {
+		return true
+	}
+	if !t.full {
+		t.full = true
+		t.log.Warn("there are more files than may be followed at once", "limit", t.o.MaxFiles, "first", path)
+	}
+	return false
+}
+
+// begin opens what is at the path, the newest segment of its stream.
+func (t *Tailer) begin(src *source, st *Stream, path string, atEnd bool) *Segment {
+	f, info, id, err := open(path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.log.Warn("a file cannot be followed", "source", src.Name, "error", err)
+		}
+		return nil
+	}
+	t.open++
+	head, err := t.printer.of(f)
+	if err != nil || src.byID[id] != nil {
+		t.closeFile(f)
+		return nil
+	}
+	offset := int64(0)
+	if atEnd {
+		offset = info.Size()
+	}
+	if e, ok := t.positions.find(src.Name, id); ok {
+		_, same, err := t.printer.fits(f, e.Print)
+		switch {
+		case err == nil && same && info.Size() >= e.Offset:
+			offset = e.Offset
+		default:
+			offset = 0
+			t.lostCopy(src, st, &e)
+		}
+	}
+	return t.add(src, st, f, id, head, info.Size(), offset)
+}
+
+// add makes a segment of an open file.
+func (t *Tailer) add(src *source, st *Stream, f *os.File, id ID, head Print, size, offset int64) *Segment {
+	s := &Segment{
+		Path: st.Path, Stream: st, file: f, head: head, size: size, read: offset, hot: true, Held: -1,
+		entry: &entry{Source: src.Name, Path: st.Path, ID: id, Print: head, Offset: offset, Size: size},
+	}
+	t.positions.put(s.entry)
+	src.byID[id] = s
+	st.segments = append(st.segments, s)
+	return s
+}
+
+// addAway is add for a file that has another name by now.
+func (t *Tailer) addAway(src *source, st *Stream, f *os.File, id ID, head Print, size, offset int64) *Segment {
+	s := t.add(src, st, f, id, head, size, offset)
+	s.away, s.grown = true, t.scanned
+	return s
+}
+
+// candidate is a file beside a path, which may have been there.
+type candidate struct {
+	path     string
+	id       ID
+	size     int64
+	modified time.Time
+	named    bool // its name begins like the path's
+}
+
+// beside lists the files of the folder that the path leads to, the oldest first.
+func (t *Tailer) beside(path string) []candidate {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		target = path
+	}
+	dir, base := filepath.Split(target)
+	if t.watcher != nil {
+		_ = t.watcher.folder(filepath.Clean(dir)) // else it is looked at by the clock
+	}
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return nil
+	}
+	var list []candidate
+	for _, e := range entries {
+		if !e.Type().IsRegular() || compressed(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		id, err := idOf(info)
+		if err != nil {
+			continue
+		}
+		list = append(list, candidate{
+			path: dir + e.Name(), id: id, size: info.Size(), modified: info.ModTime(),
+			named: strings.HasPrefix(e.Name(), base+".") || strings.HasPrefix(e.Name(), base+"-"),
+		})
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(a.modified.Compare(b.modified), older(a.path, b.path))
+	})
+	return list
+}
+
+// older compares the names of rotated files of one time: numbers grow with age,
+// dates with youth.
+func older(a, b string) int {
+	x, errA := strconv.ParseUint(a[strings.LastIndexByte(a, '.')+1:], 10, 16)
+	y, errB := strconv.ParseUint(b[strings.LastIndexByte(b, '.')+1:], 10, 16)
+	if errA == nil && errB == nil {
+		return cmp.Compare(y, x)
+	}
+	return strings.Compare(a, b)
+}
+
+// clockSlack is how much older a file's time may be than the clock's: the kernel
+// goes by its own ticks.
+const clockSlack = 20 * time.Millisecond
+
+// rotated opens what was at the path before and is not read to its end: files that
+// are known, by their inode, and files that came and went between two looks, by
+// their name. It reports whether the path has ever been followed.
+func (t *Tailer) rotated(src *source, st *Stream, now ID) (known bool) {
+	entries := t.positions.of(src.Name, st.Path)
+	seen := st.seen
+	for i := range entries {
+		known = true
+		seen = maxTime(seen, entries[i].Seen)
+	}
+	if !known && len(st.segments) == 0 {
+		return false
+	}
+	list := t.beside(st.Path)
+	for i := range entries {
+		e := &entries[i]
+		if e.ID == now || src.byID[e.ID] != nil {
+			continue
+		}
+		at := slices.IndexFunc(list, func(c candidate) bool { return c.id == e.ID })
+		if at < 0 {
+			t.lost(src.Name, Gone, e.Size-e.Offset)
+			t.positions.drop(src.Name, e.ID)
+		}
+	}
+	for _, c := range list {
+		if c.id == now || src.byID[c.id] != nil {
+			continue
+		}
+		at := slices.IndexFunc(entries, func(e entry) bool { return e.ID == c.id })
+		switch {
+		case at >= 0 && c.size > entries[at].Offset:
+			t.resume(src, st, c, &entries[at])
+		case at < 0 && c.named && c.size > 0 && c.modified.After(seen.Add(-clockSlack)):
+			t.missed(src, st, c, entries)
+		}
+	}
+	return true
+}
+
+// resume goes on with a file that is known and has another name now.
+func (t *Tailer) resume(src *source, st *Stream, c candidate, e *entry) {
+	f, info, id, err := open(c.path)
+	if err != nil || id != e.ID {
+		return
+	}
+	t.open++
+	head, same, err := t.printer.fits(f, e.Print)
+	if err != nil || !same || info.Size() < e.Offset {
+		t.closeFile(f)
+		return
+	}
+	t.addAway(src, st, f, id, head, info.Size(), e.Offset)
+}
+
+// missed takes a file that was at the path and was never seen there. A copy of one
+// that was is none.
+func (t *Tailer) missed(src *source, st *Stream, c candidate, entries []entry) {
+	if _, elsewhere := t.positions.find(src.Name, c.id); elsewhere {
+		return
+	}
+	f, info, id, err := open(c.path)
+	if err != nil || id != c.id {
+		return
+	}
+	t.open++
+	for i := range entries {
+		if t.copyOf(f, entries[i].Print) {
+			t.closeFile(f)
+			return
+		}
+	}
+	head, err := t.printer.of(f)
+	if err != nil {
+		t.closeFile(f)
+		return
+	}
+	t.addAway(src, st, f, id, head, info.Size(), 0)
+}
+
+// copyOf reports whether a file begins as another did.
+func (t *Tailer) copyOf(f *os.File, head Print) bool {
+	_, same, err := t.printer.fits(f, head)
+	return err == nil && same && head.Length > 0
+}
+
+// truncated puts what is left of a segment's copy, if there is one, and the file
+// from its start in the place of the segment.
+func (t *Tailer) truncated(st *Stream, i int, now time.Time) {
+	old := st.segments[i]
+	src := t.sourceOf(st)
+	later := slices.Clone(st.segments[i+1:])
+	st.segments = st.segments[:i]
+	t.log.Debug("a file was truncated", "file", st.Path, "read", old.read)
+	delete(src.byID, old.entry.ID)
+	t.positions.leave(old.entry, false)
+	if copied := t.copied(src, st, old.entry.ID, old.head, old.read, old.size); copied != nil {
+		copied.grown = now
+	}
+	head, err := t.printer.of(old.file)
+	if err != nil {
+		head = Print{}
+	}
+	s := t.add(src, st, old.file, old.entry.ID, head, 0, 0)
+	s.away, s.grown = old.away, now
+	st.segments = append(st.segments, later...)
+}
+
+// copied finds the copy that was made of a file before it was truncated, and goes
+// on there.
+func (t *Tailer) copied(src *source, st *Stream, id ID, head Print, read, size int64) *Segment {
+	if head.Length == 0 {
+		return nil
+	}
+	list := t.beside(st.Path)
+	for _, c := range slices.Backward(list) { // the newest first
+		if c.id == id || !c.named || src.byID[c.id] != nil {
+			continue
+		}
+		f, info, got, err := open(c.path)
+		if err != nil {
+			continue
+		}
+		t.open++
+		if !t.copyOf(f, head) || info.Size() < read {
+			t.closeFile(f)
+			continue
+		}
+		now, err := t.printer.of(f)
+		if err != nil {
+			t.closeFile(f)
+			continue
+		}
+		return t.addAway(src, st, f, got, now, info.Size(), read)
+	}
+	t.lost(src.Name, Truncated, size-read)
+	return nil
+}
+
+// lostCopy is copied for a file that was truncated while nobody looked.
+func (t *Tailer) lostCopy(src *source, st *Stream, e *entry) {
+	t.copied(src, st, e.ID, e.Print, e.Offset, e.Size)
+}
+
+func (t *Tailer) lost(source string, reason Loss, bytes int64) {
+	if bytes > 0 {
+		t.handler.Lost(source, reason, bytes)
+	}
+}
+
+func (t *Tailer) sourceOf(st *Stream) *source {
+	i := slices.IndexFunc(t.sources, func(s *source) bool { return s.Name == st.Source })
+	return t.sources[i]
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
