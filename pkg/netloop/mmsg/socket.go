@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Socket is a bound socket of datagrams. Go's own poller would be woken by each
@@ -180,8 +181,9 @@ func (s *Socket) wait(fd uintptr) error {
 			}
 		}
 		var events [1]syscall.EpollEvent
-		n, errno := syscall.EpollWait(int(epfd), events[:], 0)
-		return n > 0 || errno != nil && errno != syscall.EINTR
+		// Raw, since it returns at once: a call that may last wakes the monitor thread.
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, epfd, uintptr(unsafe.Pointer(&events)), uintptr(len(events)), 0, 0, 0)
+		return errno == 0 && n > 0 || errno != 0 && errno != syscall.EINTR
 	})
 	return errors.Join(failed, err)
 }
