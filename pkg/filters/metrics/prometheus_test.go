@@ -1,20 +1,17 @@
 package metrics_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/promtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -41,44 +38,21 @@ app_size_bytes_count 2693
 
 // prometheus is a real one that scrapes targets, by the names of their jobs, each
 // fifth of a second.
-func prometheus(t *testing.T, targets map[string]string) (query func(string) []sample) {
+func prometheus(t *testing.T, targets map[string]string) (query func(string) []promtest.Sample) {
 	t.Helper()
 	var conf strings.Builder
 	conf.WriteString("global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs:\n")
 	for job, target := range targets {
 		fmt.Fprintf(&conf, "- {job_name: %s, static_configs: [{targets: [%q]}]}\n", job, strings.TrimPrefix(target, "http://"))
 	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", redistest.Port(t))
-	redistest.Run(t, "prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	return func(q string) []sample {
-		res, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(q))
+	server := promtest.Start(t, conf.String())
+	return func(q string) []promtest.Sample {
+		out, err := server.Query(q)
 		if err != nil {
 			return nil // it is starting
 		}
-		defer res.Body.Close()
-		var answer struct {
-			Data struct{ Result []sample }
-		}
-		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-			return nil
-		}
-		return answer.Data.Result
+		return out
 	}
-}
-
-type sample struct {
-	Metric map[string]string
-	Value  [2]any
-}
-
-func (s *sample) value() string {
-	text, _ := s.Value[1].(string)
-	return text
 }
 
 // TestPrometheusScrapes has a real Prometheus take both of the formats that it
@@ -98,8 +72,8 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		return nil
 	})
-	series := func(job string) map[string]string {
-		out := map[string]string{}
+	series := func(job string) map[string]float64 {
+		out := map[string]float64{}
 		for _, s := range query(`{job="` + job + `",__name__=~"app_.*"}`) {
 			name := s.Metric["__name__"]
 			for _, l := range []string{"le", "quantile", "path", "text"} {
@@ -107,21 +81,21 @@ func TestPrometheusScrapes(t *testing.T) {
 					name += "," + l + "=" + v
 				}
 			}
-			out[name] = s.value()
+			out[name] = s.Value
 		}
 		return out
 	}
-	want := map[string]string{
-		`app_requests_total,path=C:\dir,text=say "x"`: "1027", "app_temperature_celsius": "-3.5", "app_wait_seconds_bucket,le=0.5": "1",
-		"app_wait_seconds_bucket,le=+Inf": "2", "app_wait_seconds_sum": "3.5", "app_wait_seconds_count": "2",
-		"app_size_bytes,quantile=0.5": "4773", "app_size_bytes_sum": "17560473", "app_size_bytes_count": "2693",
+	want := map[string]float64{
+		`app_requests_total,path=C:\dir,text=say "x"`: 1027, "app_temperature_celsius": -3.5, "app_wait_seconds_bucket,le=0.5": 1,
+		"app_wait_seconds_bucket,le=+Inf": 2, "app_wait_seconds_sum": 3.5, "app_wait_seconds_count": 2,
+		"app_size_bytes,quantile=0.5": 4773, "app_size_bytes_sum": 17560473, "app_size_bytes_count": 2693,
 	}
 	for _, job := range []string{"open", "text"} {
 		if diff := cmp.Diff(want, series(job)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", job, diff)
 		}
 		scraped, kept := query(`scrape_samples_scraped{job="`+job+`"}`), query(`scrape_samples_post_metric_relabeling{job="`+job+`"}`)
-		if len(scraped) != 1 || len(kept) != 1 || scraped[0].value() != kept[0].value() {
+		if len(scraped) != 1 || len(kept) != 1 || scraped[0].Value != kept[0].Value {
 			t.Errorf("%s: scraped %v, kept %v", job, scraped, kept)
 		}
 	}
@@ -148,16 +122,14 @@ func TestRateOverRestart(t *testing.T) {
 		}
 		return nil
 	})
-	if resets := query("resets(app_jobs_total[1h])"); len(resets) != 1 || resets[0].value() != "1" {
+	if resets := query("resets(app_jobs_total[1h])"); len(resets) != 1 || resets[0].Value != 1 {
 		t.Errorf("resets: %v", resets)
 	}
 	// The value now is no more than 200 above the first: the rest is from before.
 	increase := query("increase(app_jobs_total[1h])")
 	var v float64
 	if len(increase) == 1 {
-		if _, err := fmt.Sscan(increase[0].value(), &v); err != nil {
-			t.Fatal(err)
-		}
+		v = increase[0].Value
 	}
 	if all := float64(scrapes.Load()) * 10; v < 250 || v > all*1.2 {
 		t.Errorf("increase: %v, of %v in all", increase, all)
