@@ -15,6 +15,10 @@ examples=(
 	json_exporter=github.com/prometheus-community/json_exporter:examples
 	json_exporter_test=github.com/prometheus-community/json_exporter:test
 )
+# folder=module@version=checksum:folder in it, of modules that are not built
+files=(
+	prometheus-operator=github.com/prometheus-operator/prometheus-operator@v0.85.0=h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=:example/prometheus-operator-crd
+)
 
 sum=$(cat test/tools/go.mod test/tools/go.sum hack/build-test-tools.sh | sha256sum | cut -c 1-16)-$(go env GOOS)-$(go env GOARCH)
 stamp=bin/.test-tools-$sum
@@ -39,6 +43,17 @@ if [[ ! -d $built ]]; then
 	for example in "${examples[@]}"; do
 		from=${example#*=}
 		cp -R "$(cd test/tools && go list -m -f '{{.Dir}}' "${from%:*}")/${from#*:}" "$built.new/examples/${example%%=*}"
+	done
+	for file in "${files[@]}"; do
+		from=${file#*=} module=${file#*=} module=${module%%=*}
+		wanted=${from#*=} wanted=${wanted%:*}
+		told=$(cd "$built.new" && go mod download -json "$module")
+		got=$(sed -n 's/^\t"Sum": "\(.*\)",$/\1/p' <<<"$told")
+		if [[ $got != "$wanted" ]]; then
+			echo "$module is not what it was: $got" >&2
+			exit 1
+		fi
+		cp -R "$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$told")/${from##*:}" "$built.new/examples/${file%%=*}"
 	done
 	chmod -R u+w "$built.new"
 	rm -rf "$cache"/test-tools-*-*-"$(go env GOARCH)"

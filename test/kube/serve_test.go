@@ -17,7 +17,9 @@ func TestInCluster(t *testing.T) {
 	// First and alone: kubectl looks each object up before it sends it, and others
 	// make and delete the same examples.
 	t.Run("ManifestsApply", func(t *testing.T) { manifestsApply(t, c.in(t)) })
+	t.Run("PodMonitorsApply", func(t *testing.T) { podMonitorsApply(t, c.in(t)) })
 	tests := map[string]func(*testing.T, *cluster){
+		"AdaptersServe":        adaptersServe,
 		"ExampleRuns":          exampleRuns,
 		"PodsGetTheirProxy":    podsGetTheirProxy,
 		"WorkloadsAreInjected": workloadsAreInjected,
