@@ -24,6 +24,10 @@ build: ## Build bin/proxy
 test: test-servers ## Run every test under the race detector against real servers
 	$(GO) test -race $(TESTFLAGS) $(PKG)
 
+.PHONY: e2e
+e2e: test-servers ## Run the manifests' and examples' pods for real with podman (root)
+	$(GO) test -count=1 -v $(TESTFLAGS) ./test/pods
+
 .PHONY: test-servers
 test-servers: kubeapi test-tools ## Install the servers and clients that the tests need (Debian)
 	@hack/install-test-servers.sh

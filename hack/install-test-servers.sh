@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and benchmarks run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL,
-# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus, podman with runc. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
 # program:package
@@ -23,6 +23,11 @@ wanted=(
 	prometheus:prometheus
 	promtool:prometheus
 	prometheus-nginx-exporter:prometheus-nginx-exporter
+	podman:podman
+	conmon:conmon
+	runc:runc
+	catatonit:catatonit
+	nsenter:util-linux
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)
 

@@ -84,12 +84,12 @@ var impure = []string{"net", "net/http", "net/rpc", "net/smtp", "net/textproto",
 // kubernetes may be known by the control plane only, and by what tests it.
 var (
 	kubernetes      = []string{"k8s.io", "sigs.k8s.io"}
-	kubernetesUsers = []string{"pkg/kube", "pkg/controlplane", "cmd/controlplane", "internal/kubetest"}
+	kubernetesUsers = []string{"pkg/kube", "pkg/controlplane", "cmd/controlplane", "internal/kubetest", "internal/podtest"}
 )
 
 // notInProxy must not be linked into the proxy.
 var notInProxy = append([]string{
-	"testing", "golang.org/x/tools", "github.com/google/go-cmp", "github.com/redis/go-redis", "github.com/redis/rueidis", module + "internal/redistest", module + "internal/kubetest", module + "internal/dbtest", module + "internal/tooltest",
+	"testing", "golang.org/x/tools", "github.com/google/go-cmp", "github.com/redis/go-redis", "github.com/redis/rueidis", module + "internal/redistest", module + "internal/kubetest", module + "internal/podtest", module + "internal/dbtest", module + "internal/tooltest",
 }, kubernetes...)
 
 // listed is what this test wants to know of a package.

@@ -20,7 +20,8 @@ func isolated() bool { return os.Getenv(isolatedVariable) != "" }
 
 // runIsolated runs this test binary once more, in a network namespace of its own, and returns its exit code. An error means that it did not
 // run. Its directory for temporary files is removed however it ends.
-func runIsolated() (int, error) {
+// With processes they are the binary's own, too, and so are mounts: all end with it.
+func runIsolated(processes bool) (int, error) {
 	dir, err := os.MkdirTemp("", "kubetest")
 	if err != nil {
 		return 0, fmt.Errorf("making a directory: %w", err)
@@ -43,6 +44,9 @@ func runIsolated() (int, error) {
 		cmd.Env = append(os.Environ(), isolatedVariable+"=1", "TMPDIR="+dir)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.SysProcAttr = attributes
+		if processes {
+			attributes.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+		}
 		if err := cmd.Start(); err != nil {
 			refused = err
 			continue
@@ -111,6 +115,20 @@ func await(cmd *exec.Cmd) int {
 // share the namespace.
 func setUpNetwork() error {
 	return ip("link set lo up", "route replace local 10.200.0.0/16 dev lo")
+}
+
+// setUpProcesses shows a test binary with processes of its own only those, and keeps its mounts to itself.
+func setUpProcesses() error {
+	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keeping mounts private: %w", err)
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	if err := syscall.Mount("tmpfs", "/dev/shm", "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mounting /dev/shm, where podman has its locks: %w", err)
+	}
+	return nil
 }
 
 // ip runs commands of iproute2.

@@ -64,7 +64,7 @@ func Start(tb TB, flags ...string) *Server {
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(s.dir) })
 	pki := redistest.NewPKI(tb)
-	certFile, keyFile := pki.Issue("kube-apiserver", "localhost", "127.0.0.1", "::1")
+	certFile, keyFile := pki.Issue("kube-apiserver", "localhost", "127.0.0.1", "::1", "kubernetes.default.svc")
 	s.makeKey()
 	token := s.makeAdmin()
 	s.args = append([]string{

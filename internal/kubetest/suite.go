@@ -18,6 +18,10 @@ type Runner interface{ Run() int }
 
 // Suite is what the tests of one test binary share. Its zero value is ready; Main must be what TestMain calls.
 type Suite struct {
+	// Processes gives the test binary processes and mounts of its own, too, which all end with it: for tests that start what they could
+	// not find again after a crash. Read-only once Main is called.
+	Processes bool
+
 	mu        sync.Mutex // guards what follows
 	life      *lifetime
 	server    *Server
@@ -30,7 +34,7 @@ var errNoMain = errors.New("TestMain does not call kubetest.Suite.Main")
 // Main runs the tests of a test binary in a network namespace of their own, ends what they shared, and returns the exit code.
 func (s *Suite) Main(m Runner) int {
 	if !isolated() {
-		code, err := runIsolated()
+		code, err := runIsolated(s.Processes)
 		if err == nil {
 			return code
 		}
@@ -38,6 +42,12 @@ func (s *Suite) Main(m Runner) int {
 	} else if err := setUpNetwork(); err != nil {
 		fmt.Fprintf(os.Stderr, "kubetest: setting up the network namespace: %v\n", err)
 		return 1
+	}
+	if s.Processes && isolated() {
+		if err := setUpProcesses(); err != nil {
+			fmt.Fprintf(os.Stderr, "kubetest: setting up the namespaces of processes and mounts: %v\n", err)
+			return 1
+		}
 	}
 	life := &lifetime{}
 	defer life.end()
