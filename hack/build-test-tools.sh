@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 tools=(
 	json_exporter=github.com/prometheus-community/json_exporter
 	statsd_exporter=github.com/prometheus/statsd_exporter
+	helm=helm.sh/helm/v3/cmd/helm
 )
 # folder=module:folder in it
 examples=(
@@ -33,7 +34,7 @@ exec 9>"$cache/test-tools.lock"
 flock 9
 
 if [[ ! -d $built ]]; then
-	echo "building the programs that tests compare with: about a minute, this once"
+	echo "building the programs that tests compare with, and helm: some minutes, this once"
 	rm -rf "$built.new"
 	mkdir -p "$built.new"
 	for tool in "${tools[@]}"; do

@@ -33,20 +33,26 @@ const system = "dragoman-system"
 // control plane that run as the Deployment says.
 type cluster struct {
 	*kubetest.Server
-	http     *http.Client
-	replicas []*plane
+	http      *http.Client
+	namespace string // of the control plane
+	replicas  []*plane
 }
 
 // newCluster installs the manifests for production. No replica runs yet.
 func newCluster(t *testing.T, api *kubetest.Server) *cluster {
 	t.Helper()
-	c := &cluster{Server: api}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(api.Config().CAData)
-	c.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	c := clusterOf(api, system)
 	api.ApplyCRDs(t, "manifests/crds")
 	c.Kubectl(t, nil, "apply", "--warnings-as-errors", "-k", "../../manifests/overlays/highly-available")
 	return c
+}
+
+// clusterOf is one whose control plane is in a namespace.
+func clusterOf(api *kubetest.Server, namespace string) *cluster {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(api.Config().CAData)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	return &cluster{Server: api, http: client, namespace: namespace}
 }
 
 // start runs a replica, with the container of the Deployment, and waits until it
@@ -56,9 +62,9 @@ func (c *cluster) start(t *testing.T, replica, address string) *plane {
 	if address == "" {
 		address = local(redistest.Port(t))
 	}
-	account := c.AsServiceAccount(t, system, "dragoman-controlplane")
+	account := c.AsServiceAccount(t, c.namespace, "dragoman-controlplane")
 	container := containerOf(t, "../../manifests/controlplane/workload.yaml", "controlplane")
-	env := append(container.env(replica, system), "DRAGOMAN_KUBECONFIG="+c.Kubeconfig(t, account))
+	env := append(container.env(replica, c.namespace), "DRAGOMAN_KUBECONFIG="+c.Kubeconfig(t, account))
 	host := suite.Addresses(t, 1)[0].String()
 	args := container.args(map[string]string{":15010": address, ":15017": net.JoinHostPort(host, strconv.Itoa(webhookPort)), "10s": "1s"})
 	p := &plane{run(t, "controlplane", env, args), replica, address, host}
@@ -76,7 +82,7 @@ func (c *cluster) asked(t *testing.T, planes ...*plane) {
 	t.Helper()
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: system, Name: "dragoman-controlplane-webhook",
+			Namespace: c.namespace, Name: "dragoman-controlplane-webhook",
 			Labels: map[string]string{discoveryv1.LabelServiceName: "dragoman-controlplane"},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
