@@ -23,8 +23,11 @@ const (
 // Dials limits how many connects and logins are under way at once at each
 // endpoint, for all loops and listeners. Begin with [NewDials].
 type Dials struct {
-	mu    sync.Mutex // guards below
-	doors map[door]*entrance
+	descs dialDescs // read-only after construction
+
+	mu     sync.Mutex // guards below
+	doors  map[door]*entrance
+	totals dialTotals
 }
 
 type door struct{ network, address string }
@@ -37,8 +40,10 @@ type entrance struct {
 	since time.Time // guarded by Dials.mu
 }
 
-// NewDials returns one without anybody.
-func NewDials() *Dials { return &Dials{doors: map[door]*entrance{}} }
+// NewDials returns one without anybody, of a filter with this name in metrics.
+func NewDials(filter string) *Dials {
+	return &Dials{descs: newDialDescs(filter), doors: map[door]*entrance{}}
+}
 
 // Turn is the wish to connect to an endpoint, and later the right to. Its loop
 // alone uses it. A nil one has been left.
@@ -66,6 +71,9 @@ func (d *Dials) Enter(loop *netloop.Loop, e *filters.Endpoint, limit uint32, the
 	}
 	t.in.users++
 	storm := t.in.lost >= stormFrom && t.in.recently()
+	if storm {
+		d.totals.delayed++
+	}
 	d.mu.Unlock()
 	t.in.gate.Resize(limit)
 	if storm {
@@ -80,7 +88,11 @@ func (t *Turn) enter() {
 	t.began = true
 	if t.in.gate.Enter(&t.w, math.MaxInt) == Entered {
 		t.then()
+		return
 	}
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	t.d.totals.queued++
 }
 
 func (t *Turn) entered() {
@@ -99,6 +111,7 @@ func (t *Turn) Leave() {
 	if t == nil || t.left {
 		return
 	}
+	waited := !t.through()
 	t.left = true
 	if t.delay != nil {
 		t.delay.Stop()
@@ -108,6 +121,9 @@ func (t *Turn) Leave() {
 	}
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
+	if waited {
+		t.d.totals.left++
+	}
 	if t.in.users--; t.in.users == 0 && !t.in.recently() {
 		delete(t.d.doors, t.at)
 	}

@@ -11,7 +11,7 @@ import (
 // TestDialsAreLimited: so many connect at once to one endpoint, others in the order of coming, and another endpoint has turns of its own.
 func TestDialsAreLimited(t *testing.T) {
 	t.Parallel()
-	loop, d := netloop.NewTestLoop(), NewDials()
+	loop, d := netloop.NewTestLoop(), NewDials("postgres")
 	a, b := &filters.Endpoint{Network: "tcp", Address: "127.0.0.1:1"}, &filters.Endpoint{Network: "tcp", Address: "127.0.0.1:2"}
 	var began []int
 	var turns []*Turn
@@ -57,7 +57,7 @@ func TestDialsAreLimited(t *testing.T) {
 // TestStormIsSpread: after an endpoint has lost several sessions those that come back do not connect at once, one that was lost alone does.
 func TestStormIsSpread(t *testing.T) {
 	t.Parallel()
-	loop, d := netloop.NewTestLoop(), NewDials()
+	loop, d := netloop.NewTestLoop(), NewDials("postgres")
 	e := &filters.Endpoint{Network: "tcp", Address: "127.0.0.1:1"}
 	began := 0
 	enter := func() *Turn { return d.Enter(loop, e, 2, func() { began++ }) }

@@ -59,6 +59,13 @@ func (g *Gate) has(w *Waiter) bool {
 	return w.granted
 }
 
+// numbers are how many are in, and how many wait.
+func (g *Gate) numbers() (open, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open, len(g.waiting)
+}
+
 // Force lets a session in whatever the limit: it is there already.
 func (g *Gate) Force(w *Waiter) {
 	g.mu.Lock()

@@ -68,6 +68,7 @@ func (c *checker) databaseLimits(s *AmbassadorSpec) {
 	c.require(l.MaxRequestBytes == nil, "spec.limits.maxRequestBytes", why, "remove it")
 	c.require(l.SlowClientTimeout == nil, "spec.limits.slowClientTimeout", why, "remove it")
 	c.require(l.MaxPipeline == nil, "spec.limits.maxPipeline", why, "remove it")
+	c.require(l.MaxConnecting == nil || *l.MaxConnecting > 0, "spec.limits.maxConnecting", "must be at least 1", "leave it out for the default")
 }
 
 // onlyDatabases refuses what other protocols than databases have no use for.

@@ -22,6 +22,8 @@ type DatabaseSpec struct {
 	HealthCheck *DatabaseHealthCheck `json:"healthCheck,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="!has(self.sampling) || type(self.sampling) == string || self.sampling >= 0 && self.sampling <= 100",message="sampling is a percentage from 0 to 100"
+
 // DatabaseTracing says of which queries spans are made. One that ends or begins
 // with a comment that names a parent, as sqlcommenter writes it
 // (traceparent='00-...'), gets a span if its parent is sampled.
@@ -29,7 +31,7 @@ type DatabaseTracing struct {
 	// Sampling is the share of the other queries, as in 1 or "0.1%"; default 0.
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]*)?|\.[0-9]+)%?$`
+	// +kubebuilder:validation:Pattern=`^(100(\.0*)?|[0-9]{1,2}(\.[0-9]*)?|\.[0-9]+)%?$`
 	Sampling *Percent `json:"sampling,omitempty"`
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+// +kubebuilder:validation:XValidation:rule="!has(self.requireAuth) || self.requireAuth.exists(m, m != 'password') || has(self.tls) && (!has(self.tls.mode) || self.tls.mode in ['verify-ca', 'verify-full'])",message="requireAuth with password alone needs tls that verifies the server"
+
 // Environment is where a port leads in one environment.
 type Environment struct {
 	Upstream `json:",inline"`

@@ -78,7 +78,7 @@ func (t *translator) databaseHealth(env *mesh.Environment, main string, c *clust
 	check.Timeout = duration(h.Timeout, defaultDatabaseTimeout)
 	check.UnhealthyThreshold = number(h.UnhealthyThreshold, defaultDatabaseUnhealthy)
 	common := t.databaseProxy(env, main)
-	p := &databasehealthv1.DatabaseCheck{Login: common.GetLogin(), TlsOptional: common.GetTlsOptional(), ProbeRole: ask}
+	p := &databasehealthv1.DatabaseCheck{Login: common.GetLogin(), TlsOptional: common.GetTlsOptional(), ProbeRole: ask, RequireAuth: requireAuth(env.RequireAuth)}
 	if t.a.Spec.Protocol == mesh.ProtocolMySQL {
 		p.Protocol = databasehealthv1.DatabaseCheck_MYSQL
 	}

@@ -20,6 +20,7 @@ func (c *cluster) databaseTarget() *sqlprobe.Target {
 		TLSOptional: h.Database.TLSOptional,
 		Login:       c.login(&h.Database.Login),
 		Database:    h.Database.Login.Database,
+		Allow:       h.Database.RequireAuth.Methods(),
 	}
 	if h.Kind == resource.HealthCheckMySQL {
 		t.Protocol = sqlprobe.MySQL

@@ -52,7 +52,7 @@ type gateKey struct{ listener, cluster string }
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, threads: newThreadMap(), metrics: newMetrics(), dials: database.NewDials(),
+		log: log, threads: newThreadMap(), metrics: newMetrics(), dials: database.NewDials("mysql"),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
 	}

@@ -165,10 +165,12 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- desc
 	}
+	b.dials.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (b *Builder) Collect(ch chan<- prometheus.Metric) {
+	b.dials.Collect(ch)
 	for name, all := range b.metrics.byListener() {
 		c := collection{database.Collection[stats]{To: ch, Listener: name, All: all}}
 		c.counters(&b.metrics.descs)

@@ -53,7 +53,7 @@ type gateKey struct{ listener, cluster string }
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(), dials: database.NewDials(),
+		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(), dials: database.NewDials("postgres"),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{}, budgets: map[gateKey]*budget{}, pools: map[poolKey]*pool{},
 	}

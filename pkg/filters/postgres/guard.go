@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
-	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
-	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // awaitTurn connects to an endpoint as soon as not too many others do.
@@ -23,23 +21,6 @@ func (s *session) awaitTurn(table *filters.Table, e *filters.Endpoint) {
 			s.refuse(tooMany, stateTooMany, "dragoman: too many sessions begin at the database at once", "limits.maxConnecting bounds them, limits.maxWait the wait.")
 		})
 	}
-}
-
-// required are the methods that a document asks for.
-func required(set resource.LoginMethods) pgproto.Methods {
-	if set == 0 {
-		return ^pgproto.Methods(0)
-	}
-	var allowed pgproto.Methods
-	for method, is := range map[resource.LoginMethods]pgproto.Methods{
-		resource.LoginNone: pgproto.MethodNone, resource.LoginPassword: pgproto.MethodCleartext, resource.LoginMD5: pgproto.MethodMD5,
-		resource.LoginSCRAM: pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
-	} {
-		if set&method != 0 {
-			allowed |= is
-		}
-	}
-	return allowed
 }
 
 // verified reports whether a handshake shows who the server is.

@@ -88,6 +88,11 @@ func TestConnectStorm(t *testing.T) {
 	eventually(t, "all clients are there, and as many logins as may be", func() bool {
 		return f.metric("downstream_connections_total") == clients && busy.Load() == limit
 	})
+	for name, want := range map[string]float64{
+		"upstream_connecting": limit, "upstream_connect_queue": clients - limit, "upstream_connect_queued_total": clients - limit, "upstream_connect_queue_left_total": 0,
+	} {
+		eventually(t, name, func() bool { return f.metric(name) == want })
+	}
 	close(release)
 	wg.Wait()
 	if got := most.Load(); got != limit {
@@ -111,5 +116,8 @@ func TestConnectStormEnds(t *testing.T) {
 	eventually(t, "the first client's turn", func() bool { return f.builder.dials.Open() == 1 })
 	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "too many sessions begin") {
 		t.Errorf("got %v", err)
+	}
+	if got := f.metric("upstream_connect_queue_left_total"); got != 1 {
+		t.Errorf("%v have left the queue, want 1", got)
 	}
 }

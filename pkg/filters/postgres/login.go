@@ -138,7 +138,7 @@ func (s *session) introduce() {
 	if state != nil && verified(s.to.endpoint.TLS) {
 		conf.Allow |= pgproto.MethodCleartext
 	}
-	conf.Allow &= required(s.f.conf.RequireAuth)
+	conf.Allow &= s.f.conf.RequireAuth.Methods()
 	if state != nil {
 		if len(state.PeerCertificates) > 0 {
 			conf.Binding = pgproto.EndpointBinding(state.PeerCertificates[0])

@@ -57,33 +57,40 @@ type stats struct {
 	latency, login, wait                database.Histogram
 	pool                                poolStats
 	mu                                  sync.Mutex
-	classes                             map[string]uint64 // errors by the class of their SQLSTATE; guarded by mu
+	errors                              map[string]uint64 // by their SQLSTATE; guarded by mu
 }
 
-// maxClasses bounds how many classes a server can make up.
-const maxClasses = 64
+// maxStates bounds how many SQLSTATEs a server can make up.
+const maxStates = 256
+
+// otherState is counted where there is no SQLSTATE, or there are too many.
+const otherState = "other"
 
 // failed counts an error that the client was told.
 func (s *stats) failed(state string) {
-	class := "other"
-	if len(state) == 5 {
-		class = state[:2]
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.classes[class]; !known && (len(s.classes) >= maxClasses || !plainClass(class)) {
-		class = "other"
+	if _, known := s.errors[state]; !known && (len(s.errors) >= maxStates || !plainState(state)) {
+		state = otherState
 	}
-	s.classes[class]++
+	s.errors[state]++
 }
 
-func plainClass(class string) bool {
-	for i := range len(class) {
-		if c := class[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') {
+func plainState(state string) bool {
+	for i := range len(state) {
+		if c := state[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}
-	return true
+	return len(state) == 5
+}
+
+// classOf is the class of a SQLSTATE: its first two characters.
+func classOf(state string) string {
+	if state == otherState {
+		return state
+	}
+	return state[:2]
 }
 
 type statsKey struct {
@@ -126,7 +133,7 @@ func newMetrics() *metrics {
 			transactions:    desc("transactions_total", "Answers of a server after which no transaction was open."),
 			received:        desc("downstream_received_bytes_total", "Bytes received from clients in sessions."),
 			sent:            desc("downstream_sent_bytes_total", "Bytes sent to clients in sessions."),
-			errors:          desc("errors_total", "Errors that clients were told, by the class of their SQLSTATE.", "class"),
+			errors:          desc("errors_total", "Errors that clients were told, by their SQLSTATE and its class.", "code", "class"),
 			cancels:         desc("cancel_requests_total", "Requests to cancel, by what became of them.", "outcome"),
 			connectFailures: desc("upstream_connect_failures_total", "Connects and logins that did not come to an end."),
 			slow:            desc("slow_queries_total", "Queries that took as long as slowQuery says."),
@@ -145,7 +152,7 @@ func (m *metrics) of(listener string, loop *netloop.Loop) *stats {
 	key := statsKey{listener, loop}
 	s := m.all[key]
 	if s == nil {
-		s = &stats{classes: map[string]uint64{}}
+		s = &stats{errors: map[string]uint64{}}
 		m.all[key] = s
 	}
 	return s
@@ -171,6 +178,7 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- desc
 	}
+	b.dials.Describe(ch)
 	for _, desc := range d.pool.all() {
 		ch <- desc
 	}
@@ -178,6 +186,7 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (b *Builder) Collect(ch chan<- prometheus.Metric) {
+	b.dials.Collect(ch)
 	for name, all := range b.metrics.byListener() {
 		c := collection{database.Collection[stats]{To: ch, Listener: name, All: all}}
 		c.counters(&b.metrics.descs)
@@ -206,18 +215,18 @@ func (c *collection) counters(d *descs) {
 	c.Count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.unknownCancels }, "unknown")
 	c.Count(d.cancels, func(s *stats) *atomic.Uint64 { return &s.ownCancels }, "own")
 	var open int64
-	classes := map[string]uint64{}
+	errors := map[string]uint64{}
 	for _, s := range c.All {
 		open += s.open.Load()
 		s.mu.Lock()
-		for class, n := range s.classes {
-			classes[class] += n
+		for state, n := range s.errors {
+			errors[state] += n
 		}
 		s.mu.Unlock()
 	}
 	c.To <- prometheus.MustNewConstMetric(d.open, prometheus.GaugeValue, float64(open), c.Listener)
-	for class, n := range classes {
-		c.To <- prometheus.MustNewConstMetric(d.errors, prometheus.CounterValue, float64(n), c.Listener, class)
+	for state, n := range errors {
+		c.To <- prometheus.MustNewConstMetric(d.errors, prometheus.CounterValue, float64(n), c.Listener, state, classOf(state))
 	}
 }
 

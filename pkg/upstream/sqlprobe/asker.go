@@ -12,6 +12,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
 // Protocol is what a server speaks.
@@ -36,6 +38,9 @@ type Target struct {
 	// Login gives user and password as they are now; the password may be empty.
 	Login    func() (user, password string, err error)
 	Database string // "": postgres at PostgreSQL, none at MySQL
+	// Allow are ways to log in at PostgreSQL, of which the server must ask for one;
+	// 0: any. The password itself goes over verified TLS only in any case.
+	Allow pgproto.Methods
 	// Application is what the server shows of the session to its users; "": a
 	// health check.
 	Application string

@@ -147,6 +147,9 @@ func (c *pgConn) authConfig(t *Target, user, password string) pgproto.AuthConfig
 			conf.Binding = pgproto.EndpointBinding(state.PeerCertificates[0])
 		}
 	}
+	if t.Allow != 0 {
+		conf.Allow &= t.Allow
+	}
 	return conf
 }
 

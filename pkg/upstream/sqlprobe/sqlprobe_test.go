@@ -63,6 +63,7 @@ func TestPostgresLogin(t *testing.T) {
 		addr       string
 		tls        *tls.Config
 		optional   bool
+		allow      pgproto.Methods
 		want       error
 	}{
 		{name: "scram", user: dbtest.SCRAMUser},
@@ -72,6 +73,10 @@ func TestPostgresLogin(t *testing.T) {
 		{name: "cleartext over verified TLS", user: dbtest.CleartextUser, tls: trusting(pki)},
 		{name: "cleartext over TLS with anybody", user: dbtest.CleartextUser, tls: blind, want: sqlprobe.ErrUntrusted},
 		{name: "cleartext", user: dbtest.CleartextUser, want: sqlprobe.ErrUntrusted},
+		{name: "scram where scram is wanted", user: dbtest.SCRAMUser, allow: pgproto.MethodSCRAM},
+		{name: "md5 where scram is wanted", user: dbtest.MD5User, allow: pgproto.MethodSCRAM, want: sqlprobe.ErrUntrusted},
+		{name: "nothing where scram is wanted", user: dbtest.TrustUser, allow: pgproto.MethodSCRAM, want: sqlprobe.ErrUntrusted},
+		{name: "cleartext, wanted, over TLS with anybody", user: dbtest.CleartextUser, tls: blind, allow: pgproto.MethodCleartext, want: sqlprobe.ErrUntrusted},
 		{name: "no such user", user: "nobody", want: sqlprobe.ErrRefused},
 		{name: "server without TLS", user: dbtest.SCRAMUser, addr: plain.Addr(), tls: blind, want: sqlprobe.ErrUntrusted},
 		{name: "server without TLS, which is optional", user: dbtest.SCRAMUser, addr: plain.Addr(), tls: blind, optional: true},
@@ -85,6 +90,7 @@ func TestPostgresLogin(t *testing.T) {
 				target.Address = tc.addr
 			}
 			target.TLS, target.StartTLS, target.TLSOptional = tc.tls, tc.tls != nil, tc.optional
+			target.Allow = tc.allow
 			got, err := ask(t, target)
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("Ask: %v, want %v", err, tc.want)

@@ -233,6 +233,8 @@ type DatabaseCheck struct {
 	// ProbeRole has the answers decide who is the primary of a shard, and not
 	// Endpoint.Role.
 	ProbeRole bool
+	// RequireAuth is as in PostgresFilter.
+	RequireAuth LoginMethods
 }
 
 // Outlier ejects endpoints by the failures of real requests.

@@ -1,6 +1,10 @@
 package resource
 
-import "time"
+import (
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
 
 // DatabaseFilter is what the filters of databases have in common: a session of
 // an app becomes one at an endpoint of the cluster, with another login.
@@ -86,6 +90,23 @@ const (
 	LoginMD5
 	LoginSCRAM
 )
+
+// Methods are those of the protocol that a login may use; of the empty set, all.
+func (m LoginMethods) Methods() pgproto.Methods {
+	if m == 0 {
+		return ^pgproto.Methods(0)
+	}
+	var allowed pgproto.Methods
+	for way, is := range map[LoginMethods]pgproto.Methods{
+		LoginNone: pgproto.MethodNone, LoginPassword: pgproto.MethodCleartext, LoginMD5: pgproto.MethodMD5,
+		LoginSCRAM: pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
+	} {
+		if m&way != 0 {
+			allowed |= is
+		}
+	}
+	return allowed
+}
 
 // PostgresAuth is how an app is asked for its password.
 type PostgresAuth uint8

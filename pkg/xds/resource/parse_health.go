@@ -103,6 +103,10 @@ func (r *reader) databaseCheck(packed *anypb.Any, path string, h *HealthCheck) {
 		Login:       r.databaseLogin(c.GetLogin(), join(path, "login")),
 		TLSOptional: c.GetTlsOptional(),
 		ProbeRole:   c.GetProbeRole(),
+		RequireAuth: r.loginMethods(c.GetRequireAuth(), join(path, "require_auth")),
+	}
+	if h.Kind == HealthCheckMySQL && h.Database.RequireAuth != 0 {
+		r.fail(join(path, "require_auth"), "goes with protocol POSTGRES only")
 	}
 }
 

@@ -8,6 +8,7 @@ package databasev1
 
 import (
 	v1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/database/v1"
+	v11 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/postgres/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -81,7 +82,10 @@ type DatabaseCheck struct {
 	TlsOptional bool `protobuf:"varint,3,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
 	// The answers say which endpoint of a shard is the primary, and not the
 	// metadata.
-	ProbeRole     bool `protobuf:"varint,4,opt,name=probe_role,json=probeRole,proto3" json:"probe_role,omitempty"`
+	ProbeRole bool `protobuf:"varint,4,opt,name=probe_role,json=probeRole,proto3" json:"probe_role,omitempty"`
+	// Ways to log in, of which the server must ask for one; with POSTGRES only.
+	// None: any.
+	RequireAuth   []v11.AuthMethod `protobuf:"varint,5,rep,packed,name=require_auth,json=requireAuth,proto3,enum=dragoman.filters.postgres.v1.AuthMethod" json:"require_auth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,17 +148,25 @@ func (x *DatabaseCheck) GetProbeRole() bool {
 	return false
 }
 
+func (x *DatabaseCheck) GetRequireAuth() []v11.AuthMethod {
+	if x != nil {
+		return x.RequireAuth
+	}
+	return nil
+}
+
 var File_dragoman_health_checkers_database_v1_database_proto protoreflect.FileDescriptor
 
 const file_dragoman_health_checkers_database_v1_database_proto_rawDesc = "" +
 	"\n" +
-	"3dragoman/health_checkers/database/v1/database.proto\x12$dragoman.health_checkers.database.v1\x1a+dragoman/filters/database/v1/database.proto\"\x8b\x02\n" +
+	"3dragoman/health_checkers/database/v1/database.proto\x12$dragoman.health_checkers.database.v1\x1a+dragoman/filters/database/v1/database.proto\x1a+dragoman/filters/postgres/v1/postgres.proto\"\xd8\x02\n" +
 	"\rDatabaseCheck\x12X\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2<.dragoman.health_checkers.database.v1.DatabaseCheck.ProtocolR\bprotocol\x129\n" +
 	"\x05login\x18\x02 \x01(\v2#.dragoman.filters.database.v1.LoginR\x05login\x12!\n" +
 	"\ftls_optional\x18\x03 \x01(\bR\vtlsOptional\x12\x1d\n" +
 	"\n" +
-	"probe_role\x18\x04 \x01(\bR\tprobeRole\"#\n" +
+	"probe_role\x18\x04 \x01(\bR\tprobeRole\x12K\n" +
+	"\frequire_auth\x18\x05 \x03(\x0e2(.dragoman.filters.postgres.v1.AuthMethodR\vrequireAuth\"#\n" +
 	"\bProtocol\x12\f\n" +
 	"\bPOSTGRES\x10\x00\x12\t\n" +
 	"\x05MYSQL\x10\x01BWZUgithub.com/dragoman-mesh/dragoman/api/dragoman/health_checkers/database/v1;databasev1b\x06proto3"
@@ -177,15 +189,17 @@ var file_dragoman_health_checkers_database_v1_database_proto_goTypes = []any{
 	(DatabaseCheck_Protocol)(0), // 0: dragoman.health_checkers.database.v1.DatabaseCheck.Protocol
 	(*DatabaseCheck)(nil),       // 1: dragoman.health_checkers.database.v1.DatabaseCheck
 	(*v1.Login)(nil),            // 2: dragoman.filters.database.v1.Login
+	(v11.AuthMethod)(0),         // 3: dragoman.filters.postgres.v1.AuthMethod
 }
 var file_dragoman_health_checkers_database_v1_database_proto_depIdxs = []int32{
 	0, // 0: dragoman.health_checkers.database.v1.DatabaseCheck.protocol:type_name -> dragoman.health_checkers.database.v1.DatabaseCheck.Protocol
 	2, // 1: dragoman.health_checkers.database.v1.DatabaseCheck.login:type_name -> dragoman.filters.database.v1.Login
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: dragoman.health_checkers.database.v1.DatabaseCheck.require_auth:type_name -> dragoman.filters.postgres.v1.AuthMethod
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_health_checkers_database_v1_database_proto_init() }
