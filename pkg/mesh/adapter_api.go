@@ -6,7 +6,8 @@ type APIAdapter struct {
 	Upstream APIUpstream `json:"upstream"`
 	// HTTP is how requests are sent on; its routes are not for adapters.
 	// +kubebuilder:validation:XValidation:rule="!has(self.routes)",message="an adapter has its routes in spec.api.routes"
-	HTTP *HTTPSpec `json:"http,omitempty"`
+	HTTP   *HTTPSpec  `json:"http,omitempty"`
+	Limits *APILimits `json:"limits,omitempty"`
 	// Routes, of which the first that matches is taken. A request that none
 	// matches is answered with 404, one that only lacks the method with 405.
 	// +kubebuilder:validation:MinItems=1
@@ -31,6 +32,20 @@ type APIUpstream struct {
 // Group is the upstream as other objects have theirs.
 func (u *APIUpstream) Group() *Upstream {
 	return &Upstream{Address: u.Address, Service: u.Service, TLS: u.TLS}
+}
+
+// APILimits bound what requests may cost.
+type APILimits struct {
+	// BodyBytes of a body that is changed or checked as a whole, before it is
+	// compressed; default 1Mi, at most 64Mi. A longer one of a client gets 413, one of
+	// the app 502. Bodies that only pass, or are changed record by record, have no
+	// limit.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
+	BodyBytes *Bytes `json:"bodyBytes,omitempty"`
+	// BodyTimeout bounds how long such a body may take to come; default 30s.
+	BodyTimeout *Duration `json:"bodyTimeout,omitempty"`
 }
 
 // APIRoute says what becomes of some requests and of their responses.
@@ -79,16 +94,40 @@ type APIRequest struct {
 	Path    string     `json:"path,omitempty"`
 	Query   *APIFields `json:"query,omitempty"`
 	Headers *APIFields `json:"headers,omitempty"`
+	// Schema that the body must fit, as it came.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Schema *JSONSchema `json:"schema,omitempty"`
 	// Body; absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
 }
 
-// APIResponse is what becomes of a response. The texts of its headers may have
-// the values of the request in them.
+// APIResponse is what becomes of a response. Its texts may have the values of the
+// request in them.
 type APIResponse struct {
-	Headers *APIFields `json:"headers,omitempty"`
-	// Body; absent: as it came.
+	// Status of the app to the one that the client gets, as in {"200": 201, "5xx":
+	// 502}; others stay. Statuses below 200, 204 and 304 stay in any case, as there is
+	// no body with them.
+	// +kubebuilder:validation:MaxProperties=64
+	Status  map[string]uint32 `json:"status,omitempty"`
+	Headers *APIFields        `json:"headers,omitempty"`
+	// Schema that the body of a success must fit, as the app sent it.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Type=object
+	Schema *JSONSchema `json:"schema,omitempty"`
+	// Body of a success (a status below 400); absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
+	// Error is the body of an error, from status 400 on. Absent: with body, one in
+	// body.from becomes the like in body.to, and a fault of SOAP what it says, others
+	// stay as they are.
+	Error *BodyTransform `json:"error,omitempty"`
+	// Faults of SOAP by their code, as in {"Client.NotFound": 404} (of SOAP 1.2 code
+	// and subcode: "Sender.NotFound"), to the status that the client gets. Others are
+	// 400 where the sender is to blame, else 500.
+	// +kubebuilder:validation:MaxProperties=64
+	Faults map[string]uint32 `json:"faults,omitempty"`
 }
 
 // APIFields changes headers, or the parameters of a query, in the order in which
@@ -107,75 +146,3 @@ type APIFields struct {
 	// +kubebuilder:validation:MaxProperties=64
 	Add map[string]string `json:"add,omitempty"`
 }
-
-// BodyTransform makes a body of another.
-type BodyTransform struct {
-	From BodyFormat `json:"from"`
-	To   BodyFormat `json:"to"`
-	// Map of the fields; absent: all keep their names and values.
-	Map *BodyMap `json:"map,omitempty"`
-}
-
-// +kubebuilder:validation:Enum=json;xml;soap;form;multipart;csv;ndjson;msgpack
-
-// BodyFormat is what a body is written in.
-type BodyFormat string
-
-// The formats.
-const (
-	BodyJSON      BodyFormat = "json"
-	BodyXML       BodyFormat = "xml"
-	BodySOAP      BodyFormat = "soap"      // XML in the envelope of SOAP
-	BodyForm      BodyFormat = "form"      // application/x-www-form-urlencoded
-	BodyMultipart BodyFormat = "multipart" // the fields of multipart/form-data
-	BodyCSV       BodyFormat = "csv"
-	BodyNDJSON    BodyFormat = "ndjson"  // a JSON value in each line
-	BodyMsgPack   BodyFormat = "msgpack" // MessagePack
-)
-
-// Values lists the formats.
-func (BodyFormat) Values() []string {
-	return []string{"json", "xml", "soap", "form", "multipart", "csv", "ndjson", "msgpack"}
-}
-
-// BodyMap changes the fields of a body, in the order in which the steps stand
-// here. A field is named by its path: names with dots between them, and [] after
-// that of a list for each of its elements, as in "order.items[].sku".
-type BodyMap struct {
-	// Drop removes fields of the old body.
-	// +kubebuilder:validation:MaxItems=256
-	Drop []string `json:"drop,omitempty"`
-	// Move takes a field of the old body to its path in the new one, or renames it;
-	// both paths have as many [].
-	// +kubebuilder:validation:MaxProperties=256
-	Move map[string]string `json:"move,omitempty"`
-	// Default gives fields of the new body that are absent a value, as text.
-	// +kubebuilder:validation:MaxProperties=256
-	Default map[string]string `json:"default,omitempty"`
-	// Constant gives fields of the new body a value, as text, in any case.
-	// +kubebuilder:validation:MaxProperties=256
-	Constant map[string]string `json:"constant,omitempty"`
-	// Coerce makes values of the new body ones of another type. Numbers keep their
-	// digits.
-	// +kubebuilder:validation:MaxProperties=256
-	Coerce map[string]ValueType `json:"coerce,omitempty"`
-	// List names fields of the new body that are lists even with one element, which
-	// XML cannot tell from a field that is none.
-	// +kubebuilder:validation:MaxItems=256
-	List []string `json:"list,omitempty"`
-}
-
-// +kubebuilder:validation:Enum=string;number;boolean
-
-// ValueType is a type of JSON.
-type ValueType string
-
-// The types.
-const (
-	ValueString  ValueType = "string"
-	ValueNumber  ValueType = "number"
-	ValueBoolean ValueType = "boolean"
-)
-
-// Values lists the types.
-func (ValueType) Values() []string { return []string{"string", "number", "boolean"} }

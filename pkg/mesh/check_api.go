@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/placeholder"
+	"github.com/dragoman-mesh/dragoman/pkg/schema"
+	"github.com/dragoman-mesh/dragoman/pkg/transform"
 )
 
 func (c *checker) apiAdapter(a *APIAdapter, at string) {
@@ -17,6 +19,10 @@ func (c *checker) apiAdapter(a *APIAdapter, at string) {
 	if a.HTTP != nil {
 		c.httpSpec(a.HTTP, at+".http")
 		c.require(len(a.HTTP.Routes) == 0, at+".http.routes", "are not for adapters", "write "+at+".routes")
+	}
+	if l := a.Limits; l != nil {
+		c.require(l.BodyBytes == nil || *l.BodyBytes >= 1<<10 && *l.BodyBytes <= 64<<20, at+".limits.bodyBytes", "must be from 1Ki to 64Mi", "")
+		c.positive(l.BodyTimeout, at+".limits.bodyTimeout")
 	}
 	c.require(len(a.Routes) > 0, at+".routes", "at least one is needed", `as in routes: [{match: {path: "/v2/orders/{id}"}}]`)
 	for i := range a.Routes {
@@ -45,12 +51,167 @@ func (c *checker) apiRoute(r *APIRoute, at string) {
 		}
 		c.fields(q.Query, known, false, at+".request.query")
 		c.fields(q.Headers, known, true, at+".request.headers")
-		c.body(q.Body, at+".request.body")
+		c.schema(q.Schema, at+".request.schema")
+		c.body(q.Body, known, at+".request.body")
+		c.require(q.Schema == nil || q.Body == nil || q.Body.From != BodyNone, at+".request.schema", "there is no body that it could be for", "")
 	}
 	if r.Response != nil {
-		c.fields(r.Response.Headers, known, true, at+".response.headers")
-		c.body(r.Response.Body, at+".response.body")
+		c.apiResponse(r.Response, known, at+".response")
 	}
+	c.require(r.Timeout == nil || *r.Timeout >= 0, at+".timeout", "must not be negative", "")
+}
+
+func (c *checker) apiResponse(r *APIResponse, known []string, at string) {
+	c.fields(r.Headers, known, true, at+".headers")
+	for _, old := range slices.Sorted(maps.Keys(r.Status)) {
+		here := join(at+".status", old)
+		c.require(isStatusPattern(old), here, "is not a status that has a body", `as in "404" or "5xx"`)
+		c.require(r.Status[old] >= 200 && r.Status[old] <= 599 && r.Status[old] != 204 && r.Status[old] != 304, here,
+			"must become a status from 200 to 599 that has a body", "")
+	}
+	for _, code := range slices.Sorted(maps.Keys(r.Faults)) {
+		here := join(at+".faults", code)
+		c.require(code != "" && !strings.ContainsAny(code, " \t\r\n"), here, "is not the code of a fault", "")
+		c.require(r.Faults[code] >= 400 && r.Faults[code] <= 599, here, "must become a status from 400 to 599", "")
+	}
+	c.require(len(r.Faults) == 0 || r.Body != nil && r.Body.From == BodySOAP, at+".faults", "are those of SOAP, and body.from is another format", "remove them")
+	c.schema(r.Schema, at+".schema")
+	c.body(r.Body, known, at+".body")
+	c.body(r.Error, known, at+".error")
+	for field, b := range map[string]*BodyTransform{".body": r.Body, ".error": r.Error} {
+		c.require(b == nil || b.From != BodyNone, at+field+".from", "none is for requests", "")
+	}
+	c.require(r.Error == nil || !r.Error.AsIs, at+".error.asIs", "is said in body", "remove it")
+}
+
+// isStatusPattern takes "404" and "5xx", of statuses that have a body.
+func isStatusPattern(s string) bool {
+	if len(s) != 3 || s[0] < '2' || s[0] > '5' || s == "204" || s == "304" {
+		return false
+	}
+	return s[1:] == "xx" || strings.Trim(s, "0123456789") == ""
+}
+
+func (c *checker) schema(s *JSONSchema, at string) {
+	if s == nil || s.Text == "" {
+		return
+	}
+	if _, err := schema.Compile(s.Text); err != nil {
+		c.fail(at, err.Error(), "")
+	}
+}
+
+// body checks a transform: what the engine refuses is refused here.
+func (c *checker) body(b *BodyTransform, known []string, at string) {
+	if b == nil {
+		return
+	}
+	formats := b.From.Values()
+	c.require(b.From != "", at+".from", "is missing", oneOf(formats))
+	c.require(b.To != "", at+".to", "is missing", oneOf(formats[1:]))
+	c.require(b.To != BodyNone, at+".to", "none is no format", oneOf(formats[1:]))
+	for _, path := range slices.Sorted(maps.Keys(b.Values)) {
+		c.text(b.Values[path], known, join(at+".values", path))
+	}
+	c.bodyOptions(b, at)
+	if b.From == "" || b.To == "" || b.To == BodyNone {
+		return
+	}
+	_, err := transform.Compile(b.Spec(0))
+	for _, e := range flatten(err) {
+		field, reason := engineField(e)
+		c.fail(at+field, reason, "")
+	}
+}
+
+// bodyOptions refuses options of formats that neither side has.
+func (c *checker) bodyOptions(b *BodyTransform, at string) {
+	for _, o := range []struct {
+		name  string
+		there bool
+		of    []BodyFormat
+	}{
+		{"xml", b.XML != nil, []BodyFormat{BodyXML, BodySOAP}},
+		{"soap", b.SOAP != nil, []BodyFormat{BodySOAP}},
+		{"form", b.Form != nil, []BodyFormat{BodyForm}},
+		{"multipart", b.Multipart != nil, []BodyFormat{BodyMultipart}},
+		{"csv", b.CSV != nil, []BodyFormat{BodyCSV}},
+		{"msgpack", b.MsgPack != nil, []BodyFormat{BodyMsgPack}},
+	} {
+		c.require(!o.there || slices.Contains(o.of, b.From) || slices.Contains(o.of, b.To), at+"."+o.name,
+			"neither from nor to is "+o.name, "remove it")
+	}
+}
+
+// flatten takes joined errors apart, also those that are within others, and gives
+// the text of each.
+func flatten(err error) []string {
+	switch e := err.(type) { //nolint:errorlint // the error itself is taken apart
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		var all []string
+		for _, inner := range e.Unwrap() {
+			all = append(all, flatten(inner)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		inner := e.Unwrap()
+		around, ok := "", false
+		if inner != nil {
+			around, ok = strings.CutSuffix(err.Error(), inner.Error())
+		}
+		if !ok {
+			return []string{err.Error()}
+		}
+		all := flatten(inner)
+		for i := range all {
+			all[i] = around + all[i]
+		}
+		return all
+	default:
+		return []string{err.Error()}
+	}
+}
+
+// engineField takes the field of a transform out of an error of the engine, "map:
+// move.a.b: reason".
+func engineField(text string) (field, reason string) {
+	top, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		return "", text
+	}
+	switch top {
+	case "from", "to", "jq":
+		return "." + top, rest
+	case "given":
+		path, reason, _ := strings.Cut(rest, ": ")
+		return join(".values", path), reason
+	case "map":
+		return mapField(".map", rest)
+	default:
+		return "", text
+	}
+}
+
+func mapField(at, text string) (field, reason string) {
+	inner, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		return at, text
+	}
+	kind, key, keyed := strings.Cut(inner, ".")
+	switch kind {
+	case "each":
+		return mapField(join(at+".each", key), rest)
+	case "move", "default", "constant", "coerce":
+		if keyed {
+			return join(at+"."+kind, key), rest
+		}
+	}
+	if strings.HasPrefix(kind, "drop[") || strings.HasPrefix(kind, "list[") {
+		return at + "." + inner, rest
+	}
+	return at, text
 }
 
 func (c *checker) method(m, at string) {
@@ -116,57 +277,6 @@ func (c *checker) fields(f *APIFields, known []string, headers bool, at string) 
 		for _, n := range slices.Sorted(maps.Keys(list.values)) {
 			name(n, join(list.at, n))
 			c.text(list.values[n], known, join(list.at, n))
-		}
-	}
-}
-
-func (c *checker) body(b *BodyTransform, at string) {
-	if b == nil {
-		return
-	}
-	c.require(b.From != "", at+".from", "is missing", oneOf(b.From.Values()))
-	c.require(b.To != "", at+".to", "is missing", oneOf(b.To.Values()))
-	if b.Map != nil {
-		c.bodyMap(b.Map, at+".map")
-	}
-}
-
-func (c *checker) bodyMap(m *BodyMap, at string) {
-	taken := make(map[string]bool, len(m.Move))
-	for _, from := range slices.Sorted(maps.Keys(m.Move)) {
-		here, to := join(at+".move", from), m.Move[from]
-		c.fieldPath(from, here)
-		c.fieldPath(to, here)
-		c.require(strings.Count(from, "[]") == strings.Count(to, "[]"), here,
-			"has [] on one side only", "each element of a list goes to one of another")
-		c.once(taken, to, here)
-	}
-	for _, fields := range []struct {
-		name  string
-		paths []string
-	}{{"default", slices.Sorted(maps.Keys(m.Default))}, {"constant", slices.Sorted(maps.Keys(m.Constant))}, {"coerce", slices.Sorted(maps.Keys(m.Coerce))}} {
-		for _, path := range fields.paths {
-			c.fieldPath(path, join(at+"."+fields.name, path))
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(m.Coerce)) {
-		c.require(m.Coerce[path] != "", join(at+".coerce", path), "is missing", oneOf(ValueType("").Values()))
-	}
-	for i, path := range m.Drop {
-		c.fieldPath(path, fmt.Sprintf("%s.drop[%d]", at, i))
-	}
-	for i, path := range m.List {
-		c.fieldPath(path, fmt.Sprintf("%s.list[%d]", at, i))
-	}
-}
-
-// fieldPath checks names with dots between them, of which lists end in [].
-func (c *checker) fieldPath(path, at string) {
-	for name := range strings.SplitSeq(path, ".") {
-		name = strings.TrimSuffix(name, "[]")
-		if name == "" || strings.ContainsAny(name, "[] \t\r\n\x00") {
-			c.fail(at, fmt.Sprintf("%q is not the path of a field", clip(path)), `as in "order.items[].sku"`)
-			return
 		}
 	}
 }

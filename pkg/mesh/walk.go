@@ -90,6 +90,12 @@ func (w *walker) value(n *yaml.Node, v reflect.Value, path string) {
 		w.scalar(n, s, path)
 		return
 	}
+	if r, ok := reflect.TypeAssert[raw](v.Addr()); ok {
+		if err := r.read(n, &w.nodes); err != nil {
+			w.fail(n, path, err.Error(), "")
+		}
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		w.structure(n, v, path)

@@ -51,7 +51,7 @@ func (t *translator) apiListener(a *mesh.Adapter) {
 	manager := connectionManager(http, name, statPrefix)
 	manager.NormalizePath = wrapperspb.Bool(true) // routes must see what the app will see
 	manager.HttpFilters = append([]*hcmv3.HttpFilter{{
-		Name: transformFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&transformv1.Transform{})},
+		Name: transformFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(apiLimits(api.Limits))},
 	}}, manager.HttpFilters...)
 	t.set.Listeners = append(t.set.Listeners, &listenerv3.Listener{
 		Name:       name,
@@ -69,15 +69,26 @@ func (t *translator) apiListener(a *mesh.Adapter) {
 	})
 }
 
+func apiLimits(l *mesh.APILimits) *transformv1.Transform {
+	p := &transformv1.Transform{}
+	if l == nil {
+		return p
+	}
+	if l.BodyBytes != nil {
+		p.MaxBodyBytes = wrapperspb.UInt64(uint64(*l.BodyBytes))
+	}
+	if l.BodyTimeout != nil {
+		p.BodyTimeout = duration(l.BodyTimeout, 0)
+	}
+	return p
+}
+
 // apiRoutes are those of the document, then one for each path with other methods
 // than it has, and then what nobody matches.
 func (t *translator) apiRoutes(api *mesh.APIAdapter, name string) *routev3.RouteConfiguration {
 	var routes []*routev3.Route
 	for i := range api.Routes {
 		r := &api.Routes[i]
-		if r.Request != nil && r.Request.Body != nil || r.Response != nil && r.Response.Body != nil {
-			t.fail(ReasonNotSupported, "spec.api.routes[%d] changes a body", i)
-		}
 		routes = append(routes, t.apiRoute(r, api, i, name))
 	}
 	routes = append(routes, otherMethods(api.Routes)...)
@@ -253,14 +264,20 @@ func apiRequest(r *mesh.APIRequest) *transformv1.Request {
 	if r == nil {
 		return nil
 	}
-	return &transformv1.Request{Method: r.Method, Path: r.Path, Query: apiFields(r.Query), Headers: apiFields(r.Headers)}
+	return &transformv1.Request{
+		Method: r.Method, Path: r.Path, Query: apiFields(r.Query), Headers: apiFields(r.Headers),
+		Schema: schemaText(r.Schema), Body: apiBody(r.Body),
+	}
 }
 
 func apiResponse(r *mesh.APIResponse) *transformv1.Response {
 	if r == nil {
 		return nil
 	}
-	return &transformv1.Response{Headers: apiFields(r.Headers)}
+	return &transformv1.Response{
+		Headers: apiFields(r.Headers), Status: maps.Clone(r.Status), Faults: maps.Clone(r.Faults),
+		Schema: schemaText(r.Schema), Body: apiBody(r.Body), Error: apiBody(r.Error),
+	}
 }
 
 func apiFields(f *mesh.APIFields) *transformv1.Fields {

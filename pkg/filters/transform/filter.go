@@ -3,8 +3,10 @@
 package transform
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,64 +14,69 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// Builder makes filters.
-type Builder struct{}
+// Builder makes filters, which share a budget of memory.
+type Builder struct {
+	budget  *budget
+	metrics *metrics
+	uploads sync.WaitGroup // of bodies that are changed on their way
+}
 
 // NewBuilder returns a builder.
-func NewBuilder() *Builder { return &Builder{} }
+func NewBuilder() *Builder { return &Builder{budget: newBudget(), metrics: newMetrics()} }
 
 // BuildHTTP implements filters.HTTPBuilder for a *resource.TransformFilter.
-func (*Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {
-	if _, ok := cfg.(*resource.TransformFilter); !ok {
+func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {
+	conf, ok := cfg.(*resource.TransformFilter)
+	if !ok {
 		return nil, fmt.Errorf("building a transform filter for listener %q: configuration is a %T", ctx.Listener, cfg)
 	}
-	return &filter{name: ctx.Filter}, nil
+	b.metrics.open(ctx.Listener)
+	return &filter{builder: b, conf: conf, name: ctx.Filter, listener: ctx.Listener}, nil
+}
+
+// Drain implements filters.Drainer: it waits for bodies that are still read.
+func (b *Builder) Drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		b.uploads.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ending uploads: %w", ctx.Err())
+	}
 }
 
 // Describe implements prometheus.Collector.
-func (*Builder) Describe(chan<- *prometheus.Desc) {}
+func (b *Builder) Describe(ch chan<- *prometheus.Desc) { b.metrics.Describe(ch) }
 
 // Collect implements prometheus.Collector.
-func (*Builder) Collect(chan<- prometheus.Metric) {}
+func (b *Builder) Collect(ch chan<- prometheus.Metric) { b.metrics.Collect(ch) }
 
 // filter is one listener's.
 type filter struct {
 	// read-only after construction
-	name string // in the chain, by which routes configure it
+	builder  *Builder
+	conf     *resource.TransformFilter
+	name     string // in the chain, by which routes configure it
+	listener string
 }
 
 // Close implements filters.HTTP.
-func (*filter) Close() {}
+func (f *filter) Close() { f.builder.metrics.close(f.listener) }
 
 // Handler implements filters.HTTP.
 func (f *filter) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := filters.ExchangeOf(r.Context())
-		conf, ok := x.FilterConfig(f.name).(*resource.TransformRoute)
-		switch {
-		case !ok:
+		conf, ok := filters.ExchangeOf(r.Context()).FilterConfig(f.name).(*resource.TransformRoute)
+		if !ok {
 			next.ServeHTTP(w, r)
-		case conf.Problem != nil:
-			refuse(w, r, conf.Problem)
-		default:
-			serve(w, r, conf, next)
-		}
-	})
-}
-
-// serve has next answer the request as the route changes it.
-func serve(w http.ResponseWriter, r *http.Request, conf *resource.TransformRoute, next http.Handler) {
-	v := newValues(r, conf.Path)
-	if conf.Response != nil {
-		w = &responseWriter{ResponseWriter: w, conf: conf.Response, values: v}
-	}
-	if conf.Request != nil {
-		changed, err := changeRequest(r, conf.Request, v)
-		if err != nil {
-			refuse(w, r, &resource.TransformProblem{Status: http.StatusBadRequest, Detail: err.Error()})
 			return
 		}
-		r = changed
-	}
-	next.ServeHTTP(w, r)
+		x := &exchange{filter: f, conf: conf, w: w, in: r, values: newValues(r, conf.Path)}
+		defer x.release()
+		x.serve(next)
+	})
 }

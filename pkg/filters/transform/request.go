@@ -15,25 +15,6 @@ import (
 // document means.
 var errPath = errors.New("a value makes a path with . or .. for a segment")
 
-// changeRequest gives the request that goes on.
-func changeRequest(r *http.Request, conf *resource.TransformRequest, v *values) (*http.Request, error) {
-	out := *r
-	if conf.Method != "" {
-		out.Method = conf.Method
-	}
-	if conf.Path != nil || !conf.Query.Empty() {
-		var err error
-		if out.URL, err = target(r.URL, conf, v); err != nil {
-			return nil, err
-		}
-	}
-	if !conf.Headers.Empty() {
-		out.Header = r.Header.Clone()
-		changeHeaders(out.Header, &conf.Headers, v)
-	}
-	return &out, nil
-}
-
 // target is the URL that goes on.
 func target(old *url.URL, conf *resource.TransformRequest, v *values) (*url.URL, error) {
 	u := *old

@@ -1,43 +1,480 @@
 package transform
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/transform"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// responseWriter changes a response's head.
+// way is what becomes of the body of a response.
+type way uint8
+
+const (
+	undecided way = iota
+	passing       // goes on as it is
+	dropped       // nobody is to see it: a refusal takes its place, or there is none
+	held          // is changed when all of it is there
+	streamed      // is changed record by record
+)
+
+// responseWriter is what the app's response is written to.
 type responseWriter struct {
-	http.ResponseWriter
-	conf   *resource.TransformResponse
-	values *values
-	done   bool
+	x *exchange
+
+	way     way
+	status  int  // of the app
+	sent    bool // the head has gone to the client, or is the download's to send
+	refusal *refusal
+	body    *resource.TransformBody   // what becomes of it; nil: as it is
+	schema  *resource.TransformSchema // nil: none
+	coding  string                    // of the app's body
+	held    []byte
+	stream  *download
+}
+
+// forward has next answer, and changes what it answers.
+func (x *exchange) forward(next http.Handler) {
+	w := &responseWriter{x: x}
+	defer func() {
+		p := recover()
+		x.settle(w, p)
+	}()
+	next.ServeHTTP(w, x.out)
+}
+
+// settle ends an exchange after the app's response, or a panic in its place.
+func (x *exchange) settle(w *responseWriter, p any) {
+	failure := x.upload.end()
+	if p != nil && (p != any(http.ErrAbortHandler) || w.committed() || x.in.Context().Err() != nil) {
+		w.abort()
+		panic(p)
+	}
+	switch {
+	case failure != nil && !w.committed() && x.in.Context().Err() == nil:
+		w.abort()
+		w.refuse(request, bodyRefusal(failure, false))
+	case p != nil:
+		w.abort()
+		w.refuse(response, &refusal{status: http.StatusBadGateway, reason: "broken", detail: "the app's response broke off"})
+	default:
+		w.finish()
+	}
 }
 
 // Unwrap is for http.ResponseController.
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.x.w }
+
+// Header implements http.ResponseWriter.
+func (w *responseWriter) Header() http.Header {
+	if w.stream != nil {
+		return w.stream.late
+	}
+	return w.x.w.Header()
+}
 
 // WriteHeader implements http.ResponseWriter.
 func (w *responseWriter) WriteHeader(status int) {
-	if status >= 200 && !w.done {
-		w.done = true
-		changeHeaders(w.Header(), &w.conf.Headers, w.values)
+	switch {
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.x.w.WriteHeader(status)
+	case w.way == undecided:
+		w.status = status
+		w.decide()
 	}
-	w.ResponseWriter.WriteHeader(status)
 }
+
+// decide says what becomes of the body.
+func (w *responseWriter) decide() {
+	if err := w.x.upload.failure(); err != nil {
+		w.drop(request, bodyRefusal(err, false))
+		return
+	}
+	conf := w.x.conf.Response
+	if conf == nil || w.status == http.StatusSwitchingProtocols || w.status == http.StatusNoContent || w.status == http.StatusNotModified {
+		w.pass()
+		return
+	}
+	if w.status < 400 {
+		w.body, w.schema = conf.Body, conf.Schema
+	} else if w.body = conf.Error; w.body == nil && conf.Body != nil {
+		w.body = &resource.TransformBody{From: conf.Body.From, To: conf.Body.To} // there is no program
+	}
+	if w.x.asIs {
+		w.body = nil
+		w.x.w.Header().Add("Vary", "Accept")
+	}
+	if w.body == nil && w.schema == nil || w.empty() {
+		w.pass()
+		return
+	}
+	w.change()
+}
+
+// empty tells of a response whose body is known to be none.
+func (w *responseWriter) empty() bool {
+	h := w.x.w.Header()
+	return h.Get("Content-Length") == "0" || h.Get("Content-Length") == "" && h.Get("Content-Type") == "" && w.x.in.Method == http.MethodHead
+}
+
+// change begins to change a body.
+func (w *responseWriter) change() {
+	h := w.x.w.Header()
+	contentType := h.Get("Content-Type")
+	from := transform.JSON
+	if w.body != nil {
+		from = w.body.From
+	} else {
+		from = w.schema.Format
+	}
+	if contentType != "" && !transform.Accepts(from, contentType) {
+		w.other(contentType, from)
+		return
+	}
+	if w.status == http.StatusPartialContent {
+		w.drop(response, w.bad("content_type", "the app's response is a part, which cannot be changed"))
+		return
+	}
+	if w.body != nil && w.body.Program == nil {
+		w.opaque()
+		return
+	}
+	var err error
+	if w.coding, err = codingOf(h); err != nil {
+		w.drop(response, w.bad("content_coding", "the app's response: "+err.Error()))
+		return
+	}
+	switch {
+	case w.x.in.Method == http.MethodHead:
+		w.headOnly()
+	case w.schema == nil && w.body.Program.Streams() && len(w.body.Values) == 0:
+		w.startStream(contentType)
+	default:
+		w.way = held
+	}
+}
+
+func (*responseWriter) bad(reason, detail string) *refusal {
+	return &refusal{status: http.StatusBadGateway, reason: reason, detail: detail}
+}
+
+// other is of a response in another format than the route says.
+func (w *responseWriter) other(contentType string, from transform.Format) {
+	switch {
+	case w.status >= 400 && w.x.soapVersion() != "":
+		w.opaque()
+	case w.status >= 300:
+		w.pass() // an error page, or that of a redirect
+	default:
+		media, _, _ := strings.Cut(contentType, ";")
+		w.drop(response, w.bad("content_type", fmt.Sprintf("the app's response is %s, and not %s", media, from)))
+	}
+}
+
+// opaque answers with the status of an error whose body says nothing that can be
+// changed.
+func (w *responseWriter) opaque() {
+	e := &refusal{status: w.mapped(w.status), reason: "app_error", detail: "the app answers " + strconv.Itoa(w.status) + " " + http.StatusText(w.status)}
+	w.way, w.refusal = dropped, e
+}
+
+// headOnly answers HEAD, whose body nobody has made.
+func (w *responseWriter) headOnly() {
+	if w.body != nil {
+		h := w.x.w.Header()
+		drop(h)
+		weaken(h)
+		h.Set("Content-Type", w.x.program(w.body).ContentType(nil))
+	}
+	w.way = dropped
+	w.send(w.mapped(w.status))
+}
+
+// pass lets the body go on as it is.
+func (w *responseWriter) pass() {
+	w.way = passing
+	status := w.status
+	if conf := w.x.conf.Response; conf != nil {
+		if bodyAllowed(status) {
+			status = w.mapped(status)
+		}
+	}
+	w.send(status)
+}
+
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// mapped is the status that the client gets.
+func (w *responseWriter) mapped(status int) int {
+	conf := w.x.conf.Response
+	if to, ok := conf.Status[status]; ok {
+		return to
+	}
+	if to, ok := conf.Status[status/100]; ok {
+		return to
+	}
+	return status
+}
+
+// send sends the head.
+func (w *responseWriter) send(status int) {
+	if conf := w.x.conf.Response; conf != nil {
+		changeHeaders(w.x.w.Header(), &conf.Headers, w.x.values)
+	}
+	w.sent = true
+	w.x.w.WriteHeader(status)
+}
+
+// drop has a refusal take the place of the response.
+func (w *responseWriter) drop(d direction, e *refusal) {
+	w.x.failed(d, e)
+	w.way, w.refusal, w.held = dropped, e, nil
+}
+
+// refuse answers with a refusal.
+func (w *responseWriter) refuse(d direction, e *refusal) {
+	w.x.failed(d, e)
+	w.sent = true
+	w.x.answer(e)
+}
+
+// committed tells whether the client has seen anything of a response.
+func (w *responseWriter) committed() bool { return w.sent || w.stream != nil && w.stream.begun.Load() }
 
 // Write implements io.Writer.
 func (w *responseWriter) Write(p []byte) (int, error) {
-	if !w.done {
+	if w.way == undecided {
 		w.WriteHeader(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(p)
+	switch w.way {
+	case passing:
+		return w.x.w.Write(p)
+	case streamed:
+		return w.stream.in.Write(p)
+	case held:
+		w.hold(p)
+	}
+	return len(p), nil
+}
+
+// hold keeps a part of the body.
+func (w *responseWriter) hold(p []byte) {
+	limit := w.x.filter.conf.MaxBodyBytes
+	if len(w.held)+len(p) > limit {
+		w.drop(response, w.bad("too_large", fmt.Sprintf("the app's response has more than %d bytes", limit)))
+		return
+	}
+	if err := w.x.take(int64(len(p))); err != nil {
+		w.drop(response, bodyRefusal(err, false))
+		return
+	}
+	w.held = append(w.held, p...)
 }
 
 // Flush implements http.Flusher.
 func (w *responseWriter) Flush() {
-	if !w.done {
+	if w.way == undecided {
 		w.WriteHeader(http.StatusOK)
 	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // fails with the next Write too
+	if w.way == passing {
+		_ = http.NewResponseController(w.x.w).Flush() // fails with the next Write too
+	}
+}
+
+// abort stops what is under way.
+func (w *responseWriter) abort() {
+	if w.stream != nil {
+		w.stream.stop(http.ErrAbortHandler)
+	}
+}
+
+// finish ends a response that is whole.
+func (w *responseWriter) finish() {
+	if w.way == undecided {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case w.way == streamed:
+		w.endStream()
+	case w.way == held:
+		w.deliver()
+	case w.refusal != nil && !w.sent:
+		w.sent = true
+		w.x.answer(w.refusal)
+	}
+}
+
+// deliver changes the body that is held, and sends it.
+func (w *responseWriter) deliver() {
+	h := w.x.w.Header()
+	out, contentType, err := w.changed(h.Get("Content-Type"))
+	if f, ok := errors.AsType[*soap.Fault](err); ok {
+		w.fault(f)
+		return
+	}
+	if err != nil {
+		if !errors.Is(err, errClientGone) {
+			w.refuse(response, bodyRefusal(err, true))
+		}
+		return
+	}
+	if w.body != nil {
+		w.write(w.mapped(w.status), out, contentType)
+		return
+	}
+	w.send(w.mapped(w.status))
+	_, _ = w.x.w.Write(w.held) // a client that is gone needs no answer
+}
+
+// changed gives the body as the client gets it.
+func (w *responseWriter) changed(contentType string) (out []byte, to string, err error) {
+	body := w.held
+	if w.coding != identity {
+		if body, err = w.x.readAll(decoded(strings.NewReader(string(body)), w.coding), 4<<10, int64(w.x.filter.conf.MaxBodyBytes)); err != nil {
+			return nil, "", err
+		}
+	}
+	if w.schema != nil {
+		if err := w.x.check(w.schema, body, contentType, true); err != nil {
+			return nil, "", err
+		}
+	}
+	if w.body == nil {
+		return body, "", nil
+	}
+	p := w.x.program(w.body)
+	out, err = w.x.apply(response, w.body, p, body, contentType)
+	if err != nil {
+		return nil, "", err
+	}
+	return out, p.ContentType(out), nil
+}
+
+// write sends a body that was made.
+func (w *responseWriter) write(status int, body []byte, contentType string) {
+	h := w.x.w.Header()
+	drop(h)
+	weaken(h)
+	h.Set("Content-Type", contentType)
+	if w.coding != "" && w.coding != identity {
+		h.Add("Vary", "Accept-Encoding")
+		if acceptsGzip(w.x.in.Header) {
+			body = compressed(body)
+			h.Set("Content-Encoding", gzipped)
+		}
+	}
+	if !trailing(h) { // which need chunks
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.send(status)
+	_, _ = w.x.w.Write(body) // a client that is gone needs no answer
+}
+
+// trailing tells whether there are trailers.
+func trailing(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// weaken says that the body is as good as the one that a tag is for, and not the
+// same byte for byte.
+func weaken(h http.Header) {
+	if tag := h.Get("Etag"); strings.HasPrefix(tag, `"`) {
+		h.Set("Etag", "W/"+tag)
+	}
+}
+
+// fault answers with what a fault of the app says.
+func (w *responseWriter) fault(f *soap.Fault) {
+	status := f.Status()
+	if w.status >= 400 && w.status != http.StatusInternalServerError {
+		status = w.status // SOAP's own binding says 500 of all
+	}
+	status = w.mapped(status)
+	conf := w.x.conf.Response
+	for _, code := range []string{f.Code, f.Code + "." + f.Subcode} {
+		if to, ok := conf.Faults[code]; ok {
+			status = to
+		}
+	}
+	body, err := w.body.Program.AppendFault(nil, f)
+	if err != nil {
+		w.refuse(response, bodyRefusal(err, true))
+		return
+	}
+	w.write(status, body, w.body.Program.ContentType(body))
+}
+
+// download is a response that is changed record by record on its way.
+type download struct {
+	in   *io.PipeWriter
+	late http.Header // what the app says after its head: trailers
+	done chan struct{}
+	err  error // read after done
+	sink
+}
+
+// startStream has the body changed while it goes on.
+func (w *responseWriter) startStream(contentType string) {
+	h := w.x.w.Header()
+	out, in := io.Pipe()
+	d := &download{in: in, late: h.Clone(), done: make(chan struct{})}
+	p := w.x.program(w.body)
+	drop(h)
+	weaken(h)
+	h.Set("Content-Type", p.ContentType(nil))
+	status := w.mapped(w.status)
+	d.sink = sink{w: w.x.w, head: func() { w.send(status) }}
+	w.way, w.stream = streamed, d
+	source := &counting{r: decoded(out, w.coding)}
+	go func() {
+		defer close(d.done)
+		begun := time.Now()
+		d.err = p.Stream(w.x.in.Context(), &d.sink, source, contentType)
+		_ = out.CloseWithError(errors.Join(d.err, errAnswered))
+		if d.err == nil {
+			w.x.converted(response, source.n, d.n, time.Since(begun))
+		}
+	}()
+}
+
+// stop ends the stream.
+func (d *download) stop(err error) {
+	_ = d.in.CloseWithError(err)
+	<-d.done
+}
+
+// endStream ends a stream whose source is whole.
+func (w *responseWriter) endStream() {
+	d := w.stream
+	d.stop(io.EOF)
+	if d.err != nil {
+		e := bodyRefusal(d.err, true)
+		if !d.begun.Load() {
+			w.refuse(response, e)
+			return
+		}
+		w.x.failed(response, e)
+		panic(http.ErrAbortHandler) // too late for an answer: the client must not take it for whole
+	}
+	d.begin()
+	h := w.x.w.Header()
+	for name, values := range d.late {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			h[name] = values
+		}
+	}
 }

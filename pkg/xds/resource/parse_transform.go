@@ -12,9 +12,19 @@ import (
 )
 
 func (r *reader) transformFilter(packed *anypb.Any, path string) *TransformFilter {
+	f := &TransformFilter{MaxBodyBytes: DefaultTransformBytes, BodyTimeout: DefaultTransformTimeout}
 	var p transformv1.Transform
-	r.unpack(packed, &p, path)
-	return &TransformFilter{}
+	if !r.unpack(packed, &p, path) {
+		return f
+	}
+	if v := p.GetMaxBodyBytes(); v != nil {
+		if v.GetValue() == 0 || v.GetValue() > MaxTransformBytes {
+			r.fail(join(path, "max_body_bytes"), "must be from 1 to %d", MaxTransformBytes)
+		}
+		f.MaxBodyBytes = int(min(v.GetValue(), MaxTransformBytes))
+	}
+	f.BodyTimeout = r.positive(p.GetBodyTimeout(), join(path, "body_timeout"), DefaultTransformTimeout)
+	return f
 }
 
 func (r *reader) transformRoute(packed *anypb.Any, path string) *TransformRoute {
@@ -34,9 +44,7 @@ func (r *reader) transformRoute(packed *anypb.Any, path string) *TransformRoute 
 		out.Request = r.transformRequest(p.GetRequest(), out.Path, join(path, "request"))
 	}
 	if p.GetResponse() != nil {
-		out.Response = &TransformResponse{
-			Headers: r.transformFields(p.GetResponse().GetHeaders(), out.Path, true, join(path, "response.headers")),
-		}
+		out.Response = r.transformResponse(p.GetResponse(), out.Path, join(path, "response"))
 	}
 	if q := p.GetProblem(); q != nil {
 		r.only(&p, path, "name", "path", "problem")
@@ -65,6 +73,8 @@ func (r *reader) transformRequest(p *transformv1.Request, names *placeholder.Tem
 		Headers: r.transformFields(p.GetHeaders(), names, true, join(path, "headers")),
 	}
 	r.transformMethod(out.Method, join(path, "method"))
+	out.Body = r.transformBody(p.GetBody(), names, join(path, "body"))
+	out.Schema = r.transformSchema(p.GetSchema(), p.GetBody().GetFrom(), join(path, "schema"))
 	if p.GetPath() == "" {
 		return out
 	}

@@ -1,10 +1,27 @@
 package resource
 
-import "github.com/dragoman-mesh/dragoman/pkg/placeholder"
+import (
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/placeholder"
+	"github.com/dragoman-mesh/dragoman/pkg/schema"
+	"github.com/dragoman-mesh/dragoman/pkg/transform"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
+)
+
+// Defaults and bounds of a TransformFilter.
+const (
+	DefaultTransformBytes   = 1 << 20
+	MaxTransformBytes       = 64 << 20
+	DefaultTransformTimeout = 30 * time.Second
+)
 
 // TransformFilter is the HTTP filter that changes requests and responses as their
 // route says.
-type TransformFilter struct{}
+type TransformFilter struct {
+	MaxBodyBytes int           // of a body that is changed or checked as a whole
+	BodyTimeout  time.Duration // until such a body of a client must be there
+}
 
 // ClusterNames implements FilterConfig.
 func (*TransformFilter) ClusterNames() []string { return nil }
@@ -27,11 +44,41 @@ type TransformRequest struct {
 	Path    placeholder.Text // nil: as it came
 	Query   TransformFields
 	Headers TransformFields
+	Schema  *TransformSchema // nil: none
+	Body    *TransformBody   // nil: as it came
 }
 
 // TransformResponse is what becomes of a response.
 type TransformResponse struct {
 	Headers TransformFields
+	Status  map[int]int // of the app to that of the client; 4 and the like stand for a class
+	Schema  *TransformSchema
+	Body    *TransformBody
+	Error   *TransformBody // nil: there is no way to change it
+	Faults  map[string]int // by code, or code and subcode
+}
+
+// TransformBody makes a body of another.
+type TransformBody struct {
+	From, To transform.Format
+	None     bool // there is no body that comes
+	AsIs     bool
+	Program  *transform.Program
+	// Program12 writes SOAP 1.2, for clients that do; nil: the document says which
+	// version, or it is not SOAP.
+	Program12 *transform.Program
+	Values    []placeholder.Text // by the index of the engine's Given
+	// SOAP is the version that is written, and Action its URI; "" in both: it is not
+	// SOAP, or not said.
+	SOAP   soap.Version
+	Action string
+}
+
+// TransformSchema checks bodies.
+type TransformSchema struct {
+	Schema *schema.Schema
+	Format transform.Format   // of the body
+	Reader *transform.Program // of the body to JSON
 }
 
 // TransformFields changes headers, whose names are canonical, or parameters.

@@ -9,6 +9,8 @@ package transformv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -25,7 +27,12 @@ const (
 // its responses, as the route of the request says by a Route in its
 // typed_per_filter_config. A request whose route says nothing passes as it is.
 type Transform struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of a body that is changed or checked as a whole. Absent: 1 MiB; at most
+	// 64 MiB.
+	MaxBodyBytes *wrapperspb.UInt64Value `protobuf:"bytes,1,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	// How long such a body may take to come. Absent: 30 s.
+	BodyTimeout   *durationpb.Duration `protobuf:"bytes,2,opt,name=body_timeout,json=bodyTimeout,proto3" json:"body_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -58,6 +65,20 @@ func (x *Transform) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Transform.ProtoReflect.Descriptor instead.
 func (*Transform) Descriptor() ([]byte, []int) {
 	return file_dragoman_filters_http_transform_v1_transform_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Transform) GetMaxBodyBytes() *wrapperspb.UInt64Value {
+	if x != nil {
+		return x.MaxBodyBytes
+	}
+	return nil
+}
+
+func (x *Transform) GetBodyTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.BodyTimeout
+	}
+	return nil
 }
 
 // Route is what becomes of the requests of a route.
@@ -151,9 +172,12 @@ type Request struct {
 	// Empty: as it came.
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// Empty: as it came. A value that is not there is nothing.
-	Path          string  `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Query         *Fields `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
-	Headers       *Fields `protobuf:"bytes,4,opt,name=headers,proto3" json:"headers,omitempty"`
+	Path    string  `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Query   *Fields `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
+	Headers *Fields `protobuf:"bytes,4,opt,name=headers,proto3" json:"headers,omitempty"`
+	// JSON Schema that the body must fit as it came; empty: none.
+	Schema        string `protobuf:"bytes,5,opt,name=schema,proto3" json:"schema,omitempty"`
+	Body          *Body  `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,10 +240,36 @@ func (x *Request) GetHeaders() *Fields {
 	return nil
 }
 
+func (x *Request) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Request) GetBody() *Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 // Response is what becomes of a response.
 type Response struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Headers       *Fields                `protobuf:"bytes,1,opt,name=headers,proto3" json:"headers,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Headers *Fields                `protobuf:"bytes,1,opt,name=headers,proto3" json:"headers,omitempty"`
+	// Status of the app, as in "404" or "5xx", to that of the client.
+	Status map[string]uint32 `protobuf:"bytes,2,rep,name=status,proto3" json:"status,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// JSON Schema that the body of a success must fit as the app sent it; empty: none.
+	Schema string `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
+	// Of a success: a status below 400.
+	Body *Body `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	// Of an error. Absent, with a body: what is in body.from becomes the like in
+	// body.to, others stay.
+	Error *Body `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// Code of a fault of SOAP, with its subcode after a dot, to the status of the
+	// client.
+	Faults        map[string]uint32 `protobuf:"bytes,6,rep,name=faults,proto3" json:"faults,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +307,41 @@ func (*Response) Descriptor() ([]byte, []int) {
 func (x *Response) GetHeaders() *Fields {
 	if x != nil {
 		return x.Headers
+	}
+	return nil
+}
+
+func (x *Response) GetStatus() map[string]uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *Response) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Response) GetBody() *Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Response) GetError() *Body {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Response) GetFaults() map[string]uint32 {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -401,21 +486,36 @@ var File_dragoman_filters_http_transform_v1_transform_proto protoreflect.FileDes
 
 const file_dragoman_filters_http_transform_v1_transform_proto_rawDesc = "" +
 	"\n" +
-	"2dragoman/filters/http/transform/v1/transform.proto\x12\"dragoman.filters.http.transform.v1\"\v\n" +
-	"\tTransform\"\x87\x02\n" +
+	"2dragoman/filters/http/transform/v1/transform.proto\x12\"dragoman.filters.http.transform.v1\x1a-dragoman/filters/http/transform/v1/body.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8d\x01\n" +
+	"\tTransform\x12B\n" +
+	"\x0emax_body_bytes\x18\x01 \x01(\v2\x1c.google.protobuf.UInt64ValueR\fmaxBodyBytes\x12<\n" +
+	"\fbody_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"\x87\x02\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12E\n" +
 	"\arequest\x18\x03 \x01(\v2+.dragoman.filters.http.transform.v1.RequestR\arequest\x12H\n" +
 	"\bresponse\x18\x04 \x01(\v2,.dragoman.filters.http.transform.v1.ResponseR\bresponse\x12E\n" +
-	"\aproblem\x18\x05 \x01(\v2+.dragoman.filters.http.transform.v1.ProblemR\aproblem\"\xbd\x01\n" +
+	"\aproblem\x18\x05 \x01(\v2+.dragoman.filters.http.transform.v1.ProblemR\aproblem\"\x93\x02\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12@\n" +
 	"\x05query\x18\x03 \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\x05query\x12D\n" +
-	"\aheaders\x18\x04 \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\aheaders\"P\n" +
+	"\aheaders\x18\x04 \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\aheaders\x12\x16\n" +
+	"\x06schema\x18\x05 \x01(\tR\x06schema\x12<\n" +
+	"\x04body\x18\x06 \x01(\v2(.dragoman.filters.http.transform.v1.BodyR\x04body\"\x80\x04\n" +
 	"\bResponse\x12D\n" +
-	"\aheaders\x18\x01 \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\aheaders\"\xa9\x03\n" +
+	"\aheaders\x18\x01 \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\aheaders\x12P\n" +
+	"\x06status\x18\x02 \x03(\v28.dragoman.filters.http.transform.v1.Response.StatusEntryR\x06status\x12\x16\n" +
+	"\x06schema\x18\x03 \x01(\tR\x06schema\x12<\n" +
+	"\x04body\x18\x04 \x01(\v2(.dragoman.filters.http.transform.v1.BodyR\x04body\x12>\n" +
+	"\x05error\x18\x05 \x01(\v2(.dragoman.filters.http.transform.v1.BodyR\x05error\x12P\n" +
+	"\x06faults\x18\x06 \x03(\v28.dragoman.filters.http.transform.v1.Response.FaultsEntryR\x06faults\x1a9\n" +
+	"\vStatusEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a9\n" +
+	"\vFaultsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xa9\x03\n" +
 	"\x06Fields\x12\x16\n" +
 	"\x06remove\x18\x01 \x03(\tR\x06remove\x12N\n" +
 	"\x06rename\x18\x02 \x03(\v26.dragoman.filters.http.transform.v1.Fields.RenameEntryR\x06rename\x12E\n" +
@@ -447,33 +547,45 @@ func file_dragoman_filters_http_transform_v1_transform_proto_rawDescGZIP() []byt
 	return file_dragoman_filters_http_transform_v1_transform_proto_rawDescData
 }
 
-var file_dragoman_filters_http_transform_v1_transform_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_dragoman_filters_http_transform_v1_transform_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_dragoman_filters_http_transform_v1_transform_proto_goTypes = []any{
-	(*Transform)(nil), // 0: dragoman.filters.http.transform.v1.Transform
-	(*Route)(nil),     // 1: dragoman.filters.http.transform.v1.Route
-	(*Request)(nil),   // 2: dragoman.filters.http.transform.v1.Request
-	(*Response)(nil),  // 3: dragoman.filters.http.transform.v1.Response
-	(*Fields)(nil),    // 4: dragoman.filters.http.transform.v1.Fields
-	(*Problem)(nil),   // 5: dragoman.filters.http.transform.v1.Problem
-	nil,               // 6: dragoman.filters.http.transform.v1.Fields.RenameEntry
-	nil,               // 7: dragoman.filters.http.transform.v1.Fields.SetEntry
-	nil,               // 8: dragoman.filters.http.transform.v1.Fields.AddEntry
+	(*Transform)(nil),              // 0: dragoman.filters.http.transform.v1.Transform
+	(*Route)(nil),                  // 1: dragoman.filters.http.transform.v1.Route
+	(*Request)(nil),                // 2: dragoman.filters.http.transform.v1.Request
+	(*Response)(nil),               // 3: dragoman.filters.http.transform.v1.Response
+	(*Fields)(nil),                 // 4: dragoman.filters.http.transform.v1.Fields
+	(*Problem)(nil),                // 5: dragoman.filters.http.transform.v1.Problem
+	nil,                            // 6: dragoman.filters.http.transform.v1.Response.StatusEntry
+	nil,                            // 7: dragoman.filters.http.transform.v1.Response.FaultsEntry
+	nil,                            // 8: dragoman.filters.http.transform.v1.Fields.RenameEntry
+	nil,                            // 9: dragoman.filters.http.transform.v1.Fields.SetEntry
+	nil,                            // 10: dragoman.filters.http.transform.v1.Fields.AddEntry
+	(*wrapperspb.UInt64Value)(nil), // 11: google.protobuf.UInt64Value
+	(*durationpb.Duration)(nil),    // 12: google.protobuf.Duration
+	(*Body)(nil),                   // 13: dragoman.filters.http.transform.v1.Body
 }
 var file_dragoman_filters_http_transform_v1_transform_proto_depIdxs = []int32{
-	2, // 0: dragoman.filters.http.transform.v1.Route.request:type_name -> dragoman.filters.http.transform.v1.Request
-	3, // 1: dragoman.filters.http.transform.v1.Route.response:type_name -> dragoman.filters.http.transform.v1.Response
-	5, // 2: dragoman.filters.http.transform.v1.Route.problem:type_name -> dragoman.filters.http.transform.v1.Problem
-	4, // 3: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
-	4, // 4: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	4, // 5: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	6, // 6: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
-	7, // 7: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
-	8, // 8: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	11, // 0: dragoman.filters.http.transform.v1.Transform.max_body_bytes:type_name -> google.protobuf.UInt64Value
+	12, // 1: dragoman.filters.http.transform.v1.Transform.body_timeout:type_name -> google.protobuf.Duration
+	2,  // 2: dragoman.filters.http.transform.v1.Route.request:type_name -> dragoman.filters.http.transform.v1.Request
+	3,  // 3: dragoman.filters.http.transform.v1.Route.response:type_name -> dragoman.filters.http.transform.v1.Response
+	5,  // 4: dragoman.filters.http.transform.v1.Route.problem:type_name -> dragoman.filters.http.transform.v1.Problem
+	4,  // 5: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
+	4,  // 6: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	13, // 7: dragoman.filters.http.transform.v1.Request.body:type_name -> dragoman.filters.http.transform.v1.Body
+	4,  // 8: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	6,  // 9: dragoman.filters.http.transform.v1.Response.status:type_name -> dragoman.filters.http.transform.v1.Response.StatusEntry
+	13, // 10: dragoman.filters.http.transform.v1.Response.body:type_name -> dragoman.filters.http.transform.v1.Body
+	13, // 11: dragoman.filters.http.transform.v1.Response.error:type_name -> dragoman.filters.http.transform.v1.Body
+	7,  // 12: dragoman.filters.http.transform.v1.Response.faults:type_name -> dragoman.filters.http.transform.v1.Response.FaultsEntry
+	8,  // 13: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
+	9,  // 14: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
+	10, // 15: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_transform_v1_transform_proto_init() }
@@ -481,13 +593,14 @@ func file_dragoman_filters_http_transform_v1_transform_proto_init() {
 	if File_dragoman_filters_http_transform_v1_transform_proto != nil {
 		return
 	}
+	file_dragoman_filters_http_transform_v1_body_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_http_transform_v1_transform_proto_rawDesc), len(file_dragoman_filters_http_transform_v1_transform_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
