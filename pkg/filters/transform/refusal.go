@@ -51,6 +51,9 @@ var errClientGone = errors.New("the client has gone")
 // app: it was the app's.
 func bodyRefusal(err error, app bool) *refusal {
 	if e, ok := errors.AsType[*refusal](err); ok {
+		if app && e.reason == "too_large" {
+			return &refusal{status: http.StatusBadGateway, reason: e.reason, detail: "the app's response: " + e.detail}
+		}
 		return e
 	}
 	r := &refusal{status: http.StatusBadRequest, reason: "malformed", detail: err.Error()}

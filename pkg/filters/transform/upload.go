@@ -59,7 +59,9 @@ func schemaFormat(conf *resource.TransformRequest) transform.Format {
 	return transform.JSON
 }
 
-func bodiless(r *http.Request) bool { return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 }
+func bodiless(r *http.Request) bool {
+	return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
+}
 
 func unsupported(contentType string, b *resource.TransformBody) *refusal {
 	media, _, _ := strings.Cut(contentType, ";")
