@@ -1,5 +1,7 @@
 package mesh
 
+// +kubebuilder:validation:XValidation:rule="has(self.versions) || has(self.routes) && size(self.routes) > 0",message="routes or versions are needed"
+
 // APIAdapter converts requests on their way to an app, and its responses.
 type APIAdapter struct {
 	Listen   Listen      `json:"listen"`
@@ -8,11 +10,14 @@ type APIAdapter struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.routes)",message="an adapter has its routes in spec.api.routes"
 	HTTP   *HTTPSpec  `json:"http,omitempty"`
 	Limits *APILimits `json:"limits,omitempty"`
+	// Versions of the API before the one that the app speaks.
+	Versions *APIVersions `json:"versions,omitempty"`
 	// Routes, of which the first that matches is taken. A request that none
-	// matches is answered with 404, one that only lacks the method with 405.
-	// +kubebuilder:validation:MinItems=1
+	// matches is answered with 404, one that only lacks the method with 405. With
+	// versions they are those of the app's version, and may be absent: all of its
+	// requests go on as they are.
 	// +kubebuilder:validation:MaxItems=256
-	Routes []APIRoute `json:"routes"`
+	Routes []APIRoute `json:"routes,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="has(self.address) != has(self.service)",message="exactly one of address and service is needed"

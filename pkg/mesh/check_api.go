@@ -24,7 +24,8 @@ func (c *checker) apiAdapter(a *APIAdapter, at string) {
 		c.require(l.BodyBytes == nil || *l.BodyBytes >= 1<<10 && *l.BodyBytes <= 64<<20, at+".limits.bodyBytes", "must be from 1Ki to 64Mi", "")
 		c.positive(l.BodyTimeout, at+".limits.bodyTimeout")
 	}
-	c.require(len(a.Routes) > 0, at+".routes", "at least one is needed", `as in routes: [{match: {path: "/v2/orders/{id}"}}]`)
+	c.apiVersions(a.Versions, at+".versions")
+	c.require(len(a.Routes) > 0 || a.Versions != nil, at+".routes", "at least one is needed", `as in routes: [{match: {path: "/v2/orders/{id}"}}]`)
 	for i := range a.Routes {
 		c.apiRoute(&a.Routes[i], fmt.Sprintf("%s.routes[%d]", at, i))
 	}

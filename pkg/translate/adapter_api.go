@@ -87,12 +87,18 @@ func apiLimits(l *mesh.APILimits) *transformv1.Transform {
 // than it has, and then what nobody matches.
 func (t *translator) apiRoutes(api *mesh.APIAdapter, name string) *routev3.RouteConfiguration {
 	var routes []*routev3.Route
-	for i := range api.Routes {
-		r := &api.Routes[i]
-		routes = append(routes, t.apiRoute(r, api, i, name))
+	if api.Versions != nil {
+		routes = t.versionRoutes(api, name)
+	} else {
+		for i := range api.Routes {
+			r := &api.Routes[i]
+			routes = append(routes, t.apiRoute(r, api, &transformv1.Route{
+				Name: routeName(&r.Match, i), Path: r.Match.Path, Request: apiRequest(r.Request), Response: apiResponse(r.Response),
+			}, name))
+		}
+		routes = append(routes, otherMethods(api.Routes)...)
 	}
-	routes = append(routes, otherMethods(api.Routes)...)
-	routes = append(routes, answering(&routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+	routes = append(routes, answering(anyPath(),
 		&transformv1.Problem{Status: 404, Detail: "no route has this path, with these headers and parameters"}))
 	return &routev3.RouteConfiguration{
 		Name:         name,
@@ -100,7 +106,8 @@ func (t *translator) apiRoutes(api *mesh.APIAdapter, name string) *routev3.Route
 	}
 }
 
-func (t *translator) apiRoute(r *mesh.APIRoute, api *mesh.APIAdapter, i int, name string) *routev3.Route {
+// apiRoute leads requests to the cluster of that name, as config says.
+func (t *translator) apiRoute(r *mesh.APIRoute, api *mesh.APIAdapter, config *transformv1.Route, name string) *routev3.Route {
 	http := orEmpty(api.HTTP)
 	match := pathMatch(r.Match.Path)
 	if r.Match.Method != "" {
@@ -129,9 +136,6 @@ func (t *translator) apiRoute(r *mesh.APIRoute, api *mesh.APIAdapter, i int, nam
 	}
 	if host := t.apiHost(http, &api.Upstream); host != "" {
 		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
-	}
-	config := &transformv1.Route{
-		Name: routeName(&r.Match, i), Path: r.Match.Path, Request: apiRequest(r.Request), Response: apiResponse(r.Response),
 	}
 	return &routev3.Route{
 		Name:                 config.GetName(),

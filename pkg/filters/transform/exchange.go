@@ -12,6 +12,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
+// maxRoutes bounds how often the route of a request is looked for again.
+const maxRoutes = 16
+
 // exchange is one request with its response. It belongs to the goroutine that
 // serves the request.
 type exchange struct {
@@ -21,6 +24,7 @@ type exchange struct {
 	w      http.ResponseWriter
 	in     *http.Request // as it came
 	values *values
+	depth  int // routes that the request had before
 
 	out    *http.Request // as it goes on
 	asIs   bool          // the client takes the response as the app writes it
@@ -56,6 +60,14 @@ func (x *exchange) serve(next http.Handler) {
 		x.answer(e)
 		return
 	}
+	if !x.conf.Gone.IsZero() && time.Now().After(x.conf.Gone) {
+		x.answer(&refusal{status: http.StatusGone, reason: "gone", detail: "this version of the API is gone since " + x.conf.Gone.Format(time.DateOnly)})
+		return
+	}
+	if x.depth > maxRoutes {
+		x.answer(&refusal{status: http.StatusLoopDetected, reason: "loop", detail: "a request becomes others without end"})
+		return
+	}
 	if err := x.prepare(); err != nil {
 		if !errors.Is(err, errClientGone) {
 			e := bodyRefusal(err, false)
@@ -65,6 +77,16 @@ func (x *exchange) serve(next http.Handler) {
 		return
 	}
 	x.forward(next)
+}
+
+// goOn has the app answer, or the route of what the request has become.
+func (x *exchange) goOn(w http.ResponseWriter, next http.Handler) {
+	if !x.conf.Reroute {
+		next.ServeHTTP(w, x.out)
+		return
+	}
+	filters.ExchangeOf(x.out.Context()).Reroute(x.out)
+	x.filter.serve(w, x.out, next, x.depth+1)
 }
 
 // prepare makes the request that goes on.

@@ -69,14 +69,18 @@ func (f *filter) Close() { f.builder.metrics.close(f.listener) }
 
 // Handler implements filters.HTTP.
 func (f *filter) Handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conf, ok := filters.ExchangeOf(r.Context()).FilterConfig(f.name).(*resource.TransformRoute)
-		if !ok {
-			next.ServeHTTP(w, r)
-			return
-		}
-		x := &exchange{filter: f, conf: conf, w: w, in: r, values: newValues(r, conf.Path)}
-		defer x.release()
-		x.serve(next)
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, next, 0) })
+}
+
+// serve has next answer as the route of a request says. depth counts routes that
+// a request had before.
+func (f *filter) serve(w http.ResponseWriter, r *http.Request, next http.Handler, depth int) {
+	conf, ok := filters.ExchangeOf(r.Context()).FilterConfig(f.name).(*resource.TransformRoute)
+	if !ok {
+		next.ServeHTTP(w, r)
+		return
+	}
+	x := &exchange{filter: f, conf: conf, w: w, in: r, values: newValues(r, conf.Path), depth: depth}
+	defer x.release()
+	x.serve(next)
 }

@@ -22,12 +22,19 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// matched is an exchange whose route is known.
-type matched struct{ route *resource.Route }
+// matched is an exchange that knows its route.
+type matched struct {
+	table *route.Table
+	route *resource.Route
+}
 
-func (m matched) FilterConfig(name string) any { return m.route.PerFilter[name].Config }
-func (matched) Reroute(*http.Request)          {}
-func (matched) Explain(string, string)         {}
+func (m *matched) FilterConfig(name string) any { return m.route.PerFilter[name].Config }
+func (*matched) Explain(string, string)         {}
+func (m *matched) Reroute(r *http.Request) {
+	_, m.route = m.table.Find(&route.Request{
+		Method: r.Method, Scheme: "http", Host: r.Host, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header,
+	})
+}
 
 // adapter is a document's filter before an app.
 type adapter struct {
@@ -68,10 +75,9 @@ spec:
 	}
 	table, handler := route.New(routes), f.Handler(app)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, found := table.Find(&route.Request{
-			Method: r.Method, Scheme: "http", Host: r.Host, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header,
-		})
-		handler.ServeHTTP(w, r.WithContext(filters.WithExchange(r.Context(), matched{found})))
+		m := &matched{table: table}
+		m.Reroute(r)
+		handler.ServeHTTP(w, r.WithContext(filters.WithExchange(r.Context(), m)))
 	}))
 	a := &adapter{Server: server, t: t, registry: prometheus.NewPedanticRegistry()}
 	a.registry.MustRegister(builder)

@@ -47,7 +47,7 @@ func (x *exchange) forward(next http.Handler) {
 		p := recover()
 		x.settle(w, p)
 	}()
-	next.ServeHTTP(w, x.out)
+	x.goOn(w, next)
 }
 
 // settle ends an exchange after the app's response, or a panic in its place.

@@ -46,6 +46,12 @@ func (r *reader) transformRoute(packed *anypb.Any, path string) *TransformRoute 
 	if p.GetResponse() != nil {
 		out.Response = r.transformResponse(p.GetResponse(), out.Path, join(path, "response"))
 	}
+	out.Reroute = p.GetReroute()
+	if g := p.GetGone(); g != nil {
+		if out.Gone = g.AsTime(); g.CheckValid() != nil {
+			r.fail(join(path, "gone"), "is not a time")
+		}
+	}
 	if q := p.GetProblem(); q != nil {
 		r.only(&p, path, "name", "path", "problem")
 		out.Problem = &TransformProblem{Status: int(min(q.GetStatus(), 1000)), Detail: q.GetDetail(), Allow: q.GetAllow()}

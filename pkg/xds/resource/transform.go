@@ -36,6 +36,8 @@ type TransformRoute struct {
 	Request  *TransformRequest     // nil: as it came
 	Response *TransformResponse    // nil: as it came
 	Problem  *TransformProblem     // the proxy answers; nil: it does not
+	Reroute  bool                  // what the request has become has a route of its own
+	Gone     time.Time             // from then on, it is; zero: never
 }
 
 // TransformRequest is what becomes of a request.

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	sync "sync"
@@ -94,7 +95,12 @@ type Route struct {
 	// Absent: as it came.
 	Response *Response `protobuf:"bytes,4,opt,name=response,proto3" json:"response,omitempty"`
 	// The proxy answers itself, and nothing else is here.
-	Problem       *Problem `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem *Problem `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The route of what the request has become is looked for again, and does the
+	// rest: up to 16 times.
+	Reroute bool `protobuf:"varint,6,opt,name=reroute,proto3" json:"reroute,omitempty"`
+	// From then on requests are answered with 410.
+	Gone          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +166,20 @@ func (x *Route) GetResponse() *Response {
 func (x *Route) GetProblem() *Problem {
 	if x != nil {
 		return x.Problem
+	}
+	return nil
+}
+
+func (x *Route) GetReroute() bool {
+	if x != nil {
+		return x.Reroute
+	}
+	return false
+}
+
+func (x *Route) GetGone() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Gone
 	}
 	return nil
 }
@@ -486,16 +506,18 @@ var File_dragoman_filters_http_transform_v1_transform_proto protoreflect.FileDes
 
 const file_dragoman_filters_http_transform_v1_transform_proto_rawDesc = "" +
 	"\n" +
-	"2dragoman/filters/http/transform/v1/transform.proto\x12\"dragoman.filters.http.transform.v1\x1a-dragoman/filters/http/transform/v1/body.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8d\x01\n" +
+	"2dragoman/filters/http/transform/v1/transform.proto\x12\"dragoman.filters.http.transform.v1\x1a-dragoman/filters/http/transform/v1/body.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8d\x01\n" +
 	"\tTransform\x12B\n" +
 	"\x0emax_body_bytes\x18\x01 \x01(\v2\x1c.google.protobuf.UInt64ValueR\fmaxBodyBytes\x12<\n" +
-	"\fbody_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"\x87\x02\n" +
+	"\fbody_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"\xd1\x02\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12E\n" +
 	"\arequest\x18\x03 \x01(\v2+.dragoman.filters.http.transform.v1.RequestR\arequest\x12H\n" +
 	"\bresponse\x18\x04 \x01(\v2,.dragoman.filters.http.transform.v1.ResponseR\bresponse\x12E\n" +
-	"\aproblem\x18\x05 \x01(\v2+.dragoman.filters.http.transform.v1.ProblemR\aproblem\"\x93\x02\n" +
+	"\aproblem\x18\x05 \x01(\v2+.dragoman.filters.http.transform.v1.ProblemR\aproblem\x12\x18\n" +
+	"\areroute\x18\x06 \x01(\bR\areroute\x12.\n" +
+	"\x04gone\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04gone\"\x93\x02\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12@\n" +
@@ -562,7 +584,8 @@ var file_dragoman_filters_http_transform_v1_transform_proto_goTypes = []any{
 	nil,                            // 10: dragoman.filters.http.transform.v1.Fields.AddEntry
 	(*wrapperspb.UInt64Value)(nil), // 11: google.protobuf.UInt64Value
 	(*durationpb.Duration)(nil),    // 12: google.protobuf.Duration
-	(*Body)(nil),                   // 13: dragoman.filters.http.transform.v1.Body
+	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
+	(*Body)(nil),                   // 14: dragoman.filters.http.transform.v1.Body
 }
 var file_dragoman_filters_http_transform_v1_transform_proto_depIdxs = []int32{
 	11, // 0: dragoman.filters.http.transform.v1.Transform.max_body_bytes:type_name -> google.protobuf.UInt64Value
@@ -570,22 +593,23 @@ var file_dragoman_filters_http_transform_v1_transform_proto_depIdxs = []int32{
 	2,  // 2: dragoman.filters.http.transform.v1.Route.request:type_name -> dragoman.filters.http.transform.v1.Request
 	3,  // 3: dragoman.filters.http.transform.v1.Route.response:type_name -> dragoman.filters.http.transform.v1.Response
 	5,  // 4: dragoman.filters.http.transform.v1.Route.problem:type_name -> dragoman.filters.http.transform.v1.Problem
-	4,  // 5: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
-	4,  // 6: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	13, // 7: dragoman.filters.http.transform.v1.Request.body:type_name -> dragoman.filters.http.transform.v1.Body
-	4,  // 8: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	6,  // 9: dragoman.filters.http.transform.v1.Response.status:type_name -> dragoman.filters.http.transform.v1.Response.StatusEntry
-	13, // 10: dragoman.filters.http.transform.v1.Response.body:type_name -> dragoman.filters.http.transform.v1.Body
-	13, // 11: dragoman.filters.http.transform.v1.Response.error:type_name -> dragoman.filters.http.transform.v1.Body
-	7,  // 12: dragoman.filters.http.transform.v1.Response.faults:type_name -> dragoman.filters.http.transform.v1.Response.FaultsEntry
-	8,  // 13: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
-	9,  // 14: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
-	10, // 15: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	13, // 5: dragoman.filters.http.transform.v1.Route.gone:type_name -> google.protobuf.Timestamp
+	4,  // 6: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
+	4,  // 7: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	14, // 8: dragoman.filters.http.transform.v1.Request.body:type_name -> dragoman.filters.http.transform.v1.Body
+	4,  // 9: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	6,  // 10: dragoman.filters.http.transform.v1.Response.status:type_name -> dragoman.filters.http.transform.v1.Response.StatusEntry
+	14, // 11: dragoman.filters.http.transform.v1.Response.body:type_name -> dragoman.filters.http.transform.v1.Body
+	14, // 12: dragoman.filters.http.transform.v1.Response.error:type_name -> dragoman.filters.http.transform.v1.Body
+	7,  // 13: dragoman.filters.http.transform.v1.Response.faults:type_name -> dragoman.filters.http.transform.v1.Response.FaultsEntry
+	8,  // 14: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
+	9,  // 15: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
+	10, // 16: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_transform_v1_transform_proto_init() }
