@@ -40,7 +40,10 @@ func Check(source Source, facts mesh.NodeFacts) (objects int, err error) {
 	var errs []error
 	for _, obj := range objs {
 		a, ok := obj.(*mesh.Ambassador)
-		if !ok {
+		if !ok { // the same in all
+			if _, err := Snapshot([]mesh.Object{obj}, facts); err != nil {
+				errs = append(errs, err)
+			}
 			continue
 		}
 		for name := range a.Spec.Environments {

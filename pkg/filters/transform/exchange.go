@@ -49,6 +49,7 @@ func (x *exchange) take(n int64) error {
 
 // serve has next answer the request as the route changes it.
 func (x *exchange) serve(next http.Handler) {
+	x.noteRoute()
 	if p := x.conf.Problem; p != nil {
 		e := &refusal{status: p.Status, reason: "refused", detail: p.Detail}
 		if len(p.Allow) > 0 {
@@ -103,10 +104,12 @@ func (x *exchange) prepare() error {
 	out.Header = x.in.Header.Clone()
 	x.adjustResponse()
 	if conf == nil {
+		x.noteHeaders(false, x.in.Header, out.Header)
 		return nil
 	}
 	if conf.Method != "" {
 		out.Method = conf.Method
+		x.note(Step{What: "method", Before: x.in.Method, After: out.Method})
 	}
 	if conf.Path != nil || !conf.Query.Empty() {
 		u, err := target(x.in.URL, conf, x.values)
@@ -114,6 +117,7 @@ func (x *exchange) prepare() error {
 			return &refusal{status: http.StatusBadRequest, reason: "path", detail: err.Error()}
 		}
 		out.URL = u
+		x.note(Step{What: "target", Before: x.in.URL.RequestURI(), After: u.RequestURI()})
 	}
 	if conf.Body != nil || conf.Schema != nil {
 		if err := x.requestBody(conf); err != nil {
@@ -121,6 +125,7 @@ func (x *exchange) prepare() error {
 		}
 	}
 	changeHeaders(out.Header, &conf.Headers, x.values)
+	x.noteHeaders(false, x.in.Header, out.Header)
 	return nil
 }
 
@@ -256,6 +261,7 @@ func (x *exchange) apply(d direction, b *resource.TransformBody, p *transform.Pr
 		return nil, err
 	}
 	x.converted(d, len(body), len(out), time.Since(begun))
+	x.note(Step{Response: d == response, What: "body", Before: string(body), After: string(out), Format: b.From, To: b.To})
 	return out, x.take(int64(len(out)))
 }
 
@@ -277,6 +283,7 @@ func (x *exchange) check(s *resource.TransformSchema, body []byte, contentType s
 	if len(list) > 0 {
 		return schemaRefusal(list, app)
 	}
+	x.note(Step{Response: app, What: "schema", After: "fits"})
 	return nil
 }
 
@@ -287,4 +294,18 @@ func drop(h http.Header) {
 	} {
 		delete(h, name)
 	}
+}
+
+// mediaType is the Content-Type of a body that was made. Where the format stays,
+// a type of somebody's own does too, as in application/problem+json.
+func mediaType(b *resource.TransformBody, p *transform.Program, body []byte, old string) string {
+	made := p.ContentType(body)
+	media, _, _ := strings.Cut(old, ";")
+	if media = strings.TrimSpace(media); b.None || b.From != b.To || b.To == transform.SOAP || !strings.Contains(media, "+") {
+		return made
+	}
+	if _, params, ok := strings.Cut(made, ";"); ok {
+		media += ";" + params
+	}
+	return media
 }

@@ -19,6 +19,7 @@ type Builder struct {
 	budget  *budget
 	metrics *metrics
 	uploads sync.WaitGroup // of bodies that are changed on their way
+	record  func(Step)     // nil: nobody listens
 }
 
 // NewBuilder returns a builder.

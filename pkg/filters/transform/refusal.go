@@ -130,6 +130,7 @@ func (x *exchange) answer(e *refusal) {
 	for _, pair := range e.header {
 		h.Set(pair[0], pair[1])
 	}
+	x.note(Step{Response: true, What: "answer", After: strconv.Itoa(e.status) + " " + e.detail})
 	p := problem{Title: http.StatusText(e.status), Status: e.status, Detail: e.detail, Errors: e.fields}
 	text, _ := json.Marshal(p) // of strings and numbers
 	status, body, contentType := e.status, text, problemType

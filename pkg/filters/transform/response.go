@@ -3,11 +3,9 @@ package transform
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/transform"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
@@ -38,6 +36,7 @@ type responseWriter struct {
 	coding  string                    // of the app's body
 	held    []byte
 	stream  *download
+	before  http.Header // of the app, where somebody listens
 }
 
 // forward has next answer, and changes what it answers.
@@ -93,6 +92,9 @@ func (w *responseWriter) WriteHeader(status int) {
 
 // decide says what becomes of the body.
 func (w *responseWriter) decide() {
+	if w.x.recording() {
+		w.before = w.x.w.Header().Clone()
+	}
 	if err := w.x.upload.failure(); err != nil {
 		w.drop(request, bodyRefusal(err, false))
 		return
@@ -154,7 +156,7 @@ func (w *responseWriter) change() {
 	switch {
 	case w.x.in.Method == http.MethodHead:
 		w.headOnly()
-	case w.schema == nil && w.body.Program.Streams() && len(w.body.Values) == 0:
+	case w.schema == nil && w.body.Program.Streams() && len(w.body.Values) == 0 && !w.x.recording():
 		w.startStream(contentType)
 	default:
 		w.way = held
@@ -231,6 +233,12 @@ func (w *responseWriter) send(status int) {
 		changeHeaders(w.x.w.Header(), &conf.Headers, w.x.values)
 	}
 	w.sent = true
+	if w.x.recording() {
+		if status != w.status {
+			w.x.note(Step{Response: true, What: "status", Before: strconv.Itoa(w.status), After: strconv.Itoa(status)})
+		}
+		w.x.noteHeaders(true, w.before, w.x.w.Header())
+	}
 	w.x.w.WriteHeader(status)
 }
 
@@ -356,7 +364,7 @@ func (w *responseWriter) changed(contentType string) (out []byte, to string, err
 	if err != nil {
 		return nil, "", err
 	}
-	return out, p.ContentType(out), nil
+	return out, mediaType(w.body, p, out, contentType), nil
 }
 
 // write sends a body that was made.
@@ -416,65 +424,4 @@ func (w *responseWriter) fault(f *soap.Fault) {
 		return
 	}
 	w.write(status, body, w.body.Program.ContentType(body))
-}
-
-// download is a response that is changed record by record on its way.
-type download struct {
-	in   *io.PipeWriter
-	late http.Header // what the app says after its head: trailers
-	done chan struct{}
-	err  error // read after done
-	sink
-}
-
-// startStream has the body changed while it goes on.
-func (w *responseWriter) startStream(contentType string) {
-	h := w.x.w.Header()
-	out, in := io.Pipe()
-	d := &download{in: in, late: h.Clone(), done: make(chan struct{})}
-	p := w.x.program(w.body)
-	drop(h)
-	weaken(h)
-	h.Set("Content-Type", p.ContentType(nil))
-	status := w.mapped(w.status)
-	d.sink = sink{w: w.x.w, head: func() { w.send(status) }}
-	w.way, w.stream = streamed, d
-	source := &counting{r: decoded(out, w.coding)}
-	go func() {
-		defer close(d.done)
-		begun := time.Now()
-		d.err = p.Stream(w.x.in.Context(), &d.sink, source, contentType)
-		_ = out.CloseWithError(errors.Join(d.err, errAnswered))
-		if d.err == nil {
-			w.x.converted(response, source.n, d.n, time.Since(begun))
-		}
-	}()
-}
-
-// stop ends the stream.
-func (d *download) stop(err error) {
-	_ = d.in.CloseWithError(err)
-	<-d.done
-}
-
-// endStream ends a stream whose source is whole.
-func (w *responseWriter) endStream() {
-	d := w.stream
-	d.stop(io.EOF)
-	if d.err != nil {
-		e := bodyRefusal(d.err, true)
-		if !d.begun.Load() {
-			w.refuse(response, e)
-			return
-		}
-		w.x.failed(response, e)
-		panic(http.ErrAbortHandler) // too late for an answer: the client must not take it for whole
-	}
-	d.begin()
-	h := w.x.w.Header()
-	for name, values := range d.late {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			h[name] = values
-		}
-	}
 }

@@ -69,7 +69,7 @@ func TestResponses(t *testing.T) {
 		},
 		{name: "an error in the same format", api: jsonMap, path: "/", app: replies(404, `{"a":1}`, "Content-Type", json), want: "410 application/json\n" + `{"a":1}`},
 		{name: "an error in another", api: jsonMap, path: "/", app: replies(500, `oh`, "Content-Type", "text/plain"), want: "502 text/plain\noh"},
-		{name: "an error with a map", api: jsonMap, path: "/errors", app: replies(400, `{"message":"x"}`, "Content-Type", "application/problem+json"), want: "400 application/json\n" + `{"error":{"text":"x"}}`},
+		{name: "an error with a map", api: jsonMap, path: "/errors", app: replies(400, `{"message":"x"}`, "Content-Type", "application/problem+json"), want: "400 application/problem+json\n" + `{"error":{"text":"x"}}`},
 		{name: "nothing", api: jsonMap, path: "/", app: replies(201, ``, "Content-Length", "0"), want: "201 \n"},
 		{name: "204", api: jsonMap, path: "/", app: replies(204, ``), want: "204 \n"},
 		{name: "304", api: jsonMap, path: "/", app: replies(304, ``, "Etag", `"x"`), want: "304 \n", head: map[string]string{"Etag": `"x"`}},

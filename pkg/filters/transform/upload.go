@@ -45,7 +45,7 @@ func (x *exchange) requestBody(conf *resource.TransformRequest) error {
 			header: [][2]string{{"Accept-Encoding", "gzip, deflate"}},
 		}
 	}
-	if conf.Schema == nil && conf.Body.Program.Streams() && len(conf.Body.Values) == 0 {
+	if conf.Schema == nil && conf.Body.Program.Streams() && len(conf.Body.Values) == 0 && !x.recording() {
 		x.streamBody(conf.Body, coding, contentType)
 		return nil
 	}
@@ -164,7 +164,7 @@ func (x *exchange) readAll(r io.Reader, size, limit int64) ([]byte, error) {
 // setBody has another body go on.
 func (x *exchange) setBody(b *resource.TransformBody, body []byte) {
 	x.replace(body)
-	x.describe(b, b.Program.ContentType(body))
+	x.describe(b, mediaType(b, b.Program, body, x.in.Header.Get("Content-Type")))
 }
 
 // replace has these bytes go on as the body.
