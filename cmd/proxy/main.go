@@ -105,7 +105,7 @@ func newRoot() *cobra.Command {
 		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
-		newRun(), newDemo(), newValidate(), newStatus(), newWait(), command.NewVersion("proxy"),
+		newRun(), newDemo(), newValidate(), newTry(), newStatus(), newWait(), command.NewVersion("proxy"),
 		newTwemproxy(), newStatsdExporter(), newNginxExporter(), newJSONExporter(), newLeaderElector(), newWorkQueue(),
 	)
 	return root

@@ -30,7 +30,7 @@ func newTry() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := runTry(cmd)
 			if errors.Is(err, try.ErrRefused) {
-				return &exit.Error{Code: 1, Err: errSilent}
+				return tryRefused{errSilent}
 			}
 			return err
 		},
@@ -41,6 +41,15 @@ func newTry() *cobra.Command {
 	cmd.Flags().String("response", "", "`file` with the app's response, or -")
 	return cmd
 }
+
+// tryRefused ends the program with 1, all having been said.
+type tryRefused struct{ error }
+
+// Unwrap gives what the error is.
+func (e tryRefused) Unwrap() error { return e.error }
+
+// ExitCode implements exit.Coder.
+func (tryRefused) ExitCode() int { return 1 }
 
 func runTry(cmd *cobra.Command) error {
 	files, _ := cmd.Flags().GetStringArray("file")   // defined above

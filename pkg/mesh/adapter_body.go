@@ -167,6 +167,9 @@ type SOAPOptions struct {
 	// the content type of 1.2.
 	// +kubebuilder:validation:MaxLength=1024
 	Action string `json:"action,omitempty"`
+	// Unqualified leaves the fields without the namespace of the operation
+	// (elementFormDefault="unqualified").
+	Unqualified bool `json:"unqualified,omitempty"`
 	// Header keeps the header of the envelope as the member "#header".
 	Header bool `json:"header,omitempty"`
 }

@@ -87,7 +87,7 @@ func (o *SOAPOptions) options(x *XMLOptions) *soap.Options {
 	out := &soap.Options{}
 	if o != nil {
 		out = &soap.Options{
-			Version: soap.Version(o.Version), Namespace: o.Namespace, Operation: o.Operation, Action: o.Action, Header: o.Header,
+			Version: soap.Version(o.Version), Namespace: o.Namespace, Operation: o.Operation, Action: o.Action, Unqualified: o.Unqualified, Header: o.Header,
 		}
 	}
 	if inner := x.options(); inner != nil {

@@ -31,7 +31,7 @@ func apiSide(b *mesh.BodyTransform, f mesh.BodyFormat) *transformv1.Side {
 		}
 		if o := b.SOAP; o != nil && f == mesh.BodySOAP {
 			s.Soap = &transformv1.Soap{
-				Version: string(o.Version), Namespace: o.Namespace, Operation: o.Operation, Action: o.Action, Header: o.Header,
+				Version: string(o.Version), Namespace: o.Namespace, Operation: o.Operation, Action: o.Action, Unqualified: o.Unqualified, Header: o.Header,
 			}
 		}
 	case mesh.BodyForm:

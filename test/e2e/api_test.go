@@ -116,3 +116,51 @@ func TestAPIRewrites(t *testing.T) {
 		}
 	}
 }
+
+// TestAPIBodies: a document's bodies over the wire: compressed, checked, refused,
+// streamed, and with 100-continue.
+func TestAPIBodies(t *testing.T) {
+	t.Parallel()
+	p, url := startAPI(t, apiEcho(t), `
+    - match: {method: POST, path: "/orders/{id}"}
+      request:
+        schema: {type: object, required: [sku], properties: {sku: {type: string}}}
+        body: {from: json, to: soap, soap: {operation: Order, namespace: "urn:o"}, values: {id: "{id}"}, map: {move: {sku: Sku, id: Id}}}
+    - match: {method: POST, path: /csv}
+      request: {body: {from: csv, to: ndjson}}
+`)
+	const envelope = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>`
+	tests := []struct {
+		name, path, body string
+		header           []string
+		status           int
+		want             string
+	}{
+		{
+			"converted", "/orders/7", `{"sku":"a"}`,
+			[]string{"Content-Type", "application/json", "Expect", "100-continue"},
+			200,
+			"POST /orders/7 tenant= cookie= " + envelope + `<Order xmlns="urn:o"><Sku>a</Sku><Id>7</Id></Order></soap:Body></soap:Envelope>`,
+		},
+		{
+			"refused", "/orders/7", `{"sku":1}`,
+			[]string{"Content-Type", "application/json"},
+			422,
+			`{"title":"Unprocessable Entity","status":422,"detail":"the body does not fit the schema","errors":[{"pointer":"/sku","detail":"got number, want string"}]}`,
+		},
+		{"streamed", "/csv", "a,b\n1,2\n", []string{"Content-Type", "text/csv"}, 200, "POST /csv tenant= cookie= " + `{"a":"1","b":"2"}` + "\n"},
+	}
+	for _, tt := range tests {
+		if status, text, _ := ask(t, "POST", url+tt.path, tt.body, tt.header...); status != tt.status || text != tt.want {
+			t.Errorf("%s: got %d %s\nwant %d %s", tt.name, status, text, tt.status, tt.want)
+		}
+	}
+	for _, want := range []string{
+		`dragoman_transform_conversions_total{direction="request",listener="default/orders/adapter",route="0 POST /orders/{id}"} 1`,
+		`dragoman_transform_failures_total{direction="request",listener="default/orders/adapter",reason="schema",route="0 POST /orders/{id}"} 1`,
+	} {
+		if err := p.shows("/metrics", want); err != nil {
+			t.Error(err)
+		}
+	}
+}

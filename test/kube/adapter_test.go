@@ -26,8 +26,11 @@ spec:
     upstream: {address: "127.0.0.1:8080"}
     routes:
     - match: {method: POST, path: "/v2/orders/{id}"}
-      request:  {path: "/soap/orders", query: {set: {id: "{id}"}}}
-      response: {headers: {remove: [Server]}}
+      request:
+        path: "/soap/orders"
+        schema: {type: object, required: [sku]}
+        body: {from: json, to: soap, values: {id: "{id}"}, map: {move: {id: OrderId}, each: {items: {move: {sku: Sku}}}}, soap: {operation: Order}}
+      response: {body: {from: soap, to: json, map: {move: {OrderId: id}}}}
 `
 
 // adaptersAreAccepted: those of metrics and of APIs are served, also beside an

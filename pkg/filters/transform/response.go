@@ -130,7 +130,7 @@ func (w *responseWriter) empty() bool {
 func (w *responseWriter) change() {
 	h := w.x.w.Header()
 	contentType := h.Get("Content-Type")
-	from := transform.JSON
+	var from transform.Format
 	if w.body != nil {
 		from = w.body.From
 	} else {

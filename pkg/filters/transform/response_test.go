@@ -220,7 +220,7 @@ func TestRecordsFlow(t *testing.T) {
 		}
 	})
 	out, in := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", a.URL+"/", out)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL+"/", out)
 	if err != nil {
 		t.Fatal(err)
 	}

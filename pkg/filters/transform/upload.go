@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func unsupported(contentType string, b *resource.TransformBody) *refusal {
 	media, _, _ := strings.Cut(contentType, ";")
 	want := transform.ContentTypes(b.From)
 	if b.AsIs {
-		want = append(want[:len(want):len(want)], transform.ContentTypes(b.To)...)
+		want = append(slices.Clip(want), transform.ContentTypes(b.To)...)
 	}
 	return &refusal{
 		status: http.StatusUnsupportedMediaType, reason: "content_type",
@@ -146,7 +147,7 @@ func (x *exchange) readAll(r io.Reader, size, limit int64) ([]byte, error) {
 		switch {
 		case int64(len(body)) > limit:
 			return nil, tooLarge(limit)
-		case err == io.EOF: //nolint:errorlint // as the reader gave it
+		case err == io.EOF:
 			return body, nil
 		case err != nil:
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -214,9 +215,7 @@ func (t *trial) app(w http.ResponseWriter, r *http.Request) {
 		show(t.w, "  < ", string(answer))
 	}
 	fmt.Fprintln(t.w, "response")
-	for name, values := range t.response.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), t.response.Header)
 	w.WriteHeader(t.response.StatusCode)
 	_, _ = w.Write(answer)
 }

@@ -179,7 +179,7 @@ func transformXML(o *transformv1.Xml) *xml.Options {
 func transformSOAP(p *transformv1.Side) *soap.Options {
 	o := p.GetSoap()
 	out := &soap.Options{
-		Version: soap.Version(o.GetVersion()), Namespace: o.GetNamespace(), Operation: o.GetOperation(), Action: o.GetAction(), Header: o.GetHeader(),
+		Version: soap.Version(o.GetVersion()), Namespace: o.GetNamespace(), Operation: o.GetOperation(), Action: o.GetAction(), Unqualified: o.GetUnqualified(), Header: o.GetHeader(),
 	}
 	if x := transformXML(p.GetXml()); x != nil {
 		out.XML = *x

@@ -401,6 +401,7 @@ type Soap struct {
 	Operation     string `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
 	Action        string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	Header        bool   `protobuf:"varint,5,opt,name=header,proto3" json:"header,omitempty"`
+	Unqualified   bool   `protobuf:"varint,6,opt,name=unqualified,proto3" json:"unqualified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -466,6 +467,13 @@ func (x *Soap) GetAction() string {
 func (x *Soap) GetHeader() bool {
 	if x != nil {
 		return x.Header
+	}
+	return false
+}
+
+func (x *Soap) GetUnqualified() bool {
+	if x != nil {
+		return x.Unqualified
 	}
 	return false
 }
@@ -702,13 +710,14 @@ const file_dragoman_filters_http_transform_v1_body_proto_rawDesc = "" +
 	"\x05nulls\x18\b \x01(\tR\x05nulls\x1a=\n" +
 	"\x0fNamespacesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x01\n" +
 	"\x04Soap\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
-	"\x06header\x18\x05 \x01(\bR\x06header\"4\n" +
+	"\x06header\x18\x05 \x01(\bR\x06header\x12 \n" +
+	"\vunqualified\x18\x06 \x01(\bR\vunqualified\"4\n" +
 	"\x04Flat\x12\x16\n" +
 	"\x06nested\x18\x01 \x01(\tR\x06nested\x12\x14\n" +
 	"\x05nulls\x18\x02 \x01(\tR\x05nulls\"\x88\x01\n" +
