@@ -121,8 +121,12 @@ func (q *loopRequest) admitted() bool {
 // serve has the request answered, now or later.
 func (q *loopRequest) serve() {
 	q.chain.enter(&q.x)
+	if q.x.writer.status != 0 { // refused
+		q.finish()
+		return
+	}
 	q.x.spans = q.chain.tracing.begin(&q.x, &q.r)
-	if q.x.writer.status != 0 || q.chain.router.answers(&q.x.writer, &q.r, &q.x) {
+	if q.chain.router.answers(&q.x.writer, &q.r, &q.x) {
 		q.finish()
 		return
 	}
