@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,15 +20,18 @@ const (
 	haproxy  = "haproxy" // mode http, one thread
 	nginx    = "nginx"   // proxy_pass, one worker
 	direct   = "direct"  // nothing in between
+	program  = "program" // written by hand for one conversion, in Go
 )
 
-func contenderNames() []string { return []string{dragoman, haproxy, nginx, direct} }
+func contenderNames() []string { return []string{dragoman, haproxy, nginx, direct, program} }
 
 // contender is something that answers HTTP on a port.
 type contender struct {
 	name string
 	port int
 	proc *gauge.Process // whose CPU and memory count; nil for direct
+	// answer is the body that a conversion gives.
+	answer []byte
 }
 
 // cpu is the CPU time that the contender has used; 0 without a process.
@@ -44,6 +48,8 @@ type testbed struct {
 	proxy     string
 	args      []string
 	origin    int // port
+	running   map[string]*contender
+	skipped   []string // what was not measured, and why
 	processes []*gauge.Process
 }
 
@@ -86,7 +92,8 @@ func (tb *testbed) startOrigin(ctx context.Context) error {
 	_, err = tb.startNginx(ctx, "origin", tb.origin, fmt.Sprintf(`
     root %s;
     open_file_cache max=10;
-    location /small { return 200 "%s"; }`, tb.dir, strings.Repeat("x", small)), "")
+    location /small { return 200 "%s"; }
+    location /orders { default_type application/json; return 200 '%s'; }`, tb.dir, strings.Repeat("x", small), accepted), "")
 	return err
 }
 
@@ -119,8 +126,24 @@ http {
 	return tb.start(ctx, name, port, "nginx", "-p", tb.dir, "-c", path)
 }
 
+// contender returns the running one of a name, started if need be; nil if there is
+// none for that kind of shape.
+func (tb *testbed) contender(ctx context.Context, name string, k kind) (*contender, error) {
+	key := fmt.Sprint(name, k)
+	if c, ok := tb.running[key]; ok {
+		return c, nil
+	}
+	c, err := tb.launch(ctx, name, k)
+	if errors.Is(err, gauge.ErrEnded) && k != plain {
+		tb.skipped = append(tb.skipped, fmt.Sprintf("%s: %v", name, err))
+		c, err = nil, nil
+	}
+	tb.running[key] = c
+	return c, err
+}
+
 // launch starts a contender.
-func (tb *testbed) launch(ctx context.Context, name string) (*contender, error) {
+func (tb *testbed) launch(ctx context.Context, name string, k kind) (*contender, error) {
 	if name == direct {
 		return &contender{name: name, port: tb.origin}, nil
 	}
@@ -138,10 +161,24 @@ func (tb *testbed) launch(ctx context.Context, name string) (*contender, error) 
       proxy_http_version 1.1;
       proxy_set_header Connection "";
     }`, fmt.Sprintf("upstream origin { server 127.0.0.1:%d; keepalive 128; keepalive_requests 1000000000; }", tb.origin))
+	case program:
+		c.proc, err = tb.startProgram(ctx, port)
 	default:
-		c.proc, err = tb.startDragoman(ctx, port)
+		c.proc, err = tb.startDragoman(ctx, port, k)
+	}
+	if err == nil && k == jsonToJSON {
+		c.answer, err = askForOrder(ctx, port)
 	}
 	return c, err
+}
+
+// startProgram runs this program as the one that converts orders.
+func (tb *testbed) startProgram(ctx context.Context, port int) (*gauge.Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return tb.start(ctx, program, port, self, "-convert", fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", port, tb.origin))
 }
 
 func (tb *testbed) startHAProxy(ctx context.Context, port int) (*gauge.Process, error) {
@@ -167,8 +204,8 @@ backend origin
 	return tb.start(ctx, haproxy, port, "haproxy", "-db", "-f", path)
 }
 
-func (tb *testbed) startDragoman(ctx context.Context, port int) (*gauge.Process, error) {
-	path, err := tb.write("mesh.yaml", fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+func (tb *testbed) startDragoman(ctx context.Context, port int, k kind) (*gauge.Process, error) {
+	document := fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: bench}
 spec:
@@ -177,7 +214,11 @@ spec:
   environments:
     dev: {address: "127.0.0.1:%d"}
   defaultEnvironment: dev
-`, port, tb.origin))
+`, port, tb.origin)
+	if k == jsonToJSON {
+		document = fmt.Sprintf(orderDocument, port, tb.origin)
+	}
+	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", k), document)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +228,7 @@ spec:
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(admin))
 	args := append([]string{"run", "-f", path, "--loops", "1", "--admin-address", address}, tb.args...)
-	p, err := tb.start(ctx, dragoman, port, tb.proxy, args...)
+	p, err := tb.start(ctx, fmt.Sprint(dragoman, "-", k), port, tb.proxy, args...)
 	if err != nil {
 		return nil, err
 	}

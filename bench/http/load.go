@@ -30,6 +30,9 @@ var errLoad = errors.New("load")
 
 // measure puts a load through a contender.
 func measure(ctx context.Context, c *contender, s shape, d time.Duration) (sample, error) {
+	if s.answer == 0 {
+		s.answer = len(c.answer)
+	}
 	l, err := newLoad(ctx, c.port, s)
 	if err != nil {
 		return sample{}, fmt.Errorf("%s, %s: %w", c.name, s, err)
@@ -83,10 +86,10 @@ type client struct {
 func newLoad(ctx context.Context, port int, s shape) (*load, error) {
 	l := &load{answer: s.answer, buf: make([]byte, 256<<10), times: make([]int64, 0, 1<<18)}
 	l.request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n", s.method, s.path)
-	if s.send > 0 {
-		l.request = fmt.Appendf(l.request, "Content-Type: text/plain\r\nContent-Length: %d\r\n", s.send)
+	if s.body != "" {
+		l.request = fmt.Appendf(l.request, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(s.body))
 	}
-	l.request = append(append(l.request, "\r\n"...), bytes.Repeat([]byte("x"), s.send)...)
+	l.request = append(append(l.request, "\r\n"...), s.body...)
 	var err error
 	if l.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil, err

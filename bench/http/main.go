@@ -29,6 +29,7 @@ type options struct {
 	proxyArgs  []string
 	jsonFile   string
 	reportFile string
+	convert    string
 }
 
 const (
@@ -43,6 +44,10 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "http:", err)
 		os.Exit(exitUsage)
+	}
+	if o.convert != "" {
+		fmt.Fprintln(os.Stderr, "http:", convert(o.convert))
+		os.Exit(exitFailure)
 	}
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "http:", err)
@@ -65,6 +70,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&proxyArgs, "proxy-args", "", "additional `arguments` for the proxy, separated by blanks")
 	flags.StringVar(&o.jsonFile, "json", "", "write all samples to this `file`")
 	flags.StringVar(&o.reportFile, "o", "", "write the report to this `file` too")
+	flags.StringVar(&o.convert, "convert", "", "be the contender \"program\" at `address,origin`, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -92,7 +98,7 @@ func run(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	tb := &testbed{dir: dir, proxy: o.proxy, args: o.proxyArgs}
+	tb := &testbed{dir: dir, proxy: o.proxy, args: o.proxyArgs, running: map[string]*contender{}}
 	defer func() {
 		tb.close()
 		if err != nil {
@@ -118,27 +124,50 @@ func measureAll(ctx context.Context, tb *testbed, o *options) (*results, error) 
 	if err := tb.startOrigin(ctx); err != nil {
 		return nil, err
 	}
-	var contenders []*contender
-	for _, name := range o.contenders {
-		c, err := tb.launch(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		contenders = append(contenders, c)
-	}
 	r := &results{Rounds: o.rounds, Time: o.runTime}
 	for _, s := range shapes() {
 		if !o.filter.MatchString(s.String()) {
 			continue
 		}
 		note("%s", s)
+		contenders, err := contendersOf(ctx, tb, s, o)
+		if err != nil {
+			return nil, err
+		}
+		if len(contenders) == 0 {
+			continue
+		}
 		got, err := measureShape(ctx, contenders, s, o)
 		if err != nil {
 			return nil, err
 		}
 		r.Shapes = append(r.Shapes, got)
 	}
+	r.Skipped = tb.skipped
 	return r, nil
+}
+
+// contendersOf starts those of a shape; none where one is missing that cannot do
+// without.
+func contendersOf(ctx context.Context, tb *testbed, s shape, o *options) ([]*contender, error) {
+	var list []*contender
+	for _, name := range s.kind.names() {
+		if !slices.Contains(o.contenders, name) {
+			continue
+		}
+		c, err := tb.contender(ctx, name, s.kind)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			return nil, nil
+		}
+		list = append(list, c)
+	}
+	if s.kind == jsonToJSON {
+		return list, sameOrders(list)
+	}
+	return list, nil
 }
 
 // measureShape runs every contender once a round, each round beginning with

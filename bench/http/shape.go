@@ -1,15 +1,50 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // shape is a load: so many clients that ask for the same, each as soon as it has
 // its answer.
 type shape struct {
+	kind    kind
 	method  string
 	path    string
-	send    int // bytes of the request's body
-	answer  int // bytes of the response's body
+	body    string
+	answer  int // bytes of the response's body; 0: as many as the first has
 	clients int
+}
+
+// kind is what is done to requests: it says which contenders take part.
+type kind uint8
+
+const (
+	plain kind = iota // nothing
+	jsonToJSON
+)
+
+// peer is the contender that dragoman is measured by, goal the ratio of their CPU
+// times, and names are all contenders.
+func (k kind) peer() string {
+	if k == jsonToJSON {
+		return program
+	}
+	return haproxy
+}
+
+func (k kind) goal() float64 {
+	if k == jsonToJSON {
+		return goalConversion
+	}
+	return goalCPU
+}
+
+func (k kind) names() []string {
+	if k == jsonToJSON {
+		return []string{dragoman, program}
+	}
+	return []string{dragoman, haproxy, nginx, direct}
 }
 
 // Sizes of bodies, bytes.
@@ -23,8 +58,10 @@ const (
 func (s shape) String() string {
 	what := fmt.Sprintf("%s, %d B", s.method, s.answer)
 	switch {
-	case s.send > 0:
-		what = fmt.Sprintf("%s of %d B", s.method, s.send)
+	case s.kind == jsonToJSON:
+		what = fmt.Sprintf("JSON to JSON, %d B", len(s.body))
+	case s.body != "":
+		what = fmt.Sprintf("%s of %d B", s.method, len(s.body))
 	case s.answer >= 1<<10:
 		what = fmt.Sprintf("%s, %d KiB", s.method, s.answer>>10)
 	}
@@ -34,15 +71,15 @@ func (s shape) String() string {
 	return fmt.Sprintf("%s, %d clients", what, s.clients)
 }
 
-// shapes are those of plain proxying. A conversion is a shape with contenders of
-// its own.
+// shapes lists all. A further conversion is a kind with contenders of its own.
 func shapes() []shape {
 	var list []shape
 	for _, clients := range []int{1, 50} {
 		list = append(list,
 			shape{method: "GET", path: "/small", answer: small, clients: clients},
 			shape{method: "GET", path: "/large", answer: large, clients: clients},
-			shape{method: "POST", path: "/small", send: posted, answer: small, clients: clients})
+			shape{method: "POST", path: "/small", body: strings.Repeat("x", posted), answer: small, clients: clients},
+			shape{kind: jsonToJSON, method: "POST", path: "/v2/orders", body: order, clients: clients})
 	}
 	return list
 }
