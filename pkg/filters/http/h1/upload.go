@@ -25,9 +25,9 @@ func (u *upload) start(r *http.Request) {
 		u.mu.Lock()
 		u.ended, u.err = true, err
 		u.mu.Unlock()
-		if err != nil {
+		if _, ok := err.(*BodyError); ok { //nolint:errorlint // as copy returned it
 			_ = u.client.conn.Close() // the endpoint must not take half a request for a whole one
-		}
+		} // else the endpoint reads no more, and may have answered
 	}()
 }
 
