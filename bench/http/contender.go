@@ -135,7 +135,7 @@ func (tb *testbed) contender(ctx context.Context, name string, k kind) (*contend
 	}
 	c, err := tb.launch(ctx, name, k)
 	if errors.Is(err, gauge.ErrEnded) && k != plain {
-		tb.skipped = append(tb.skipped, fmt.Sprintf("%s: %v", name, err))
+		tb.skipped = append(tb.skipped, fmt.Sprintf("%v: %s does not take the document", k, name))
 		c, err = nil, nil
 	}
 	tb.running[key] = c
@@ -218,7 +218,7 @@ spec:
 	if k == jsonToJSON {
 		document = fmt.Sprintf(orderDocument, port, tb.origin)
 	}
-	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", k), document)
+	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", uint8(k)), document)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +228,7 @@ spec:
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(admin))
 	args := append([]string{"run", "-f", path, "--loops", "1", "--admin-address", address}, tb.args...)
-	p, err := tb.start(ctx, fmt.Sprint(dragoman, "-", k), port, tb.proxy, args...)
+	p, err := tb.start(ctx, fmt.Sprint(dragoman, "-", uint8(k)), port, tb.proxy, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ const (
 	jsonToJSON
 )
 
+// String is the kind's name.
+func (k kind) String() string { return [...]string{"plain proxying", "JSON to JSON"}[k] }
+
 // peer is the contender that dragoman is measured by, goal the ratio of their CPU
 // times, and names are all contenders.
 func (k kind) peer() string {
