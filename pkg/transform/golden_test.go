@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,9 +55,7 @@ func golden(t *testing.T, file string) {
 	for _, f := range inputs {
 		got[f.Name] = string(f.Data)
 	}
-	for name, text := range convert(t, want) {
-		got[name] = text
-	}
+	maps.Copy(got, convert(t, want))
 	if *update {
 		archive.Files = inputs
 		for _, name := range []string{"outtype", "out", "error"} {

@@ -15,7 +15,7 @@ type splitter struct {
 // next is the length of the first record of data, with the byte that ends it; 0
 // if it isn't all there. After that, the data begin with the next record.
 func (s *splitter) next(data []byte) int {
-	n := 0
+	var n int
 	switch s.format {
 	case CSV:
 		n = s.line(data)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/itchyny/gojq"
 )
@@ -33,38 +35,60 @@ func refused() []string {
 	}
 }
 
-// Program is a compiled program. It is read-only.
-type Program struct{ code *gojq.Code }
+// Program is a compiled program. It is safe for concurrent use.
+type Program struct {
+	text string
+	// idle has instances that no run uses: each counts for one run at a time.
+	idle *sync.Pool
+}
+
+// instance is a program that counts what it uses.
+type instance struct {
+	code  *gojq.Code
+	meter *meter
+}
 
 // Compile parses and checks a program.
 func Compile(text string) (*Program, error) {
-	if len(text) > maxProgram {
-		return nil, fmt.Errorf("a program of more than %d bytes", maxProgram)
-	}
-	query, err := gojq.Parse(text)
+	p := &Program{text: text, idle: new(sync.Pool)}
+	first, err := p.compile()
 	if err != nil {
-		return nil, fmt.Errorf("not a program of jq: %w", err)
-	}
-	if err := check(query); err != nil {
 		return nil, err
 	}
-	code, err := gojq.Compile(query, gojq.WithEnvironLoader(func() []string { return nil }))
+	p.idle.Put(first)
+	return p, nil
+}
+
+func (p *Program) compile() (*instance, error) {
+	if len(p.text) > maxProgram {
+		return nil, fmt.Errorf("a program of more than %d bytes", maxProgram)
+	}
+	query, err := gojq.Parse(p.text)
 	if err != nil {
 		return nil, fmt.Errorf("not a program of jq: %w", err)
 	}
-	return &Program{code: code}, nil
+	w := walker{refused: refused(), own: map[string]bool{}}
+	if w.walk(reflect.ValueOf(query)); w.err != nil {
+		return nil, w.err
+	}
+	r := rewriter{allowed: allowed(), own: w.own}
+	if r.rewrite(reflect.ValueOf(query)); r.err != nil {
+		return nil, r.err
+	}
+	m := &meter{stopped: make(chan struct{})}
+	close(m.stopped)
+	code, err := gojq.Compile(query, append(m.guards(), gojq.WithEnvironLoader(func() []string { return nil }))...)
+	if err != nil {
+		return nil, fmt.Errorf("not a program of jq: %w", err)
+	}
+	return &instance{code: code, meter: m}, nil
 }
 
-// check walks through the program, whatever its nodes are.
-func check(query *gojq.Query) error {
-	w := walker{refused: refused()}
-	w.walk(reflect.ValueOf(query))
-	return w.err
-}
-
+// walker looks at a whole program, whatever its nodes are.
 type walker struct {
 	refused []string
 	open    []string // functions in whose definition we are
+	own     map[string]bool
 	err     error
 }
 
@@ -104,6 +128,14 @@ func (w *walker) node(v reflect.Value) {
 			w.err = fmt.Errorf(".. %w", ErrRefused)
 		}
 	case *gojq.FuncDef:
+		if strings.HasPrefix(n.Name, "_") {
+			w.err = fmt.Errorf("a function with the name %s %w", n.Name, ErrRefused)
+			return
+		}
+		w.own[n.Name] = true
+		for _, arg := range n.Args {
+			w.own[arg] = true
+		}
 		w.open = append(w.open, n.Name)
 		w.walk(v.Elem())
 		w.open = w.open[:len(w.open)-1]
@@ -113,6 +145,9 @@ func (w *walker) node(v reflect.Value) {
 }
 
 func (w *walker) function(name string) {
+	if strings.HasPrefix(name, "_") || strings.HasPrefix(name, "$__") {
+		w.err = fmt.Errorf("the name %s %w", name, ErrRefused)
+	}
 	if slices.Contains(w.refused, name) {
 		w.err = fmt.Errorf("the function %s %w", name, ErrRefused)
 	}
@@ -121,18 +156,39 @@ func (w *walker) function(name string) {
 	}
 }
 
-// Run gives every output of the program to yield, until that returns false.
+// Run gives every output of the program to yield, until that returns false. It
+// stops with ErrTooMuch once the program has taken too many steps, or what takes too
+// much memory.
 func (p *Program) Run(ctx context.Context, doc any, yield func(any) bool) error {
-	iter := p.code.RunWithContext(ctx, doc)
+	in, ok := p.idle.Get().(*instance)
+	if !ok {
+		var err error
+		if in, err = p.compile(); err != nil {
+			return err
+		}
+	}
+	in.meter.Context, in.meter.left, in.meter.substituted = ctx, fuel, 0
+	defer func() {
+		in.meter.Context = nil
+		p.idle.Put(in)
+	}()
+	return in.run(doc, yield)
+}
+
+func (in *instance) run(doc any, yield func(any) bool) error {
+	iter := in.code.RunWithContext(in.meter, doc)
 	for range maxOutputs {
 		v, ok := iter.Next()
 		if !ok {
 			return nil
 		}
-		if err, failed := v.(error); failed {
+		err, failed := v.(error)
+		switch {
+		case failed && in.meter.left < 0:
+			return ErrTooMuch
+		case failed:
 			return fmt.Errorf("running the program: %w", err)
-		}
-		if !yield(v) {
+		case !yield(v):
 			return nil
 		}
 	}

@@ -85,18 +85,18 @@ func (p Path) String() string {
 	if len(p) == 0 {
 		return "."
 	}
-	text := ""
+	var text strings.Builder
 	for i, s := range p {
-		switch {
-		case s.Each:
-			text += "[]"
-		case i > 0:
-			text += "." + value.Quote(s.Name)
-		default:
-			text += value.Quote(s.Name)
+		if s.Each {
+			text.WriteString("[]")
+			continue
 		}
+		if i > 0 {
+			text.WriteByte('.')
+		}
+		text.WriteString(value.Quote(s.Name))
 	}
-	return text
+	return text.String()
 }
 
 // Lists is how many [] there are.

@@ -94,7 +94,7 @@ func ContentType(version Version, action string) string {
 // fault reads one.
 func (m *message) fault(id value.ID) error {
 	f := &Fault{Version: m.version}
-	detail := value.None
+	var detail value.ID
 	if m.version == V11 {
 		f.Code, f.Subcode = code12(m.local(m.child(id, "faultcode")))
 		f.Reason = m.textOf(m.child(id, "faultstring"))

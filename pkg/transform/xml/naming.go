@@ -2,6 +2,7 @@ package xml
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -67,9 +68,9 @@ func (n *naming) namespace(prefix string) (string, error) {
 	if prefix == "xml" {
 		return nsXML, nil
 	}
-	for i := len(n.bound) - 1; i >= 0; i-- {
-		if n.bound[i].name == prefix {
-			return n.bound[i].text, nil
+	for _, b := range slices.Backward(n.bound) {
+		if b.name == prefix {
+			return b.text, nil
 		}
 	}
 	if prefix == "" {
