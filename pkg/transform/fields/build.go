@@ -63,7 +63,7 @@ func brackets(name string) ([]string, error) {
 		return nil, errName
 	}
 	steps := []string{name[:i]}
-	for _, step := range strings.SplitSeq(name[i+1:len(name)-1], "][") {
+	for step := range strings.SplitSeq(name[i+1:len(name)-1], "][") {
 		if strings.ContainsAny(step, "[]") {
 			return nil, errName
 		}
