@@ -20,7 +20,7 @@ const (
 
 // Of returns the charset that a Content-Type names, empty if none.
 func Of(contentType string) string {
-	if contentType == "" {
+	if !strings.Contains(contentType, ";") {
 		return ""
 	}
 	_, params, err := mime.ParseMediaType(contentType)

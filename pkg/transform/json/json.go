@@ -151,7 +151,7 @@ func (p *parser) object(depth int) (value.ID, error) {
 			return value.None, err
 		}
 		if names.Twice(p.doc, object, name) {
-			return value.None, value.In(p.wrong("a name that is there twice"), name)
+			return value.None, value.In(value.Malformed(Format, p.text, p.pos, "a name that is there twice"), name)
 		}
 		child, err := p.value(depth)
 		if err != nil {

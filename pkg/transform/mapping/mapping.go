@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Limits of a map.
@@ -147,6 +148,9 @@ func (c *compiler) path(field, text string) Path {
 func (c *compiler) given(field string, values map[string]string) []given {
 	var all []given
 	for _, text := range slices.Sorted(maps.Keys(values)) {
+		if !utf8.ValidString(values[text]) {
+			c.fail(field+"."+text, errors.New("the text is not UTF-8"))
+		}
 		all = append(all, given{c.path(field+"."+text, text), values[text]})
 	}
 	slices.SortStableFunc(all, func(a, b given) int { return len(a.path) - len(b.path) })

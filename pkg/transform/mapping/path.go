@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
 )
@@ -27,6 +28,9 @@ type Step struct {
 func ParsePath(text string) (Path, error) {
 	if text == "." {
 		return Path{}, nil
+	}
+	if !utf8.ValidString(text) {
+		return nil, fmt.Errorf("the path %q: not UTF-8", text)
 	}
 	var p Path
 	for rest, first := text, true; rest != "" || first; first = false {

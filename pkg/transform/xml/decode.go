@@ -193,7 +193,7 @@ func (p *Parser) open(raw string) (b *builder, empty bool, err error) {
 	}
 	b = &builder{doc: p.doc, opt: p.opt}
 	if err := p.names.declare(attributes); err != nil {
-		return nil, false, p.wrong(err.Error())
+		return nil, false, p.bad(err.Error())
 	}
 	if b.name, err = p.names.element(raw); err != nil {
 		return nil, false, p.named(err)
@@ -209,11 +209,16 @@ func (p *Parser) open(raw string) (b *builder, empty bool, err error) {
 			}
 		case keep:
 			if err := b.attribute(name, a.text); err != nil {
-				return nil, false, p.wrong(err.Error())
+				return nil, false, p.bad(err.Error())
 			}
 		}
 	}
 	return b, empty, nil
+}
+
+// bad is an error of a tag that has been read.
+func (p *Parser) bad(reason string) error {
+	return value.Malformed(Format, p.text, p.pos, reason)
 }
 
 // named is an error of a name.
@@ -221,7 +226,7 @@ func (p *Parser) named(err error) error {
 	if errors.Is(err, errNamespace) {
 		return value.Inexpressible(Format, err.Error())
 	}
-	return p.wrong(err.Error())
+	return p.bad(err.Error())
 }
 
 func (p *Parser) tooMany() error {

@@ -47,7 +47,7 @@ func (n *naming) declare(attributes []attribute) error {
 		if !is {
 			continue
 		}
-		if prefix == "xmlns" || prefix == "xml" && a.text != nsXML || prefix != "" && a.text == "" {
+		if prefix == "xmlns" || prefix == "xml" && a.text != nsXML || prefix == "xsi" && a.text != nsSchema || prefix != "" && a.text == "" {
 			return errReserved
 		}
 		n.bound = append(n.bound, attribute{prefix, a.text})
