@@ -50,6 +50,9 @@ func decodePair(b *fields.Builder, src string, offset int, pair, charsetName str
 		}
 		parts[i] = text
 	}
+	if len(parts[0]) > b.Lim.Name {
+		return value.TooLarge(Format, "a name of more than "+strconv.Itoa(b.Lim.Name)+" bytes")
+	}
 	if parts[0] == "" {
 		return value.Malformed(Format, src, offset, "a field without a name")
 	}

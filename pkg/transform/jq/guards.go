@@ -76,18 +76,19 @@ func factor(v any) int64 {
 	return int64(n)
 }
 
-// matching is what looking for a pattern takes: a match is some hundred bytes, and
-// sub copies what it has for each.
+// matching is what looking for all matches of a pattern takes: a match is some
+// hundred bytes, the interpreter counts the characters before each, and sub copies
+// what it has for each.
 func matching(v any) int64 {
 	n := shallow(v)
-	return 256*n + n*n/1024
+	return 256*n + n*n/16
 }
 
 // substitute counts what takes the place of a match: what is there already is
 // copied each time.
 func (m *meter) substitute(v any) error {
 	m.substituted += shallow(v)
-	return m.charge(2*shallow(v) + m.substituted/4)
+	return m.charge(2*shallow(v) + m.substituted/2)
 }
 
 // each is what adding the elements of a list takes.

@@ -38,6 +38,7 @@ func refused() []string {
 // Program is a compiled program. It is safe for concurrent use.
 type Program struct {
 	text string
+	fuel int64 // of a run
 	// idle has instances that no run uses: each counts for one run at a time.
 	idle *sync.Pool
 }
@@ -50,7 +51,7 @@ type instance struct {
 
 // Compile parses and checks a program.
 func Compile(text string) (*Program, error) {
-	p := &Program{text: text, idle: new(sync.Pool)}
+	p := &Program{text: text, fuel: fuel, idle: new(sync.Pool)}
 	first, err := p.compile()
 	if err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func (p *Program) Run(ctx context.Context, doc any, yield func(any) bool) error 
 			return err
 		}
 	}
-	in.meter.Context, in.meter.left, in.meter.substituted = ctx, fuel, 0
+	in.meter.Context, in.meter.left, in.meter.substituted = ctx, p.fuel, 0
 	defer func() {
 		in.meter.Context = nil
 		p.idle.Put(in)

@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 // TestStopped: what takes too much with some documents is stopped there, whatever
 // errors it catches. Nothing of it takes more than the meter allows.
 func TestStopped(t *testing.T) { //nolint:paralleltest // It measures memory.
-	list := "[" + strings.Repeat("0,", 9999) + "0]"
+	list := "[" + strings.Repeat("0,", 2999) + "0]"
 	for _, tt := range []struct{ program, doc string }{
 		{". * 1000000000", `"abc"`},
 		{strings.Repeat(". + . | ", 60) + ".", `"abcdefgh"`},
@@ -114,8 +114,8 @@ func TestStopped(t *testing.T) { //nolint:paralleltest // It measures memory.
 		{"setpath([1000000000]; 1)?", `[]`},
 		{"[.[] as $a | .[] as $b | .[] as $c | 1] | length", list},
 		{"[.[] as $a | .[1:]] | [.[] | tojson] | length", list},
-		{"[.[] as $a | sort] | length", list},
-		{"[.[] as $a | .[0] = 1] | length", list},
+		{"[.[] as $a | .[] as $b | sort] | length", list},
+		{"[.[] as $a | .[] as $b | .[0] = 1] | length", list},
 		{". as $l | [.[] as $a | $l | join(\"x\")] | length", list},
 		{"[.[] | [.]] + [.] | transpose | length", list},
 		{"(. | tojson) as $t | [.[] as $a | $t[1:]] | length", list},
@@ -130,13 +130,16 @@ func TestStopped(t *testing.T) { //nolint:paralleltest // It measures memory.
 		if err != nil {
 			t.Fatalf("%s: %v", tt.program, err)
 		}
+		p.fuel = fuel / 16 // so that it takes little time
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err = p.Run(t.Context(), decode(t, tt.doc), func(any) bool { return true })
 		runtime.ReadMemStats(&after)
-		if took := after.TotalAlloc - before.TotalAlloc; took > 8*fuel*unit {
+		if took := after.TotalAlloc - before.TotalAlloc; took > fuel*unit {
 			t.Errorf("%.60s took %d MB", tt.program, took>>20)
 		}
-		t.Logf("%.60s: %v, %d MB", tt.program, err, (after.TotalAlloc-before.TotalAlloc)>>20)
+		if err == nil {
+			t.Errorf("%.60s is not stopped", tt.program)
+		}
 	}
 }

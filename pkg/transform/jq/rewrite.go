@@ -67,7 +67,8 @@ func allowed() map[string]string {
 	for _, name := range strings.Fields("contains inside indices index rindex bsearch") {
 		all[name] = "_guard_all(_A) as [$__a] | " + name + "($__a)"
 	}
-	add("-_guard_match as $__x | _F", "test match capture scan splits sub gsub")
+	add("-_guard_match as $__x | _F", "match capture scan splits sub gsub")
+	add("-_guard_shallow(16) as $__x | _F", "test")
 	add("_guard_shallow(17) as $__x | _F", "split")
 	return all
 }
