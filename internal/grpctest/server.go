@@ -27,10 +27,32 @@ import (
 // add services of its own.
 func Serve(tb testing.TB, register ...func(*grpc.Server)) string {
 	tb.Helper()
+	l := NewLate(tb)
+	l.Start(register...)
+	return l.Addr
+}
+
+// Late is a server that has an address already, and begins to answer at Start.
+type Late struct {
+	Addr string
+
+	tb testing.TB
+	ln net.Listener
+}
+
+// NewLate takes an address until the test ends.
+func NewLate(tb testing.TB) *Late {
+	tb.Helper()
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() { ln.Close() })
+	return &Late{Addr: ln.Addr().String(), tb: tb, ln: ln}
+}
+
+// Start serves until the test ends.
+func (l *Late) Start(register ...func(*grpc.Server)) {
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
 	for _, d := range services() {
 		s.RegisterService(d, struct{}{})
@@ -41,13 +63,12 @@ func Serve(tb testing.TB, register ...func(*grpc.Server)) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Serve(ln) // until Stop
+		_ = s.Serve(l.ln) // until Stop
 	}()
-	tb.Cleanup(func() {
+	l.tb.Cleanup(func() {
 		s.Stop()
 		<-done
 	})
-	return ln.Addr().String()
 }
 
 // services describes what the server does, as generated code would.

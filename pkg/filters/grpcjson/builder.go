@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,8 +21,12 @@ import (
 
 // Builder makes filters.
 type Builder struct {
+	// read-only after construction
 	log      *slog.Logger
 	counters *counters
+
+	mu      sync.Mutex
+	fetched []fetched // guarded by mu
 }
 
 // NewBuilder returns a builder.
@@ -49,7 +54,7 @@ func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) 
 	}
 	f.service.Store(b.counters.service(ctx.Listener, api))
 	if conf.Reflection != "" {
-		if err := f.fetch(ctx); err != nil {
+		if err := f.fetch(b, ctx); err != nil {
 			return nil, err
 		}
 	}

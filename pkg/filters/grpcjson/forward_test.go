@@ -197,10 +197,10 @@ func TestClientStream(t *testing.T) {
 	addr := start(t, envoy(""))
 	for name, c := range clients(t) {
 		for body, want := range map[string]string{
-			`[{"name": "a"}, {"serial": 5}]`:        `{"orders":[{"name":"a"},{"serial":"5"}]}`,
+			`[{"name": "a"}, {"serial": 5}]`:         `{"orders":[{"name":"a"},{"serial":"5"}]}`,
 			"{\"name\": \"a\"}\n{\"name\": \"b\"}\n": `{"orders":[{"name":"a"},{"name":"b"}]}`,
-			"":   `{}`,
-			"[]": `{}`,
+			"":                                       `{}`,
+			"[]":                                     `{}`,
 		} {
 			if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", body); r.StatusCode != 200 || r.body != want {
 				t.Errorf("%s %s: %s %s, want %s", name, body, r.Status, r.body, want)

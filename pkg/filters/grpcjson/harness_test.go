@@ -192,3 +192,9 @@ func (r *reply) fields(tb testing.TB) string {
 	}
 	return fmt.Sprintf("%d %s %s: %s", p.Status, p.Errors[0].In, p.Errors[0].Field, p.Errors[0].Detail)
 }
+
+// build makes the filters of a configuration, without a listener.
+func build(log *slog.Logger, conf *resource.HTTPManager) error {
+	_, err := filterhttp.NewBuilder(log, standard.HTTPFilters(log)).Build(conf, filters.Context{Listener: "l", Log: log})
+	return err
+}

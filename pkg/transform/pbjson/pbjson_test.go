@@ -198,7 +198,8 @@ func TestWire(t *testing.T) {
 		marshal(t, &shop.Everything{AMessage: &shop.Everything{AString: "x", Ints: []int32{4}}, Choice: &shop.Everything_OneItem{OneItem: &shop.Item{Sku: "s"}}, Ints: []int32{3}}),
 		marshal(t, &shop.Everything{ByInt: map[int32]string{5: "b"}, Choice: &shop.Everything_OneItem{OneItem: &shop.Item{Count: 2}}}),
 		marshal(t, &shop.Everything{ByInt: map[int32]string{5: "a", -1: ""}}),
-		{0xaa, 0x01, 0x00}, {0xa8, 0x01, 0x01}, // bools: packed and empty; one, not packed
+		{0xaa, 0x01, 0x00},
+		{0xa8, 0x01, 0x01},       // bools: packed and empty; one, not packed
 		{0x10, 0x80, 0x00},       // a_int32: 0 in two bytes
 		{0x12, 0x01, 'x'},        // a_int32 as bytes
 		{0xfa, 0x01, 0x00},       // by_name: an entry without key and value
@@ -240,10 +241,24 @@ func TestFields(t *testing.T) {
 	t.Parallel()
 	m := everything()
 	texts := []struct{ field, text, want string }{
-		{"aInt32", "5", `{"aInt32":5}`}, {"aString", `a"b`, `{"aString":"a\"b"}`}, {"aBool", "true", `{"aBool":true}`}, {"aEnum", "PAID", `{"aEnum":"PAID"}`},
-		{"aEnum", "2", `{"aEnum":"PAID"}`}, {"aEnum", "NONE", ""}, {"aDouble", "1.5", `{"aDouble":1.5}`}, {"aBytes", "AQ==", `{"aBytes":"AQ=="}`}, {"strings", "x", `{"strings":["x"]}`}, {"ints", "-3", `{"ints":[-3]}`},
-		{"timestamp", "2026-01-02T03:04:05Z", `{"timestamp":"2026-01-02T03:04:05Z"}`}, {"int64Value", "7", `{"int64Value":"7"}`}, {"boolValue", "true", `{"boolValue":true}`}, {"mask", "aBool", `{"mask":"aBool"}`},
-		{"maybeInt", "0", `{"maybeInt":0}`}, {"aBool", "1", ""}, {"aInt32", "x", ""}, {"aInt32", "", ""},
+		{"aInt32", "5", `{"aInt32":5}`},
+		{"aString", `a"b`, `{"aString":"a\"b"}`},
+		{"aBool", "true", `{"aBool":true}`},
+		{"aEnum", "PAID", `{"aEnum":"PAID"}`},
+		{"aEnum", "2", `{"aEnum":"PAID"}`},
+		{"aEnum", "NONE", ""},
+		{"aDouble", "1.5", `{"aDouble":1.5}`},
+		{"aBytes", "AQ==", `{"aBytes":"AQ=="}`},
+		{"strings", "x", `{"strings":["x"]}`},
+		{"ints", "-3", `{"ints":[-3]}`},
+		{"timestamp", "2026-01-02T03:04:05Z", `{"timestamp":"2026-01-02T03:04:05Z"}`},
+		{"int64Value", "7", `{"int64Value":"7"}`},
+		{"boolValue", "true", `{"boolValue":true}`},
+		{"mask", "aBool", `{"mask":"aBool"}`},
+		{"maybeInt", "0", `{"maybeInt":0}`},
+		{"aBool", "1", ""},
+		{"aInt32", "x", ""},
+		{"aInt32", "", ""},
 	}
 	for _, test := range texts {
 		f := m.Field(test.field)

@@ -39,6 +39,8 @@ type RuleError struct {
 	Method  string // full name; of the service, if it is that which is not there
 	Binding string // as in "get /v1/{name}"; "": the method as a whole
 	Reason  string
+
+	oneWay bool // requests are understood by the rule, but none can be made by it
 }
 
 // Error implements error.
@@ -51,7 +53,9 @@ func (e *RuleError) Error() string {
 
 // API is the methods of some services. It is read-only.
 type API struct {
-	Types   *dynamicpb.Types
+	Files    *protoregistry.Files
+	Services []string // full names
+
 	status  *pbjson.Message // google.rpc.Status
 	methods map[string]*Method
 	matcher httprule.Matcher[*Binding]
@@ -86,7 +90,7 @@ type Binding struct {
 func Compile(files *protoregistry.Files, o Options) (*API, error) {
 	c := &compiler{
 		o: o, files: files, types: pbjson.NewTypes(files),
-		api: &API{Types: dynamicpb.NewTypes(files), methods: make(map[string]*Method)}, rules: make(map[string]*annotations.HttpRule),
+		api: &API{Files: files, Services: o.Services, methods: make(map[string]*Method)}, rules: make(map[string]*annotations.HttpRule),
 	}
 	c.api.matcher.Unescape, c.api.matcher.UnknownVerbs = o.Unescape, o.UnknownVerbs
 	c.api.status = statusType(files, c.types)
@@ -135,7 +139,7 @@ type compiler struct {
 }
 
 func (c *compiler) fail(method, binding, format string, args ...any) {
-	c.errs = append(c.errs, &RuleError{method, binding, fmt.Sprintf(format, args...)})
+	c.errs = append(c.errs, &RuleError{Method: method, Binding: binding, Reason: fmt.Sprintf(format, args...)})
 }
 
 func (c *compiler) service(name string) {
@@ -185,12 +189,21 @@ func (c *compiler) method(service protoreflect.ServiceDescriptor, desc protorefl
 		}
 		return
 	}
+	if c.o.Reverse && m.ClientStreams {
+		return // an app without gRPC cannot take such a call
+	}
 	c.binding(m, rule)
 	for _, more := range rule.GetAdditionalBindings() {
 		if len(more.GetAdditionalBindings()) > 0 {
 			c.fail(m.Name, described(more), "additional_bindings has additional_bindings of its own")
 		}
 		c.binding(m, more)
+	}
+	if c.o.Reverse && len(m.Bindings) > 0 { // one way is enough
+		c.errs = slices.DeleteFunc(c.errs, func(err error) bool {
+			e := new(RuleError)
+			return errors.As(err, &e) && e.Method == m.Name && e.oneWay
+		})
 	}
 }
 
@@ -258,7 +271,7 @@ func (c *compiler) binding(m *Method, r *annotations.HttpRule) {
 	}
 	if c.o.Reverse {
 		if reason := b.reversible(); reason != "" {
-			fail("%s", reason)
+			c.errs = append(c.errs, &RuleError{Method: m.Name, Binding: described(r), Reason: reason, oneWay: true})
 			return
 		}
 	} else if err := c.api.matcher.Add(b.HTTPMethod, template, b); err != nil {

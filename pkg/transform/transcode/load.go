@@ -80,6 +80,12 @@ func known(name string) (*descriptorpb.FileDescriptorProto, error) {
 	return protodesc.ToFileDescriptorProto(f), nil
 }
 
+// Known says that a file is one that everybody has.
+func Known(name string) bool {
+	_, err := known(name)
+	return err == nil
+}
+
 // Services lists the services of files, sorted.
 func Services(files *protoregistry.Files) []string {
 	var names []string

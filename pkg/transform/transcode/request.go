@@ -179,7 +179,7 @@ func (c *Call) JSON(dst, body []byte, o *RequestOptions) ([]byte, error) {
 		}
 	}
 	if err != nil {
-		return dst, c.bodyError(err)
+		return dst, bodyError(err)
 	}
 	if o.RejectCollisions {
 		return dst, c.collision(dst[before:])
@@ -187,7 +187,7 @@ func (c *Call) JSON(dst, body []byte, o *RequestOptions) ([]byte, error) {
 	return dst, nil
 }
 
-func (c *Call) bodyError(err error) error {
+func bodyError(err error) error {
 	var bad *pbjson.Error
 	if !errors.As(err, &bad) {
 		return &FieldError{In: "body", Reason: err.Error()}
@@ -219,15 +219,7 @@ const (
 // Raw appends the message of a request whose body is no JSON. extensions are
 // messages of google.protobuf.Any on the wire.
 func (c *Call) Raw(dst []byte, contentType string, data []byte, extensions ...[]byte) []byte {
-	var body []byte
-	if contentType != "" {
-		body = protowire.AppendTag(body, bodyType, protowire.BytesType)
-		body = protowire.AppendString(body, contentType)
-	}
-	if len(data) > 0 {
-		body = protowire.AppendTag(body, bodyData, protowire.BytesType)
-		body = protowire.AppendBytes(body, data)
-	}
+	body := appendHTTPBody(nil, contentType, data)
 	for _, x := range extensions {
 		body = protowire.AppendTag(body, bodyExtensions, protowire.BytesType)
 		body = protowire.AppendBytes(body, x)
@@ -237,6 +229,19 @@ func (c *Call) Raw(dst []byte, contentType string, data []byte, extensions ...[]
 		return append(dst, body...)
 	}
 	return append(dst, pbjson.Wrap(c.body, c.body[len(c.body)-1].AppendMessage(nil, body))...)
+}
+
+// appendHTTPBody appends the fields of a google.api.HttpBody.
+func appendHTTPBody(dst []byte, contentType string, data []byte) []byte {
+	if contentType != "" {
+		dst = protowire.AppendTag(dst, bodyType, protowire.BytesType)
+		dst = protowire.AppendString(dst, contentType)
+	}
+	if len(data) > 0 {
+		dst = protowire.AppendTag(dst, bodyData, protowire.BytesType)
+		dst = protowire.AppendBytes(dst, data)
+	}
+	return dst
 }
 
 // Next forgets what path and query say: of a stream of messages that are no

@@ -95,3 +95,31 @@ func (a *API) Status(dst, wire []byte, o pbjson.WriteOptions) ([]byte, error) {
 	}
 	return a.status.AppendJSON(dst, plain, o)
 }
+
+// Answer appends the message of a JSON answer. An error is a *FieldError.
+func (b *Binding) Answer(dst, json []byte, o pbjson.ReadOptions) ([]byte, error) {
+	var err error
+	if b.response != nil {
+		dst, err = b.response.Append(dst, json, o)
+	} else {
+		dst, err = b.Method.Output.Append(dst, json, o)
+	}
+	if err != nil {
+		return dst, bodyError(err)
+	}
+	return dst, nil
+}
+
+// RawAnswer appends the message of an answer that is no JSON.
+func (b *Binding) RawAnswer(dst []byte, contentType string, data []byte) []byte {
+	body := appendHTTPBody(nil, contentType, data)
+	if b.response != nil {
+		return b.response.AppendMessage(dst, body)
+	}
+	return append(dst, body...)
+}
+
+// ReadStatus makes a google.rpc.Status of its JSON, whatever else stands there.
+func (a *API) ReadStatus(json []byte) ([]byte, error) {
+	return a.status.Append(nil, json, pbjson.ReadOptions{IgnoreUnknown: true})
+}

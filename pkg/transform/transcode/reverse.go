@@ -20,6 +20,7 @@ type HTTPRequest struct {
 	Body   []byte
 	// ContentType of the body; "": there is no body.
 	ContentType string
+	Binding     *Binding // by which the answer is read
 }
 
 // ErrNoBinding is returned by Request for a message that no rule of its method
@@ -63,7 +64,7 @@ func (b *Binding) request(msg protoreflect.Message, o pbjson.WriteOptions) (*HTT
 	for _, v := range b.variables {
 		clearField(msg, v)
 	}
-	r := &HTTPRequest{Method: b.HTTPMethod, Path: path}
+	r := &HTTPRequest{Method: b.HTTPMethod, Path: path, Binding: b}
 	if r.Method == "*" {
 		r.Method = "POST"
 	}
@@ -206,10 +207,7 @@ func (b *Binding) reversible() string {
 			return "has a wildcard that is no variable: there is no value for it"
 		}
 	}
-	switch {
-	case b.Method.ClientStreams:
-		return "the method has a stream of requests, which an app without gRPC cannot take"
-	case b.all:
+	if b.all {
 		return ""
 	}
 	return b.expressible(b.Method.Input, nil, map[*pbjson.Message]bool{})
