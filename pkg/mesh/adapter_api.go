@@ -1,6 +1,7 @@
 package mesh
 
-// +kubebuilder:validation:XValidation:rule="has(self.versions) || has(self.routes) && size(self.routes) > 0",message="routes or versions are needed"
+// +kubebuilder:validation:XValidation:rule="has(self.grpc) || has(self.versions) || has(self.routes) && size(self.routes) > 0",message="routes, versions or grpc are needed"
+// +kubebuilder:validation:XValidation:rule="!has(self.grpc) || !has(self.routes) && !has(self.versions) && !has(self.limits)",message="routes, versions and limits do not go with grpc"
 
 // APIAdapter converts requests on their way to an app, and its responses.
 type APIAdapter struct {
@@ -18,6 +19,8 @@ type APIAdapter struct {
 	// requests go on as they are.
 	// +kubebuilder:validation:MaxItems=256
 	Routes []APIRoute `json:"routes,omitempty"`
+	// GRPC stands between gRPC and JSON, without routes, versions and limits.
+	GRPC *APIGRPC `json:"grpc,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="has(self.address) != has(self.service)",message="exactly one of address and service is needed"

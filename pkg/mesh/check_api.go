@@ -20,6 +20,10 @@ func (c *checker) apiAdapter(a *APIAdapter, at string) {
 		c.httpSpec(a.HTTP, at+".http")
 		c.require(len(a.HTTP.Routes) == 0, at+".http.routes", "are not for adapters", "write "+at+".routes")
 	}
+	if a.GRPC != nil {
+		c.apiGRPC(a, at)
+		return
+	}
 	if l := a.Limits; l != nil {
 		c.require(l.BodyBytes == nil || *l.BodyBytes >= 1<<10 && *l.BodyBytes <= 64<<20, at+".limits.bodyBytes", "must be from 1Ki to 64Mi", "")
 		c.positive(l.BodyTimeout, at+".limits.bodyTimeout")

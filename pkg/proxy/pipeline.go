@@ -35,9 +35,9 @@ func Check(source Source, facts mesh.NodeFacts) (objects int, err error) {
 	}
 	if facts != (mesh.NodeFacts{}) {
 		_, err := Snapshot(objs, facts)
-		return len(objs), err
+		return len(objs), errors.Join(append(descriptorErrors(objs), err)...)
 	}
-	var errs []error
+	errs := descriptorErrors(objs)
 	for _, obj := range objs {
 		a, ok := obj.(*mesh.Ambassador)
 		if !ok { // the same in all

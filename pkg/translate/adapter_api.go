@@ -40,19 +40,21 @@ const (
 // have one name.
 func (t *translator) apiListener(a *mesh.Adapter) {
 	api, name := a.Spec.API, ListenerOf(a)
-	http := orEmpty(api.HTTP)
+	http := grpcHTTP(api)
 	upstream := api.Upstream.Group()
 	cluster := &clusterv3.Cluster{Name: name, TransportSocket: t.upstreamTLS(upstream.TLS, name)}
 	t.httpCluster(http, upstream, cluster)
 	t.set.Clusters = append(t.set.Clusters, cluster)
-	t.set.Routes = append(t.set.Routes, t.apiRoutes(api, name))
+	first, routes := httpFilter(transformFilter, apiLimits(api.Limits)), t.apiRoutes
+	if api.GRPC != nil {
+		first, routes = grpcFilter(api.GRPC, name), t.grpcRoutes
+	}
+	t.set.Routes = append(t.set.Routes, routes(api, name))
 
 	statPrefix := a.Metadata.Namespace + "." + a.Metadata.Name
 	manager := connectionManager(http, name, statPrefix)
 	manager.NormalizePath = wrapperspb.Bool(true) // routes must see what the app will see
-	manager.HttpFilters = append([]*hcmv3.HttpFilter{{
-		Name: transformFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(apiLimits(api.Limits))},
-	}}, manager.HttpFilters...)
+	manager.HttpFilters = append([]*hcmv3.HttpFilter{first}, manager.HttpFilters...)
 	t.set.Listeners = append(t.set.Listeners, &listenerv3.Listener{
 		Name:       name,
 		Address:    listenAddress(&api.Listen),

@@ -144,23 +144,12 @@ func (r *reader) grpcJSON(packed *anypb.Any, path string) *GRPCJSONFilter {
 	return f
 }
 
-// grpcRules makes rules of google.api.http of ours.
 func grpcRules(list []*grpcjsonv1.Rule) []*annotations.HttpRule {
-	first := make(map[string]*annotations.HttpRule)
-	var rules []*annotations.HttpRule
-	for _, p := range list {
-		rule := &annotations.HttpRule{
-			Selector: p.GetSelector(), Body: p.GetBody(), ResponseBody: p.GetResponseBody(),
-			Pattern: &annotations.HttpRule_Custom{Custom: &annotations.CustomHttpPattern{Kind: p.GetMethod(), Path: p.GetPath()}},
-		}
-		if before := first[p.GetSelector()]; before != nil {
-			before.AdditionalBindings = append(before.AdditionalBindings, rule)
-			continue
-		}
-		first[p.GetSelector()] = rule
-		rules = append(rules, rule)
+	rules := make([]transcode.Rule, len(list))
+	for i, p := range list {
+		rules[i] = transcode.Rule{Selector: p.GetSelector(), Method: p.GetMethod(), Path: p.GetPath(), Body: p.GetBody(), ResponseBody: p.GetResponseBody()}
 	}
-	return rules
+	return transcode.HTTPRules(rules)
 }
 
 func (r *reader) messageBytes(v *wrapperspb.UInt32Value, path string, fallback uint32) int {
@@ -216,13 +205,8 @@ func (f *GRPCJSONFilter) Compile(set []byte) (*transcode.API, error) {
 func (f *GRPCJSONFilter) OptionsFor(services []string) transcode.Options {
 	o := f.Options
 	o.Reverse = f.Reverse
-	if !f.AllServices {
-		return o
-	}
-	for _, name := range services {
-		if !strings.HasPrefix(name, "grpc.") { // of gRPC itself: reflection, health, channelz
-			o.Services = append(o.Services[:len(o.Services):len(o.Services)], name)
-		}
+	if f.AllServices {
+		o.Services = transcode.Own(services)
 	}
 	return o
 }
