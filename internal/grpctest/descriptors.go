@@ -56,8 +56,8 @@ func FileSet() *descriptorpb.FileDescriptorSet {
 	}
 	method := func(name, in, out string, rule *annotations.HttpRule, client, server bool) *descriptorpb.MethodDescriptorProto {
 		return &descriptorpb.MethodDescriptorProto{
-			Name: proto.String(name), InputType: proto.String(in), OutputType: proto.String(out), Options: annotated(rule),
-			ClientStreaming: proto.Bool(client), ServerStreaming: proto.Bool(server),
+			Name: new(name), InputType: new(in), OutputType: new(out), Options: annotated(rule),
+			ClientStreaming: new(client), ServerStreaming: new(server),
 		}
 	}
 	const body, request, list = ".google.api.HttpBody", ".dragoman.test.shop.GetRequest", ".dragoman.test.shop.ListResponse"
@@ -66,7 +66,7 @@ func FileSet() *descriptorpb.FileDescriptorSet {
 	}
 	get := &annotations.HttpRule{Pattern: &annotations.HttpRule_Get{Get: "/v1/files/{name}"}}
 	orders.Service = append(orders.Service, &descriptorpb.ServiceDescriptorProto{
-		Name: proto.String("Files"),
+		Name: new("Files"),
 		Method: []*descriptorpb.MethodDescriptorProto{
 			method("Convert", body, body, post("/v1/files:convert"), false, false),
 			method("Upload", body, list, post("/v1/files:upload"), true, false),

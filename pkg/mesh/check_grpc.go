@@ -87,7 +87,7 @@ func (g *APIGRPC) Check(set []byte) []error {
 	}
 	_, err = transcode.Compile(files, o)
 	var one *transcode.RuleError
-	if list, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, &one) { //nolint:errorlint // of the joined error itself
+	if list, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, &one) {
 		return list.Unwrap()
 	}
 	return nil

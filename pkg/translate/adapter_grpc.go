@@ -71,7 +71,7 @@ func grpcFilter(g *mesh.APIGRPC, cluster string) *hcmv3.HttpFilter {
 		}
 	}
 	if b := g.MaxMessageBytes; b != nil {
-		p.MaxRequestBytes = wrapperspb.UInt32(uint32(*b)) //nolint:gosec // validated
+		p.MaxRequestBytes = wrapperspb.UInt32(uint32(*b))
 		p.MaxResponseBytes = p.MaxRequestBytes
 	}
 	return httpFilter(grpcJSONFilter, p)

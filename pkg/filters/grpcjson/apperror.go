@@ -61,7 +61,7 @@ func (v *reverse) readJSON(o *outcome, body []byte) {
 	n, err := e.Code.Int64()
 	isStatus := err == nil && n > 0 && n <= int64(codes.Unauthenticated)
 	if isStatus {
-		o.code = codes.Code(n) //nolint:gosec // in range
+		o.code = codes.Code(n)
 	}
 	if len(e.Details) > 0 && e.Message != "" {
 		o.details = v.details(o, body, isStatus)
@@ -81,7 +81,7 @@ func (v *reverse) details(o *outcome, body []byte, isStatus bool) []byte {
 	if proto.Unmarshal(wire, &s) != nil {
 		return nil
 	}
-	s.Code = int32(o.code) //nolint:gosec // at most 16
+	s.Code = int32(o.code)
 	wire, _ = proto.Marshal(&s)
 	return wire
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -61,9 +62,7 @@ func (d *download) pass(status int) {
 	d.begun = true
 	d.counters.failed(reasonResponse)
 	h := d.w.Header()
-	for name, values := range d.header {
-		h[name] = values
-	}
+	maps.Copy(h, d.header)
 	d.w.WriteHeader(status)
 }
 

@@ -243,7 +243,7 @@ func (a *asker) ask(q *reflectionpb.ServerReflectionRequest) (*reflectionpb.Serv
 		return nil, fmt.Errorf("asking for reflection: %w", err)
 	}
 	if e := out.GetErrorResponse(); e != nil {
-		return nil, fmt.Errorf("the server says %s: %s", codes.Code(e.GetErrorCode()), e.GetErrorMessage()) //nolint:gosec // for people
+		return nil, fmt.Errorf("the server says %s: %s", codes.Code(e.GetErrorCode()), e.GetErrorMessage())
 	}
 	return out, nil
 }

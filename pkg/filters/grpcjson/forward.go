@@ -63,7 +63,7 @@ func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 		f.refuse(w, fieldProblem(err))
 		return
 	}
-	if len(call.Unknown) > 0 && !conf.IgnoreQuery && !(conf.CaptureQuery && call.RawRequest) {
+	if len(call.Unknown) > 0 && !conf.IgnoreQuery && (!conf.CaptureQuery || !call.RawRequest) {
 		if !conf.RejectQuery {
 			next.ServeHTTP(w, r)
 			return

@@ -144,7 +144,7 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	r := ask(t, c, "GET", "http://"+converted+"/v1/orders/missing", "")
-	if want := `{"code":5,"message":"no order \"missing\": 100% gone, é","details":[{"@type":"type.googleapis.com/dragoman.test.shop.Item","sku":"s"}]}`; r.StatusCode != 404 || !strings.Contains(r.body, `"sku":"s"`) {
+	if want := `{"code":5,"message":"no order \"missing\": 100% gone, é","details":[{"@type":"type.googleapis.com/dragoman.test.shop.Item","sku":"s"}]}`; r.StatusCode != http.StatusNotFound || !strings.Contains(r.body, `"sku":"s"`) {
 		t.Errorf("%s %s, want %s", r.Status, r.body, want)
 	}
 	if r.Header.Get("Content-Type") != "application/json" {
@@ -175,14 +175,14 @@ func TestServerStream(t *testing.T) {
 			{events, "page_size=1&page_token=bad", "", "data: " + one("0") + "\n\nevent: error\ndata: " + `{"code":15,"message":"bad"}` + "\n\n", events0, "15"},
 		} {
 			r := ask(t, c, "GET", "http://"+test.addr+"/v1/orders:watch?"+test.query, "", "Accept", test.accept)
-			if r.StatusCode != 200 || r.body != test.want || r.err != nil || r.Header.Get("Content-Type") != test.kind {
+			if r.StatusCode != http.StatusOK || r.body != test.want || r.err != nil || r.Header.Get("Content-Type") != test.kind {
 				t.Errorf("%s %s %s: %s %v %v\n%s\nwant\n%s", name, test.query, test.accept, r.Status, r.Header, r.err, r.body, test.want)
 			}
 			if name == "HTTP/2" && test.query != "page_size=0" && (r.Trailer.Get("Grpc-Status") != test.status || r.Trailer.Get("X-Cost") != "7") {
 				t.Errorf("%s %s: trailers %v, want %s", name, test.query, r.Trailer, test.status)
 			}
 		}
-		if r := ask(t, c, "GET", "http://"+array+"/v1/orders:watch?page_token=refused", ""); r.StatusCode != 403 {
+		if r := ask(t, c, "GET", "http://"+array+"/v1/orders:watch?page_token=refused", ""); r.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: an error before any message: %s", name, r.Status)
 		}
 		if r := ask(t, c, "GET", "http://"+array+"/v1/files/three", ""); r.body != "one two three" || r.Header.Get("Content-Type") != "text/plain" {
@@ -202,14 +202,14 @@ func TestClientStream(t *testing.T) {
 			"":                                       `{}`,
 			"[]":                                     `{}`,
 		} {
-			if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", body); r.StatusCode != 200 || r.body != want {
+			if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", body); r.StatusCode != http.StatusOK || r.body != want {
 				t.Errorf("%s %s: %s %s, want %s", name, body, r.Status, r.body, want)
 			}
 		}
 		if r := ask(t, c, "POST", "http://"+addr+"/v1/files:upload", strings.Repeat("x", 3<<20), "Content-Type", "a/b"); r.body != `{"nextPageToken":"a/b 3145728"}` {
 			t.Errorf("%s: %s %s", name, r.Status, r.body)
 		}
-		if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", `[{"name": "stop"}`+strings.Repeat(`,{"name": "a"}`, 1000)+"]"); r.StatusCode != 429 {
+		if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", `[{"name": "stop"}`+strings.Repeat(`,{"name": "a"}`, 1000)+"]"); r.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("%s: a server that has had enough: %s %s", name, r.Status, r.body)
 		}
 		var packed bytes.Buffer
@@ -219,7 +219,7 @@ func TestClientStream(t *testing.T) {
 		if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", packed.String(), "Content-Encoding", "gzip"); r.body != `{"orders":[{"name":"a"}]}` {
 			t.Errorf("%s: %s %s", name, r.Status, r.body)
 		}
-		if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", "x", "Content-Encoding", "br"); r.StatusCode != 415 {
+		if r := ask(t, c, "POST", "http://"+addr+"/v1/orders:import", "x", "Content-Encoding", "br"); r.StatusCode != http.StatusUnsupportedMediaType {
 			t.Errorf("%s: %s", name, r.Status)
 		}
 	}
@@ -230,7 +230,7 @@ func TestBidi(t *testing.T) {
 	t.Parallel()
 	addr := start(t, envoy(`, "print_options": {"stream_newline_delimited": true}`))
 	in, out := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr+"/v1/orders:chat", in)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/v1/orders:chat", in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (f *frames) need(p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: the flag of a message is %d", errFraming, head[0])
 	}
 	length := binary.BigEndian.Uint32(head[1:])
-	if uint64(length) > uint64(f.max) { //nolint:gosec // never negative
+	if uint64(length) > uint64(f.max) {
 		return 0, fmt.Errorf("%w: %d bytes, of %d at most", errTooLarge, length, f.max)
 	}
 	return headLen + int(length), nil
@@ -121,6 +121,6 @@ func framed(dst []byte) []byte { return append(dst, 0, 0, 0, 0, 0) }
 
 // setLength writes the length of the message that began at begin, head included.
 func setLength(b []byte, begin int) []byte {
-	binary.BigEndian.PutUint32(b[begin+1:], uint32(len(b)-begin-headLen)) //nolint:gosec // messages are bounded
+	binary.BigEndian.PutUint32(b[begin+1:], uint32(len(b)-begin-headLen))
 	return b
 }

@@ -94,7 +94,7 @@ func (v *reverse) reflect() {
 			v.counters.failed(reasonRequest)
 			setStatus(v.w.Header(), http.TrailerPrefix, &outcome{code: codes.Internal, message: bad.Error()})
 			return
-		case err == io.EOF: //nolint:errorlint // as readers give it
+		case err == io.EOF:
 			setStatus(v.w.Header(), http.TrailerPrefix, &outcome{})
 			return
 		case err != nil:
@@ -117,7 +117,7 @@ func (v *reverse) question(wire []byte) error {
 func answerReflection(api *transcode.API, in *reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
 	out := &reflectionpb.ServerReflectionResponse{ValidHost: in.GetHost(), OriginalRequest: in}
 	var file protoreflect.FileDescriptor
-	err := error(nil)
+	var err error
 	switch q := in.GetMessageRequest().(type) {
 	case *reflectionpb.ServerReflectionRequest_ListServices:
 		list := &reflectionpb.ListServiceResponse{}
@@ -149,7 +149,7 @@ func answerReflection(api *transcode.API, in *reflectionpb.ServerReflectionReque
 
 func reflectionError(c codes.Code, text string) *reflectionpb.ServerReflectionResponse_ErrorResponse {
 	return &reflectionpb.ServerReflectionResponse_ErrorResponse{
-		ErrorResponse: &reflectionpb.ErrorResponse{ErrorCode: int32(c), ErrorMessage: text}, //nolint:gosec // at most 16
+		ErrorResponse: &reflectionpb.ErrorResponse{ErrorCode: int32(c), ErrorMessage: text},
 	}
 }
 

@@ -37,8 +37,7 @@ func newProblem(status int, why reason, detail string) *problem {
 // fieldProblem says which field of a request is wrong.
 func fieldProblem(err error) *problem {
 	p := newProblem(http.StatusBadRequest, reasonRequest, err.Error())
-	var field *transcode.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*transcode.FieldError](err); ok {
 		p.Errors = []wrong{{In: field.In, Field: field.Field, Detail: field.Reason}}
 	}
 	return p

@@ -102,7 +102,7 @@ func (v *reverse) message() ([]byte, error) {
 			return nil, bad
 		case count > 1:
 			return nil, fmt.Errorf("%w: there are several messages for a method that takes one", errFraming)
-		case err == io.EOF: //nolint:errorlint // as readers give it
+		case err == io.EOF:
 			if count == 0 {
 				return nil, fmt.Errorf("%w: there is no message", errFraming)
 			}
@@ -195,7 +195,7 @@ func parseTimeout(s string) (time.Duration, bool) {
 	if n > uint64(longest/max(unit, 1)) {
 		return longest, ok
 	}
-	return time.Duration(n) * unit, ok //nolint:gosec // bounded
+	return time.Duration(n) * unit, ok
 }
 
 // end answers a call that the app has not been asked about.

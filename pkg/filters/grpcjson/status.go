@@ -117,10 +117,10 @@ func decodeBinary(s string) []byte {
 // wire is the google.rpc.Status of an outcome.
 func (o *outcome) wire() []byte {
 	var s spb.Status
-	if o.details != nil && proto.Unmarshal(o.details, &s) == nil && codes.Code(s.GetCode()) == o.code { //nolint:gosec // compared
+	if o.details != nil && proto.Unmarshal(o.details, &s) == nil && codes.Code(s.GetCode()) == o.code {
 		return o.details
 	}
-	b, _ := proto.Marshal(&spb.Status{Code: int32(o.code), Message: strings.ToValidUTF8(o.message, "\uFFFD")}) //nolint:gosec // at most 255
+	b, _ := proto.Marshal(&spb.Status{Code: int32(o.code), Message: strings.ToValidUTF8(o.message, "\uFFFD")})
 	return b
 }
 

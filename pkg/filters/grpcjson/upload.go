@@ -70,7 +70,7 @@ func (u *upload) more() {
 		}
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint // as readers give it
+	case err == io.EOF:
 		value, bad := u.split.End()
 		if bad != nil {
 			u.fail(bad)

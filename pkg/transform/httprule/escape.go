@@ -18,8 +18,8 @@ const reserved = ":/?#[]@!$&'()*+,;="
 
 // unescape decodes s; false: an escape is none.
 func unescape(s string, how Unescape) (string, bool) {
-	at := strings.IndexByte(s, '%')
-	if at < 0 {
+	found := strings.Contains(s, "%")
+	if !found {
 		return s, true
 	}
 	var b strings.Builder

@@ -168,10 +168,10 @@ func (r *reader) timestamp(dst []byte) ([]byte, *Error) {
 		return dst, r.fail("is not a google.protobuf.Timestamp, as in \"2006-01-02T15:04:05Z\"")
 	}
 	if s := t.Unix(); s != 0 {
-		dst = protowire.AppendVarint(append(dst, 1<<3), uint64(s)) //nolint:gosec // its bits
+		dst = protowire.AppendVarint(append(dst, 1<<3), uint64(s))
 	}
 	if n := t.Nanosecond(); n != 0 {
-		dst = protowire.AppendVarint(append(dst, 2<<3), uint64(n)) //nolint:gosec // never negative
+		dst = protowire.AppendVarint(append(dst, 2<<3), uint64(n))
 	}
 	return dst, nil
 }

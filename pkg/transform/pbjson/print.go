@@ -3,6 +3,7 @@ package pbjson
 import (
 	"encoding/base64"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -24,7 +25,7 @@ func (w *writer) value(f *Field, data []byte, depth int) error {
 		w.bytes(data)
 	case protoreflect.EnumKind:
 		v, _ := protowire.ConsumeVarint(data)
-		w.enum(f.enum, int32(v)) //nolint:gosec // an enum is what is left of it
+		w.enum(f.enum, int32(v))
 	default:
 		w.native(f.kind, number(f.kind, data))
 	}
@@ -73,7 +74,7 @@ func number(k protoreflect.Kind, data []byte) protoreflect.Value {
 		case protoreflect.FloatKind:
 			return protoreflect.ValueOfFloat32(math.Float32frombits(v))
 		case protoreflect.Sfixed32Kind:
-			return protoreflect.ValueOfInt32(int32(v)) //nolint:gosec // its bits
+			return protoreflect.ValueOfInt32(int32(v))
 		}
 		return protoreflect.ValueOfUint32(v)
 	case protowire.Fixed64Type:
@@ -82,7 +83,7 @@ func number(k protoreflect.Kind, data []byte) protoreflect.Value {
 		case protoreflect.DoubleKind:
 			return protoreflect.ValueOfFloat64(math.Float64frombits(v))
 		case protoreflect.Sfixed64Kind:
-			return protoreflect.ValueOfInt64(int64(v)) //nolint:gosec // its bits
+			return protoreflect.ValueOfInt64(int64(v))
 		}
 		return protoreflect.ValueOfUint64(v)
 	}
@@ -91,15 +92,15 @@ func number(k protoreflect.Kind, data []byte) protoreflect.Value {
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(v != 0)
 	case protoreflect.Int32Kind:
-		return protoreflect.ValueOfInt32(int32(v)) //nolint:gosec // as every decoder does
+		return protoreflect.ValueOfInt32(int32(v))
 	case protoreflect.Int64Kind:
-		return protoreflect.ValueOfInt64(int64(v)) //nolint:gosec // its bits
+		return protoreflect.ValueOfInt64(int64(v))
 	case protoreflect.Sint32Kind:
-		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(v & math.MaxUint32))) //nolint:gosec // as every decoder does
+		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(v & math.MaxUint32)))
 	case protoreflect.Sint64Kind:
 		return protoreflect.ValueOfInt64(protowire.DecodeZigZag(v))
 	case protoreflect.Uint32Kind:
-		return protoreflect.ValueOfUint32(uint32(v)) //nolint:gosec // as every decoder does
+		return protoreflect.ValueOfUint32(uint32(v))
 	}
 	return protoreflect.ValueOfUint64(v)
 }
@@ -171,7 +172,7 @@ func (f *Field) entry(data []byte) (entry, error) {
 		case number == 1 && f.key.fits(typ):
 			e.key = value
 		case number == 2 && f.item.fits(typ) && f.item.message != nil:
-			e.value = append(e.value[:len(e.value):len(e.value)], value...)
+			e.value = append(slices.Clip(e.value), value...)
 			if e.value == nil {
 				e.value = []byte{}
 			}
@@ -197,9 +198,9 @@ func (e *entry) sort(f *Field) error {
 			e.order = 1
 		}
 	case int32:
-		e.order = uint64(int64(v)) ^ sign //nolint:gosec // its bits
+		e.order = uint64(int64(v)) ^ sign
 	case int64:
-		e.order = uint64(v) ^ sign //nolint:gosec // its bits
+		e.order = uint64(v) ^ sign
 	case uint32:
 		e.order = uint64(v)
 	case uint64:

@@ -322,7 +322,7 @@ func (r *reader) entry(f *Field, dst []byte, inside int) ([]byte, *Error) {
 // mapKey appends a key, which is a string in JSON whatever it is.
 func (r *reader) mapKey(f *Field, key string, dst []byte) ([]byte, *Error) {
 	dst = append(dst, f.tag...)
-	ok := false
+	var ok bool
 	switch f.kind {
 	case protoreflect.StringKind:
 		return append(protowire.AppendVarint(dst, uint64(len(key))), key...), nil

@@ -43,7 +43,7 @@ func whole(text []byte) (negative bool, digits []byte, ok bool) {
 	if text[0] == '-' {
 		negative, text = true, text[1:]
 	}
-	if bytes.IndexAny(text, ".eE") < 0 {
+	if !bytes.ContainsAny(text, ".eE") {
 		return negative, text, true
 	}
 	mantissa, power := text, 0
@@ -107,7 +107,7 @@ func appendInteger(dst []byte, k protoreflect.Kind, negative bool, digits []byte
 	if v > bound {
 		return dst, false
 	}
-	n := int64(v) //nolint:gosec // in range, and the lowest of all is its own negative
+	n := int64(v)
 	if negative {
 		n = -n
 	}
@@ -120,7 +120,7 @@ func appendUnsigned(dst []byte, k protoreflect.Kind, v uint64) ([]byte, bool) {
 	}
 	switch k {
 	case protoreflect.Fixed32Kind:
-		return protowire.AppendFixed32(dst, uint32(v)), true //nolint:gosec // in range
+		return protowire.AppendFixed32(dst, uint32(v)), true
 	case protoreflect.Fixed64Kind:
 		return protowire.AppendFixed64(dst, v), true
 	default:
@@ -133,11 +133,11 @@ func appendSigned(dst []byte, k protoreflect.Kind, n int64) []byte {
 	case protoreflect.Sint32Kind, protoreflect.Sint64Kind:
 		return protowire.AppendVarint(dst, protowire.EncodeZigZag(n))
 	case protoreflect.Sfixed32Kind:
-		return protowire.AppendFixed32(dst, uint32(int32(n))) //nolint:gosec // in range
+		return protowire.AppendFixed32(dst, uint32(int32(n)))
 	case protoreflect.Sfixed64Kind:
-		return protowire.AppendFixed64(dst, uint64(n)) //nolint:gosec // its bits
+		return protowire.AppendFixed64(dst, uint64(n))
 	default:
-		return protowire.AppendVarint(dst, uint64(n)) //nolint:gosec // its bits
+		return protowire.AppendVarint(dst, uint64(n))
 	}
 }
 

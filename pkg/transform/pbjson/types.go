@@ -109,7 +109,7 @@ func (t *Types) Message(desc protoreflect.MessageDescriptor) *Message {
 	for i := range desc.Fields().Len() {
 		fd := desc.Fields().Get(i)
 		f := t.field(fd)
-		m.add(f, f.name, string(fd.TextName()))
+		m.add(f, f.name, fd.TextName())
 	}
 	extensions := slices.Clone(t.extensions[desc.FullName()])
 	slices.SortFunc(extensions, func(a, b protoreflect.FieldDescriptor) int { return cmp.Compare(a.Number(), b.Number()) })
@@ -169,7 +169,7 @@ func (f *Field) Textual() bool {
 
 func (t *Types) field(fd protoreflect.FieldDescriptor) *Field {
 	f := &Field{Desc: fd, kind: fd.Kind(), oneof: -1}
-	f.rename(fd.JSONName(), string(fd.TextName()))
+	f.rename(fd.JSONName(), fd.TextName())
 	f.tag = protowire.AppendTag(nil, fd.Number(), wireType(f.kind))
 	if fd.IsPacked() {
 		f.packedTag = protowire.AppendTag(nil, fd.Number(), protowire.BytesType)

@@ -137,8 +137,7 @@ func (c *Call) put(path []*pbjson.Field, text string, o *RequestOptions, in stri
 	f := path[len(path)-1]
 	wire, err := f.AppendText(nil, text, o.Read)
 	if err != nil {
-		var bad *pbjson.Error
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*pbjson.Error](err); ok {
 			return &FieldError{Field: dotted(path), In: in, Reason: bad.Reason}
 		}
 		return &FieldError{Field: dotted(path), In: in, Reason: err.Error()}

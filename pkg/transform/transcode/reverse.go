@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -231,7 +232,7 @@ func (b *Binding) expressible(m *pbjson.Message, at []string, seen map[*pbjson.M
 	for i := range m.Desc.Fields().Len() {
 		fd := m.Desc.Fields().Get(i)
 		f := m.Field(fd.TextName())
-		path := append(at[:len(at):len(at)], f.Name())
+		path := append(slices.Clip(at), f.Name())
 		if b.body != nil && strings.HasPrefix(strings.Join(path, ".")+".", dotted(b.body)+".") {
 			continue
 		}

@@ -109,7 +109,7 @@ func (r *reader) grpcJSON(packed *anypb.Any, path string) *GRPCJSONFilter {
 		},
 		IgnoreQuery: p.GetIgnoreUnknownQueryParameters(), RejectQuery: true, RejectUnknown: !p.GetPassUnknownRequests(), ConvertStatus: true,
 		Print:  pbjson.WriteOptions{EmitDefaults: o.GetDefaults(), EnumNumbers: o.GetEnumsAsNumbers(), ProtoNames: o.GetProtoNames()},
-		Indent: o.GetIndent(), Stream: JSONStream(o.GetStream() & 3), //nolint:gosec // one of three
+		Indent: o.GetIndent(), Stream: JSONStream(o.GetStream() & 3),
 		Health: p.GetHealth(), AnswerReflection: p.GetReflection(),
 		MaxRequest:  r.messageBytes(p.GetMaxRequestBytes(), join(path, "max_request_bytes"), DefaultGRPCBytes),
 		MaxResponse: r.messageBytes(p.GetMaxResponseBytes(), join(path, "max_response_bytes"), DefaultGRPCBytes),
