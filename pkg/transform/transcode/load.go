@@ -32,8 +32,8 @@ func Load(set []byte) (*protoregistry.Files, error) {
 		return nil, fmt.Errorf("%w: it has %d bytes, of %d at most", ErrDescriptors, len(set), MaxDescriptors)
 	}
 	var p descriptorpb.FileDescriptorSet
-	if err := proto.Unmarshal(set, &p); err != nil {
-		return nil, fmt.Errorf("%w: %w; write it by protoc --include_imports --descriptor_set_out", ErrDescriptors, err)
+	if proto.Unmarshal(set, &p) != nil || len(p.GetFile()) == 0 {
+		return nil, fmt.Errorf("%w: it is not what protoc --include_imports --descriptor_set_out writes", ErrDescriptors)
 	}
 	return FromFiles(p.GetFile())
 }
