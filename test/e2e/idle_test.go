@@ -178,7 +178,11 @@ func openMariaDB(ctx context.Context, port int) (session, error) {
 	}
 	db := sql.OpenDB(connector)
 	conn, err := db.Conn(ctx)
-	return mariaDBSession{db, conn}, err
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return mariaDBSession{db, conn}, nil
 }
 
 func (s mariaDBSession) ask(ctx context.Context) error {
