@@ -106,7 +106,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newRun(), newDemo(), newValidate(), newTry(), newStatus(), newWait(), command.NewVersion("proxy"),
-		newTwemproxy(), newStatsdExporter(), newNginxExporter(), newJSONExporter(), newLeaderElector(), newWorkQueue(),
+		newTwemproxy(), newStatsdExporter(), newNginxExporter(), newJSONExporter(), newLeaderElector(), newCapture(), newWorkQueue(),
 	)
 	return root
 }

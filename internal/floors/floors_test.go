@@ -61,6 +61,7 @@ var floors = map[string]int{
 	"pkg/sqlroute":   3,
 	"pkg/election":   3,
 	"pkg/workqueue":  3,
+	"pkg/capture":    3,
 	"pkg/xds/client": 3,
 	"pkg/xds/server": 3,
 	"pkg/kube":       3,

@@ -127,6 +127,26 @@ func scraped(t *testing.T, targets []string) {
 	}
 }
 
+// capturesPorts: an app that insists on a server far away comes to its Ambassador.
+func capturesPorts(t *testing.T, w *world) {
+	// An init container with NET_ADMIN is forbidden by all standards but the privileged one.
+	ns := w.Namespace(t, "mesh.dragoman.io/inject", "enabled")
+	_, far := redis(t, "far away")
+	_, host := redis(t, "prod")
+	w.Apply(t, ns, ambassador(6380, host))
+	template := w.apply(t, "examples/kubernetes/injected/web.yaml", "shop", ns)[0]
+	template.Annotations["mesh.dragoman.io/capture-ports"] = "6379:6380"
+	p := w.run(t, w.make(t, ns, "web-0", template))
+	p.AwaitUp(limit)
+	out, err := p.Exec("app", "redis-cli", "-e", "-h", far, "-p", "6379", "get", "where")
+	if err != nil || strings.TrimSpace(out) != "prod" {
+		t.Errorf("the app is in %q, %v", out, err)
+	}
+	if codes := p.Exits("dragoman-capture"); len(codes) != 1 || codes[0] != 0 {
+		t.Errorf("exit codes of the init container: %v", codes)
+	}
+}
+
 // ask reads a JSON document.
 func ask(client *http.Client, from string, into any) error {
 	resp, err := client.Get(from)

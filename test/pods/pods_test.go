@@ -49,6 +49,7 @@ func TestPods(t *testing.T) {
 			"ThreeEnvironments": threeEnvironments,
 			"NginxMetrics":      nginxMetrics,
 			"LeaderElection":    leaderElection,
+			"CapturesPorts":     capturesPorts,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -32,4 +32,7 @@
 //	mesh.dragoman.io/proxy-hints         enabled: the app's containers learn where each Ambassador
 //	                                     listens, by the variables DRAGOMAN_<NAME>_HOST and _PORT,
 //	                                     or _PATH for a unix socket
+//	mesh.dragoman.io/capture-ports       as 6379,5432:15432: connections of the pod to these ports, wherever
+//	                                     they go, come to the Ambassadors that listen there (pkg/capture);
+//	                                     an init container with NET_ADMIN does it
 package webhook

@@ -50,22 +50,17 @@ func (i *Injector) Inject(raw []byte, namespace string) (patch []byte, warnings 
 		return nil, nil, err
 	}
 	patch, err = p.encode()
-	return patch, nil, err
+	return patch, i.nowhere(&pod, namespace, o.capture), err
 }
 
 func (i *Injector) patchOf(pod *corev1.Pod, namespace string, o *proxyOptions) (patch, error) {
 	var p patch
 	annotations := i.scraped(pod, namespace)
 	if !hasProxy(pod) {
-		if err := free(pod); err != nil {
+		if err := errors.Join(free(pod), capturable(pod, o.capture)); err != nil {
 			return nil, err
 		}
-		container := i.Defaults.container(o)
-		if i.Defaults.Mode == Classic {
-			insertFirst(&p, pod.Spec.Containers, container, "spec", "containers")
-		} else {
-			insertFirst(&p, pod.Spec.InitContainers, container, "spec", "initContainers")
-		}
+		i.containers(&p, pod, o)
 		appendLast(&p, pod.Spec.Volumes, i.Defaults.volumes(), "spec", "volumes")
 		annotations[mesh.InjectedAnnotation] = string(i.Defaults.Mode)
 	}
@@ -74,6 +69,20 @@ func (i *Injector) patchOf(pod *corev1.Pod, namespace string, o *proxyOptions) (
 		i.hint(&p, pod, i.hints(pod, namespace))
 	}
 	return p, nil
+}
+
+// containers adds the proxy, and behind it what captures ports.
+func (i *Injector) containers(p *patch, pod *corev1.Pod, o *proxyOptions) {
+	var inits []any
+	if i.Defaults.Mode == Classic {
+		insertFirst(p, pod.Spec.Containers, []any{i.Defaults.container(o)}, "spec", "containers")
+	} else {
+		inits = append(inits, i.Defaults.container(o))
+	}
+	if len(o.capture) > 0 {
+		inits = append(inits, captureContainer(o))
+	}
+	insertFirst(p, pod.Spec.InitContainers, inits, "spec", "initContainers")
 }
 
 // hasProxy reports whether a pod has got its proxy.
@@ -86,8 +95,8 @@ func hasProxy(pod *corev1.Pod) bool {
 // free finds what is in the way of what a pod gets.
 func free(pod *corev1.Pod) error {
 	for _, c := range append(slices.Clone(pod.Spec.InitContainers), pod.Spec.Containers...) {
-		if c.Name == ContainerName {
-			return fmt.Errorf("%w: it has a container %s of its own; rename that, or label the pod %s=%s", ErrRefused, ContainerName, mesh.InjectLabel, mesh.InjectDisabled)
+		if c.Name == ContainerName || c.Name == CaptureName {
+			return fmt.Errorf("%w: it has a container %s of its own; rename that, or label the pod %s=%s", ErrRefused, c.Name, mesh.InjectLabel, mesh.InjectDisabled)
 		}
 	}
 	for _, v := range pod.Spec.Volumes {

@@ -22,6 +22,7 @@ type proxyOptions struct {
 	image, logLevel string
 	requests, limit corev1.ResourceList
 	hints           bool
+	capture         []mesh.CapturePort
 }
 
 // setters are the annotations, without the prefix.
@@ -34,6 +35,7 @@ func setters() map[string]func(o *proxyOptions, value string) error {
 		"proxy-memory":       quantity(func(o *proxyOptions) corev1.ResourceList { return o.requests }, corev1.ResourceMemory, "32Mi"),
 		"proxy-memory-limit": quantity(func(o *proxyOptions) corev1.ResourceList { return o.limit }, corev1.ResourceMemory, "128Mi"),
 		"proxy-hints":        (*proxyOptions).setHints,
+		"capture-ports":      (*proxyOptions).setCapture,
 		"inject":             func(*proxyOptions, string) error { return nil }, // looked at before
 		"injected":           func(*proxyOptions, string) error { return nil }, // ours
 	}
@@ -107,6 +109,11 @@ func (o *proxyOptions) setHints(value string) error {
 	}
 	o.hints = value == mesh.InjectEnabled
 	return nil
+}
+
+func (o *proxyOptions) setCapture(value string) (err error) {
+	o.capture, err = mesh.ParseCapturePorts(value)
+	return err
 }
 
 func quantity(list func(*proxyOptions) corev1.ResourceList, name corev1.ResourceName, example string) func(*proxyOptions, string) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,13 +24,15 @@ func (p *patch) add(value any, path ...string) {
 	*p = append(*p, operation{"add", pointer(path), value})
 }
 
-// insertFirst puts a value before the others of a list, or makes the list.
-func insertFirst[T any](p *patch, list []T, value any, path ...string) {
-	if len(list) == 0 {
-		p.add([]any{value}, path...)
+// insertFirst puts values before the others of a list, or makes the list.
+func insertFirst[T any](p *patch, list []T, values []any, path ...string) {
+	if len(list) == 0 && len(values) > 0 {
+		p.add(values, path...)
 		return
 	}
-	p.add(value, append(slices.Clone(path), "0")...)
+	for n, value := range values {
+		p.add(value, append(slices.Clone(path), strconv.Itoa(n))...)
+	}
 }
 
 // appendLast puts values behind the others of a list, or makes the list.
