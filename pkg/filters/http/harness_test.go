@@ -81,7 +81,7 @@ func newHost(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config) *host {
 
 func newHostWith(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config, chain filters.HTTPChain, ctx filters.Context) *host {
 	t.Helper()
-	group, err := netloop.NewGroup(netloop.GroupOptions{})
+	group, err := netloop.NewGroup(netloop.GroupOptions{Loops: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

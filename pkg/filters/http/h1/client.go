@@ -24,6 +24,7 @@ type Client struct {
 	out    []byte
 	limits Limits
 	probe  prober
+	head   httpproto.Head // of the answer, whose fields' memory is used again
 
 	// Uses counts requests; Born and Idle are times. They are the pool's.
 	Uses       int
@@ -120,10 +121,9 @@ func (e *BodyError) Error() string { return "reading the request's body: " + e.E
 func (e *BodyError) Unwrap() error { return e.Err }
 
 func (c *Client) receive(r *http.Request, x *Exchange, up *upload) (*http.Response, error) {
-	var h httpproto.Head
-	var fields [24]httpproto.Field
+	h := &c.head
+	defer func() { clear(h.Fields) }() // what they hold is the response's
 	for {
-		h.Fields = fields[:0]
 		s, err := c.in.head(c.limits.HeadBytes, nil)
 		if err != nil {
 			x.Answered = c.in.buffered() > 0
@@ -133,7 +133,7 @@ func (c *Client) receive(r *http.Request, x *Exchange, up *upload) (*http.Respon
 			return nil, err
 		}
 		x.Answered = true
-		if err := httpproto.ParseResponse(s, &h, httpproto.Limits{Bytes: c.limits.HeadBytes, Fields: c.limits.Fields}); err != nil {
+		if err := httpproto.ParseResponse(s, h, httpproto.Limits{Bytes: c.limits.HeadBytes, Fields: c.limits.Fields}); err != nil {
 			return nil, err
 		}
 		switch {
@@ -142,13 +142,13 @@ func (c *Client) receive(r *http.Request, x *Exchange, up *upload) (*http.Respon
 				x.Continue()
 			}
 		case h.Status == http.StatusSwitchingProtocols:
-			return c.switched(r, &h, x)
+			return c.switched(r, h, x)
 		case h.Status < 200:
 			if x.Inform != nil {
 				x.Inform(h.Status, headerOf(h.Fields))
 			}
 		default:
-			return c.response(r, &h, x, up)
+			return c.response(r, h, x, up)
 		}
 	}
 }

@@ -17,10 +17,9 @@ import (
 func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Request, *requestBody) {
 	header := headerOf(h.Fields)
 	delete(header, "Host")
-	r := &http.Request{
-		Method: h.Method, RequestURI: h.Target, ProtoMajor: 1, ProtoMinor: h.Minor, Proto: "HTTP/1.1",
-		Header: header, Host: f.Host, RemoteAddr: c.remote, TLS: c.tls, Body: http.NoBody,
-	}
+	own := *c.base
+	r := &own
+	r.Method, r.RequestURI, r.Proto, r.ProtoMinor, r.Header, r.Host = h.Method, h.Target, "HTTP/1.1", h.Minor, header, f.Host
 	if h.Minor == 0 {
 		r.Proto = "HTTP/1.0"
 	}
@@ -30,7 +29,6 @@ func (c *serverConn) request(h *httpproto.Head, f *httpproto.Framing) (*http.Req
 	if r.URL.Host != "" {
 		r.Host = r.URL.Host // of the absolute form, RFC 9112 section 3.2.2
 	}
-	r = r.WithContext(c.ctx)
 	if !f.Chunked && f.Length <= 0 {
 		return r, nil
 	}

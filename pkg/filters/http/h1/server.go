@@ -59,9 +59,7 @@ const (
 type serverConn struct {
 	server *Server
 	conn   net.Conn
-	tls    *tls.ConnectionState
-	remote string
-	ctx    context.Context
+	base   *http.Request // what all requests have in common
 	cancel context.CancelFunc
 	in     buffer
 	out    []byte
@@ -79,12 +77,15 @@ type serverConn struct {
 // Serve serves a connection until it ends, and closes it. ahead was read from
 // it already.
 func (s *Server) Serve(conn net.Conn, ahead []byte) {
-	c := &serverConn{server: s, conn: conn, remote: conn.RemoteAddr().String(), born: time.Now()}
+	c := &serverConn{server: s, conn: conn, born: time.Now()}
+	var secure *tls.ConnectionState
 	if t, ok := conn.(*tls.Conn); ok {
 		state := t.ConnectionState()
-		c.tls = &state
+		secure = &state
 	}
-	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, conn.LocalAddr()))
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), http.LocalAddrContextKey, conn.LocalAddr()))
+	c.base = (&http.Request{ProtoMajor: 1, RemoteAddr: conn.RemoteAddr().String(), TLS: secure, Body: http.NoBody}).WithContext(ctx)
+	c.cancel = cancel
 	defer c.cancel()
 	c.in = newBuffer(readerFunc(c.read))
 	if len(ahead) > len(c.in.b) {
