@@ -32,7 +32,7 @@ func beans() []resource.JolokiaBean {
 // TestAnswers reads the bodies in testdata, of agents as of 1.7 and 2.0.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"jolokia-1.7", "jolokia-2.0"} {
+	for _, name := range []string{"jolokia-1.7", "jolokia-2.0", "recorded-1.7.1", "recorded-1.7.1-no-beans"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			page, err := os.ReadFile("testdata/" + name + ".json")
@@ -148,7 +148,7 @@ func TestNamesThatAreNone(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"jolokia-1.7", "jolokia-2.0"} {
+	for _, name := range []string{"jolokia-1.7", "jolokia-2.0", "recorded-1.7.1", "recorded-1.7.1-no-beans"} {
 		page, err := os.ReadFile("testdata/" + name + ".json")
 		if err != nil {
 			f.Fatal(err)
