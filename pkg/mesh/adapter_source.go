@@ -276,8 +276,8 @@ type EventListen struct {
 	// +kubebuilder:validation:Pattern=`^[/@].+$`
 	// +kubebuilder:validation:MaxLength=107
 	Unixgram string `json:"unixgram,omitempty"`
-	// ReadBuffer that is asked of the kernel for UDP and unix datagrams; default:
-	// the system's.
+	// ReadBuffer that is asked of the kernel for UDP and unix datagrams; default 4Mi.
+	// The kernel gives as much as net.core.rmem_max allows; 0: the system's default.
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
@@ -299,6 +299,33 @@ type StatsDSource struct {
 	// Mapping is the text of such a file.
 	// +kubebuilder:validation:MaxLength=65536
 	Mapping string `json:"mapping,omitempty"`
+	// Dialects whose tags are labels; absent: all of them. Those of others are a part
+	// of the name, or an error.
+	// +kubebuilder:validation:MaxItems=4
+	Dialects []StatsDDialect `json:"dialects,omitempty"`
+	// MaxConnections over TCP at once; default 1000.
+	// +kubebuilder:validation:Maximum=100000
+	MaxConnections uint32 `json:"maxConnections,omitempty"`
+	// IdleTimeout after which a connection without lines is closed; absent: never.
+	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
+}
+
+// +kubebuilder:validation:Enum=DogStatsD;InfluxDB;Librato;SignalFX
+
+// StatsDDialect is how tags are written in a line of StatsD.
+type StatsDDialect string
+
+// The dialects.
+const (
+	DialectDogStatsD StatsDDialect = "DogStatsD" // a:1|c|#k:v
+	DialectInfluxDB  StatsDDialect = "InfluxDB"  // a,k=v:1|c
+	DialectLibrato   StatsDDialect = "Librato"   // a#k=v:1|c
+	DialectSignalFX  StatsDDialect = "SignalFX"  // a[k=v]:1|c
+)
+
+// Values lists the dialects.
+func (StatsDDialect) Values() []string {
+	return []string{"DogStatsD", "InfluxDB", "Librato", "SignalFX"}
 }
 
 // +kubebuilder:validation:XValidation:rule="has(self.udp) || has(self.tcp) || has(self.unixgram)",message="at least one of udp, tcp and unixgram is needed"

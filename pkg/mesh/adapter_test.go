@@ -101,3 +101,23 @@ func TestValidateAdapters(t *testing.T) {
 		t.Errorf("twice, and empty: %v", errs)
 	}
 }
+
+// TestStatsDSources: dialects and limits of connections are those of a document,
+// and what makes no sense is refused by its path.
+func TestStatsDSources(t *testing.T) {
+	t.Parallel()
+	for statsd, want := range map[string]string{
+		"{udp: 9125, tcp: 9125, dialects: [DogStatsD, InfluxDB, Librato, SignalFX], maxConnections: 7, idleTimeout: 10m}": "",
+		"{udp: 9125, dialects: [Etsy]}":             "dialects[0]",
+		"{udp: 9125, dialects: [Librato, Librato]}": "dialects[1]: is there twice",
+		"{udp: 9125, maxConnections: 7}":            "statsd.tcp: is missing, so that there are no connections",
+		"{udp: 9125, idleTimeout: 1m}":              "statsd.tcp: is missing, so that there are no connections",
+		"{tcp: 9125, maxConnections: 100001}":       "statsd.maxConnections: must be at most 100000",
+		"{tcp: 9125, idleTimeout: 0s}":              "statsd.idleTimeout: ",
+	} {
+		_, errs := mesh.Decode("file", []byte("apiVersion: mesh.dragoman.io/v1alpha1\nkind: Adapter\nmetadata: {name: a}\nspec: {metrics: {listen: {port: 9113}, sources: [{name: s, statsd: "+statsd+"}]}}\n"))
+		if got := errs.Error(); want == "" && len(errs) > 0 || !strings.Contains(got, want) {
+			t.Errorf("%s: %v, want %q", statsd, got, want)
+		}
+	}
+}

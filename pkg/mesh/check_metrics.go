@@ -236,6 +236,7 @@ func (c *checker) eventPlaces(s *MetricsSource, places map[string]bool, at strin
 	if d := s.StatsD; d != nil {
 		c.eventListen(&d.EventListen, 0, places, at+".statsd")
 		c.mapping(d.MappingFile, d.Mapping, at+".statsd")
+		c.statsd(d, at+".statsd")
 	}
 	if g := s.Graphite; g != nil {
 		c.eventListen(&g.EventListen, 0, places, at+".graphite")
@@ -247,6 +248,17 @@ func (c *checker) eventPlaces(s *MetricsSource, places map[string]bool, at strin
 			c.port(i.HTTP, "TCP", places, at+".influx.http")
 		}
 	}
+}
+
+func (c *checker) statsd(d *StatsDSource, at string) {
+	seen := map[StatsDDialect]bool{}
+	for i, dialect := range d.Dialects {
+		c.require(!seen[dialect], fmt.Sprintf("%s.dialects[%d]", at, i), "is there twice", "remove one")
+		seen[dialect] = true
+	}
+	c.require(d.MaxConnections <= 100_000, at+".maxConnections", "must be at most 100000", "")
+	c.require(d.TCP != 0 || d.MaxConnections == 0 && d.IdleTimeout == nil, at+".tcp", "is missing, so that there are no connections", "name a port, or leave maxConnections and idleTimeout out")
+	c.positive(d.IdleTimeout, at+".idleTimeout")
 }
 
 func (c *checker) mapping(file, text, at string) {

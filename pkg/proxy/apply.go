@@ -106,7 +106,7 @@ func (p *Proxy) prepareListeners(
 	ctx context.Context, snap *snapshot.Snapshot, clusters *upstream.Change,
 ) (*listener.Change, error) {
 	change, err := p.listeners.Build(list(snap.Listeners), listener.Deps{
-		Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Routes: snap.Routes, Metrics: p.registry, Tracer: p.opts.Tracer,
+		Zone: p.opts.Zone, Clusters: clusters, Secrets: p.secrets, Routes: snap.Routes, Metrics: p.pages.after(p.registry), Tracer: p.opts.Tracer,
 	})
 	if err != nil {
 		return nil, err

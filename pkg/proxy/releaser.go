@@ -2,16 +2,24 @@ package proxy
 
 import (
 	"log/slog"
+	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/pages"
 )
 
 // Pauses of a releaser.
 const (
-	releaseAfter = 5 * time.Second // for what follows a change, or a look at the admin server
-	releaseEvery = time.Minute     // at most
+	releaseAfter = 5 * time.Second  // for what follows a change, or a look at the admin server
+	releaseEvery = 15 * time.Second // at most
+	// smallHeap is one that is collected for it, in bytes: that takes some
+	// milliseconds of CPU time. A process with more in use would not notice.
+	smallHeap = 32 << 20
 )
 
 // releaser hands pages of the binary back some time after they were needed: what
@@ -40,7 +48,26 @@ func (r *releaser) soon() {
 		r.mu.Lock()
 		r.timer, r.last = nil, time.Now()
 		r.mu.Unlock()
+		collect() // which touches pages of the binary
 		pages.Release(r.log)
+	})
+}
+
+// collect hands back what a scrape, or the look of somebody at the admin server, has
+// left on the heap: it is as much as everything that is in use.
+func collect() {
+	used := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	if metrics.Read(used); used[0].Value.Kind() == metrics.KindUint64 && used[0].Value.Uint64() < smallHeap {
+		debug.FreeOSMemory()
+	}
+}
+
+// after is a gatherer that is followed by a release: what answers a scrape is not
+// needed until the next one.
+func (r *releaser) after(g prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		defer r.soon()
+		return g.Gather()
 	})
 }
 

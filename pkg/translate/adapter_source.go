@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"strings"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -44,6 +46,7 @@ func (t *translator) metricsKind(s *mesh.MetricsSource, p *metricsv1.Source, nam
 	case s.StatsD != nil:
 		p.Kind = &metricsv1.Source_Statsd{Statsd: &metricsv1.StatsD{
 			Listen: eventListen(&s.StatsD.EventListen), Mapping: mapping(s.StatsD.MappingFile, s.StatsD.Mapping),
+			Dialects: dialects(s.StatsD.Dialects), MaxConnections: s.StatsD.MaxConnections, IdleTimeout: lasting(s.StatsD.IdleTimeout),
 		}}
 	case s.Graphite != nil:
 		p.Kind = &metricsv1.Source_Graphite{Graphite: &metricsv1.Graphite{
@@ -118,6 +121,15 @@ func eventListen(l *mesh.EventListen) *metricsv1.Listen {
 		p.ReadBuffer = wrapperspb.UInt64(uint64(*l.ReadBuffer))
 	}
 	return p
+}
+
+func dialects(list []mesh.StatsDDialect) []metricsv1.StatsD_Dialect {
+	var out []metricsv1.StatsD_Dialect
+	for _, d := range list {
+		// The names differ by capitals alone; one that is not known was refused.
+		out = append(out, metricsv1.StatsD_Dialect(metricsv1.StatsD_Dialect_value[strings.ToUpper(string(d))]))
+	}
+	return out
 }
 
 func mapping(file, text string) *metricsv1.Mapping {

@@ -11,7 +11,6 @@ import (
 	"compress/gzip"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	dto "github.com/prometheus/client_model/go"
@@ -21,8 +20,11 @@ import (
 
 // Writer answers scrapes. Its methods may be called from any goroutine.
 type Writer struct {
-	buffers sync.Pool // *buffer
-	agreed  atomic.Pointer[agreement]
+	// spare is one buffer for the next answer. A pool of the standard library would be
+	// emptied by each second collection, and the compressor's memory, more than a
+	// megabyte, taken anew.
+	spare  atomic.Pointer[buffer]
+	agreed atomic.Pointer[agreement]
 }
 
 // agreement is the format for a header Accept. Scrapers say the same each time,
@@ -51,18 +53,13 @@ func (w *Writer) agree(h http.Header) *agreement {
 }
 
 // NewWriter returns a writer.
-func NewWriter() *Writer {
-	return &Writer{buffers: sync.Pool{New: func() any {
-		zip, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // it is a level; better ones take several times as long as all else
-		return &buffer{zip: zip}
-	}}}
-}
+func NewWriter() *Writer { return &Writer{} }
 
 // buffer is what an answer is made in.
 type buffer struct {
 	plain  []byte
 	packed bytes.Buffer
-	zip    *gzip.Writer
+	zip    *gzip.Writer // nil until it is needed
 }
 
 // maxKept is the largest buffer that is kept for the next answer, in bytes.
@@ -80,14 +77,17 @@ type Page struct {
 // Release gives the memory of the page back.
 func (p *Page) Release() {
 	if cap(p.buffer.plain) <= maxKept && p.buffer.packed.Cap() <= maxKept {
-		p.writer.buffers.Put(p.buffer)
+		p.writer.spare.CompareAndSwap(nil, p.buffer) // one is enough
 	}
 }
 
 // Page writes valid families, sorted by name, as the request asks.
 func (w *Writer) Page(h http.Header, families []*dto.MetricFamily) (*Page, error) {
 	a := w.agree(h)
-	b, _ := w.buffers.Get().(*buffer)
+	b := w.spare.Swap(nil)
+	if b == nil {
+		b = &buffer{}
+	}
 	p := &Page{ContentType: string(a.format), writer: w, buffer: b}
 	b.plain = b.plain[:0]
 	switch a.typ {
@@ -110,6 +110,9 @@ func (w *Writer) Page(h http.Header, families []*dto.MetricFamily) (*Page, error
 		return p, nil
 	}
 	b.packed.Reset()
+	if b.zip == nil {
+		b.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // it is a level; better ones take several times as long as all else
+	}
 	b.zip.Reset(&b.packed)
 	if _, err := b.zip.Write(b.plain); err != nil {
 		return nil, err

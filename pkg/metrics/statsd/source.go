@@ -54,7 +54,8 @@ type Source struct {
 func New(cfg *resource.StatsDSource, env metrics.Env) (*Source, error) {
 	c := Config{
 		UDP: cfg.UDP, TCP: cfg.TCP, Unixgram: cfg.Unixgram, ReadBuffer: cfg.ReadBuffer, MappingFile: cfg.Mapping.File,
-		Options: Options{MaxSeries: env.MaxSeries, TTL: cfg.TTL},
+		MaxConnections: cfg.MaxConnections, IdleTimeout: cfg.IdleTimeout,
+		Options: Options{MaxSeries: env.MaxSeries, TTL: cfg.TTL, Styles: cfg.Styles},
 	}
 	if text := cfg.Mapping.Text; text != "" {
 		file, errs := mapping.Parse("mapping", []byte(text))

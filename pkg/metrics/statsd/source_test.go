@@ -18,6 +18,8 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
+	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // patience is how long a slow machine may take.
@@ -289,4 +291,36 @@ func TestTee(t *testing.T) {
 	if diff := cmp.Diff("a:1|c\nnonsense\na:2|c\n", got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestResource: what a document says of dialects and connections holds.
+func TestResource(t *testing.T) {
+	t.Parallel()
+	s, err := statsd.New(&resource.StatsDSource{
+		MetricsListen: resource.MetricsListen{TCP: "127.0.0.1:0"}, Styles: statsdproto.Librato, MaxConnections: 1, IdleTimeout: 50 * time.Millisecond,
+	}, metrics.Env{Sockets: sockets.NewPool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first := dial(t, s, 0)
+	send(t, first, "a#k=v:1|c\nb,k=v:1|c\n")
+	eventually(t, s, `a{k="v"} 1`)
+	eventually(t, s, "b_k_v 1") // no tag of this dialect: a part of the name
+	if _, err := io.Copy(io.Discard, first); err != nil {
+		t.Fatalf("an idle connection is not closed: %v", err)
+	}
+	redistest.Eventually(t, patience, "a connection that is refused beside another", func() error {
+		held, refused := dial(t, s, 0), dial(t, s, 0)
+		defer held.Close()
+		defer refused.Close()
+		send(t, held, "c:1|c\n")
+		if _, err := refused.Read(make([]byte, 1)); err == nil {
+			return errors.New("it says something")
+		}
+		if s.Losses()["connection_limit"] == 0 {
+			return errors.New("none was refused")
+		}
+		return nil
+	})
 }

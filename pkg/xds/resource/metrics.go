@@ -4,6 +4,8 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
 )
 
 // Defaults of a MetricsFilter.
@@ -13,6 +15,9 @@ const (
 	DefaultBytesPerSource  = 16 << 20
 	DefaultMetricsInterval = time.Second
 	DefaultFetchTimeout    = 5 * time.Second
+	// DefaultReadBuffer is asked of the kernel for datagrams, in bytes. The kernel gives
+	// what net.core.rmem_max allows, and takes memory for what has arrived alone.
+	DefaultReadBuffer = 4 << 20
 )
 
 // MetricsFilter is the HTTP filter that answers one path with the metrics of all
@@ -207,7 +212,10 @@ type MySQLSource struct{ ServerSource }
 // StatsDSource takes lines of StatsD.
 type StatsDSource struct {
 	MetricsListen
-	Mapping MetricsMapping
+	Mapping        MetricsMapping
+	Styles         statsdproto.Styles // of tags; 0: all
+	MaxConnections int                // 0: the source's default
+	IdleTimeout    time.Duration      // of a connection; 0: none
 }
 
 // GraphiteSource takes lines of Graphite.

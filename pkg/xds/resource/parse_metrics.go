@@ -2,6 +2,7 @@ package resource
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	metricsv1 "github.com/dragoman-mesh/dragoman/api/dragoman/filters/http/metrics/v1"
+	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
 )
 
 // maxMetricsSources bounds what one request sets going.
@@ -107,7 +109,7 @@ func (r *reader) metricsKind(p *metricsv1.Source, path string) MetricsKind {
 		return &MySQLSource{r.server(k.Mysql, join(path, "mysql"))}
 	case *metricsv1.Source_Statsd:
 		path = join(path, "statsd")
-		return &StatsDSource{r.eventListen(k.Statsd.GetListen(), 0, join(path, "listen")), mapping(k.Statsd.GetMapping())}
+		return r.statsd(k.Statsd, path)
 	case *metricsv1.Source_Graphite:
 		path = join(path, "graphite")
 		return &GraphiteSource{r.eventListen(k.Graphite.GetListen(), 0, join(path, "listen")), mapping(k.Graphite.GetMapping())}
@@ -219,14 +221,42 @@ func (r *reader) server(p *metricsv1.Server, path string) ServerSource {
 	}
 }
 
+func (r *reader) statsd(p *metricsv1.StatsD, path string) *StatsDSource {
+	s := &StatsDSource{
+		MetricsListen: r.eventListen(p.GetListen(), 0, join(path, "listen")), Mapping: mapping(p.GetMapping()),
+		IdleTimeout: r.duration(p.GetIdleTimeout(), join(path, "idle_timeout"), 0),
+	}
+	const mostConnections = 100_000
+	if n := p.GetMaxConnections(); n <= mostConnections {
+		s.MaxConnections = int(n)
+	} else {
+		r.fail(join(path, "max_connections"), "must be at most %d", mostConnections)
+	}
+	styles := map[metricsv1.StatsD_Dialect]statsdproto.Styles{
+		metricsv1.StatsD_DOGSTATSD: statsdproto.Datadog, metricsv1.StatsD_INFLUXDB: statsdproto.Influx,
+		metricsv1.StatsD_LIBRATO: statsdproto.Librato, metricsv1.StatsD_SIGNALFX: statsdproto.SignalFX,
+	}
+	for i, d := range p.GetDialects() {
+		style, ok := styles[d]
+		if !ok {
+			r.fail(join(path, fmt.Sprintf("dialects[%d]", i)), "is not known: %v", d)
+		}
+		s.Styles |= style
+	}
+	return s
+}
+
 func (r *reader) eventListen(p *metricsv1.Listen, other uint32, path string) MetricsListen {
 	l := MetricsListen{
 		UDP: r.portOf(p, p.GetUdp(), join(path, "udp")), TCP: r.portOf(p, p.GetTcp(), join(path, "tcp")), Unixgram: p.GetUnixgram(),
 		TTL: r.duration(p.GetTtl(), join(path, "ttl"), 0),
 	}
-	if v := p.GetReadBuffer().GetValue(); v <= 1<<30 {
-		l.ReadBuffer = int(v)
-	} else {
+	switch v := p.GetReadBuffer(); {
+	case v == nil:
+		l.ReadBuffer = DefaultReadBuffer
+	case v.GetValue() <= 1<<30:
+		l.ReadBuffer = int(v.GetValue())
+	default:
 		r.fail(join(path, "read_buffer"), "must be at most 2^30")
 	}
 	if n := len(l.Unixgram); n == 1 || n > 107 || n > 0 && l.Unixgram[0] != '/' && l.Unixgram[0] != '@' {

@@ -82,6 +82,62 @@ func (MetricType) EnumDescriptor() ([]byte, []int) {
 	return file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescGZIP(), []int{0}
 }
 
+// Dialect is how tags are written.
+type StatsD_Dialect int32
+
+const (
+	StatsD_DIALECT_UNSPECIFIED StatsD_Dialect = 0
+	StatsD_DOGSTATSD           StatsD_Dialect = 1
+	StatsD_INFLUXDB            StatsD_Dialect = 2
+	StatsD_LIBRATO             StatsD_Dialect = 3
+	StatsD_SIGNALFX            StatsD_Dialect = 4
+)
+
+// Enum value maps for StatsD_Dialect.
+var (
+	StatsD_Dialect_name = map[int32]string{
+		0: "DIALECT_UNSPECIFIED",
+		1: "DOGSTATSD",
+		2: "INFLUXDB",
+		3: "LIBRATO",
+		4: "SIGNALFX",
+	}
+	StatsD_Dialect_value = map[string]int32{
+		"DIALECT_UNSPECIFIED": 0,
+		"DOGSTATSD":           1,
+		"INFLUXDB":            2,
+		"LIBRATO":             3,
+		"SIGNALFX":            4,
+	}
+)
+
+func (x StatsD_Dialect) Enum() *StatsD_Dialect {
+	p := new(StatsD_Dialect)
+	*p = x
+	return p
+}
+
+func (x StatsD_Dialect) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StatsD_Dialect) Descriptor() protoreflect.EnumDescriptor {
+	return file_dragoman_filters_http_metrics_v1_metrics_proto_enumTypes[1].Descriptor()
+}
+
+func (StatsD_Dialect) Type() protoreflect.EnumType {
+	return &file_dragoman_filters_http_metrics_v1_metrics_proto_enumTypes[1]
+}
+
+func (x StatsD_Dialect) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StatsD_Dialect.Descriptor instead.
+func (StatsD_Dialect) EnumDescriptor() ([]byte, []int) {
+	return file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescGZIP(), []int{16, 0}
+}
+
 // Metrics is the last HTTP filter of a chain. It answers one path with what all
 // sources have, in the format that the request asks for.
 type Metrics struct {
@@ -1261,10 +1317,11 @@ func (x *Server) GetTimeout() *durationpb.Duration {
 type Listen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of all ports; empty: 127.0.0.1.
-	Address    string                  `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	Udp        uint32                  `protobuf:"varint,2,opt,name=udp,proto3" json:"udp,omitempty"`
-	Tcp        uint32                  `protobuf:"varint,3,opt,name=tcp,proto3" json:"tcp,omitempty"`
-	Unixgram   string                  `protobuf:"bytes,4,opt,name=unixgram,proto3" json:"unixgram,omitempty"`
+	Address  string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Udp      uint32 `protobuf:"varint,2,opt,name=udp,proto3" json:"udp,omitempty"`
+	Tcp      uint32 `protobuf:"varint,3,opt,name=tcp,proto3" json:"tcp,omitempty"`
+	Unixgram string `protobuf:"bytes,4,opt,name=unixgram,proto3" json:"unixgram,omitempty"`
+	// Bytes that are asked of the kernel for datagrams; absent: 4 MiB, 0: as the system has it.
 	ReadBuffer *wrapperspb.UInt64Value `protobuf:"bytes,5,opt,name=read_buffer,json=readBuffer,proto3" json:"read_buffer,omitempty"`
 	// After which an idle series is forgotten; absent: never.
 	Ttl           *durationpb.Duration `protobuf:"bytes,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
@@ -1428,9 +1485,15 @@ func (*Mapping_File) isMapping_Source() {}
 func (*Mapping_Text) isMapping_Source() {}
 
 type StatsD struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Listen        *Listen                `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
-	Mapping       *Mapping               `protobuf:"bytes,2,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Listen  *Listen                `protobuf:"bytes,1,opt,name=listen,proto3" json:"listen,omitempty"`
+	Mapping *Mapping               `protobuf:"bytes,2,opt,name=mapping,proto3" json:"mapping,omitempty"`
+	// Dialects whose tags are tags; none: all.
+	Dialects []StatsD_Dialect `protobuf:"varint,3,rep,packed,name=dialects,proto3,enum=dragoman.filters.http.metrics.v1.StatsD_Dialect" json:"dialects,omitempty"`
+	// Connections over TCP at once; 0: 1000.
+	MaxConnections uint32 `protobuf:"varint,4,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// Of a connection, after which it is closed; absent: never.
+	IdleTimeout   *durationpb.Duration `protobuf:"bytes,5,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1475,6 +1538,27 @@ func (x *StatsD) GetListen() *Listen {
 func (x *StatsD) GetMapping() *Mapping {
 	if x != nil {
 		return x.Mapping
+	}
+	return nil
+}
+
+func (x *StatsD) GetDialects() []StatsD_Dialect {
+	if x != nil {
+		return x.Dialects
+	}
+	return nil
+}
+
+func (x *StatsD) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *StatsD) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
 	}
 	return nil
 }
@@ -2294,10 +2378,19 @@ const file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc = "" +
 	"\aMapping\x12\x14\n" +
 	"\x04file\x18\x01 \x01(\tH\x00R\x04file\x12\x14\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04textB\b\n" +
-	"\x06source\"\x8f\x01\n" +
+	"\x06source\"\xa0\x03\n" +
 	"\x06StatsD\x12@\n" +
 	"\x06listen\x18\x01 \x01(\v2(.dragoman.filters.http.metrics.v1.ListenR\x06listen\x12C\n" +
-	"\amapping\x18\x02 \x01(\v2).dragoman.filters.http.metrics.v1.MappingR\amapping\"\x91\x01\n" +
+	"\amapping\x18\x02 \x01(\v2).dragoman.filters.http.metrics.v1.MappingR\amapping\x12L\n" +
+	"\bdialects\x18\x03 \x03(\x0e20.dragoman.filters.http.metrics.v1.StatsD.DialectR\bdialects\x12'\n" +
+	"\x0fmax_connections\x18\x04 \x01(\rR\x0emaxConnections\x12<\n" +
+	"\fidle_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\"Z\n" +
+	"\aDialect\x12\x17\n" +
+	"\x13DIALECT_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tDOGSTATSD\x10\x01\x12\f\n" +
+	"\bINFLUXDB\x10\x02\x12\v\n" +
+	"\aLIBRATO\x10\x03\x12\f\n" +
+	"\bSIGNALFX\x10\x04\"\x91\x01\n" +
 	"\bGraphite\x12@\n" +
 	"\x06listen\x18\x01 \x01(\v2(.dragoman.filters.http.metrics.v1.ListenR\x06listen\x12C\n" +
 	"\amapping\x18\x02 \x01(\v2).dragoman.filters.http.metrics.v1.MappingR\amapping\"^\n" +
@@ -2382,125 +2475,128 @@ func file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescGZIP() []byte {
 	return file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescData
 }
 
-var file_dragoman_filters_http_metrics_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_dragoman_filters_http_metrics_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_dragoman_filters_http_metrics_v1_metrics_proto_goTypes = []any{
 	(MetricType)(0),                // 0: dragoman.filters.http.metrics.v1.MetricType
-	(*Metrics)(nil),                // 1: dragoman.filters.http.metrics.v1.Metrics
-	(*Source)(nil),                 // 2: dragoman.filters.http.metrics.v1.Source
-	(*Fetch)(nil),                  // 3: dragoman.filters.http.metrics.v1.Fetch
-	(*Auth)(nil),                   // 4: dragoman.filters.http.metrics.v1.Auth
-	(*Tls)(nil),                    // 5: dragoman.filters.http.metrics.v1.Tls
-	(*NginxStubStatus)(nil),        // 6: dragoman.filters.http.metrics.v1.NginxStubStatus
-	(*Prometheus)(nil),             // 7: dragoman.filters.http.metrics.v1.Prometheus
-	(*Expvar)(nil),                 // 8: dragoman.filters.http.metrics.v1.Expvar
-	(*Json)(nil),                   // 9: dragoman.filters.http.metrics.v1.Json
-	(*Xml)(nil),                    // 10: dragoman.filters.http.metrics.v1.Xml
-	(*Csv)(nil),                    // 11: dragoman.filters.http.metrics.v1.Csv
-	(*KeyValue)(nil),               // 12: dragoman.filters.http.metrics.v1.KeyValue
-	(*Jolokia)(nil),                // 13: dragoman.filters.http.metrics.v1.Jolokia
-	(*Server)(nil),                 // 14: dragoman.filters.http.metrics.v1.Server
-	(*Listen)(nil),                 // 15: dragoman.filters.http.metrics.v1.Listen
-	(*Mapping)(nil),                // 16: dragoman.filters.http.metrics.v1.Mapping
-	(*StatsD)(nil),                 // 17: dragoman.filters.http.metrics.v1.StatsD
-	(*Graphite)(nil),               // 18: dragoman.filters.http.metrics.v1.Graphite
-	(*Influx)(nil),                 // 19: dragoman.filters.http.metrics.v1.Influx
-	(*Textfile)(nil),               // 20: dragoman.filters.http.metrics.v1.Textfile
-	(*Extraction)(nil),             // 21: dragoman.filters.http.metrics.v1.Extraction
-	(*Rule)(nil),                   // 22: dragoman.filters.http.metrics.v1.Rule
-	(*Relabeling)(nil),             // 23: dragoman.filters.http.metrics.v1.Relabeling
-	nil,                            // 24: dragoman.filters.http.metrics.v1.Source.LabelsEntry
-	nil,                            // 25: dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
-	(*Jolokia_Bean)(nil),           // 26: dragoman.filters.http.metrics.v1.Jolokia.Bean
-	nil,                            // 27: dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
-	nil,                            // 28: dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
-	nil,                            // 29: dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
-	nil,                            // 30: dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
-	nil,                            // 31: dragoman.filters.http.metrics.v1.Rule.LabelsEntry
-	(*Rule_Unit)(nil),              // 32: dragoman.filters.http.metrics.v1.Rule.Unit
-	(*Rule_ValueMapping)(nil),      // 33: dragoman.filters.http.metrics.v1.Rule.ValueMapping
-	(*wrapperspb.UInt32Value)(nil), // 34: google.protobuf.UInt32Value
-	(*wrapperspb.UInt64Value)(nil), // 35: google.protobuf.UInt64Value
-	(*durationpb.Duration)(nil),    // 36: google.protobuf.Duration
-	(*v1.SecretKey)(nil),           // 37: dragoman.secrets.v1.SecretKey
-	(*wrapperspb.DoubleValue)(nil), // 38: google.protobuf.DoubleValue
-	(*wrapperspb.StringValue)(nil), // 39: google.protobuf.StringValue
+	(StatsD_Dialect)(0),            // 1: dragoman.filters.http.metrics.v1.StatsD.Dialect
+	(*Metrics)(nil),                // 2: dragoman.filters.http.metrics.v1.Metrics
+	(*Source)(nil),                 // 3: dragoman.filters.http.metrics.v1.Source
+	(*Fetch)(nil),                  // 4: dragoman.filters.http.metrics.v1.Fetch
+	(*Auth)(nil),                   // 5: dragoman.filters.http.metrics.v1.Auth
+	(*Tls)(nil),                    // 6: dragoman.filters.http.metrics.v1.Tls
+	(*NginxStubStatus)(nil),        // 7: dragoman.filters.http.metrics.v1.NginxStubStatus
+	(*Prometheus)(nil),             // 8: dragoman.filters.http.metrics.v1.Prometheus
+	(*Expvar)(nil),                 // 9: dragoman.filters.http.metrics.v1.Expvar
+	(*Json)(nil),                   // 10: dragoman.filters.http.metrics.v1.Json
+	(*Xml)(nil),                    // 11: dragoman.filters.http.metrics.v1.Xml
+	(*Csv)(nil),                    // 12: dragoman.filters.http.metrics.v1.Csv
+	(*KeyValue)(nil),               // 13: dragoman.filters.http.metrics.v1.KeyValue
+	(*Jolokia)(nil),                // 14: dragoman.filters.http.metrics.v1.Jolokia
+	(*Server)(nil),                 // 15: dragoman.filters.http.metrics.v1.Server
+	(*Listen)(nil),                 // 16: dragoman.filters.http.metrics.v1.Listen
+	(*Mapping)(nil),                // 17: dragoman.filters.http.metrics.v1.Mapping
+	(*StatsD)(nil),                 // 18: dragoman.filters.http.metrics.v1.StatsD
+	(*Graphite)(nil),               // 19: dragoman.filters.http.metrics.v1.Graphite
+	(*Influx)(nil),                 // 20: dragoman.filters.http.metrics.v1.Influx
+	(*Textfile)(nil),               // 21: dragoman.filters.http.metrics.v1.Textfile
+	(*Extraction)(nil),             // 22: dragoman.filters.http.metrics.v1.Extraction
+	(*Rule)(nil),                   // 23: dragoman.filters.http.metrics.v1.Rule
+	(*Relabeling)(nil),             // 24: dragoman.filters.http.metrics.v1.Relabeling
+	nil,                            // 25: dragoman.filters.http.metrics.v1.Source.LabelsEntry
+	nil,                            // 26: dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
+	(*Jolokia_Bean)(nil),           // 27: dragoman.filters.http.metrics.v1.Jolokia.Bean
+	nil,                            // 28: dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
+	nil,                            // 29: dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
+	nil,                            // 30: dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
+	nil,                            // 31: dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
+	nil,                            // 32: dragoman.filters.http.metrics.v1.Rule.LabelsEntry
+	(*Rule_Unit)(nil),              // 33: dragoman.filters.http.metrics.v1.Rule.Unit
+	(*Rule_ValueMapping)(nil),      // 34: dragoman.filters.http.metrics.v1.Rule.ValueMapping
+	(*wrapperspb.UInt32Value)(nil), // 35: google.protobuf.UInt32Value
+	(*wrapperspb.UInt64Value)(nil), // 36: google.protobuf.UInt64Value
+	(*durationpb.Duration)(nil),    // 37: google.protobuf.Duration
+	(*v1.SecretKey)(nil),           // 38: dragoman.secrets.v1.SecretKey
+	(*wrapperspb.DoubleValue)(nil), // 39: google.protobuf.DoubleValue
+	(*wrapperspb.StringValue)(nil), // 40: google.protobuf.StringValue
 }
 var file_dragoman_filters_http_metrics_v1_metrics_proto_depIdxs = []int32{
-	2,  // 0: dragoman.filters.http.metrics.v1.Metrics.sources:type_name -> dragoman.filters.http.metrics.v1.Source
-	22, // 1: dragoman.filters.http.metrics.v1.Metrics.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
-	23, // 2: dragoman.filters.http.metrics.v1.Metrics.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
-	34, // 3: dragoman.filters.http.metrics.v1.Metrics.series_per_source:type_name -> google.protobuf.UInt32Value
-	35, // 4: dragoman.filters.http.metrics.v1.Metrics.bytes_per_source:type_name -> google.protobuf.UInt64Value
-	36, // 5: dragoman.filters.http.metrics.v1.Metrics.min_interval:type_name -> google.protobuf.Duration
-	24, // 6: dragoman.filters.http.metrics.v1.Source.labels:type_name -> dragoman.filters.http.metrics.v1.Source.LabelsEntry
-	22, // 7: dragoman.filters.http.metrics.v1.Source.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
-	23, // 8: dragoman.filters.http.metrics.v1.Source.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
-	6,  // 9: dragoman.filters.http.metrics.v1.Source.nginx_stub_status:type_name -> dragoman.filters.http.metrics.v1.NginxStubStatus
-	17, // 10: dragoman.filters.http.metrics.v1.Source.statsd:type_name -> dragoman.filters.http.metrics.v1.StatsD
-	7,  // 11: dragoman.filters.http.metrics.v1.Source.prometheus:type_name -> dragoman.filters.http.metrics.v1.Prometheus
-	9,  // 12: dragoman.filters.http.metrics.v1.Source.json:type_name -> dragoman.filters.http.metrics.v1.Json
-	10, // 13: dragoman.filters.http.metrics.v1.Source.xml:type_name -> dragoman.filters.http.metrics.v1.Xml
-	13, // 14: dragoman.filters.http.metrics.v1.Source.jolokia:type_name -> dragoman.filters.http.metrics.v1.Jolokia
-	14, // 15: dragoman.filters.http.metrics.v1.Source.redis:type_name -> dragoman.filters.http.metrics.v1.Server
-	14, // 16: dragoman.filters.http.metrics.v1.Source.postgres:type_name -> dragoman.filters.http.metrics.v1.Server
-	14, // 17: dragoman.filters.http.metrics.v1.Source.mysql:type_name -> dragoman.filters.http.metrics.v1.Server
-	11, // 18: dragoman.filters.http.metrics.v1.Source.csv:type_name -> dragoman.filters.http.metrics.v1.Csv
-	12, // 19: dragoman.filters.http.metrics.v1.Source.key_value:type_name -> dragoman.filters.http.metrics.v1.KeyValue
-	18, // 20: dragoman.filters.http.metrics.v1.Source.graphite:type_name -> dragoman.filters.http.metrics.v1.Graphite
-	19, // 21: dragoman.filters.http.metrics.v1.Source.influx:type_name -> dragoman.filters.http.metrics.v1.Influx
-	8,  // 22: dragoman.filters.http.metrics.v1.Source.expvar:type_name -> dragoman.filters.http.metrics.v1.Expvar
-	20, // 23: dragoman.filters.http.metrics.v1.Source.textfile:type_name -> dragoman.filters.http.metrics.v1.Textfile
-	36, // 24: dragoman.filters.http.metrics.v1.Fetch.timeout:type_name -> google.protobuf.Duration
-	25, // 25: dragoman.filters.http.metrics.v1.Fetch.headers:type_name -> dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
-	4,  // 26: dragoman.filters.http.metrics.v1.Fetch.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
-	5,  // 27: dragoman.filters.http.metrics.v1.Fetch.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
-	37, // 28: dragoman.filters.http.metrics.v1.Auth.password:type_name -> dragoman.secrets.v1.SecretKey
-	37, // 29: dragoman.filters.http.metrics.v1.Auth.bearer_token:type_name -> dragoman.secrets.v1.SecretKey
-	3,  // 30: dragoman.filters.http.metrics.v1.NginxStubStatus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	3,  // 31: dragoman.filters.http.metrics.v1.Prometheus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	3,  // 32: dragoman.filters.http.metrics.v1.Expvar.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	3,  // 33: dragoman.filters.http.metrics.v1.Json.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	21, // 34: dragoman.filters.http.metrics.v1.Json.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
-	3,  // 35: dragoman.filters.http.metrics.v1.Xml.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	21, // 36: dragoman.filters.http.metrics.v1.Xml.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
-	3,  // 37: dragoman.filters.http.metrics.v1.Csv.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	21, // 38: dragoman.filters.http.metrics.v1.Csv.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
-	3,  // 39: dragoman.filters.http.metrics.v1.KeyValue.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	21, // 40: dragoman.filters.http.metrics.v1.KeyValue.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
-	3,  // 41: dragoman.filters.http.metrics.v1.Jolokia.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
-	26, // 42: dragoman.filters.http.metrics.v1.Jolokia.beans:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean
-	4,  // 43: dragoman.filters.http.metrics.v1.Server.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
-	5,  // 44: dragoman.filters.http.metrics.v1.Server.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
-	36, // 45: dragoman.filters.http.metrics.v1.Server.timeout:type_name -> google.protobuf.Duration
-	35, // 46: dragoman.filters.http.metrics.v1.Listen.read_buffer:type_name -> google.protobuf.UInt64Value
-	36, // 47: dragoman.filters.http.metrics.v1.Listen.ttl:type_name -> google.protobuf.Duration
-	15, // 48: dragoman.filters.http.metrics.v1.StatsD.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
-	16, // 49: dragoman.filters.http.metrics.v1.StatsD.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
-	15, // 50: dragoman.filters.http.metrics.v1.Graphite.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
-	16, // 51: dragoman.filters.http.metrics.v1.Graphite.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
-	15, // 52: dragoman.filters.http.metrics.v1.Influx.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
-	28, // 53: dragoman.filters.http.metrics.v1.Extraction.labels:type_name -> dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
-	0,  // 54: dragoman.filters.http.metrics.v1.Extraction.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	29, // 55: dragoman.filters.http.metrics.v1.Extraction.value_map:type_name -> dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
-	38, // 56: dragoman.filters.http.metrics.v1.Extraction.scale:type_name -> google.protobuf.DoubleValue
-	0,  // 57: dragoman.filters.http.metrics.v1.Rule.match_type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	30, // 58: dragoman.filters.http.metrics.v1.Rule.match_labels:type_name -> dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
-	31, // 59: dragoman.filters.http.metrics.v1.Rule.labels:type_name -> dragoman.filters.http.metrics.v1.Rule.LabelsEntry
-	0,  // 60: dragoman.filters.http.metrics.v1.Rule.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	32, // 61: dragoman.filters.http.metrics.v1.Rule.unit:type_name -> dragoman.filters.http.metrics.v1.Rule.Unit
-	38, // 62: dragoman.filters.http.metrics.v1.Rule.scale:type_name -> google.protobuf.DoubleValue
-	33, // 63: dragoman.filters.http.metrics.v1.Rule.value_map:type_name -> dragoman.filters.http.metrics.v1.Rule.ValueMapping
-	36, // 64: dragoman.filters.http.metrics.v1.Rule.ttl:type_name -> google.protobuf.Duration
-	39, // 65: dragoman.filters.http.metrics.v1.Relabeling.separator:type_name -> google.protobuf.StringValue
-	39, // 66: dragoman.filters.http.metrics.v1.Relabeling.replacement:type_name -> google.protobuf.StringValue
-	0,  // 67: dragoman.filters.http.metrics.v1.Jolokia.Bean.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	27, // 68: dragoman.filters.http.metrics.v1.Jolokia.Bean.labels:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	3,  // 0: dragoman.filters.http.metrics.v1.Metrics.sources:type_name -> dragoman.filters.http.metrics.v1.Source
+	23, // 1: dragoman.filters.http.metrics.v1.Metrics.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
+	24, // 2: dragoman.filters.http.metrics.v1.Metrics.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
+	35, // 3: dragoman.filters.http.metrics.v1.Metrics.series_per_source:type_name -> google.protobuf.UInt32Value
+	36, // 4: dragoman.filters.http.metrics.v1.Metrics.bytes_per_source:type_name -> google.protobuf.UInt64Value
+	37, // 5: dragoman.filters.http.metrics.v1.Metrics.min_interval:type_name -> google.protobuf.Duration
+	25, // 6: dragoman.filters.http.metrics.v1.Source.labels:type_name -> dragoman.filters.http.metrics.v1.Source.LabelsEntry
+	23, // 7: dragoman.filters.http.metrics.v1.Source.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
+	24, // 8: dragoman.filters.http.metrics.v1.Source.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
+	7,  // 9: dragoman.filters.http.metrics.v1.Source.nginx_stub_status:type_name -> dragoman.filters.http.metrics.v1.NginxStubStatus
+	18, // 10: dragoman.filters.http.metrics.v1.Source.statsd:type_name -> dragoman.filters.http.metrics.v1.StatsD
+	8,  // 11: dragoman.filters.http.metrics.v1.Source.prometheus:type_name -> dragoman.filters.http.metrics.v1.Prometheus
+	10, // 12: dragoman.filters.http.metrics.v1.Source.json:type_name -> dragoman.filters.http.metrics.v1.Json
+	11, // 13: dragoman.filters.http.metrics.v1.Source.xml:type_name -> dragoman.filters.http.metrics.v1.Xml
+	14, // 14: dragoman.filters.http.metrics.v1.Source.jolokia:type_name -> dragoman.filters.http.metrics.v1.Jolokia
+	15, // 15: dragoman.filters.http.metrics.v1.Source.redis:type_name -> dragoman.filters.http.metrics.v1.Server
+	15, // 16: dragoman.filters.http.metrics.v1.Source.postgres:type_name -> dragoman.filters.http.metrics.v1.Server
+	15, // 17: dragoman.filters.http.metrics.v1.Source.mysql:type_name -> dragoman.filters.http.metrics.v1.Server
+	12, // 18: dragoman.filters.http.metrics.v1.Source.csv:type_name -> dragoman.filters.http.metrics.v1.Csv
+	13, // 19: dragoman.filters.http.metrics.v1.Source.key_value:type_name -> dragoman.filters.http.metrics.v1.KeyValue
+	19, // 20: dragoman.filters.http.metrics.v1.Source.graphite:type_name -> dragoman.filters.http.metrics.v1.Graphite
+	20, // 21: dragoman.filters.http.metrics.v1.Source.influx:type_name -> dragoman.filters.http.metrics.v1.Influx
+	9,  // 22: dragoman.filters.http.metrics.v1.Source.expvar:type_name -> dragoman.filters.http.metrics.v1.Expvar
+	21, // 23: dragoman.filters.http.metrics.v1.Source.textfile:type_name -> dragoman.filters.http.metrics.v1.Textfile
+	37, // 24: dragoman.filters.http.metrics.v1.Fetch.timeout:type_name -> google.protobuf.Duration
+	26, // 25: dragoman.filters.http.metrics.v1.Fetch.headers:type_name -> dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
+	5,  // 26: dragoman.filters.http.metrics.v1.Fetch.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
+	6,  // 27: dragoman.filters.http.metrics.v1.Fetch.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
+	38, // 28: dragoman.filters.http.metrics.v1.Auth.password:type_name -> dragoman.secrets.v1.SecretKey
+	38, // 29: dragoman.filters.http.metrics.v1.Auth.bearer_token:type_name -> dragoman.secrets.v1.SecretKey
+	4,  // 30: dragoman.filters.http.metrics.v1.NginxStubStatus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	4,  // 31: dragoman.filters.http.metrics.v1.Prometheus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	4,  // 32: dragoman.filters.http.metrics.v1.Expvar.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	4,  // 33: dragoman.filters.http.metrics.v1.Json.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	22, // 34: dragoman.filters.http.metrics.v1.Json.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
+	4,  // 35: dragoman.filters.http.metrics.v1.Xml.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	22, // 36: dragoman.filters.http.metrics.v1.Xml.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
+	4,  // 37: dragoman.filters.http.metrics.v1.Csv.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	22, // 38: dragoman.filters.http.metrics.v1.Csv.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
+	4,  // 39: dragoman.filters.http.metrics.v1.KeyValue.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	22, // 40: dragoman.filters.http.metrics.v1.KeyValue.extract:type_name -> dragoman.filters.http.metrics.v1.Extraction
+	4,  // 41: dragoman.filters.http.metrics.v1.Jolokia.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
+	27, // 42: dragoman.filters.http.metrics.v1.Jolokia.beans:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean
+	5,  // 43: dragoman.filters.http.metrics.v1.Server.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
+	6,  // 44: dragoman.filters.http.metrics.v1.Server.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
+	37, // 45: dragoman.filters.http.metrics.v1.Server.timeout:type_name -> google.protobuf.Duration
+	36, // 46: dragoman.filters.http.metrics.v1.Listen.read_buffer:type_name -> google.protobuf.UInt64Value
+	37, // 47: dragoman.filters.http.metrics.v1.Listen.ttl:type_name -> google.protobuf.Duration
+	16, // 48: dragoman.filters.http.metrics.v1.StatsD.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
+	17, // 49: dragoman.filters.http.metrics.v1.StatsD.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
+	1,  // 50: dragoman.filters.http.metrics.v1.StatsD.dialects:type_name -> dragoman.filters.http.metrics.v1.StatsD.Dialect
+	37, // 51: dragoman.filters.http.metrics.v1.StatsD.idle_timeout:type_name -> google.protobuf.Duration
+	16, // 52: dragoman.filters.http.metrics.v1.Graphite.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
+	17, // 53: dragoman.filters.http.metrics.v1.Graphite.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
+	16, // 54: dragoman.filters.http.metrics.v1.Influx.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
+	29, // 55: dragoman.filters.http.metrics.v1.Extraction.labels:type_name -> dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
+	0,  // 56: dragoman.filters.http.metrics.v1.Extraction.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	30, // 57: dragoman.filters.http.metrics.v1.Extraction.value_map:type_name -> dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
+	39, // 58: dragoman.filters.http.metrics.v1.Extraction.scale:type_name -> google.protobuf.DoubleValue
+	0,  // 59: dragoman.filters.http.metrics.v1.Rule.match_type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	31, // 60: dragoman.filters.http.metrics.v1.Rule.match_labels:type_name -> dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
+	32, // 61: dragoman.filters.http.metrics.v1.Rule.labels:type_name -> dragoman.filters.http.metrics.v1.Rule.LabelsEntry
+	0,  // 62: dragoman.filters.http.metrics.v1.Rule.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	33, // 63: dragoman.filters.http.metrics.v1.Rule.unit:type_name -> dragoman.filters.http.metrics.v1.Rule.Unit
+	39, // 64: dragoman.filters.http.metrics.v1.Rule.scale:type_name -> google.protobuf.DoubleValue
+	34, // 65: dragoman.filters.http.metrics.v1.Rule.value_map:type_name -> dragoman.filters.http.metrics.v1.Rule.ValueMapping
+	37, // 66: dragoman.filters.http.metrics.v1.Rule.ttl:type_name -> google.protobuf.Duration
+	40, // 67: dragoman.filters.http.metrics.v1.Relabeling.separator:type_name -> google.protobuf.StringValue
+	40, // 68: dragoman.filters.http.metrics.v1.Relabeling.replacement:type_name -> google.protobuf.StringValue
+	0,  // 69: dragoman.filters.http.metrics.v1.Jolokia.Bean.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	28, // 70: dragoman.filters.http.metrics.v1.Jolokia.Bean.labels:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_metrics_v1_metrics_proto_init() }
@@ -2534,7 +2630,7 @@ func file_dragoman_filters_http_metrics_v1_metrics_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc), len(file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
