@@ -29,6 +29,7 @@ func TestInCluster(t *testing.T) {
 		"SecretRotates":        secretRotates,
 		"EnvironmentMoves":     environmentMoves,
 		"DatabasesMove":        databasesMoveUnderLoad,
+		"DatabaseSecret":       databaseSecretRotates,
 		"StatusSays":           statusSays,
 		"AdaptersAreAccepted":  adaptersAreAccepted,
 		"BadOneIsRefused":      badOneIsRefused,

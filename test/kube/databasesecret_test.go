@@ -1,0 +1,60 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// databaseSecretRotates changes the password of a role as one does, first at the
+// server: a session that is open stays, new ones use the new password as soon as
+// the Secret has it, and neither app nor proxy is begun anew.
+func databaseSecretRotates(t *testing.T, c *cluster) {
+	ns, port := c.Namespace(t), redistest.Port(t)
+	c.Kubectl(t, nil, "-n", ns, "create", "rolebinding", "dragoman-secrets", "--clusterrole", "dragoman-secrets",
+		"--serviceaccount", system+":dragoman-controlplane")
+	c.Secret(t, ns, "orders", map[string]string{"username": dbtest.SCRAMUser, "password": dbtest.Password})
+	server := dbtest.StartPostgres(t, dbtest.PostgresSetting("listen_addresses", "*"))
+	environments, _ := lead(t, c, ns, "orders", map[string]int{"dev": server.Port(), "prod": server.Port()})
+	c.Apply(t, ns, database("orders", "postgres", port, environments))
+	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
+	proxy.ready("LIVE")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=app dbname=placeholder sslmode=disable", port)
+	var open *pgx.Conn
+	proxy.eventually("a session to begin", func() (err error) {
+		open, err = pgx.Connect(ctx, dsn)
+		return err
+	})
+	defer open.Close(ctx)
+
+	server.SQL("alter role " + dbtest.SCRAMUser + " password 'the second password'")
+	if _, err := pgx.Connect(ctx, dsn); err == nil || !strings.Contains(err.Error(), "28P01") {
+		t.Errorf("with the old password: %v", err)
+	}
+	proxy.logs("these are the environment's credentials")
+	c.Secret(t, ns, "orders", map[string]string{"username": dbtest.SCRAMUser, "password": "the second password"})
+	proxy.eventually("a session to begin with the new password", func() error {
+		conn, err := pgx.Connect(ctx, dsn)
+		if err == nil {
+			err = conn.Close(ctx)
+		}
+		return err
+	})
+	if err := open.Ping(ctx); err != nil {
+		t.Errorf("the session that was open: %v", err)
+	}
+	for _, what := range append([]*program{proxy}, c.replicas[0].program, c.replicas[1].program) {
+		_, dump := what.get("/config_dump")
+		if text := dump + string(what.Output()); holds(text, dbtest.Password) == nil || holds(text, "the second password") == nil {
+			t.Errorf("the %s shows a password", what.name)
+		}
+	}
+}
