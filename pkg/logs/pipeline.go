@@ -120,6 +120,13 @@ func (p *Pipeline) loadPositions(before *Pipeline) {
 	}
 }
 
+func (p *Pipeline) savePositions() {
+	if err := p.positions.Save(); err != nil {
+		p.o.Metrics.PositionErrors.Inc()
+		p.o.Log.Warn("positions could not be saved; after a crash some records would come again", "error", err)
+	}
+}
+
 // Stop ends it at once, and waits for that. What is not delivered will be read
 // again. The files stay open for a successor; Close closes them.
 func (p *Pipeline) Stop() {

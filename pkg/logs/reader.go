@@ -18,6 +18,7 @@ type reader struct {
 	pending []*flow // with lines that wait for others
 	record  record.Record
 	now     time.Time
+	looked  bool // at the files, once
 	dead    bool // the context is done: nothing is taken any more
 }
 
@@ -31,6 +32,10 @@ func (r *reader) run(ctx context.Context) {
 		r.now = time.Now()
 		n, again := r.p.tailer.Round(r.now)
 		r.count()
+		if !r.looked {
+			r.looked = true
+			r.p.savePositions() // a crash must not make it the first time once more
+		}
 		r.flush(false)
 		if r.due() {
 			r.submit()

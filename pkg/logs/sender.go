@@ -170,8 +170,5 @@ func clone(b *sink.Batch) *sink.Batch {
 // older than what is true, and so some records would come again.
 func (s *sender) save() {
 	s.saved, s.unsaved = time.Now(), 0
-	if err := s.p.positions.Save(); err != nil {
-		s.p.o.Metrics.PositionErrors.Inc()
-		s.p.o.Log.Warn("positions could not be saved; after a crash some records would come again", "error", err)
-	}
+	s.p.savePositions()
 }

@@ -111,6 +111,11 @@ func (b *Builder) sink(conf *resource.LogsFilter, ctx filters.Context, log *slog
 	if !ok {
 		return nil, fmt.Errorf("no cluster %q", config.Cluster)
 	}
+	if s, ok := conf.Sink.(*resource.LogsLoki); ok {
+		whole := *config // the configuration is compared with others, and must stay
+		whole.Headers = loki.Headers(config.Headers, s.Tenant)
+		config = &whole
+	}
 	p := peer.New(config, cluster, ctx.Secrets)
 	switch s := conf.Sink.(type) {
 	case *resource.LogsOTLP:

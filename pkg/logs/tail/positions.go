@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,8 +21,9 @@ type Positions struct {
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	entries map[entryKey]*entry // guarded by mu
-	dirty   bool                // guarded by mu: something is not in the file
+	entries map[entryKey]*entry  // guarded by mu
+	sources map[string]time.Time // when each was last looked at; guarded by mu
+	dirty   bool                 // guarded by mu: something is not in the file
 
 	saving sync.Mutex // held by Save
 }
@@ -47,12 +49,17 @@ type entry struct {
 	Seen time.Time `json:"seen"`
 
 	active bool
+	// copy is where a truncated file's content is now: what is delivered of the one
+	// is delivered of the other.
+	copy *entry
 }
 
 // file is what the file of positions holds.
 type positionsFile struct {
 	Version int      `json:"version"`
 	Files   []*entry `json:"files"`
+	// Sources says when each was last looked at.
+	Sources map[string]time.Time `json:"sources"`
 }
 
 const (
@@ -67,7 +74,7 @@ var ErrCorrupt = errors.New("the file of positions is damaged")
 // LoadPositions reads the positions of a file, which need not be there yet. A
 // damaged one is put aside, as path.corrupt.
 func LoadPositions(path string, log *slog.Logger) (*Positions, error) {
-	p := &Positions{path: path, log: log, entries: map[entryKey]*entry{}}
+	p := &Positions{path: path, log: log, entries: map[entryKey]*entry{}, sources: map[string]time.Time{}}
 	data, err := readBounded(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -86,6 +93,9 @@ func LoadPositions(path string, log *slog.Logger) (*Positions, error) {
 			err = errors.Join(err, aside)
 		}
 		return p, err
+	}
+	for name, at := range f.Sources {
+		p.sources[name] = at
 	}
 	for _, e := range f.Files {
 		if e != nil && e.Offset >= 0 && e.Print.Length >= 0 && e.Print.Length <= printBytes {
@@ -131,7 +141,7 @@ func (p *Positions) encode() ([]byte, error) {
 	if !p.dirty {
 		return nil, nil
 	}
-	f := positionsFile{Version: positionsVersion, Files: make([]*entry, 0, len(p.entries))}
+	f := positionsFile{Version: positionsVersion, Files: make([]*entry, 0, len(p.entries)), Sources: p.sources}
 	for _, e := range p.entries {
 		f.Files = append(f.Files, e)
 	}
@@ -177,8 +187,10 @@ func (p *Positions) Delivered(marks []Mark) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range marks {
-		if m.offset > m.entry.Offset {
-			m.entry.Offset, p.dirty = m.offset, true
+		for e := m.entry; e != nil; e = e.copy {
+			if m.offset > e.Offset {
+				e.Offset, p.dirty = m.offset, true
+			}
 		}
 	}
 }
@@ -206,18 +218,22 @@ func (p *Positions) Forget(keep func(source string) bool) {
 			p.dirty = true
 		}
 	}
+	maps.DeleteFunc(p.sources, func(name string, _ time.Time) bool { return !keep(name) })
 }
 
-// knows reports whether anything is known of a source.
-func (p *Positions) knows(source string) bool {
+// lookedAt says when a source was last looked at; zero: never.
+func (p *Positions) lookedAt(source string) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for k := range p.entries {
-		if k.source == source {
-			return true
-		}
-	}
-	return false
+	return p.sources[source]
+}
+
+// lookAt notes that a source was looked at.
+func (p *Positions) lookAt(source string, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dirty = p.dirty || p.sources[source].IsZero()
+	p.sources[source] = at
 }
 
 // find gives a copy of what is known of a file.
@@ -261,6 +277,13 @@ func (p *Positions) see(e *entry, head Print, size int64) {
 	e.Print, e.Size = head, size
 }
 
+// grew notes a size, for who asks how much there is to do.
+func (p *Positions) grew(e *entry, size int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e.Size = max(e.Size, size)
+}
+
 // look notes when a path was looked at, for what is followed there.
 func (p *Positions) look(segments []*Segment, at time.Time) {
 	p.mu.Lock()
@@ -275,6 +298,14 @@ func (p *Positions) delivered(e *entry) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return e.Offset
+}
+
+// follow makes one entry go with another, from where that is.
+func (p *Positions) follow(from, to *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from.copy = to
+	to.Offset, p.dirty = from.Offset, true
 }
 
 // leave says that a file is not followed any more; forget: nor ever will be.

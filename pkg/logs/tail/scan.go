@@ -31,11 +31,12 @@ func (t *Tailer) scan(src *source, now time.Time) {
 	for path, st := range src.streams {
 		if !present[path] {
 			for _, s := range st.segments {
-				s.away = true
+				s.leave(now)
 			}
 		}
 	}
-	src.known = true
+	src.known, src.seen = true, now
+	t.positions.lookAt(src.Name, now)
 }
 
 // watchFolders watches the folders in which a pattern finds something.
@@ -66,6 +67,7 @@ func (t *Tailer) path(src *source, path string, now time.Time) {
 	}
 	st := src.streams[path]
 	if s := src.byID[id]; s != nil {
+		t.positions.grew(s.entry, info.Size())
 		if st != nil {
 			t.current(st, s, now)
 		}
@@ -76,7 +78,7 @@ func (t *Tailer) path(src *source, path string, now time.Time) {
 		st = &Stream{Source: src.Name, Path: path}
 	}
 	for _, s := range st.segments {
-		s.away = true
+		s.leave(now)
 	}
 	if !t.room(path) {
 		return
@@ -88,16 +90,25 @@ func (t *Tailer) path(src *source, path string, now time.Time) {
 	if fresh && len(st.segments) > 0 {
 		src.streams[path] = st
 	}
-	st.seen = now
 	t.positions.look(st.segments, now)
+}
+
+// leave says that the path of a segment leads elsewhere. It is looked at once
+// more, before what came after it.
+func (s *Segment) leave(now time.Time) {
+	if !s.away {
+		s.away, s.hot, s.grown = true, true, now
+	}
 }
 
 // current says that a segment is what the path leads to.
 func (t *Tailer) current(st *Stream, s *Segment, now time.Time) {
 	for _, other := range st.segments {
-		other.away = other != s
+		if other != s {
+			other.leave(now)
+		}
 	}
-	st.seen = now
+	s.away = false
 	t.positions.look(st.segments, now)
 }
 
@@ -231,54 +242,69 @@ const clockSlack = 20 * time.Millisecond
 // their name. It reports whether the path has ever been followed.
 func (t *Tailer) rotated(src *source, st *Stream, now ID) (known bool) {
 	entries := t.positions.of(src.Name, st.Path)
-	seen := st.seen
+	known = len(entries) > 0
+	since := src.seen
 	for i := range entries {
-		known = true
-		seen = maxTime(seen, entries[i].Seen)
-	}
-	if !known && len(st.segments) == 0 {
-		return false
+		since = maxTime(since, entries[i].Seen)
 	}
 	list := t.beside(st.Path)
-	for i := range entries {
-		e := &entries[i]
-		if e.ID == now || src.byID[e.ID] != nil {
-			continue
-		}
-		at := slices.IndexFunc(list, func(c candidate) bool { return c.id == e.ID })
-		if at < 0 {
-			t.lost(src.Name, Gone, e.Size-e.Offset)
-			t.positions.drop(src.Name, e.ID)
-		}
-	}
+	first := st.beside == nil
+	t.gone(src, entries, list)
 	for _, c := range list {
 		if c.id == now || src.byID[c.id] != nil {
 			continue
 		}
+		late := c.modified.After(since.Add(-clockSlack)) && !since.IsZero()
+		written, judged := st.beside[c.id]
 		at := slices.IndexFunc(entries, func(e entry) bool { return e.ID == c.id })
 		switch {
-		case at >= 0 && c.size > entries[at].Offset:
-			t.resume(src, st, c, &entries[at])
-		case at < 0 && c.named && c.size > 0 && c.modified.After(seen.Add(-clockSlack)):
+		case at >= 0:
+			if c.size != entries[at].Offset || late {
+				t.resume(src, st, c, &entries[at])
+			}
+		case !c.named || c.size == 0 || !src.matches(c.path):
+		case first && late, !first && (!judged || !written.Equal(c.modified)):
 			t.missed(src, st, c, entries)
 		}
 	}
-	return true
+	st.beside = make(map[ID]time.Time, len(list))
+	for _, c := range list {
+		st.beside[c.id] = c.modified
+	}
+	return known
 }
 
-// resume goes on with a file that is known and has another name now.
+// gone forgets files that are not there any more and that nobody has open.
+func (t *Tailer) gone(src *source, entries []entry, list []candidate) {
+	for i := range entries {
+		e := &entries[i]
+		if src.byID[e.ID] != nil || slices.ContainsFunc(list, func(c candidate) bool { return c.id == e.ID }) {
+			continue
+		}
+		t.lost(src.Name, Gone, e.Size-e.Offset)
+		t.positions.drop(src.Name, e.ID)
+	}
+}
+
+// resume goes on with a file that is known and has another name now. One that was
+// truncated meanwhile is another.
 func (t *Tailer) resume(src *source, st *Stream, c candidate, e *entry) {
 	f, info, id, err := open(c.path)
-	if err != nil || id != e.ID {
+	if err != nil {
 		return
 	}
 	t.open++
 	head, same, err := t.printer.fits(f, e.Print)
-	if err != nil || !same || info.Size() < e.Offset {
+	if err != nil || id != e.ID || same && info.Size() == e.Offset {
 		t.closeFile(f)
 		return
 	}
-	t.addAway(src, st, f, id, head, info.Size(), e.Offset)
+	offset := e.Offset
+	if !same || info.Size() < offset {
+		t.lostCopy(src, st, e)
+		offset = 0
+	}
+	t.addAway(src, st, f, id, head, info.Size(), offset)
 }
 
 // missed takes a file that was at the path and was never seen there. A copy of one
@@ -324,7 +350,9 @@ func (t *Tailer) truncated(st *Stream, i int, now time.Time) {
 	t.positions.leave(old.entry, false)
 	if copied := t.copied(src, st, old.entry.ID, old.head, old.read, old.size); copied != nil {
 		copied.grown = now
+		t.positions.follow(old.entry, copied.entry)
 	}
+	t.rotated(src, st, old.entry.ID) // it may have been truncated more than once
 	head, err := t.printer.of(old.file)
 	if err != nil {
 		head = Print{}
@@ -343,6 +371,13 @@ func (t *Tailer) copied(src *source, st *Stream, id ID, head Print, read, size i
 	list := t.beside(st.Path)
 	for _, c := range slices.Backward(list) { // the newest first
 		if c.id == id || !c.named || src.byID[c.id] != nil {
+			continue
+		}
+		e, known := t.positions.find(src.Name, c.id)
+		if known && e.Print.Length > 0 && e.Print == head {
+			return nil // and is or was read for itself
+		}
+		if known {
 			continue
 		}
 		f, info, got, err := open(c.path)

@@ -63,7 +63,8 @@ type source struct {
 	Source
 	streams map[string]*Stream
 	byID    map[ID]*Segment
-	known   bool // it has been looked at before, by this process or another
+	known   bool      // it has been looked at before, by this process or another
+	seen    time.Time // when this one did
 }
 
 // Stream is what is at a path, now and before.
@@ -73,7 +74,9 @@ type Stream struct {
 	User any
 
 	segments []*Segment // the oldest first
-	seen     time.Time
+	// beside are the files of the folder that have been judged, by when they were
+	// written to; nil: none has been.
+	beside map[ID]time.Time
 }
 
 const (
@@ -94,7 +97,7 @@ func New(o Options, h Handler) *Tailer {
 	}
 	for _, s := range o.Sources {
 		t.sources = append(t.sources, &source{
-			Source: s, streams: map[string]*Stream{}, byID: map[ID]*Segment{}, known: o.Positions.knows(s.Name),
+			Source: s, streams: map[string]*Stream{}, byID: map[ID]*Segment{}, seen: o.Positions.lookedAt(s.Name), known: !o.Positions.lookedAt(s.Name).IsZero(),
 		})
 	}
 	w, err := watch(t.poke)

@@ -25,6 +25,19 @@ type Sink struct {
 	parts  [][]byte
 }
 
+// Headers adds the tenant to the headers of a receiver, where there is one.
+func Headers(headers map[string]string, tenant string) map[string]string {
+	if tenant == "" {
+		return headers
+	}
+	out := maps.Clone(headers)
+	if out == nil {
+		out = map[string]string{}
+	}
+	out["X-Scope-OrgID"] = tenant
+	return out
+}
+
 // New makes a sink whose streams have the labels, and those that are made of
 // attributes of the resource.
 func New(p *peer.Peer, labels map[string]string, from []string) *Sink {
