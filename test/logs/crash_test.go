@@ -40,7 +40,9 @@ const (
 	// again bounds what may come twice after a crash: what was delivered since the
 	// positions were saved, and the batches under way, in bytes of records.
 	again = 16<<20 + 4<<20
-	limit = 4 * time.Minute
+	// killAfter is the most lines between two kills.
+	killAfter = 16 << 20 / lineBytes
+	limit     = 4 * time.Minute
 )
 
 // TestKilled writes logs, rotates them by renaming and by copying and truncating,
@@ -153,9 +155,13 @@ func (p *process) end(t *testing.T) {
 	}
 }
 
-// killUntil kills the proxy at random until all is written.
+// killUntil kills the proxy each time that some more lines have come, until all is
+// written.
 func (r *run) killUntil(writing <-chan error) (kills int) {
 	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	next := rand.Int64N(killAfter)
 	for {
 		select {
 		case err := <-writing:
@@ -163,9 +169,13 @@ func (r *run) killUntil(writing <-chan error) (kills int) {
 				r.t.Fatal(err)
 			}
 			return kills
-		case <-time.After(100*time.Millisecond + rand.N(700*time.Millisecond)):
+		case <-tick.C:
+			if r.different.Load() < next {
+				continue
+			}
 			r.p.kill()
 			kills++
+			next = r.different.Load() + rand.Int64N(killAfter)
 			r.start()
 		}
 	}

@@ -94,9 +94,7 @@ func LoadPositions(path string, log *slog.Logger) (*Positions, error) {
 		}
 		return p, err
 	}
-	for name, at := range f.Sources {
-		p.sources[name] = at
-	}
+	maps.Copy(p.sources, f.Sources)
 	for _, e := range f.Files {
 		if e != nil && e.Offset >= 0 && e.Print.Length >= 0 && e.Print.Length <= printBytes {
 			p.entries[entryKey{e.Source, e.ID}] = e
