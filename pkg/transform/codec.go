@@ -94,26 +94,33 @@ func (s *Side) foreign() error {
 type jsonCodec struct{}
 
 func (jsonCodec) decode(doc *value.Doc, src []byte, contentType string, lim *value.Limits) (value.ID, error) {
-	if err := onlyUTF8(JSON, contentType); err != nil {
+	text, err := textOf(JSON, src, contentType)
+	if err != nil {
 		return value.None, err
 	}
-	return json.Decode(doc, string(src), lim)
+	return json.Decode(doc, text, lim)
 }
 
 func (jsonCodec) append(dst []byte, doc *value.Doc, root value.ID, _ *value.Limits) ([]byte, error) {
 	return json.Append(dst, doc, root), nil
 }
 
-// onlyUTF8 refuses another charset for formats that have no other.
-func onlyUTF8(f Format, contentType string) error {
-	_, err := charset.Decode(string(f), "", charset.Of(contentType))
-	return err
+// textOf is a body of JSON, which is UTF-8 unless its Content-Type says otherwise.
+func textOf(f Format, src []byte, contentType string) (string, error) {
+	if name := charset.Of(contentType); name != "" {
+		return charset.Decode(string(f), string(src), name)
+	}
+	return string(src), nil
 }
 
 type ndjsonCodec struct{}
 
-func (ndjsonCodec) decode(doc *value.Doc, src []byte, _ string, lim *value.Limits) (value.ID, error) {
-	return ndjson.Decode(doc, string(src), lim)
+func (ndjsonCodec) decode(doc *value.Doc, src []byte, contentType string, lim *value.Limits) (value.ID, error) {
+	text, err := textOf(NDJSON, src, contentType)
+	if err != nil {
+		return value.None, err
+	}
+	return ndjson.Decode(doc, text, lim)
 }
 
 func (ndjsonCodec) append(dst []byte, doc *value.Doc, root value.ID, _ *value.Limits) ([]byte, error) {

@@ -212,14 +212,14 @@ func (s *stream) record(text string) error {
 }
 
 func (s *stream) decode(doc *value.Doc, text string) (value.ID, error) {
-	if s.csvIn == nil {
-		return ndjson.Record(doc, text, s.line, &s.lim)
-	}
-	text, err := charset.Decode(csv.Format, text, s.charset)
+	text, err := charset.Decode(string(s.p.from.Format), text, s.charset)
 	if err != nil {
 		return value.None, err
 	}
-	return s.csvIn.Record(doc, text)
+	if s.csvIn != nil {
+		return s.csvIn.Record(doc, text)
+	}
+	return ndjson.Record(doc, text, s.line, &s.lim)
 }
 
 // change applies the map or the program to a record, and writes it.
@@ -321,7 +321,11 @@ func (s *stream) list(contentType string) error {
 func (s *stream) element(text string) error {
 	doc := &s.scratch.doc
 	doc.Reset(s.lim.Nodes)
-	id, err := json.Decode(doc, text, &s.lim)
+	id := value.None
+	text, err := charset.Decode(json.Format, text, s.charset)
+	if err == nil {
+		id, err = json.Decode(doc, text, &s.lim)
+	}
 	if e, ok := errors.AsType[*value.Error](err); ok && e.Line > 0 {
 		e.Line += s.line - 1
 	}

@@ -74,8 +74,8 @@ func (o *Options) Check() error {
 		errs = append(errs, errors.New("xml.namespaces: the default one is namespace"))
 	}
 	for prefix, namespace := range o.XML.Namespaces {
-		if namespace == ns11 || namespace == ns12 || prefix == "soap" {
-			errs = append(errs, fmt.Errorf("xml.namespaces.%s: that of envelopes needs no declaration", prefix))
+		if namespace == ns11 || namespace == ns12 || prefix == "soap" || prefix == operationPrefix && o.Unqualified {
+			errs = append(errs, fmt.Errorf("xml.namespaces.%s: a prefix, or the namespace, that envelopes and operations have", prefix))
 		}
 	}
 	written := o.writing("")
