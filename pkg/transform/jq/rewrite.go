@@ -16,7 +16,7 @@ import (
 
 // templates of what takes the place of operators; _A and _B are the operands.
 func operator(op gojq.Operator) string {
-	guard := ""
+	var guard string
 	switch op {
 	case gojq.OpAdd:
 		guard = "_guard_add"
@@ -64,7 +64,7 @@ func allowed() map[string]string {
 	add("_guard_deep(32) as $__x | _F", "fromjson")
 	add("_guard_grid as $__x | _F", "transpose")
 	add("_guard_join(_A) as $__a | join($__a)", "join")
-	for _, name := range strings.Fields("contains inside indices index rindex bsearch") {
+	for name := range strings.FieldsSeq("contains inside indices index rindex bsearch") {
 		all[name] = "_guard_all(_A) as [$__a] | " + name + "($__a)"
 	}
 	add("-_guard_match as $__x | _F", "match capture scan splits sub gsub")
@@ -242,7 +242,7 @@ func replace(v reflect.Value, with map[string]*gojq.Query) {
 		if v.IsNil() {
 			return
 		}
-		t, term := v.Interface().(*gojq.Term)
+		t, term := reflect.TypeAssert[*gojq.Term](v)
 		if term && t.Type == gojq.TermTypeFunc && with[t.Func.Name] != nil {
 			suffixes := t.SuffixList
 			*t = *queryTerm(with[t.Func.Name])
