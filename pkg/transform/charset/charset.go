@@ -43,7 +43,7 @@ func Decode(format, src, name string) (string, error) {
 	}
 	switch strings.ToLower(strings.TrimSpace(name)) {
 	case "", "utf-8", "utf8":
-		if i := notUTF8(src); i >= 0 {
+		if i := value.NotUTF8(src); i >= 0 {
 			return "", value.Malformed(format, src, i, "not UTF-8")
 		}
 		return src, nil
@@ -68,22 +68,6 @@ func Decode(format, src, name string) (string, error) {
 }
 
 const unicodeASCII = 0x7F
-
-// notUTF8 returns the offset of the first byte that is not UTF-8, -1 for none.
-func notUTF8(s string) int {
-	if utf8.ValidString(s) {
-		return -1
-	}
-	for i, r := range s {
-		if r != utf8.RuneError {
-			continue
-		}
-		if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
-			return i
-		}
-	}
-	return -1
-}
 
 // windows1252 has the characters of 0x80 to 0x9F; 0 for none.
 var windows1252 = [32]rune{

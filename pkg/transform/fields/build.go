@@ -153,14 +153,8 @@ func (b *Builder) put(object value.ID, name string, id value.ID) error {
 		return nil
 	case b.Opt.Nested == Brackets, b.Doc.At(old).Kind == value.Object && b.Doc.At(id).Kind != value.Object:
 		return errMixed
-	case b.Doc.At(old).Kind != value.List:
-		first := b.Doc.New(value.Null, "")
-		n := b.Doc.At(old)
-		*b.Doc.At(first) = value.Node{Kind: n.Kind, Text: n.Text, First: n.First, Last: n.Last}
-		*n = value.Node{Kind: value.List, Name: n.Name, Next: n.Next, First: first, Last: first}
 	}
-	b.Doc.At(id).Name = ""
-	b.Doc.Add(old, id)
+	b.Doc.Repeat(old, id)
 	return nil
 }
 

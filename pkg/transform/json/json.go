@@ -7,7 +7,6 @@ package json
 
 import (
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
 )
@@ -17,8 +16,8 @@ const Format = "json"
 
 // Decode reads a document into doc, whose strings are parts of text.
 func Decode(doc *value.Doc, text string, lim *value.Limits) (value.ID, error) {
-	if !utf8.ValidString(text) {
-		return value.None, NotUTF8(Format, text)
+	if i := value.NotUTF8(text); i >= 0 {
+		return value.None, value.Malformed(Format, text, i, "not UTF-8")
 	}
 	p := parser{text: text, doc: doc, lim: lim}
 	id, err := p.value(0)
@@ -29,19 +28,6 @@ func Decode(doc *value.Doc, text string, lim *value.Limits) (value.ID, error) {
 		return value.None, p.wrong("something follows the document")
 	}
 	return id, nil
-}
-
-// NotUTF8 is the error of a text that is not, at its first wrong byte.
-func NotUTF8(format, text string) error {
-	for i, r := range text {
-		if r != utf8.RuneError {
-			continue
-		}
-		if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
-			return value.Malformed(format, text, i, "not UTF-8")
-		}
-	}
-	return nil
 }
 
 type parser struct {

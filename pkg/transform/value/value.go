@@ -159,6 +159,19 @@ func (d *Doc) replace(parent, prev, old, child ID) {
 	}
 }
 
+// Repeat puts a node, which is in nothing, into the list of those that have one
+// name: old, which becomes that list if it is none.
+func (d *Doc) Repeat(old, id ID) {
+	d.nodes[id].Name = ""
+	if d.nodes[old].Kind != List {
+		first := d.New(Null, "")
+		n := d.nodes[old]
+		d.nodes[first] = Node{Kind: n.Kind, Text: n.Text, First: n.First, Last: n.Last, Timestamp: n.Timestamp}
+		d.nodes[old] = Node{Kind: List, Name: n.Name, Next: n.Next, First: first, Last: first}
+	}
+	d.Add(old, id)
+}
+
 // Get returns an object's member, None if there is none.
 func (d *Doc) Get(object ID, name string) ID {
 	if d.nodes[object].Kind != Object {

@@ -132,14 +132,14 @@ func (b *builder) child(id value.ID) error {
 	name := b.doc.At(id).Name
 	last := b.doc.At(object).Last
 	if last != value.None && b.doc.At(last).Name == name {
-		b.again(last, id)
+		b.doc.Repeat(last, id)
 		return nil
 	}
 	if old := b.find(name); old != value.None {
 		if b.opt.Content != Group {
 			return value.In(value.Inexpressible(Format, "an element that comes again after others: their order would be lost (content: group or ordered)"), name)
 		}
-		b.again(old, id)
+		b.doc.Repeat(old, id)
 		return nil
 	}
 	b.doc.Add(object, id)
@@ -148,18 +148,6 @@ func (b *builder) child(id value.ID) error {
 		b.seen[name] = id
 	}
 	return nil
-}
-
-// again puts an element into the list of those of its name.
-func (b *builder) again(old, id value.ID) {
-	b.doc.At(id).Name = ""
-	if b.doc.At(old).Kind != value.List {
-		first := b.doc.New(value.Null, "")
-		n := b.doc.At(old)
-		*b.doc.At(first) = value.Node{Kind: n.Kind, Text: n.Text, First: n.First, Last: n.Last}
-		*n = value.Node{Kind: value.List, Name: n.Name, Next: n.Next, First: first, Last: first}
-	}
-	b.doc.Add(old, id)
 }
 
 func (b *builder) find(name string) value.ID {
