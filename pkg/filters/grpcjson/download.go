@@ -242,6 +242,9 @@ func (d *download) finish() {
 		}
 		return ""
 	})
+	if (!ok || o.code == codes.Unavailable) && !d.begun && d.late() {
+		o, ok = outcome{code: codes.DeadlineExceeded, message: "the call's deadline has passed"}, true
+	}
 	switch {
 	case !ok:
 		d.fail(newProblem(http.StatusServiceUnavailable, reasonCut, "the server has ended the call without a status"))

@@ -3,6 +3,7 @@ package grpcjson
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	transcoderv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_json_transcoder/v3"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -39,7 +42,8 @@ type forward struct {
 	call     *transcode.Call
 	counters *methodCounters
 	in       *http.Request
-	broken   *problem // what was wrong with the request's body, found while it was sent
+	broken   *problem  // what was wrong with the request's body, found while it was sent
+	deadline time.Time // zero: there is none
 }
 
 // serveForward serves a request that may be a call.
@@ -72,11 +76,12 @@ func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 		return
 	}
 	f.counters.requests.Inc()
-	out, p := f.request()
+	out, cancel, p := f.request()
 	if p != nil {
 		f.refuse(w, p)
 		return
 	}
+	defer cancel()
 	if !conf.KeepRoute {
 		filters.ExchangeOf(r.Context()).Reroute(out)
 	}
@@ -98,12 +103,17 @@ func (f *forward) refuse(w http.ResponseWriter, p *problem) {
 }
 
 // request makes the call of the request.
-func (f *forward) request() (*http.Request, *problem) {
+func (f *forward) request() (*http.Request, context.CancelFunc, *problem) {
 	body, p := f.body()
 	if p != nil {
-		return nil, p
+		return nil, nil, p
 	}
-	out := f.in.WithContext(f.in.Context())
+	ctx, cancel := f.in.Context(), context.CancelFunc(func() {})
+	if d, ok := parseTimeout(f.in.Header.Get("Grpc-Timeout")); ok {
+		f.deadline = time.Now().Add(d)
+		ctx, cancel = context.WithDeadline(ctx, f.deadline)
+	}
+	out := f.in.WithContext(ctx)
 	h := f.in.Header.Clone()
 	for _, name := range [...]string{"Content-Length", "Content-Encoding", "Accept-Encoding", "Accept", "Expect"} {
 		delete(h, name)
@@ -122,8 +132,12 @@ func (f *forward) request() (*http.Request, *problem) {
 	if whole, ok := body.(*wholeBody); ok {
 		out.ContentLength = int64(whole.Len())
 	}
-	return out, nil
+	return out, cancel, nil
 }
+
+// late says that the client's deadline has passed. A server begins to count later
+// than the proxy: what it ends because of it is late here, too.
+func (f *forward) late() bool { return !f.deadline.IsZero() && time.Now().After(f.deadline) }
 
 // wholeBody is a body that is known.
 type wholeBody struct{ *bytes.Reader }
@@ -229,6 +243,10 @@ func (f *forward) answer(w http.ResponseWriter, out *http.Request, next http.Han
 		if !ok || !errors.Is(err, http.ErrAbortHandler) || d.begun || f.in.Context().Err() != nil {
 			f.counters.failed(reasonCut)
 			panic(p)
+		}
+		if f.late() {
+			d.refused(&outcome{code: codes.DeadlineExceeded, message: "the call's deadline has passed"})
+			return
 		}
 		d.fail(newProblem(http.StatusBadGateway, reasonCut, "the server's answer is not whole"))
 	}()

@@ -157,8 +157,10 @@ func grpcStatus(status int) int {
 		return 7 // PERMISSION_DENIED
 	case http.StatusNotFound:
 		return 12 // UNIMPLEMENTED
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
 		return 14 // UNAVAILABLE
+	case http.StatusGatewayTimeout: // of a route, not of a server that is no gRPC server
+		return 4 // DEADLINE_EXCEEDED
 	default:
 		return 2 // UNKNOWN
 	}

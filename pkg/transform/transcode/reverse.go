@@ -76,7 +76,7 @@ func (b *Binding) request(msg protoreflect.Message, o pbjson.WriteOptions) (*HTT
 	if err := b.query(msg, b.Method.Input, "", query, o); err != nil {
 		return nil, err
 	}
-	r.Query = query.Encode()
+	r.Query = strings.ReplaceAll(query.Encode(), "+", "%20") // a + is a space for some only
 	return r, nil
 }
 
