@@ -169,7 +169,9 @@ func (h *host) add2(conn net.Conn, o *filters.UpstreamOptions) (*stream2, error)
 
 // over2 sends a request as a stream.
 func (h *host) over2(ctx context.Context, c *Call, s *stream2) (*http.Response, error) {
+	h.mu.Lock()
 	c.Protocol, c.Reused = "HTTP/2", s.uses > 1
+	h.mu.Unlock()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { c.Wire.Sent = true },
 		Got100Continue: func() {
