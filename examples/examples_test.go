@@ -2,12 +2,15 @@
 package examples_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
@@ -106,4 +109,22 @@ func worldOf(t *testing.T, obj mesh.Object) *inventory.Store {
 		}
 	}
 	return world
+}
+
+// The document that the Pod with a log-shipping sidecar holds is valid, too.
+func TestLogsOfAPod(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("kubernetes/logs/nginx.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct{ Data map[string]string }
+	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&m); err != nil { // the first document
+		t.Fatal(err)
+	}
+	objs, errs := mesh.Decode("mesh.yaml", []byte(m.Data["mesh.yaml"]))
+	if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 || len(objs) != 1 {
+		t.Fatal(len(objs), errs)
+	}
+	check(t, objs[0], "", 1)
 }
