@@ -20,6 +20,10 @@ demo: ## Run the proxy with four Redis shards inside it; needs nothing but Go
 build: ## Build bin/proxy
 	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -o $(BIN)/ ./cmd/...
 
+.PHONY: sbom
+sbom: build ## Write bills of materials of the binaries, bin/*.cdx.json (CycloneDX)
+	@for name in proxy controlplane; do $(GO) run ./hack/sbom $(BIN)/$$name >$(BIN)/$$name.cdx.json || exit 1; done
+
 .PHONY: test
 test: test-servers ## Run every test under the race detector against real servers
 	$(GO) test -race $(TESTFLAGS) $(PKG)

@@ -65,8 +65,8 @@ func newWorld(t *testing.T) *world {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("make build: %v\n%s", err, out)
 	}
-	w.node.Build(t, "dragoman-proxy:dev", "../../manifests/Containerfile", bin)
-	w.node.Build(t, "dragoman-controlplane:dev", "../../manifests/controlplane/Containerfile", bin)
+	w.node.Build(t, "dragoman-proxy:dev", "../../manifests/Containerfile", bin, "--target=prebuilt")
+	w.node.Build(t, "dragoman-controlplane:dev", "../../manifests/controlplane/Containerfile", bin, "--target=prebuilt")
 	w.node.Programs(t, "redis:7", nil, "redis-cli", "redis-server", "sleep", "env")
 	w.node.Programs(t, "nginx:1", map[string]string{"/etc/passwd": "nobody:x:65534:65534::/:/bin/false\n", "/etc/group": "nogroup:x:65534:\n"}, "nginx")
 	return w
