@@ -147,3 +147,34 @@ func TestPromtool(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestStaleness: what a source that is down had is gone at once for Prometheus, and
+// not only when it has looked back for five minutes; the others stay.
+func TestStaleness(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	uri := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		if down.Load() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, "# TYPE app_jobs_total counter\napp_jobs_total 7\n")
+	})
+	a := serve(t, config(exporter("app", uri), exporter("other", answering(t, text("# TYPE other gauge\nother 1\n")))))
+	query := prometheus(t, map[string]string{"app": a.url})
+	expect := func(jobs int, up float64) {
+		t.Helper()
+		redistest.Eventually(t, wait, "what is shown of a source", func() error {
+			shown, state, other := query("app_jobs_total"), query(`adapter_source_up{source="app"}`), query("other")
+			if len(shown) != jobs || len(state) != 1 || state[0].Value != up || len(other) != 1 {
+				return fmt.Errorf("series %v, up %v, other %v", shown, state, other)
+			}
+			return nil
+		})
+	}
+	expect(1, 1)
+	down.Store(true)
+	expect(0, 0)
+	down.Store(false)
+	expect(1, 1)
+}
