@@ -131,6 +131,9 @@ func (x *exchange) answer(e *refusal) {
 		h.Set(pair[0], pair[1])
 	}
 	x.note(Step{Response: true, What: "answer", After: strconv.Itoa(e.status) + " " + e.detail})
+	for _, f := range e.fields {
+		x.note(Step{Response: true, What: "field", Before: f.Pointer, After: f.Detail})
+	}
 	p := problem{Title: http.StatusText(e.status), Status: e.status, Detail: e.detail, Errors: e.fields}
 	text, _ := json.Marshal(p) // of strings and numbers
 	status, body, contentType := e.status, text, problemType

@@ -161,6 +161,9 @@ func (t *trial) step(s transform.Step) {
 		t.refused = true
 		fmt.Fprintf(t.w, "  refused: %s\n", s.After)
 		return
+	case s.What == "field":
+		fmt.Fprintf(t.w, "    %s: %s\n", s.Before, s.After)
+		return
 	case s.Response && (!t.back || s.Depth != t.depth):
 		t.back, t.depth = true, s.Depth
 	}
