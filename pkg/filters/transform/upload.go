@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -120,19 +121,35 @@ func (x *exchange) readBody(coding string) ([]byte, error) {
 	if bodiless(x.in) {
 		return nil, nil
 	}
-	control := http.NewResponseController(x.w)
-	if control.SetReadDeadline(time.Now().Add(x.filter.conf.BodyTimeout)) == nil {
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	}
+	late := newDeadline(x.w, x.filter.conf.BodyTimeout)
+	defer late.stop()
 	size := int64(bytes.MinRead)
 	if coding == identity && x.in.ContentLength > 0 {
 		size = min(x.in.ContentLength, limit) + 1
 	}
-	body, err := x.readAll(decoded(x.in.Body, coding), min(size, 64<<10), limit)
+	body, err := x.readAll(decoded(&timely{x.in.Body, late}, coding), min(size, 64<<10), limit)
+	if err != nil && late.passed() {
+		return nil, os.ErrDeadlineExceeded
+	}
 	if err != nil && x.in.Context().Err() != nil {
 		return nil, errClientGone
 	}
 	return body, err
+}
+
+// timely is a body that ends with an error when its time is over, also if a little
+// comes all the time.
+type timely struct {
+	body io.Reader
+	late *deadline
+}
+
+// Read implements io.Reader.
+func (t *timely) Read(p []byte) (int, error) {
+	if t.late.passed() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return t.body.Read(p)
 }
 
 // readAll reads up to limit bytes, within the budget.
