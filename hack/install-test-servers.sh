@@ -29,7 +29,7 @@ wanted=(
 	catatonit:catatonit
 	nsenter:util-linux
 )
-[[ ${1:-} == --with-protoc ]] && wanted+=(protoc:protobuf-compiler)
+[[ ${1:-} == --with-protoc ]] && wanted+=("protoc:protobuf-compiler libprotobuf-dev")
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
