@@ -100,14 +100,26 @@ func (s *Sentinels) WaitFailover(name string, old *Node) *Node {
 // Failover asks the sentinels to replace a sound primary, as an operator would, waits for it and returns the new primary.
 func (s *Sentinels) Failover(name string) *Node {
 	s.tb.Helper()
+	const again = 10 * time.Second // a Sentinel that takes the promoted replica back has the first one come to nothing
 	old := s.Primary(name)
-	// Refused with -INPROG right after another failover, and with -NOGOODSLAVE until the replica has been seen.
-	Eventually(s.tb, clusterLimit, "the failover to be accepted", func() error {
-		got, err := s.nodes[0].TryDo("SENTINEL", "FAILOVER", name)
-		if err == nil && got != "+OK\r\n" {
-			err = fmt.Errorf("SENTINEL FAILOVER: %q", got)
+	var accepted time.Time
+	Eventually(s.tb, clusterLimit, "a failover of "+name, func() error {
+		if p := s.Primary(name); p != nil && p != old {
+			return nil
 		}
-		return err
+		if time.Since(accepted) < again {
+			return fmt.Errorf("%s is still the primary", old.Addr())
+		}
+		// Refused with -INPROG right after another failover, and with -NOGOODSLAVE until the replica has been seen.
+		got, err := s.nodes[0].TryDo("SENTINEL", "FAILOVER", name)
+		switch {
+		case err != nil:
+			return err
+		case got != "+OK\r\n":
+			return fmt.Errorf("SENTINEL FAILOVER: %q", got)
+		}
+		accepted = time.Now()
+		return fmt.Errorf("%s is still the primary", old.Addr())
 	})
 	return s.WaitFailover(name, old)
 }
