@@ -48,6 +48,7 @@ func TestPods(t *testing.T) {
 			"TwemproxysPod":     twemproxysPod,
 			"ThreeEnvironments": threeEnvironments,
 			"NginxMetrics":      nginxMetrics,
+			"NginxLogs":         nginxLogs,
 			"LeaderElection":    leaderElection,
 			"CapturesPorts":     capturesPorts,
 		} {
