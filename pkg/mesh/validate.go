@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path"
 	"strconv"
 )
 
@@ -21,7 +22,7 @@ func Validate(objs []Object, opts ...Option) Errors {
 	errs = append(errs, duplicates(objs)...)
 	if !o.services {
 		// In a cluster selectors decide which listeners meet in one pod.
-		errs = append(errs, sharedPorts(objs)...)
+		errs = append(errs, shared(objs)...)
 	}
 	return errs.sorted()
 }
@@ -57,17 +58,17 @@ func duplicates(objs []Object) Errors {
 	return errs
 }
 
-// sharedPorts finds listeners that one process cannot both bind.
-func sharedPorts(objs []Object) Errors {
+// shared finds what only one object of a process can have: listeners that cannot
+// both be bound, and files of positions.
+func shared(objs []Object) Errors {
 	var errs Errors
 	for i, obj := range objs {
 		for _, earlier := range objs[:i] {
 			if earlier.Key() == obj.Key() && KindOf(earlier) == KindOf(obj) {
 				continue
 			}
-			if at, there := meet(obj, earlier, false); at != "" {
-				errs = append(errs, errorAt(obj, at, "binds to the same place as "+earlier.Key(),
-					"which is "+whereIs(earlier, there)))
+			if clash, at, there := meet(obj, earlier, false); clash != ClashNone {
+				errs = append(errs, errorAt(obj, at, clash.String()+" as "+earlier.Key(), "which is "+whereIs(earlier, there)))
 				break
 			}
 		}
@@ -82,24 +83,62 @@ type place struct {
 	Listen
 }
 
-// Meet reports whether two objects ask for the same place. In a cluster metrics
-// are shown on all addresses unless one is given.
-func Meet(a, b Object, inCluster bool) bool {
-	at, _ := meet(a, b, inCluster)
-	return at != ""
+// Clash is why two objects cannot be in one proxy.
+type Clash uint8
+
+// The clashes.
+const (
+	ClashNone      Clash = iota
+	ClashListen          // they ask for the same place to listen
+	ClashPositions       // they keep the positions of their logs in the same file
+)
+
+// String is what the second object does, up to "as" and the first one.
+func (c Clash) String() string {
+	switch c {
+	case ClashListen:
+		return "binds to the same place"
+	case ClashPositions:
+		return "keeps its positions in the same file"
+	case ClashNone:
+	}
+	return "does not clash"
 }
 
-// meet gives the paths of two fields that ask for the same place; "": there are
-// none.
-func meet(a, b Object, inCluster bool) (at, there string) {
+// Meet says whether two objects cannot be in one proxy, and why. In a cluster
+// metrics are shown on all addresses unless one is given.
+func Meet(a, b Object, inCluster bool) Clash {
+	clash, _, _ := meet(a, b, inCluster)
+	return clash
+}
+
+// meet gives the paths of the two fields as well.
+func meet(a, b Object, inCluster bool) (clash Clash, at, there string) {
 	for _, p := range places(a, inCluster) {
 		for _, q := range places(b, inCluster) {
 			if p.datagram == q.datagram && p.Overlaps(&q.Listen) {
-				return p.at, q.at
+				return ClashListen, p.at, q.at
 			}
 		}
 	}
-	return "", ""
+	if file := positionsOf(a); file != "" && file == positionsOf(b) {
+		return ClashPositions, positionsField, positionsField
+	}
+	return ClashNone, "", ""
+}
+
+const positionsField = "spec.logs.positions"
+
+// positionsOf is the file where a logs adapter keeps its positions; "": none.
+func positionsOf(obj Object) string {
+	a, ok := obj.(*Adapter)
+	if !ok || a.Spec.Logs == nil {
+		return ""
+	}
+	if file := a.Spec.Logs.LogPositions(&a.Metadata); file != "" {
+		return path.Clean(file)
+	}
+	return ""
 }
 
 func places(obj Object, inCluster bool) []place {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
 // ConditionType is what a condition speaks of, as in an object's status.
@@ -18,10 +20,11 @@ const (
 
 // Reasons of conditions.
 const (
-	ReasonAccepted       = "Accepted"
-	ReasonNoEnvironment  = "NoEnvironment"  // nothing says which, or it is unknown
-	ReasonListenConflict = "ListenConflict" // another object of the node binds there
-	ReasonNotSupported   = "NotSupported"   // the language has it, and this version does not
+	ReasonAccepted          = "Accepted"
+	ReasonNoEnvironment     = "NoEnvironment"     // nothing says which, or it is unknown
+	ReasonListenConflict    = "ListenConflict"    // another object of the node binds there
+	ReasonPositionsConflict = "PositionsConflict" // another one keeps the positions of its logs there
+	ReasonNotSupported      = "NotSupported"      // the language has it, and this version does not
 
 	ReasonResolvedRefs       = "ResolvedRefs"
 	ReasonServiceNotFound    = "ServiceNotFound"    // there is no such Service
@@ -33,6 +36,14 @@ const (
 	ReasonConfigMapNotFound  = "ConfigMapNotFound"  // there is no such ConfigMap in the object's namespace
 	ReasonConfigMapInvalid   = "ConfigMapInvalid"   // it lacks a key, or what it holds is not of use
 )
+
+// ReasonOf gives the reason for the second of two objects that clash.
+func ReasonOf(clash mesh.Clash) string {
+	if clash == mesh.ClashPositions {
+		return ReasonPositionsConflict
+	}
+	return ReasonListenConflict
+}
 
 // Condition says what became of an object at this node.
 type Condition struct {

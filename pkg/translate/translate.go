@@ -78,9 +78,9 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 		if accepted := &out.Conditions[0]; accepted.Status {
 			// Who comes first has the port, also while its references are not resolved:
 			// it must not go from one object to another with them.
-			if other := taker(taken, obj, world != nil); other != nil {
+			if other, clash := taker(taken, obj, world != nil); other != nil {
 				out.Set = resource.Set{}
-				accepted.refuse(ReasonListenConflict, conditionName(other)+" binds to the same place")
+				accepted.refuse(ReasonOf(clash), conditionName(other)+" "+clash.String())
 			} else {
 				taken = append(taken, obj)
 			}
@@ -105,14 +105,14 @@ func (n *Node) object(obj mesh.Object, world World) Output {
 	return Object(a, Variant{Environment: environment, Source: source, Zone: n.Zone}, world)
 }
 
-// taker finds an object that binds where another would, or nil.
-func taker(taken []mesh.Object, obj mesh.Object, inCluster bool) mesh.Object {
+// taker finds an object that has what another needs for itself, or nil.
+func taker(taken []mesh.Object, obj mesh.Object, inCluster bool) (mesh.Object, mesh.Clash) {
 	for _, other := range taken {
-		if mesh.Meet(other, obj, inCluster) {
-			return other
+		if clash := mesh.Meet(other, obj, inCluster); clash != mesh.ClashNone {
+			return other, clash
 		}
 	}
-	return nil
+	return nil, mesh.ClashNone
 }
 
 func (c *Condition) refuse(reason, message string) {

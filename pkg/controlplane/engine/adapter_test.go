@@ -88,6 +88,48 @@ func TestAdapterMeetsAmbassador(t *testing.T) {
 	}
 }
 
+// TestLogsAdaptersAreServed: the listener and the cluster of the receiver go to the nodes. Of two that keep their positions in one file, the second
+// is not.
+func TestLogsAdaptersAreServed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop()
+	const document = `
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: logs, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  logs:
+    positions: /var/log/app/positions
+    sources: [{name: app, paths: [/var/log/app/app.log]}]
+    sink: {loki: {service: {name: redis-prod, port: 6379}, labels: {job: app}}}
+`
+	r.put(document)
+	r.put(strings.Replace(document, "name: logs", "name: more-logs", 1))
+	r.start()
+	web := r.dial("shop", "web-0")
+	const name = "shop/logs/adapter"
+	web.Subscribe(server.ListenerType)
+	web.Subscribe(server.ClusterType)
+	web.Subscribe(server.EndpointType, name)
+	var l listenerv3.Listener
+	web.Await(server.ListenerType, name, &l)
+	if l.GetInternalListener() == nil {
+		t.Errorf("people can connect to %v", &l)
+	}
+	var c clusterv3.Cluster
+	web.Await(server.ClusterType, name, &c)
+	var endpoints endpointv3.ClusterLoadAssignment
+	web.Await(server.EndpointType, name, &endpoints)
+	r.awaitCondition("Adapter shop/logs", inventory.ConditionAccepted, inventory.StatusTrue, "Accepted")
+	r.awaitCondition("Adapter shop/logs", inventory.ConditionResolvedRefs, inventory.StatusTrue, "ResolvedRefs")
+	r.awaitCondition("Adapter shop/logs", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+	second := r.awaitCondition("Adapter shop/more-logs", inventory.ConditionProgrammed, inventory.StatusFalse, "PositionsConflict")
+	if want := "Adapter shop/logs keeps its positions in the same file"; !strings.Contains(second.Message, want) {
+		t.Errorf("people read %q, not that %s", second.Message, want)
+	}
+}
+
 // TestAPIAdaptersFollowServices: the listener, its routes and its cluster go to
 // the nodes, and endpoints alone move with the Service.
 func TestAPIAdaptersFollowServices(t *testing.T) {

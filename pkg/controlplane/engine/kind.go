@@ -9,6 +9,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -32,12 +33,6 @@ type choice struct {
 	reason  string // why it gets none; "" if it does
 	message string
 }
-
-// Reasons why a node does not get an object that is for it.
-const (
-	reasonNoEnvironment  = "NoEnvironment"
-	reasonListenConflict = "ListenConflict"
-)
 
 // choices are the objects that are for a node, sorted.
 func (e *Engine) choices(namespace string, f *facts) []choice {
@@ -65,14 +60,14 @@ func choose(ref inventory.Ref, obj mesh.Object, f *facts, taken []mesh.Object) c
 	if a, ok := obj.(*mesh.Ambassador); ok {
 		environment, source, err := mesh.SelectEnvironment(a, f.NodeFacts)
 		if err != nil {
-			c.reason, c.message = reasonNoEnvironment, strings.TrimPrefix(err.Error(), a.Key()+": ")
+			c.reason, c.message = translate.ReasonNoEnvironment, strings.TrimPrefix(err.Error(), a.Key()+": ")
 			return c
 		}
 		c.variant.environment, c.variant.source = environment, source
 	}
 	for _, other := range taken {
-		if mesh.Meet(other, obj, true) {
-			c.reason, c.message = reasonListenConflict, named(inventory.RefOf(other))+" binds to the same place"
+		if clash := mesh.Meet(other, obj, true); clash != mesh.ClashNone {
+			c.reason, c.message = translate.ReasonOf(clash), named(inventory.RefOf(other))+" "+clash.String()
 			c.variant = variantKey{}
 			return c
 		}
