@@ -1,6 +1,6 @@
 // Package inventory holds what a control plane knows of its surroundings: the
-// mesh objects, and the Services, Secrets, Pods and Namespaces that they speak
-// of. Sources (Kubernetes, files) write it, the translation reads it.
+// mesh objects, and the Services, Leases, Secrets, Pods and Namespaces that they
+// speak of. Sources (Kubernetes, files) write it, the translation reads it.
 //
 // Values are immutable: whoever changes one puts a new one in its place. What
 // has changed is told as a set of references, so that work grows with the
@@ -25,11 +25,12 @@ const (
 	KindConfigMap
 	KindPod
 	KindNamespace
+	KindLease
 )
 
 // String gives Kubernetes' word.
 func (k Kind) String() string {
-	names := [...]string{"Ambassador", "Adapter", "Service", "Secret", "ConfigMap", "Pod", "Namespace"}
+	names := [...]string{"Ambassador", "Adapter", "Service", "Secret", "ConfigMap", "Pod", "Namespace", "Lease"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -124,6 +125,19 @@ type Pod struct {
 type Namespace struct {
 	Name   string
 	Labels map[string]string
+}
+
+// Lease is a Kubernetes Lease by which pods of its namespace choose one of them.
+type Lease struct {
+	Key
+	Holder string // as the Lease has it; "" if nobody has it
+	// Expired: the holder has not renewed it in time.
+	Expired bool
+	// Pod is the name of the pod that the holder is, and IPs and Zone are those of
+	// the pod; "" if there is no such pod.
+	Pod  string
+	IPs  []string
+	Zone string
 }
 
 // Object is a mesh object, and what Kubernetes keeps of it.

@@ -29,7 +29,7 @@ func NewStore() *Store {
 
 // Thing is what a Store holds.
 type Thing interface {
-	*Object | *Service | *Secret | *Pod | *Namespace
+	*Object | *Service | *Secret | *Pod | *Namespace | *Lease
 }
 
 // Put makes a value the current one. at is when the change was observed.
@@ -92,6 +92,9 @@ func (s *Store) Refs(kind Kind) []Ref {
 
 // Service returns a Service, or nil.
 func (s *Store) Service(k Key) *Service { return Get[*Service](s, Ref{KindService, k}) }
+
+// Lease returns a Lease, or nil.
+func (s *Store) Lease(k Key) *Lease { return Get[*Lease](s, Ref{KindLease, k}) }
 
 // Secret returns a Secret, or nil.
 func (s *Store) Secret(k Key) *Secret { return Get[*Secret](s, Ref{KindSecret, k}) }

@@ -29,6 +29,9 @@ type assembly struct {
 	users map[inventory.Key][]inventory.Key
 	// hosted are the pods of a node.
 	hosted map[string]map[inventory.Key]struct{}
+	leases map[inventory.Key]*held
+	// elected are the Leases that a pod holds.
+	elected map[inventory.Key][]inventory.Key
 	// dirty is what is to be made anew, with the time of its first change.
 	dirty map[inventory.Ref]time.Time
 }
@@ -44,6 +47,8 @@ func newAssembly() *assembly {
 		zones:    make(map[string]string),
 		users:    make(map[inventory.Key][]inventory.Key),
 		hosted:   make(map[string]map[inventory.Key]struct{}),
+		leases:   make(map[inventory.Key]*held),
+		elected:  make(map[inventory.Key][]inventory.Key),
 		dirty:    make(map[inventory.Ref]time.Time),
 	}
 }
@@ -162,6 +167,7 @@ func (a *assembly) setPod(k inventory.Key, p *inventory.Pod, at time.Time) {
 		a.hosted[p.NodeName][k] = struct{}{}
 	}
 	a.markLocked(inventory.KindPod, k, at)
+	a.electedLocked(k, at)
 	if !maps.Equal(labelsOf(old), labelsOf(p)) {
 		for _, service := range a.users[k] {
 			a.markLocked(inventory.KindService, service, at)
@@ -191,6 +197,7 @@ func (a *assembly) setNode(name string, labels map[string]string, at time.Time) 
 	}
 	for k := range a.hosted[name] {
 		a.markLocked(inventory.KindPod, k, at)
+		a.electedLocked(k, at)
 		for _, service := range a.users[k] {
 			a.markLocked(inventory.KindService, service, at)
 		}
@@ -212,30 +219,40 @@ func (a *assembly) flush(into *inventory.Store) {
 	for ref, at := range dirty {
 		// One by one, so that a large flush holds nobody up.
 		a.mu.Lock()
-		service, pod := a.makeLocked(ref)
+		var pod *inventory.Pod
+		var lease *inventory.Lease
+		var service *inventory.Service
+		switch ref.Kind {
+		case inventory.KindPod:
+			pod = a.podLocked(ref.Key)
+		case inventory.KindLease:
+			lease = a.leaseLocked(ref.Key)
+		default:
+			service = a.serviceLocked(ref.Key)
+		}
 		a.mu.Unlock()
-		if ref.Kind == inventory.KindPod {
+		switch ref.Kind {
+		case inventory.KindPod:
 			putIfNew(into, ref, pod, samePod, at)
-		} else {
+		case inventory.KindLease:
+			putIfNew(into, ref, lease, sameLease, at)
+		default:
 			putIfNew(into, ref, service, sameService, at)
 		}
 	}
 }
 
-// makeLocked makes a thing of its parts; nil: there is none.
-func (a *assembly) makeLocked(ref inventory.Ref) (*inventory.Service, *inventory.Pod) {
-	if ref.Kind == inventory.KindPod {
-		return nil, a.podLocked(ref.Key)
-	}
-	s := a.services[ref.Key]
+// serviceLocked makes a Service of its parts; nil: there is none.
+func (a *assembly) serviceLocked(k inventory.Key) *inventory.Service {
+	s := a.services[k]
 	if s == nil {
-		return nil, nil
+		return nil
 	}
-	parts := slices.Collect(maps.Values(a.slices[ref.Key]))
+	parts := slices.Collect(maps.Values(a.slices[k]))
 	if len(parts) == 0 {
-		parts = a.core[ref.Key]
+		parts = a.core[k]
 	}
-	return s.Join(parts, a), nil
+	return s.Join(parts, a)
 }
 
 func (a *assembly) podLocked(k inventory.Key) *inventory.Pod {

@@ -12,11 +12,19 @@
 //
 // Secrets and ConfigMaps are never listed. Those that an Ambassador names are watched
 // one by one, by name, from when the first object names one until the last no
-// longer does. So a control plane may be allowed to read those and no others,
+// longer does. Leases are watched in the same way. So a control plane may be allowed to read those and no others,
 // and one that is missing is noticed when it comes.
 //
 // When the API server is away the inventory stays as it was, and the watches go
 // on from where they were.
+//
+// # Who leads
+//
+// The pod that a Lease names as its holder, until the Lease has run out: a term
+// ends when no renewal was seen for its duration by our own clock, or, of the first
+// that is seen, by what it says itself. While the API server cannot be asked no
+// term ends. A pod that comes back under the name of the holder leads from its
+// first renewal.
 //
 // # Which endpoints a Service has
 //

@@ -8,7 +8,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
-// Named lists the Secrets and ConfigMaps that an object names, in whichever of
+// Named lists the Secrets, ConfigMaps and Leases that an object names, in whichever of
 // its environments, each once and in order. They are of its own namespace.
 func Named(obj mesh.Object) []inventory.Ref {
 	n := names{namespace: obj.Meta().Namespace, found: make(map[inventory.Ref]bool)}
@@ -59,6 +59,8 @@ func (n *names) structure(v reflect.Value) {
 		n.add(inventory.KindSecret, ref.Name)
 	case mesh.SecretKeyRef:
 		n.add(inventory.KindSecret, ref.Name)
+	case mesh.LeaderRef:
+		n.add(inventory.KindLease, ref.Election)
 	case mesh.ConfigMapKeyRef:
 		n.add(inventory.KindConfigMap, ref.Name)
 	default:

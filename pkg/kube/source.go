@@ -57,12 +57,12 @@ func NewSource(clients *Clients, o SourceOptions) *Source {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	board := newBoard()
+	board, assembly := newBoard(), newAssembly()
 	return &Source{
 		clients:  clients,
 		logger:   logger,
-		assembly: newAssembly(),
-		wanted:   newWanted(clients, logger, board.announce),
+		assembly: assembly,
+		wanted:   newWanted(clients, logger, board.announce, assembly.setLease),
 		board:    board,
 		synced:   make(chan struct{}),
 		feeds:    make(map[string]*health),
@@ -143,6 +143,7 @@ func (s *Source) Run(ctx context.Context, into *inventory.Store) error {
 	}
 	s.assembly.flush(into)
 	s.wanted.settle(ctx, settleLimit)
+	s.assembly.flush(into) // Leases that objects name
 	close(s.synced)
 	s.logger.Info("everything that was there is known",
 		"services", len(into.Refs(inventory.KindService)), "pods", len(into.Refs(inventory.KindPod)),

@@ -16,14 +16,16 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 )
 
-// wanted follows Secrets and ConfigMaps by name, for as long as somebody wants
-// them.
+// wanted follows Secrets, ConfigMaps and Leases by name, for as long as somebody
+// wants them.
 type wanted struct {
 	clients *Clients
 	logger  *slog.Logger
 	running sync.WaitGroup
 	// told is called for each that wants what cannot be read any more, or can again.
 	told func(by inventory.Ref)
+	// leases takes what Leases say; nil: one is gone, or wanted no more.
+	leases func(k inventory.Key, l *tenure, at time.Time)
 
 	mu      sync.Mutex // guards below
 	ctx     context.Context
@@ -40,9 +42,11 @@ type namedWatch struct {
 	stopped bool // what arrives now is late
 }
 
-func newWanted(clients *Clients, logger *slog.Logger, told func(by inventory.Ref)) *wanted {
+func newWanted(clients *Clients, logger *slog.Logger, told func(by inventory.Ref),
+	leases func(k inventory.Key, l *tenure, at time.Time),
+) *wanted {
 	return &wanted{
-		clients: clients, logger: logger, told: told,
+		clients: clients, logger: logger, told: told, leases: leases,
 		by: make(map[inventory.Ref][]inventory.Ref), watches: make(map[inventory.Ref]*namedWatch),
 	}
 }
@@ -111,8 +115,13 @@ func (w *wanted) followLocked(ref inventory.Ref, watch *namedWatch) {
 
 func (w *wanted) endLocked(ref inventory.Ref, watch *namedWatch) {
 	watch.stopped = true
-	if watch.stop != nil {
-		watch.stop()
+	if watch.stop == nil {
+		return
+	}
+	watch.stop()
+	if ref.Kind == inventory.KindLease {
+		w.leases(ref.Key, nil, time.Now())
+	} else {
 		putIfNew[*inventory.Secret](w.into, ref, nil, sameSecret, time.Now())
 	}
 }
@@ -169,16 +178,20 @@ func (w *wanted) problems() []error {
 	return out
 }
 
-// feed makes what follows one Secret or ConfigMap.
+// feed makes what follows one thing.
 func (w *wanted) feed(ref inventory.Ref, watch *namedWatch) func(ctx context.Context) {
 	byName := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ref.Name).String()
 	}
 	set := func(_ inventory.Key, value *inventory.Secret, at time.Time) { w.set(ref, watch, value, at) }
-	if ref.Kind == inventory.KindConfigMap {
+	switch ref.Kind {
+	case inventory.KindLease:
+		return w.leaseFeed(ref, watch, byName)
+	case inventory.KindConfigMap:
 		f := newFeed(watch.health, &corev1.ConfigMap{}, ConfigMapOf, set)
 		lw := follow(w.clients.Typed.CoreV1().ConfigMaps(ref.Namespace), watch.health, byName)
 		return func(ctx context.Context) { f.run(ctx, lw) }
+	default:
 	}
 	f := newFeed(watch.health, &corev1.Secret{}, SecretOf, set)
 	lw := follow(w.clients.Typed.CoreV1().Secrets(ref.Namespace), watch.health, byName)

@@ -92,7 +92,7 @@ func redisPools(r *RedisSpec, add func(name, path string)) {
 
 // upstream checks one group of servers.
 func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
-	kinds := count(u.Address != "", u.Service != nil, u.Endpoints != nil, u.Shards != nil,
+	kinds := count(u.Address != "", u.Service != nil, u.Leader != nil, u.Endpoints != nil, u.Shards != nil,
 		u.ShardsFrom != nil, u.Cluster != nil, u.Sentinel != nil)
 	redis := s.Protocol == ProtocolRedis
 	c.require(kinds == 1, at, "must say in exactly one way where the servers are", oneOf(c.forms(redis)))
@@ -113,6 +113,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 	if u.Address != "" || u.Service != nil {
 		c.server(&Server{Address: u.Address, Service: u.Service}, at)
 	}
+	c.leader(u.Leader, at+".leader")
 	c.endpoints(u.Endpoints, at+".endpoints")
 	c.shards(u.Shards, at+".shards")
 	c.shardsFrom(u.ShardsFrom, s.Redis, at+".shardsFrom")
@@ -132,7 +133,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 func (c *checker) forms(redis bool) []string {
 	forms := []string{"address"}
 	if c.services {
-		forms = append(forms, "service")
+		forms = append(forms, "service", "leader")
 	}
 	switch {
 	case !redis:
@@ -163,6 +164,15 @@ func (c *checker) service(s *ServiceRef, at, instead string) {
 	c.require(IsDNSLabel(s.Name), at+".name", "must be the name of a Service", "")
 	c.require(s.Namespace == "" || IsDNSLabel(s.Namespace), at+".namespace", "must be the name of a namespace", "")
 	c.require(s.Port >= 1 && s.Port <= 65535, at+".port", "must be from 1 to 65535", "")
+}
+
+func (c *checker) leader(l *LeaderRef, at string) {
+	if l == nil {
+		return
+	}
+	c.needsControlPlane(at, "a leader", "write an address, as that of a Service that selects the leader")
+	c.require(isObjectName(l.Election), at+".election", "must be the name of a Lease", "what --election of the candidates says")
+	c.require(l.Port >= 1 && l.Port <= 65535, at+".port", "must be from 1 to 65535", "")
 }
 
 func (c *checker) shardsFrom(s *ShardsFrom, r *RedisSpec, at string) {

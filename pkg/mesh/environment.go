@@ -41,10 +41,10 @@ type Environment struct {
 	RequireAuth []PostgresLoginMethod `json:"requireAuth,omitempty"`
 }
 
-// +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, endpoints, shards, shardsFrom, cluster and sentinel is needed"
+// +kubebuilder:validation:XValidation:rule="[has(self.address), has(self.service), has(self.leader), has(self.endpoints), has(self.shards), has(self.shardsFrom), has(self.cluster), has(self.sentinel)].exists_one(x, x)",message="exactly one of address, service, leader, endpoints, shards, shardsFrom, cluster and sentinel is needed"
 
 // Upstream is a group of servers and how to get in. Exactly one of Address,
-// Service, Endpoints, Shards, ShardsFrom, Cluster and Sentinel is there.
+// Service, Leader, Endpoints, Shards, ShardsFrom, Cluster and Sentinel is there.
 type Upstream struct {
 	// Address of one server: "host:port", "[v6]:port" or the path of a unix socket.
 	// +kubebuilder:validation:MinLength=1
@@ -53,6 +53,9 @@ type Upstream struct {
 	// Service whose endpoints are all alike for tcp and databases, and the
 	// primaries of one shard for redis; needs a control plane.
 	Service *ServiceRef `json:"service,omitempty"`
+	// Leader is the pod that others have chosen, where one address could be;
+	// needs a control plane that follows Kubernetes.
+	Leader *LeaderRef `json:"leader,omitempty"`
 	// Endpoints that are all alike, for tcp and databases.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1024
@@ -247,6 +250,21 @@ type ServiceRef struct {
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 	// Port of the Service, not of its pods.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port uint32 `json:"port"`
+}
+
+// LeaderRef names an election, and a port of the pod that has won it. There is no
+// server while there is no leader.
+type LeaderRef struct {
+	// Election is the name of a Lease of the object's own namespace, as that which
+	// proxy leader-elector --election=NAME keeps. Its holder is the name of a pod
+	// of the namespace, perhaps with _ and anything after it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Election string `json:"election"`
+	// Port of the pod.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port uint32 `json:"port"`

@@ -84,6 +84,9 @@ func (t *translator) tcpCluster(u *mesh.Upstream, c *clusterv3.Cluster) {
 // alike puts servers that are all alike into the cluster.
 func (t *translator) alike(u *mesh.Upstream, c *clusterv3.Cluster) {
 	g := t.newGroup(u)
+	if u.Leader != nil {
+		g.add(g.leader(u.Leader)...)
+	}
 	if u.Address != "" || u.Service != nil {
 		g.add(g.servers(&mesh.Server{Address: u.Address, Service: u.Service}, true)...)
 	}

@@ -29,6 +29,7 @@ const (
 	ReasonResolvedRefs       = "ResolvedRefs"
 	ReasonServiceNotFound    = "ServiceNotFound"    // there is no such Service
 	ReasonServiceUnsupported = "ServiceUnsupported" // it is of a kind that does not go here
+	ReasonLeaseNotFound      = "LeaseNotFound"      // there is no such Lease in the object's namespace
 	ReasonPortNotFound       = "PortNotFound"       // it has no such TCP port
 	ReasonRefNotPermitted    = "RefNotPermitted"    // it does not allow the object's namespace
 	ReasonSecretNotFound     = "SecretNotFound"     // there is no such Secret in the object's namespace

@@ -117,6 +117,11 @@ func (g *group) redisMembers(r *mesh.RedisSpec, u *mesh.Upstream) {
 	if u.Address != "" || u.Service != nil {
 		shards = []mesh.Shard{{Primary: mesh.Server{Address: u.Address, Service: u.Service}}}
 	}
+	if u.Leader != nil {
+		name := leaderName(u.Leader)
+		g.shards = append(g.shards, shard{name: name})
+		g.addAs(g.leader(u.Leader), name, nil, resource.RolePrimary)
+	}
 	// A pod that is a primary is no replica, although a Service of all pods has it:
 	// primaries are looked up first.
 	primaries := make([][]member, len(shards))

@@ -30,6 +30,9 @@ func (t *translator) byRole(env *mesh.Environment, c *clusterv3.Cluster) {
 	if len(env.Standbys) > 0 {
 		primary = resource.RolePrimary
 	}
+	if env.Leader != nil {
+		g.addAs(g.leader(env.Leader), t.a.Metadata.Name, nil, primary)
+	}
 	if env.Address != "" || env.Service != nil {
 		g.addRoles(env, &mesh.Server{Address: env.Address, Service: env.Service}, primary)
 	}

@@ -12,6 +12,7 @@ import (
 // returns nil for what is not there. A nil World has nothing.
 type World interface {
 	Service(inventory.Key) *inventory.Service
+	Lease(inventory.Key) *inventory.Lease
 	Secret(inventory.Key) *inventory.Secret
 	ConfigMap(inventory.Key) *inventory.Secret
 }
@@ -126,6 +127,9 @@ func (r *references) environment(env *mesh.Environment) {
 func (r *references) upstream(u *mesh.Upstream) {
 	for _, s := range u.Services() {
 		r.list = append(r.list, inventory.Ref{Kind: inventory.KindService, Key: serviceKey(s, r.namespace)})
+	}
+	if u.Leader != nil {
+		r.add(inventory.KindLease, u.Leader.Election)
 	}
 	r.credentials(u.Credentials)
 	r.credentials(orEmpty(u.Sentinel).Credentials)

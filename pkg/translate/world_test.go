@@ -22,6 +22,7 @@ var testTime = time.Time{}
 // world is what a case says of its surroundings.
 type world struct {
 	Services            []*inventory.Service
+	Leases              []*inventory.Lease
 	Secrets, ConfigMaps []struct {
 		inventory.Key
 		Type string
@@ -52,6 +53,9 @@ func (w *world) store() *inventory.Store {
 			continue
 		}
 		inventory.Put(store, inventory.Ref{Kind: inventory.KindService, Key: s.Key}, s, testTime)
+	}
+	for _, l := range w.Leases {
+		inventory.Put(store, inventory.Ref{Kind: inventory.KindLease, Key: l.Key}, l, testTime)
 	}
 	for _, s := range w.Secrets {
 		inventory.Put(store, inventory.Ref{Kind: inventory.KindSecret, Key: s.Key},

@@ -26,6 +26,7 @@ func TestInCluster(t *testing.T) {
 		"PodsAreLeftAlone":     podsAreLeftAlone,
 		"WrongOnesAreRefused":  wrongOnesAreRefused,
 		"EndpointsMove":        endpointsMove,
+		"LeaderMoves":          leaderMoves,
 		"SecretRotates":        secretRotates,
 		"EnvironmentMoves":     environmentMoves,
 		"DatabasesMove":        databasesMoveUnderLoad,

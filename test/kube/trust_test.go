@@ -115,12 +115,13 @@ func rightsAreFew(t *testing.T, c *cluster) {
 		"/api/v1/namespaces/" + system + "/secrets/dragoman-ca": http.StatusOK,
 
 		"/api/v1/secrets": http.StatusForbidden,
-		"/api/v1/namespaces/" + system + "/secrets":           http.StatusForbidden,
-		"/api/v1/namespaces/" + ns + "/secrets/redis":         http.StatusForbidden,
-		"/api/v1/configmaps":                                  http.StatusForbidden,
-		"/api/v1/namespaces/" + ns + "/configmaps":            http.StatusForbidden,
-		"/apis/rbac.authorization.k8s.io/v1/clusterroles":     http.StatusForbidden,
-		"/apis/apps/v1/namespaces/" + system + "/deployments": http.StatusForbidden,
+		"/apis/coordination.k8s.io/v1/namespaces/" + ns + "/leases/x": http.StatusForbidden,
+		"/api/v1/namespaces/" + system + "/secrets":                   http.StatusForbidden,
+		"/api/v1/namespaces/" + ns + "/secrets/redis":                 http.StatusForbidden,
+		"/api/v1/configmaps":                                          http.StatusForbidden,
+		"/api/v1/namespaces/" + ns + "/configmaps":                    http.StatusForbidden,
+		"/apis/rbac.authorization.k8s.io/v1/clusterroles":             http.StatusForbidden,
+		"/apis/apps/v1/namespaces/" + system + "/deployments":         http.StatusForbidden,
 	} {
 		if code, body := get(c.http, account.Host+path, account.BearerToken); code != want {
 			t.Errorf("%s: got %d, want %d: %.200s", path, code, want, body)

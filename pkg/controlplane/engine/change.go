@@ -58,7 +58,7 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 	case inventory.KindNamespace:
 		e.bareNamespaceChanged(ref.Name)
 		move(ref.Name)
-	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap:
+	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap, inventory.KindLease:
 		for v := range e.byRef[ref] {
 			b.renew(v, at)
 		}

@@ -114,6 +114,10 @@ func lookOf(ref inventory.Ref, store *inventory.Store) string {
 		if store.ConfigMap(ref.Key) != nil {
 			return "there"
 		}
+	case inventory.KindLease:
+		if store.Lease(ref.Key) != nil {
+			return "there"
+		}
 	case inventory.KindAmbassador, inventory.KindAdapter, inventory.KindPod, inventory.KindNamespace:
 	}
 	return ""
@@ -236,6 +240,7 @@ func within(environment string) string {
 func (e *Engine) missing(a mesh.Object, environment string) (reason, message string) {
 	reasons := map[inventory.Kind]string{
 		inventory.KindService:   translate.ReasonServiceNotFound,
+		inventory.KindLease:     translate.ReasonLeaseNotFound,
 		inventory.KindSecret:    translate.ReasonSecretNotFound,
 		inventory.KindConfigMap: translate.ReasonConfigMapNotFound,
 	}

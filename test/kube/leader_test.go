@@ -1,0 +1,61 @@
+package kube
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dragoman-mesh/dragoman/internal/kubetest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// leaderMoves lets three pods hold a Lease in turn: the app is served by the one
+// that leads, by nobody while none does, and the status says why.
+func leaderMoves(t *testing.T, c *cluster) {
+	ns, port := c.Namespace(t), redistest.Port(t)
+	c.Apply(t, ns, ambassador("cache", port, "dev: {leader: {election: cache, port: 6379}}"))
+	for _, name := range []string{"one", "two", "three"} {
+		_, host := world(t, name)
+		c.Pod(t, kubetest.PodSpec{Namespace: ns, Name: name, Addresses: []netip.Addr{netip.MustParseAddr(host)}})
+	}
+	renew := func(holder string, seconds int) {
+		c.Apply(t, ns, fmt.Sprintf(`apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: cache}
+spec: {holderIdentity: %q, leaseDurationSeconds: %d, renewTime: %q}
+`, holder, seconds, time.Now().UTC().Format(metav1.RFC3339Micro)))
+	}
+	c.conditions(t, ns, "cache", "ResolvedRefs=False/LeaseNotFound", "there is no Lease "+ns+"/cache")
+	renew("one", 3600)
+	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
+	proxy.ready("LIVE")
+	app := startApp(t, port, "one")
+	for _, to := range []string{"two", "three", "one"} {
+		renew(to, 3600)
+		app.is(to)
+	}
+	app.stop()
+	client := redistest.Dial(t, local(port))
+	for _, fails := range []struct{ holder, words string }{
+		{"", "has no holder"},
+		{"somebody", "held by somebody, which is no pod"},
+		{"two", "has expired: two"},
+	} {
+		renew(fails.holder, 1)
+		if fails.holder == "somebody" {
+			renew(fails.holder, 3600)
+		}
+		c.conditions(t, ns, "cache", "ResolvedRefs=True", fails.words)
+		proxy.eventually("nobody to serve", func() error {
+			if got := client.Do("GET", "where"); got[0] != '-' {
+				return fmt.Errorf("%q", got)
+			}
+			return nil
+		})
+	}
+	renew("three", 3600)
+	startApp(t, port, "three").stop()
+}
