@@ -39,15 +39,16 @@ spec: {holderIdentity: %q, leaseDurationSeconds: %d, renewTime: %q}
 	}
 	app.stop()
 	client := redistest.Dial(t, local(port))
-	for _, fails := range []struct{ holder, words string }{
-		{"", "has no holder"},
-		{"somebody", "held by somebody, which is no pod"},
-		{"two", "has expired: two"},
+	for _, fails := range []struct {
+		holder  string
+		seconds int
+		words   string
+	}{
+		{"", 1, "has no holder"},
+		{"somebody", 3600, "held by somebody, which is no pod"},
+		{"two", 1, "has expired: two"},
 	} {
-		renew(fails.holder, 1)
-		if fails.holder == "somebody" {
-			renew(fails.holder, 3600)
-		}
+		renew(fails.holder, fails.seconds)
 		c.conditions(t, ns, "cache", "ResolvedRefs=True", fails.words)
 		proxy.eventually("nobody to serve", func() error {
 			if got := client.Do("GET", "where"); got[0] != '-' {
