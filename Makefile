@@ -26,7 +26,7 @@ sbom: build ## Write bills of materials of the binaries, bin/*.cdx.json (Cyclone
 
 .PHONY: test
 test: test-servers ## Run every test under the race detector against real servers
-	$(GO) test -race $(TESTFLAGS) $(PKG)
+	$(GO) test -race -timeout 30m $(TESTFLAGS) $(PKG)
 
 .PHONY: e2e
 e2e: test-servers ## Run the manifests' and examples' pods for real with podman (root)
