@@ -27,11 +27,12 @@ type own struct {
 	nacks []string
 	took  map[string]int // ACKs by type
 	live  map[server.Key]bool
+	came  map[string]int // streams that were let in, by the node's ID
 }
 
 func newOwn(t *testing.T) *own {
 	t.Helper()
-	o := &own{t: t, nodes: make(map[*server.Node]bool), took: make(map[string]int), live: make(map[server.Key]bool)}
+	o := &own{t: t, nodes: make(map[*server.Node]bool), took: make(map[string]int), live: make(map[server.Key]bool), came: make(map[string]int)}
 	o.server = server.New(server.Options{Nodes: o, Observer: o, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -49,6 +50,7 @@ func (o *own) Connect(_ context.Context, n *server.Node) (string, error) {
 	defer o.mu.Unlock()
 	n.SetGrant(o.grant)
 	o.nodes[n] = true
+	o.came[n.ID()]++
 	return n.ID(), nil
 }
 

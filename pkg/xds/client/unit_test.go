@@ -73,6 +73,47 @@ func TestServersInTurn(t *testing.T) {
 	}
 }
 
+// TestPausesAreSpread: of a hundred proxies whose control plane ends at the same moment, no tenth of the time in which they come back has many more
+// than its share, be it the first time or after all control planes have failed.
+func TestPausesAreSpread(t *testing.T) {
+	t.Parallel()
+	const (
+		proxies = 100
+		parts   = 10
+		most    = 3 * proxies / parts // so many or more by chance: once in a hundred million times
+	)
+	for name, test := range map[string]struct {
+		failures int
+		around   time.Duration
+	}{
+		"a stream has ended":     {0, DefaultBackoffBase},
+		"all have failed":        {2, DefaultBackoffBase},
+		"all have failed again":  {4, 2 * DefaultBackoffBase},
+		"they are gone for long": {40, DefaultBackoffMax},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var come [parts]int
+			for range proxies {
+				c := connector{opts: &Options{Servers: []string{"a", "b"}, BackoffBase: DefaultBackoffBase, BackoffMax: DefaultBackoffMax}}
+				pause := c.after(test.failures == 0, time.Hour)
+				for range test.failures - 1 {
+					pause = c.after(false, 0)
+				}
+				if pause < test.around/2 || pause > test.around*3/2 {
+					t.Fatalf("a pause of %s, want one around %s", pause, test.around)
+				}
+				come[min(int((pause-test.around/2)*parts/test.around), parts-1)]++
+			}
+			for part, n := range come {
+				if n > most {
+					t.Errorf("%d of %d come in part %d of %d: %v", n, proxies, part+1, parts, come)
+				}
+			}
+		})
+	}
+}
+
 // TestNackIsBounded has a reason without end, in bytes that are no text.
 func TestNackIsBounded(t *testing.T) {
 	t.Parallel()
