@@ -20,6 +20,7 @@ func TestInCluster(t *testing.T) {
 	t.Run("PodMonitorsApply", func(t *testing.T) { podMonitorsApply(t, c.in(t)) })
 	tests := map[string]func(*testing.T, *cluster){
 		"AdaptersServe":        adaptersServe,
+		"LogsAreShipped":       logsAreShipped,
 		"ExampleRuns":          exampleRuns,
 		"PodsGetTheirProxy":    podsGetTheirProxy,
 		"WorkloadsAreInjected": workloadsAreInjected,

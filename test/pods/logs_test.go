@@ -41,7 +41,7 @@ func nginxLogs(t *testing.T, w *world) {
 }
 
 func visit(url string) error {
-	resp, err := http.Get(url) //nolint:noctx // Eventually has the deadline
+	resp, err := http.Get(url)
 	if err != nil {
 		return err
 	}
