@@ -28,6 +28,11 @@ func (r *recorder) Service(k inventory.Key) *inventory.Service {
 	return r.World.Service(k)
 }
 
+func (r *recorder) Lease(k inventory.Key) *inventory.Lease {
+	r.asked[inventory.Ref{Kind: inventory.KindLease, Key: k}] = true
+	return r.World.Lease(k)
+}
+
 func (r *recorder) Secret(k inventory.Key) *inventory.Secret {
 	r.asked[inventory.Ref{Kind: inventory.KindSecret, Key: k}] = true
 	return r.World.Secret(k)
