@@ -39,4 +39,7 @@ type Status struct {
 	Proxies, Running, Refused int
 	// Refusals are some of the reasons given, each once.
 	Refusals []string
+	// Denied and DeniedReason say why some of the proxies are not given it, as for
+	// people and in CamelCase; "": there are none.
+	Denied, DeniedReason string
 }

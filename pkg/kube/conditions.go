@@ -67,7 +67,10 @@ func programmed(total *count) inventory.Condition {
 	out := inventory.Condition{Type: inventory.ConditionProgrammed, Status: inventory.StatusFalse}
 	waiting := total.Proxies - total.Running - total.Refused
 	parts := []string{fmt.Sprintf("%d of %d connected proxies run it", total.Running, total.Proxies)}
-	if waiting > 0 {
+	switch {
+	case waiting > 0 && total.Denied != "":
+		parts = append(parts, "others do not: "+total.Denied)
+	case waiting > 0:
 		parts = append(parts, fmt.Sprintf("%d have not answered yet", waiting))
 	}
 	switch {
@@ -78,6 +81,8 @@ func programmed(total *count) inventory.Condition {
 			refused += ": " + strings.Join(reasons, "; ")
 		}
 		parts = append(parts, refused)
+	case waiting > 0 && total.Denied != "":
+		out.Reason = cmp.Or(total.DeniedReason, ReasonPending)
 	case waiting > 0:
 		out.Reason = ReasonPending
 	default:

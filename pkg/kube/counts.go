@@ -45,6 +45,9 @@ type count struct {
 	Running  int      `json:"running,omitempty"`
 	Refused  int      `json:"refused,omitempty"`
 	Refusals []string `json:"refusals,omitempty"`
+	// Why some are not given it, and that in CamelCase.
+	Denied       string `json:"denied,omitempty"`
+	DeniedReason string `json:"deniedReason,omitempty"`
 }
 
 func (c *count) add(other *count) {
@@ -52,6 +55,9 @@ func (c *count) add(other *count) {
 	c.Running += other.Running
 	c.Refused += other.Refused
 	c.Refusals = append(c.Refusals, other.Refusals...)
+	if c.Denied == "" || other.Denied != "" && other.Denied < c.Denied {
+		c.Denied, c.DeniedReason = other.Denied, other.DeniedReason
+	}
 }
 
 // counts is what a replica says, by object.
@@ -147,6 +153,7 @@ func (o *others) tell(before, after counts) {
 
 func sameCount(a, b count) bool {
 	return a.UID == b.UID && a.Proxies == b.Proxies && a.Running == b.Running && a.Refused == b.Refused &&
+		a.Denied == b.Denied && a.DeniedReason == b.DeniedReason &&
 		strings.Join(a.Refusals, "\n") == strings.Join(b.Refusals, "\n")
 }
 

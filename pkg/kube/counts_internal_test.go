@@ -45,18 +45,22 @@ func TestOthersAddUp(t *testing.T) {
 	o, told := newOthers()
 	at := time.Unix(1000, 0)
 	o.set(replicaKey("a"), counts{cacheCount: {UID: "u", Proxies: 3, Running: 2, Refused: 1, Refusals: []string{"port"}}}, at)
-	o.set(replicaKey("b"), counts{cacheCount: {UID: "u", Proxies: 1, Running: 1}, "Ambassador/shop/cart": {UID: "v", Proxies: 1}}, at)
+	o.set(replicaKey("b"), counts{cacheCount: {UID: "u", Proxies: 2, Running: 1, Denied: "it is taken", DeniedReason: "ListenConflict"}, "Ambassador/shop/cart": {UID: "v", Proxies: 1}}, at)
 	o.set(replicaKey("c"), counts{cacheCount: {UID: "former", Proxies: 9}}, at)
 	o.set(replicaKey("self"), counts{cacheCount: {UID: "u", Proxies: 100}}, at)
-	want := count{UID: "u", Proxies: 4, Running: 3, Refused: 1, Refusals: []string{"port"}}
+	want := count{UID: "u", Proxies: 5, Running: 3, Refused: 1, Refusals: []string{"port"}, Denied: "it is taken", DeniedReason: "ListenConflict"}
 	if diff := cmp.Diff(want, o.total(cacheCount, "u")); diff != "" {
 		t.Errorf("sum (-want +got):\n%s", diff)
 	}
 	told()
 
-	o.set(replicaKey("b"), counts{cacheCount: {UID: "u", Proxies: 1, Running: 1}}, at)
+	o.set(replicaKey("b"), counts{cacheCount: {UID: "u", Proxies: 2, Running: 1, Denied: "it is taken", DeniedReason: "ListenConflict"}}, at)
 	if diff := cmp.Diff([]string{"Ambassador/shop/cart"}, told()); diff != "" {
 		t.Errorf("only what has changed is told (-want +got):\n%s", diff)
+	}
+	o.set(replicaKey("b"), counts{cacheCount: {UID: "u", Proxies: 1, Running: 1}}, at)
+	if diff := cmp.Diff([]string{cacheCount}, told()); diff != "" {
+		t.Errorf("that none is denied any more is told (-want +got):\n%s", diff)
 	}
 	o.set(replicaKey("a"), nil, at)
 	if diff := cmp.Diff([]string{cacheCount}, told()); diff != "" {

@@ -119,7 +119,8 @@ func (l *loki) has(t *testing.T, p *program, want ...string) {
 	}
 }
 
-// logsAreShipped gives a proxy an Adapter for logs: lines go to a Service, whose endpoint moves, and come once.
+// logsAreShipped gives a proxy an Adapter for logs: lines go to a Service, whose endpoint moves, and come once. A second
+// Adapter that would keep its positions in the same file is not served, and its status says why.
 func logsAreShipped(t *testing.T, c *cluster) {
 	ns, dir := c.Namespace(t), t.TempDir()
 	one, first := startLoki(t)
@@ -127,7 +128,7 @@ func logsAreShipped(t *testing.T, c *cluster) {
 	c.Service(t, ns, "loki", lokiPort)
 	c.EndpointSlice(t, ns, "loki", lokiPort, first)
 	log := filepath.Join(dir, "app.log")
-	c.Apply(t, ns, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	document := fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
 metadata: {name: logs}
 spec:
@@ -137,7 +138,8 @@ spec:
     sources: [{name: app, paths: [%s]}]
     batch: {interval: 50ms}
     sink: {loki: {service: {name: loki, port: %d}, labels: {job: app}, labelsFrom: [k8s.pod.name]}}
-`, dir, log, lokiPort))
+`, dir, log, lokiPort)
+	c.Apply(t, ns, document)
 	appendLines(t, log, "from before", "the adapter")
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
@@ -156,6 +158,9 @@ spec:
 	appendLines(t, log, "elsewhere")
 	two.has(t, proxy, "app web-0 elsewhere")
 	one.has(t, proxy, "app web-0 from before", "app web-0 the adapter")
+
+	c.Apply(t, ns, strings.Replace(document, "name: logs}", "name: logs-again}", 1))
+	c.conditionsOf(t, "adapters", ns, "logs-again", "Programmed=False/PositionsConflict: 0 of 1", "Adapter "+ns+"/logs keeps its positions in the same file")
 }
 
 // appendLines writes to a file as an app does.

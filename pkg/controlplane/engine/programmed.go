@@ -20,6 +20,9 @@ const (
 // programmed counts who runs an object, into s as well.
 func (e *Engine) programmed(key inventory.Ref, s *inventory.Status) inventory.Condition {
 	denied := e.denied(key, s)
+	if denied != nil {
+		s.Denied, s.DeniedReason = denied.message, denied.reason
+	}
 	unpublished := ""
 	for _, v := range e.sortedVariants(key) {
 		e.coverage(v, s)
