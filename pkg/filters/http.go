@@ -56,6 +56,9 @@ type Exchange interface {
 	// Reroute looks for the route again, after r's path, host or headers were
 	// changed by a filter.
 	Reroute(r *http.Request)
+	// Timeout is how long the route lets the response take, from the end of the
+	// request on; 0: as long as it wants.
+	Timeout() time.Duration
 	// Explain says why the proxy itself answers, or ends the response, for the
 	// access log: one of Envoy's response flags ("NR", "UF", ...), which may be
 	// empty, and a word of detail.
@@ -128,4 +131,5 @@ type noExchange struct{}
 
 func (noExchange) FilterConfig(string) any { return nil }
 func (noExchange) Reroute(*http.Request)   {}
+func (noExchange) Timeout() time.Duration  { return 0 }
 func (noExchange) Explain(string, string)  {}

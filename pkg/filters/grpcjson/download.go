@@ -276,6 +276,10 @@ func (d *download) whole() {
 	h["Content-Length"] = []string{strconv.Itoa(len(d.body))}
 	d.begin(contentType)
 	_, _ = d.w.Write(d.body) // a client that is gone needs no answer
+	// HTTP/1.1 has none after a body of known length.
+	if d.in.ProtoMajor >= 2 {
+		d.copyTrailers(h, http.TrailerPrefix)
+	}
 }
 
 // refused answers with the server's error.

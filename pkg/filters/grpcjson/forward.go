@@ -43,7 +43,7 @@ type forward struct {
 	counters *methodCounters
 	in       *http.Request
 	broken   *problem  // what was wrong with the request's body, found while it was sent
-	deadline time.Time // zero: there is none
+	deadline time.Time // the client's or the route's; zero: there is none
 }
 
 // serveForward serves a request that may be a call.
@@ -85,6 +85,7 @@ func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 	if !conf.KeepRoute {
 		filters.ExchangeOf(r.Context()).Reroute(out)
 	}
+	f.bound(out)
 	f.answer(w, out, next)
 }
 
@@ -135,7 +136,20 @@ func (f *forward) request() (*http.Request, context.CancelFunc, *problem) {
 	return out, cancel, nil
 }
 
-// late says that the client's deadline has passed. A server begins to count later
+// bound tells the server how long the route lets it answer, unless the client has
+// said less. A stream of requests has as long as it takes: the route's timeout
+// begins at its end, the server's with the call.
+func (f *forward) bound(out *http.Request) {
+	most := filters.ExchangeOf(out.Context()).Timeout()
+	deadline := time.Now().Add(most)
+	if most <= 0 || f.call.Method.ClientStreams || !f.deadline.IsZero() && f.deadline.Before(deadline) {
+		return
+	}
+	f.deadline = deadline
+	out.Header["Grpc-Timeout"] = []string{formatTimeout(most)}
+}
+
+// late says that the call's deadline has passed. A server begins to count later
 // than the proxy: what it ends because of it is late here, too.
 func (f *forward) late() bool { return !f.deadline.IsZero() && time.Now().After(f.deadline) }
 

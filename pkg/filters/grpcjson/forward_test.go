@@ -70,6 +70,9 @@ func TestMetadata(t *testing.T) {
 		if want := `{"name":"orders/5","labels":{"x-data-bin":"\u0001\u0002","x-tenant":"acme"}}`; r.body != want {
 			t.Errorf("%s: %s, want %s", name, r.body, want)
 		}
+		if cost := map[string]string{"HTTP/2": "5"}[name]; r.Trailer.Get("X-Cost") != cost || r.Header.Get("X-Cost") != "" {
+			t.Errorf("%s: trailers %v, header %v", name, r.Trailer, r.Header)
+		}
 		if r.Header.Get("X-Seen") != "acme" || r.Header.Get("Grpc-Encoding") != "" || r.Header.Get("Content-Length") == "" {
 			t.Errorf("%s: %v", name, r.Header)
 		}

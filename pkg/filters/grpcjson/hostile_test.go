@@ -81,11 +81,7 @@ func badServer(t *testing.T) string {
 			h.Set(http.TrailerPrefix+"Grpc-Status", "0")
 		}
 	}))
-	s.Config.Protocols = new(http.Protocols)
-	s.Config.Protocols.SetUnencryptedHTTP2(true)
-	s.Start()
-	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
+	return serveHTTP2(t, s)
 }
 
 // TestBadServer: what no client must take for an answer is none.
@@ -196,6 +192,73 @@ func TestDeadline(t *testing.T) {
 	if r.StatusCode != http.StatusGatewayTimeout || !strings.Contains(r.body, `"code":4`) {
 		t.Errorf("%s %s", r.Status, r.body)
 	}
+}
+
+// TestRouteTimeout: the server is told what the route allows, unless the client
+// waits for less.
+func TestRouteTimeout(t *testing.T) {
+	t.Parallel()
+	const route = `{"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "%s"%s}}`
+	tests := []struct{ name, timeout, more, client, want string }{
+		{"none", "0s", "", "", ""},
+		{"the client's alone", "0s", "", "7S", "7S"},
+		{"the route's alone", "20s", "", "", "20000m"},
+		{"the client waits for less", "20s", "", "7S", "7S"},
+		{"the client waits for longer", "20s", "", "1H", "20000m"},
+		{"what the client says is nothing", "20s", "", "soon", "20000m"},
+		{"a long one", "200000s", "", "", "200000S"},
+		{"bound of what clients say", "20s", `, "max_stream_duration": {"grpc_timeout_header_max": "9s"}`, "1M", "9000m"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			told := make(chan string, 1)
+			app := goodServer(t, told)
+			conf, err := parse(t, envoy(""), fmt.Sprintf(route, tt.timeout, tt.more))
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr, _ := proxy(t, conf, cluster(app, resource.UpstreamHTTP2))
+			header := []string{}
+			if tt.client != "" {
+				header = []string{"Grpc-Timeout", tt.client}
+			}
+			r := ask(t, clients(t)["HTTP/1.1"], "GET", "http://"+addr+"/v1/orders/5", "", header...)
+			if r.StatusCode != http.StatusOK {
+				t.Fatalf("%s %s", r.Status, r.body)
+			}
+			if got := <-told; got != tt.want {
+				t.Errorf("the server is told %q, want %q", got, tt.want)
+			}
+		})
+	}
+	addr, _ := startWith(t, envoy(""), fmt.Sprintf(route, "0.1s", ""))
+	r := ask(t, clients(t)["HTTP/1.1"], "GET", "http://"+addr+"/v1/orders/slow", "")
+	if r.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("a server that takes longer: %s %s", r.Status, r.body)
+	}
+}
+
+// goodServer answers with an empty message, and tells each call's grpc-timeout.
+func goodServer(t *testing.T, told chan<- string) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told <- r.Header.Get("Grpc-Timeout")
+		w.Header().Set("Content-Type", "application/grpc")
+		_, _ = w.Write(frame(0, 0, nil))
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+	}))
+	return serveHTTP2(t, s)
+}
+
+// serveHTTP2 starts a server of HTTP/2 alone, in plain text.
+func serveHTTP2(t *testing.T, s *httptest.Server) string {
+	t.Helper()
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
 }
 
 // TestBadClient: frames of gRPC clients that are wrong get a status.

@@ -198,6 +198,14 @@ func parseTimeout(s string) (time.Duration, bool) {
 	return time.Duration(n) * unit, ok
 }
 
+// formatTimeout writes a grpc-timeout, which has eight digits at most.
+func formatTimeout(d time.Duration) string {
+	if ms := (d + time.Millisecond - 1) / time.Millisecond; ms < 1e8 {
+		return strconv.FormatInt(int64(ms), 10) + "m"
+	}
+	return strconv.FormatInt(int64(min(d/time.Second, 1e8-1)), 10) + "S"
+}
+
 // end answers a call that the app has not been asked about.
 func (v *reverse) end(why reason, code codes.Code, message string) {
 	v.counters.failed(why)

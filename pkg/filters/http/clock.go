@@ -1,10 +1,12 @@
 package http
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // clock holds the timeouts of one request. Any of them cancels the request's
@@ -33,20 +35,25 @@ type timeouts struct {
 // timeouts gives those of the route and the listener.
 func (p *passage) timeouts() timeouts {
 	l := &p.x.chain.conf.Limits
-	t := timeouts{bound: p.route.Timeout, still: l.StreamIdle, age: p.route.MaxStream, request: l.RequestTimeout}
+	t := timeouts{bound: boundOf(p.route, p.in.Header), still: l.StreamIdle, age: p.route.MaxStream, request: l.RequestTimeout}
 	switch {
 	case p.route.IdleTimeout > 0:
 		t.still = p.route.IdleTimeout
 	case p.route.IdleTimeout < 0:
 		t.still = 0
 	}
-	if p.route.MaxGRPCTimeout >= 0 && route.IsGRPC(p.in.Header) {
-		t.bound = grpcBound(p.in.Header.Get("Grpc-Timeout"), p.route.MaxGRPCTimeout)
-	}
 	if t.age == 0 {
 		t.age = l.MaxStream
 	}
 	return t
+}
+
+// boundOf is a route's timeout for a request; 0: none.
+func boundOf(r *resource.Forward, h http.Header) time.Duration {
+	if r.MaxGRPCTimeout >= 0 && route.IsGRPC(h) {
+		return grpcBound(h.Get("Grpc-Timeout"), r.MaxGRPCTimeout)
+	}
+	return r.Timeout
 }
 
 // startClock begins the request's timeouts.

@@ -115,6 +115,14 @@ func (x *exchange) Reroute(r *http.Request) {
 	x.find()
 }
 
+// Timeout implements filters.Exchange.
+func (x *exchange) Timeout() time.Duration {
+	if x.route == nil || x.route.Forward == nil {
+		return 0
+	}
+	return boundOf(x.route.Forward, x.request.Header)
+}
+
 // Explain implements filters.Exchange.
 func (x *exchange) Explain(flag, detail string) {
 	if flag != "" {

@@ -29,6 +29,7 @@ type matched struct {
 }
 
 func (m *matched) FilterConfig(name string) any { return m.route.PerFilter[name].Config }
+func (*matched) Timeout() time.Duration         { return 0 }
 func (*matched) Explain(string, string)         {}
 func (m *matched) Reroute(r *http.Request) {
 	_, m.route = m.table.Find(&route.Request{

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
@@ -106,6 +107,9 @@ func (t *trial) FilterConfig(name string) any {
 	}
 	return t.route.PerFilter[name].Config
 }
+
+// Timeout implements filters.Exchange: nothing is waited for.
+func (*trial) Timeout() time.Duration { return 0 }
 
 // Explain implements filters.Exchange.
 func (*trial) Explain(string, string) {}

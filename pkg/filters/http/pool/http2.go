@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -172,8 +173,9 @@ func (h *host) over2(ctx context.Context, c *Call, s *stream2) (*http.Response, 
 	h.mu.Lock()
 	c.Protocol, c.Reused = "HTTP/2", s.uses > 1
 	h.mu.Unlock()
+	var sent atomic.Bool // said by another goroutine, maybe after a quick answer
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { c.Wire.Sent = true },
+		WroteHeaders: func() { sent.Store(true) },
 		Got100Continue: func() {
 			if c.Wire.Continue != nil {
 				c.Wire.Continue()
@@ -187,6 +189,7 @@ func (h *host) over2(ctx context.Context, c *Call, s *stream2) (*http.Response, 
 		},
 	})
 	resp, err := s.conn.RoundTrip(c.Request.WithContext(ctx))
+	c.Wire.Sent = err == nil || sent.Load()
 	if err != nil {
 		h.end2(s)
 		if ctx.Err() != nil {
