@@ -104,6 +104,8 @@ func worldOf(t *testing.T, obj mesh.Object) *inventory.Store {
 				svc.Ports = append(svc.Ports, inventory.ServicePort{Name: strconv.Itoa(int(port)), Port: port})
 			}
 			inventory.Put(world, ref, svc, time.Time{})
+		case inventory.KindLease:
+			inventory.Put(world, ref, &inventory.Lease{Key: ref.Key, Holder: "pod-1", Pod: "pod-1", IPs: []string{"192.0.2.1"}}, time.Time{})
 		default:
 			inventory.Put(world, ref, &inventory.Secret{Key: ref.Key, Data: data}, time.Time{})
 		}
