@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/distribution"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/keyhash"
 )
@@ -56,7 +57,7 @@ func TestAgainstNutcracker(t *testing.T) {
 }
 
 func newPool(t *testing.T, r *rand.Rand, dist, hash string, servers []int) *pool {
-	p := &pool{port: freePort(t), distribution: dist, hash: hash}
+	p := &pool{port: redistest.Port(t), distribution: dist, hash: hash}
 	var b strings.Builder
 	fmt.Fprintf(&b, "p%d:\n  listen: 127.0.0.1:%d\n  redis: true\n  hash: %s\n  distribution: %s\n  servers:\n",
 		p.port, p.port, hash, dist)
@@ -132,7 +133,7 @@ func startNutcracker(t *testing.T, pools []*pool) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "nutcracker", "-c", file, "-a", "127.0.0.1",
-		"-s", strconv.Itoa(freePort(t)), "-o", filepath.Join(dir, "log"), "-p", filepath.Join(dir, "pid"))
+		"-s", strconv.Itoa(redistest.Port(t)), "-o", filepath.Join(dir, "log"), "-p", filepath.Join(dir, "pid"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -151,12 +152,12 @@ func startNutcracker(t *testing.T, pools []*pool) {
 // dial retries until somebody listens.
 func dial(t *testing.T, port int) net.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 			return conn
 		}
 		select {
@@ -165,16 +166,6 @@ func dial(t *testing.T, port int) net.Conn {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // numberServer answers every GET with its number, and returns its port.
