@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -167,15 +169,10 @@ func spec(name, addr string, cfg *greeting) *resource.Listener {
 	return l
 }
 
-// freePort is an address that nobody has at the moment.
+// freePort is an address that nobody has, and nobody else gets.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(redistest.Port(t)))
 }
 
 func hear(t *testing.T, network, addr string) string {
