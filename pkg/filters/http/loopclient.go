@@ -50,8 +50,6 @@ type loopClient struct {
 const (
 	requestsPerTurn = 16 // of one connection, so that it leaves the others their turns
 	restPatience    = 2 * time.Second
-	lingerStep      = 500 * time.Millisecond
-	lingerBytes     = 256 << 10
 	lingerStall     = 30 * time.Second
 )
 
@@ -215,12 +213,12 @@ func (c *loopClient) answer(status int, err error) {
 // linger ends the connection. It reads on for a while: unread input would turn the
 // close into a reset, which may overtake the answer.
 func (c *loopClient) linger() {
-	c.phase, c.rest = phaseLinger, lingerBytes
+	c.phase, c.rest = phaseLinger, h1.LingerBytes
 	c.clock.stop()
 	c.unsent, c.stalled = c.conn.Buffered(), c.conn.Loop().Now()
 	c.conn.CloseWrite()
 	c.conn.Resume()
-	c.clock.set(dueLinger, lingerStep)
+	c.clock.set(dueLinger, h1.LingerTime)
 }
 
 // lingered closes the connection, unless a slow client is still at the output.
@@ -230,7 +228,7 @@ func (c *loopClient) lingered() {
 		c.unsent, c.stalled = n, now
 	}
 	if c.unsent > 0 && now-c.stalled < int64(lingerStall) {
-		c.clock.set(dueLinger, lingerStep)
+		c.clock.set(dueLinger, h1.LingerTime)
 		return
 	}
 	c.close()

@@ -248,3 +248,27 @@ func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+// TestAnswerBeforeTheBody: a client that sends all of a body that nobody takes gets the answer, and no reset.
+func TestAnswerBeforeTheBody(t *testing.T) { overEngines(t, testAnswerBeforeTheBody) }
+
+func testAnswerBeforeTheBody(t *testing.T, e engine) {
+	x := e.proxy(t, routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+	  {"match": {"prefix": "/"}, "direct_response": {"status": 413}}]}]}`)))
+	c := x.dial()
+	const size = 4 << 20
+	if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(make([]byte, size)); err != nil {
+		t.Errorf("sending the body: %v", err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d, want 413", resp.StatusCode)
+	}
+}

@@ -307,16 +307,22 @@ func (c *serverConn) refuse(err error) {
 	}
 }
 
+// How long and how far a connection is read on after its last answer, for a
+// client that sends more than it should: as netloop.Conn.CloseLingering does.
+const (
+	LingerTime  = 5 * time.Second
+	LingerBytes = 16 << 20
+)
+
 // linger reads on for a while: unread input would turn the close into a reset,
 // which may overtake the answer.
 func (c *serverConn) linger() {
-	const patience, most = 500 * time.Millisecond, 256 << 10
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
-	_, _ = io.CopyN(io.Discard, c.conn, most)
+	_ = c.conn.SetReadDeadline(time.Now().Add(LingerTime))
+	_, _ = io.CopyN(io.Discard, c.conn, LingerBytes)
 }
 
 // exchange has a request answered. It tells whether the connection can take
