@@ -18,7 +18,7 @@ demo: ## Run the proxy with four Redis shards inside it; needs nothing but Go
 
 .PHONY: build
 build: ## Build bin/proxy
-	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -o $(BIN)/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -tags grpcnotrace -o $(BIN)/ ./cmd/...
 
 .PHONY: sbom
 sbom: build ## Write bills of materials of the binaries, bin/*.cdx.json (CycloneDX)

@@ -50,6 +50,14 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
 	proxy.ready("LIVE")
+	for _, name := range []string{"orders", "stock", "cache"} { // a port comes with what its listener needs, its Secret too
+		proxy.eventually(name+" to listen", func() error {
+			if !strings.Contains(string(proxy.Output()), `"listener":"`+ns+"/"+name+`"`) {
+				return errors.New("nobody does")
+			}
+			return nil
+		})
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
 	defer cancel()
