@@ -222,10 +222,10 @@ func (x *exchange) streamBody(b *resource.TransformBody, coding, contentType str
 	x.out.Body, x.out.ContentLength, x.out.Trailer = out, -1, nil
 	x.describe(b, b.Program.ContentType(nil))
 	x.filter.builder.uploads.Go(func() {
-		defer close(u.done)
 		begun := time.Now()
 		sink := &counted{w: in}
 		u.err = b.Program.Stream(x.in.Context(), sink, source, contentType)
+		close(u.done)                // before the pipe ends: who is told of the error there has it here
 		_ = in.CloseWithError(u.err) // nil is EOF
 		if u.err == nil {
 			x.converted(request, source.n, sink.n, time.Since(begun))
