@@ -24,6 +24,7 @@ func TestInCluster(t *testing.T) {
 		"ExampleRuns":          exampleRuns,
 		"PodsGetTheirProxy":    podsGetTheirProxy,
 		"WorkloadsAreInjected": workloadsAreInjected,
+		"CronJobsAreInjected":  cronJobsAreInjected,
 		"PodsAreLeftAlone":     podsAreLeftAlone,
 		"WrongOnesAreRefused":  wrongOnesAreRefused,
 		"EndpointsMove":        endpointsMove,
