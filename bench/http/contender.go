@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/bench/gauge"
+	"github.com/dragoman-mesh/dragoman/internal/grpctest"
 )
 
 // Names of the contenders.
@@ -48,6 +49,7 @@ type testbed struct {
 	proxy     string
 	args      []string
 	origin    int // port
+	calls     int // port of the gRPC server; 0: it does not run yet
 	running   map[string]*contender
 	skipped   []string // what was not measured, and why
 	processes []*gauge.Process
@@ -162,23 +164,49 @@ func (tb *testbed) launch(ctx context.Context, name string, k kind) (*contender,
       proxy_set_header Connection "";
     }`, fmt.Sprintf("upstream origin { server 127.0.0.1:%d; keepalive 128; keepalive_requests 1000000000; }", tb.origin))
 	case program:
-		c.proc, err = tb.startProgram(ctx, port)
+		c.proc, err = tb.startProgram(ctx, port, k)
 	default:
 		c.proc, err = tb.startDragoman(ctx, port, k)
 	}
-	if err == nil && k == jsonToJSON {
-		c.answer, err = askForOrder(ctx, port)
+	if err == nil && k != plain {
+		c.answer, err = askOnce(ctx, port, k)
 	}
 	return c, err
 }
 
 // startProgram runs this program as the one that converts orders.
-func (tb *testbed) startProgram(ctx context.Context, port int) (*gauge.Process, error) {
+func (tb *testbed) startProgram(ctx context.Context, port int, k kind) (*gauge.Process, error) {
+	origin, err := tb.originOf(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return tb.startSelf(ctx, fmt.Sprint(program, "-", uint8(k)), port, k.terms().convert, fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", port, origin))
+}
+
+// startSelf runs this program in another role.
+func (tb *testbed) startSelf(ctx context.Context, name string, port int, role, where string) (*gauge.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return tb.start(ctx, program, port, self, "-convert", fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", port, tb.origin))
+	return tb.start(ctx, name, port, self, "-"+role, where)
+}
+
+// originOf is the port of what answers requests of a kind in the end.
+func (tb *testbed) originOf(ctx context.Context, k kind) (int, error) {
+	if k != jsonToGRPC {
+		return tb.origin, nil
+	}
+	if tb.calls != 0 {
+		return tb.calls, nil
+	}
+	port, err := gauge.FreePort(ctx)
+	if err != nil {
+		return 0, err
+	}
+	tb.calls = port
+	_, err = tb.startSelf(ctx, "origin-grpc", port, flagOrigin, fmt.Sprintf("127.0.0.1:%d", port))
+	return port, err
 }
 
 func (tb *testbed) startHAProxy(ctx context.Context, port int) (*gauge.Process, error) {
@@ -205,18 +233,9 @@ backend origin
 }
 
 func (tb *testbed) startDragoman(ctx context.Context, port int, k kind) (*gauge.Process, error) {
-	document := fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
-kind: Ambassador
-metadata: {name: bench}
-spec:
-  protocol: http
-  listen: {port: %d}
-  environments:
-    dev: {address: "127.0.0.1:%d"}
-  defaultEnvironment: dev
-`, port, tb.origin)
-	if k == jsonToJSON {
-		document = fmt.Sprintf(orderDocument, port, tb.origin)
+	document, err := tb.document(ctx, port, k)
+	if err != nil {
+		return nil, err
 	}
 	path, err := tb.write(fmt.Sprintf("mesh-%d.yaml", uint8(k)), document)
 	if err != nil {
@@ -234,4 +253,28 @@ spec:
 	}
 	note("%s: admin on %s", dragoman, address)
 	return p, p.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
+}
+
+// document is what the proxy is told for a kind.
+func (tb *testbed) document(ctx context.Context, port int, k kind) (string, error) {
+	origin, err := tb.originOf(ctx, k)
+	switch {
+	case err != nil:
+		return "", err
+	case k == jsonToJSON:
+		return fmt.Sprintf(orderDocument, port, origin), nil
+	case k == jsonToGRPC:
+		descriptors, err := tb.write("descriptors.pb", string(grpctest.Descriptors()))
+		return fmt.Sprintf(creationDocument, port, origin, descriptors, grpctest.Orders), err
+	}
+	return fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: bench}
+spec:
+  protocol: http
+  listen: {port: %d}
+  environments:
+    dev: {address: "127.0.0.1:%d"}
+  defaultEnvironment: dev
+`, port, origin), nil
 }

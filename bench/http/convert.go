@@ -165,9 +165,10 @@ func convertOrder(client *http.Client, w http.ResponseWriter, r *http.Request, t
 	return err
 }
 
-// askForOrder gives a contender's answer to an order.
-func askForOrder(ctx context.Context, port int) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/v2/orders", port), strings.NewReader(order))
+// askOnce gives a contender's answer to what a conversion's clients ask for.
+func askOnce(ctx context.Context, port int, k kind) ([]byte, error) {
+	t := k.terms()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d%s", port, t.path), strings.NewReader(t.body))
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +188,9 @@ func askForOrder(ctx context.Context, port int) ([]byte, error) {
 // errDiffer says that contenders do not do the same.
 var errDiffer = errors.New("the contenders' answers differ")
 
-// sameOrders compares what the contenders answer: the order of names in an object
-// is theirs.
-func sameOrders(list []*contender) error {
+// sameAnswers compares what the contenders answer: the order of names in an
+// object is theirs.
+func sameAnswers(list []*contender) error {
 	var first any
 	for i, c := range list {
 		var v any

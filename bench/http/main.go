@@ -29,7 +29,26 @@ type options struct {
 	proxyArgs  []string
 	jsonFile   string
 	reportFile string
-	convert    string
+	roles      map[string]string // another program that this one is: its flag, and where
+}
+
+// Flags by which this program is another one, and measures nothing.
+const (
+	flagJSON   = "convert"
+	flagGRPC   = "convert-grpc"
+	flagOrigin = "serve-grpc"
+)
+
+// play is a role until it ends.
+func play(flag, where string) error {
+	switch flag {
+	case flagJSON:
+		return convert(where)
+	case flagGRPC:
+		return convertGRPC(where)
+	default:
+		return serveGRPC(where)
+	}
 }
 
 const (
@@ -45,8 +64,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "http:", err)
 		os.Exit(exitUsage)
 	}
-	if o.convert != "" {
-		fmt.Fprintln(os.Stderr, "http:", convert(o.convert))
+	for name, where := range o.roles {
+		fmt.Fprintln(os.Stderr, "http:", play(name, where))
 		os.Exit(exitFailure)
 	}
 	if err := run(ctx, o); err != nil {
@@ -56,7 +75,7 @@ func main() {
 }
 
 func parseOptions(args []string, out io.Writer) (*options, error) {
-	o := &options{}
+	o := &options{roles: map[string]string{}}
 	var filter, contenders, proxyArgs string
 	var quick bool
 	flags := flag.NewFlagSet("http", flag.ContinueOnError)
@@ -70,7 +89,12 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&proxyArgs, "proxy-args", "", "additional `arguments` for the proxy, separated by blanks")
 	flags.StringVar(&o.jsonFile, "json", "", "write all samples to this `file`")
 	flags.StringVar(&o.reportFile, "o", "", "write the report to this `file` too")
-	flags.StringVar(&o.convert, "convert", "", "be the contender \"program\" at `address,origin`, and measure nothing")
+	role := func(name, usage string) {
+		flags.Func(name, usage+", and measure nothing", func(where string) error { o.roles[name] = where; return nil })
+	}
+	role(flagJSON, "be the contender \"program\" of JSON to JSON at `address,origin`")
+	role(flagGRPC, "be the contender \"program\" of JSON to gRPC at `address,origin`")
+	role(flagOrigin, "be the gRPC server at `address`")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -151,7 +175,7 @@ func measureAll(ctx context.Context, tb *testbed, o *options) (*results, error) 
 // without.
 func contendersOf(ctx context.Context, tb *testbed, s shape, o *options) ([]*contender, error) {
 	var list []*contender
-	for _, name := range s.kind.names() {
+	for _, name := range s.kind.terms().contenders {
 		if !slices.Contains(o.contenders, name) {
 			continue
 		}
@@ -164,8 +188,8 @@ func contendersOf(ctx context.Context, tb *testbed, s shape, o *options) ([]*con
 		}
 		list = append(list, c)
 	}
-	if s.kind == jsonToJSON {
-		return list, sameOrders(list)
+	if s.kind != plain {
+		return list, sameAnswers(list)
 	}
 	return list, nil
 }

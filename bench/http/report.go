@@ -82,12 +82,13 @@ func (r *results) write(w io.Writer) error {
 func (r *results) goalTable() gauge.Table {
 	t := gauge.Table{Left: 2, Titles: []string{"shape", "peer", "CPU / the peer's", "p50 above the peer's, us", "CPU / nginx'"}}
 	for _, s := range r.Shapes {
-		ours, theirs := s.Samples[dragoman], s.Samples[s.shape.kind.peer()]
+		terms := s.shape.kind.terms()
+		ours, theirs := s.Samples[dragoman], s.Samples[terms.peer]
 		latency := gauge.Verdict{Value: compared(ours, theirs, p50, difference)}
 		if s.shape.clients == 1 && s.shape.kind == plain {
 			latency.Goal = goalP50
 		}
-		t.Add(s.Shape, s.shape.kind.peer(), gauge.Verdict{Value: compared(ours, theirs, cpu, quotient), Goal: s.shape.kind.goal()}.String(), latency.String(),
+		t.Add(s.Shape, terms.peer, gauge.Verdict{Value: compared(ours, theirs, cpu, quotient), Goal: terms.goal}.String(), latency.String(),
 			gauge.Number(compared(ours, s.Samples[nginx], cpu, quotient)))
 	}
 	return t

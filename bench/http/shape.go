@@ -22,33 +22,35 @@ type kind uint8
 const (
 	plain kind = iota // nothing
 	jsonToJSON
+	jsonToGRPC
 )
 
+// terms are what a kind is measured by.
+type terms struct {
+	name       string
+	peer       string   // the contender that dragoman is compared with
+	goal       float64  // of the ratio of their CPU times
+	contenders []string // all of them
+	path, body string   // of a conversion's requests
+	convert    string   // the flag by which this program is the contender "program"
+}
+
+func (k kind) terms() terms {
+	return [...]terms{
+		plain: {name: "plain proxying", peer: haproxy, goal: goalCPU, contenders: []string{dragoman, haproxy, nginx, direct}},
+		jsonToJSON: {
+			name: "JSON to JSON", peer: program, goal: goalConversion, contenders: []string{dragoman, program},
+			path: "/v2/orders", body: order, convert: flagJSON,
+		},
+		jsonToGRPC: {
+			name: "JSON to gRPC", peer: program, goal: goalConversion, contenders: []string{dragoman, program},
+			path: creationPath, body: creation, convert: flagGRPC,
+		},
+	}[k]
+}
+
 // String is the kind's name.
-func (k kind) String() string { return [...]string{"plain proxying", "JSON to JSON"}[k] }
-
-// peer is the contender that dragoman is measured by, goal the ratio of their CPU
-// times, and names are all contenders.
-func (k kind) peer() string {
-	if k == jsonToJSON {
-		return program
-	}
-	return haproxy
-}
-
-func (k kind) goal() float64 {
-	if k == jsonToJSON {
-		return goalConversion
-	}
-	return goalCPU
-}
-
-func (k kind) names() []string {
-	if k == jsonToJSON {
-		return []string{dragoman, program}
-	}
-	return []string{dragoman, haproxy, nginx, direct}
-}
+func (k kind) String() string { return k.terms().name }
 
 // Sizes of bodies, bytes.
 const (
@@ -61,8 +63,8 @@ const (
 func (s shape) String() string {
 	what := fmt.Sprintf("%s, %d B", s.method, s.answer)
 	switch {
-	case s.kind == jsonToJSON:
-		what = fmt.Sprintf("JSON to JSON, %d B", len(s.body))
+	case s.kind != plain:
+		what = fmt.Sprintf("%s, %d B", s.kind, len(s.body))
 	case s.body != "":
 		what = fmt.Sprintf("%s of %d B", s.method, len(s.body))
 	case s.answer >= 1<<10:
@@ -74,15 +76,18 @@ func (s shape) String() string {
 	return fmt.Sprintf("%s, %d clients", what, s.clients)
 }
 
-// shapes lists all. A further conversion is a kind with contenders of its own.
+// shapes lists all. A further conversion is a kind with terms of its own.
 func shapes() []shape {
 	var list []shape
 	for _, clients := range []int{1, 50} {
 		list = append(list,
 			shape{method: "GET", path: "/small", answer: small, clients: clients},
 			shape{method: "GET", path: "/large", answer: large, clients: clients},
-			shape{method: "POST", path: "/small", body: strings.Repeat("x", posted), answer: small, clients: clients},
-			shape{kind: jsonToJSON, method: "POST", path: "/v2/orders", body: order, clients: clients})
+			shape{method: "POST", path: "/small", body: strings.Repeat("x", posted), answer: small, clients: clients})
+		for _, k := range []kind{jsonToJSON, jsonToGRPC} {
+			t := k.terms()
+			list = append(list, shape{kind: k, method: "POST", path: t.path, body: t.body, clients: clients})
+		}
 	}
 	return list
 }

@@ -54,9 +54,7 @@ func NewLate(tb testing.TB) *Late {
 // Start serves until the test ends.
 func (l *Late) Start(register ...func(*grpc.Server)) {
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
-	for _, d := range services() {
-		s.RegisterService(d, struct{}{})
-	}
+	Register(s)
 	for _, more := range register {
 		more(s)
 	}
@@ -69,6 +67,13 @@ func (l *Late) Start(register ...func(*grpc.Server)) {
 		s.Stop()
 		<-done
 	})
+}
+
+// Register has a server do what this one does.
+func Register(s *grpc.Server) {
+	for _, d := range services() {
+		s.RegisterService(d, struct{}{})
+	}
 }
 
 // services describes what the server does, as generated code would.
