@@ -28,6 +28,7 @@ wanted=(
 	runc:runc
 	catatonit:catatonit
 	nsenter:util-linux
+	wget:wget
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=("protoc:protobuf-compiler libprotobuf-dev")
 

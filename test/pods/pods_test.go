@@ -59,6 +59,7 @@ func TestPods(t *testing.T) {
 		}
 	})
 	t.Run("ComesBackFromDisk", func(t *testing.T) { comesBackFromDisk(t, w, web) }) //nolint:paralleltest // it takes the control plane away
+	t.Run("ClassicJobsEnd", func(t *testing.T) { classicJobsEnd(t, w) })            //nolint:paralleltest // it changes the control plane
 }
 
 // injects waits until the API server asks the control plane about pods.
@@ -167,42 +168,6 @@ func drains(t *testing.T, w *world) {
 	if codes := p.Exits("dragoman-proxy"); len(codes) != 2 || codes[1] != 0 {
 		t.Errorf("exit codes of the proxy: %v", codes)
 	}
-}
-
-// jobEnds: a Job's pod is over when its work is, and its proxy was there from the beginning to the end.
-func jobEnds(t *testing.T, w *world) {
-	ns := w.labelled(t)
-	node, host := redis(t, "prod")
-	w.Apply(t, ns, ambassador(6380, host))
-	template := templateOf(t, map[string]any{"kind": "Job", "spec": map[string]any{"template": map[string]any{
-		"metadata": map[string]any{"labels": map[string]any{"app": "web"}},
-		"spec": map[string]any{
-			"restartPolicy":   "Never",
-			"securityContext": map[string]any{"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": map[string]any{"type": "RuntimeDefault"}},
-			"containers": []any{map[string]any{
-				"name": "work", "image": "redis:7", "command": []any{"redis-cli", "-e", "-p", "6380", "set", "work", "done"},
-				"securityContext": map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}}},
-			}},
-		},
-	}}})
-	p := w.run(t, w.make(t, ns, "job-0", template))
-	if phase := p.AwaitEnd(limit); phase != corev1.PodSucceeded {
-		t.Errorf("the pod is %s", phase)
-	}
-	if got := node.Do("GET", "work"); got != "$4\r\ndone\r\n" {
-		t.Errorf("the work is %q", got)
-	}
-	if codes := p.Exits("dragoman-proxy"); len(codes) != 1 || codes[0] != 0 {
-		t.Errorf("exit codes of the proxy: %v", codes)
-	}
-	redistest.Eventually(t, limit, "the API server to know", func() error {
-		var pod corev1.Pod
-		w.get(t, "pod/job-0", ns, &pod)
-		if pod.Status.Phase != corev1.PodSucceeded {
-			return fmt.Errorf("it says %s", pod.Status.Phase)
-		}
-		return nil
-	})
 }
 
 // comesBackFromDisk kills the proxy, with and without a control plane: it starts with the last configuration that it had.

@@ -68,6 +68,7 @@ func newWorld(t *testing.T) *world {
 	w.node.Build(t, "dragoman-proxy:dev", "../../manifests/Containerfile", bin, "--target=prebuilt")
 	w.node.Build(t, "dragoman-controlplane:dev", "../../manifests/controlplane/Containerfile", bin, "--target=prebuilt")
 	w.node.Programs(t, "redis:7", nil, "redis-cli", "redis-server", "sleep", "env")
+	w.node.Programs(t, "redis:7-alpine", nil, "redis-cli", "sh", "wget")
 	w.node.Programs(t, "nginx:1", map[string]string{"/etc/passwd": "nobody:x:65534:65534::/:/bin/false\n", "/etc/group": "nogroup:x:65534:\n"}, "nginx")
 	return w
 }

@@ -50,7 +50,15 @@ func (i *Injector) Inject(raw []byte, namespace string) (patch []byte, warnings 
 		return nil, nil, err
 	}
 	patch, err = p.encode()
-	return patch, i.nowhere(&pod, namespace, o.capture), err
+	return patch, append(i.nowhere(&pod, namespace, o.capture), i.endless(&pod)...), err
+}
+
+// endless warns of a pod that is to come to an end: a proxy among its containers keeps it from that, until it is told to end.
+func (i *Injector) endless(pod *corev1.Pod) []string {
+	if p := pod.Spec.RestartPolicy; i.Defaults.Mode != Classic || p == "" || p == corev1.RestartPolicyAlways {
+		return nil
+	}
+	return []string{"dragoman: without native sidecars this pod ends only when one of its containers says that the work is done, by POST http://127.0.0.1:9901/quitquitquit"}
 }
 
 func (i *Injector) patchOf(pod *corev1.Pod, namespace string, o *proxyOptions) (patch, error) {
