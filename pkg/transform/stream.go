@@ -95,6 +95,7 @@ type stream struct {
 	buf     []byte // what in is a part of
 	in      []byte // what was read and is not used yet
 	ended   bool
+	begun   bool // the first record, before which a byte order mark can be, was read
 	out     []byte
 	line    int // of the record
 	read    int // records
@@ -212,7 +213,12 @@ func (s *stream) record(text string) error {
 }
 
 func (s *stream) decode(doc *value.Doc, text string) (value.ID, error) {
-	text, err := charset.Decode(string(s.p.from.Format), text, s.charset)
+	decode := charset.Decode
+	if s.begun {
+		decode = charset.Text
+	}
+	s.begun = true
+	text, err := decode(string(s.p.from.Format), text, s.charset)
 	if err != nil {
 		return value.None, err
 	}

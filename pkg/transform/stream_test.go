@@ -22,7 +22,7 @@ func TestStreamIsApply(t *testing.T) {
 	t.Parallel()
 	bodies := map[transform.Format][]string{
 		transform.NDJSON: {"", "{\"a\":1}\n\n{\"a\":\"x\\ny\"}\r\n{\"a\":null}", "[1]\n2\n"},
-		transform.CSV:    {"a\r\n1\r\n\"2\n\"\"3\"\r\n", "a\n", "a\n1"},
+		transform.CSV:    {"a\r\n1\r\n\"2\n\"\"3\"\r\n", "a\n", "a\n1", "\ufeffa\r\n\ufeffb\r\n"},
 		transform.JSON:   {"[]", " [ ] ", `[{"a":"],["},{"a":[1,2]} , {"a":{"b":"\""}}]`, `{"a":1}`, "[\n1,\n2]\n"},
 	}
 	for from, texts := range bodies {

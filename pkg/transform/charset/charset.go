@@ -30,8 +30,8 @@ func Of(contentType string) string {
 	return params["charset"]
 }
 
-// Decode makes UTF-8 of src. A byte order mark, which is left out, counts more
-// than name; without either it is UTF-8. The error is a value.Error.
+// Decode makes UTF-8 of a document. A byte order mark, which is left out, counts
+// more than name; without either it is UTF-8. The error is a value.Error.
 func Decode(format, src, name string) (string, error) {
 	switch {
 	case strings.HasPrefix(src, bomUTF8):
@@ -41,6 +41,12 @@ func Decode(format, src, name string) (string, error) {
 	case strings.HasPrefix(src, bomLE):
 		src, name = src[len(bomLE):], "utf-16le"
 	}
+	return Text(format, src, name)
+}
+
+// Text makes UTF-8 of a part of a document, at whose beginning a byte order mark is a
+// character like others.
+func Text(format, src, name string) (string, error) {
 	switch strings.ToLower(strings.TrimSpace(name)) {
 	case "", "utf-8", "utf8":
 		if i := value.NotUTF8(src); i >= 0 {

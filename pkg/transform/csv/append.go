@@ -142,8 +142,9 @@ func (w *Writer) line(dst []byte, texts []string) []byte {
 		if i > 0 {
 			dst = append(dst, w.opt.delimiter())
 		}
-		// A line with nothing on it would be no record.
-		dst = w.field(dst, text, len(texts) == 1 && text == "")
+		// A line with nothing on it would be no record, and what looks like a byte order
+		// mark at the beginning would be one.
+		dst = w.field(dst, text, len(texts) == 1 && text == "" || strings.HasPrefix(text, "\ufeff"))
 	}
 	return append(dst, '\r', '\n')
 }

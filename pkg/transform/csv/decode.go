@@ -184,9 +184,10 @@ func (r *Reader) header(text string) error {
 	return nil
 }
 
-// End is to be asked after the last record.
+// End is to be asked after the last record. Nothing at all is a list of none, which
+// is what a Writer without Columns writes of it.
 func (r *Reader) End() error {
-	if !r.started && !r.opt.NoHeader {
+	if !r.started && !r.opt.NoHeader && len(r.opt.Columns) > 0 {
 		return r.wrong("", 0, "the line with the names of columns is missing")
 	}
 	return nil

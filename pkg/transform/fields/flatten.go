@@ -38,6 +38,8 @@ type Flattener struct {
 	Whole func(value.ID) bool
 	// Emit gets each field, in order. name stays valid.
 	Emit func(name string, id value.ID) error
+
+	emitted int
 }
 
 func (f *Flattener) inexpressible(reason string) error {
@@ -71,6 +73,8 @@ func (f *Flattener) member(prefix, name string, id value.ID) error {
 	case f.Opt.Nested == Brackets && strings.ContainsAny(name, "[]"):
 		return f.inexpressible("a bracket in a name, which would look like a name within another")
 	case prefix == "":
+	case f.Opt.Nested == Brackets && isIndex(name):
+		return f.inexpressible("a number as the name of a member, which would look like an index of a list")
 	case f.Opt.Nested == Brackets:
 		name = prefix + "[" + name + "]"
 	default:
@@ -98,6 +102,11 @@ func (f *Flattener) value(name string, id value.ID) error {
 	case n.Kind == value.Null && f.Opt.Nulls != NullEmpty:
 		return nil
 	}
+	return f.emit(name, id)
+}
+
+func (f *Flattener) emit(name string, id value.ID) error {
+	f.emitted++
 	return f.Emit(name, id)
 }
 
@@ -126,11 +135,15 @@ func (f *Flattener) element(name string, i int, id value.ID, plain bool) error {
 	case f.Doc.At(id).Kind == value.Null && f.Opt.Nulls != NullEmpty:
 		return f.inexpressible("null in a list: without it, the others would have other places (nulls: empty)")
 	case !plain:
-		return f.value(name+"["+strconv.Itoa(i)+"]", id)
+		before := f.emitted
+		if err := f.value(name+"["+strconv.Itoa(i)+"]", id); err != nil || f.emitted > before {
+			return err
+		}
+		return f.inexpressible("an element without a field: without it, the others would have other places")
 	case f.Opt.Nested == Brackets:
 		name += "[]"
 	}
-	return f.Emit(name, id)
+	return f.emit(name, id)
 }
 
 // Text is a scalar as a text.

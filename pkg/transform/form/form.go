@@ -44,7 +44,7 @@ func decodePair(b *fields.Builder, src string, offset int, pair, charsetName str
 		if bad >= 0 {
 			return value.Malformed(Format, src, offset+i*(len(rawName)+1)+bad, "a percent sign without two hexadecimal digits")
 		}
-		text, err := charset.Decode(Format, text, charsetName)
+		text, err := charset.Text(Format, text, charsetName)
 		if err != nil {
 			return value.Malformed(Format, src, offset, err.Error())
 		}

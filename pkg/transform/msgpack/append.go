@@ -152,16 +152,16 @@ func appendExtension(dst []byte, doc *value.Doc, id value.ID) (out []byte, is bo
 	}
 	second := doc.At(first).Next
 	kind, err := strconv.ParseInt(doc.At(first).Text, 10, 8)
-	if err != nil || kind == timestampType || second == value.None || doc.At(second).Name != extData || doc.At(second).Next != value.None {
+	if err != nil || strconv.FormatInt(kind, 10) != doc.At(first).Text || kind == timestampType || second == value.None || doc.At(second).Name != extData || doc.At(second).Next != value.None {
 		return nil, false
 	}
 	data := doc.At(second).Text
 	switch doc.At(second).Kind {
 	case value.Bytes:
 	case value.String:
-		decoded, err := base64.StdEncoding.DecodeString(data)
-		if err != nil {
-			return nil, false
+		decoded, err := base64.StdEncoding.Strict().DecodeString(data)
+		if err != nil || strings.ContainsAny(data, "\r\n") {
+			return nil, false // it would not be read as the same text
 		}
 		data = string(decoded)
 	default:

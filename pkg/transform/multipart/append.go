@@ -76,6 +76,9 @@ func read(doc *value.Doc, name string, id value.ID) (field, error) {
 		case fileName:
 			f.part.filename = m.Text
 		case fileType:
+			if strings.Trim(m.Text, " \t") != m.Text {
+				return f, value.In(value.Inexpressible(Format, "a type with space around it"), m.Name)
+			}
 			f.part.contentType = m.Text
 		case fileData:
 			f.body = m.Text

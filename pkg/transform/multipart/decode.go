@@ -133,7 +133,7 @@ func (p *parser) value(h *part, body string) (value.ID, error) {
 	doc := p.fields.Doc
 	media, _, _ := strings.Cut(h.contentType, ";")
 	if !h.file && !strings.EqualFold(strings.TrimSpace(media), octets) {
-		text, err := charset.Decode(Format, body, charset.Of(h.contentType))
+		text, err := charset.Text(Format, body, charset.Of(h.contentType))
 		if err != nil {
 			return value.None, err
 		}
@@ -189,7 +189,7 @@ func (p *parser) header() (part, error) {
 		if len(s) > p.fields.Lim.Name {
 			return h, value.TooLarge(Format, "a name of more than "+strconv.Itoa(p.fields.Lim.Name)+" bytes")
 		}
-		if _, err := charset.Decode(Format, s, ""); err != nil {
+		if _, err := charset.Text(Format, s, ""); err != nil {
 			return h, p.wrong("a header that is not UTF-8")
 		}
 	}

@@ -100,6 +100,9 @@ func (w *Writer) Element(dst []byte, name string, id value.ID) ([]byte, error) {
 		return nil, err
 	}
 	if w.opt.nils() && w.isNull(id) {
+		if w.hasElements(id) {
+			return nil, value.In(value.Inexpressible(Format, "null beside elements: an element that is nil has nothing in it"), w.opt.textName())
+		}
 		dst = append(dst, ` xsi:nil="true"`...)
 	}
 	start := len(dst)
@@ -127,6 +130,16 @@ func (w *Writer) isNull(id value.ID) bool {
 		return text != value.None && w.doc.At(text).Kind == value.Null
 	}
 	return n.Kind == value.Null
+}
+
+// hasElements tells whether an object has more than attributes and text.
+func (w *Writer) hasElements(id value.ID) bool {
+	for at := w.doc.At(id).First; at != value.None; at = w.doc.At(at).Next {
+		if n := w.doc.At(at); n.Name != w.opt.textName() && !strings.HasPrefix(n.Name, w.opt.attributePrefix()) && (n.Kind != value.List || n.First != value.None) {
+			return true
+		}
+	}
+	return false
 }
 
 // usesSchema tells whether null, or an attribute "xsi:...", is anywhere in a value.
