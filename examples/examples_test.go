@@ -58,27 +58,31 @@ func examples(t *testing.T, pattern string, opts ...mesh.Option) {
 			for _, obj := range objs {
 				a, ok := obj.(*mesh.Ambassador)
 				if !ok {
-					check(t, obj, "", 1)
+					check(t, objs, obj, "", 1)
 					continue
 				}
 				for environment := range a.Spec.Environments {
-					check(t, obj, environment, len(a.Spec.Listeners()))
+					check(t, objs, obj, environment, len(a.Spec.Listeners()))
 				}
 			}
 		})
 	}
 }
 
-func check(t *testing.T, obj mesh.Object, environment string, listeners int) {
+// check translates one of the objects of a file.
+func check(t *testing.T, objs []mesh.Object, obj mesh.Object, environment string, listeners int) {
 	t.Helper()
-	node := translate.Node{Facts: mesh.NodeFacts{Flag: environment}}
-	set, conditions := translate.Translate([]mesh.Object{obj}, node, worldOf(t, obj))
-	for _, c := range conditions {
+	world := worldOf(t, obj)
+	for _, other := range objs {
+		inventory.Put(world, inventory.RefOf(other), &inventory.Object{Object: other}, time.Time{})
+	}
+	out := translate.Object(obj, translate.Variant{Environment: environment}, world)
+	for _, c := range out.Conditions {
 		if !c.Status {
 			t.Errorf("%s in %s: %s", c.Object, environment, c.Message)
 		}
 	}
-	s, err := snapshot.Build(set)
+	s, err := snapshot.Build(out.Set)
 	if err != nil {
 		t.Fatalf("%s in %s:\n%v", obj.Key(), environment, err)
 	}
@@ -106,6 +110,7 @@ func worldOf(t *testing.T, obj mesh.Object) *inventory.Store {
 			inventory.Put(world, ref, svc, time.Time{})
 		case inventory.KindLease:
 			inventory.Put(world, ref, &inventory.Lease{Key: ref.Key, Holder: "pod-1", Pod: "pod-1", IPs: []string{"192.0.2.1"}}, time.Time{})
+		case inventory.KindAmbassador: // of the same file
 		default:
 			inventory.Put(world, ref, &inventory.Secret{Key: ref.Key, Data: data}, time.Time{})
 		}
@@ -128,5 +133,5 @@ func TestLogsOfAPod(t *testing.T) {
 	if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 || len(objs) != 1 {
 		t.Fatal(len(objs), errs)
 	}
-	check(t, objs[0], "", 1)
+	check(t, objs, objs[0], "", 1)
 }

@@ -216,25 +216,6 @@ type JolokiaBean struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// ServerSource is a server that has statistics of its own. Where an Ambassador
-// listens, that is the address to name: its connection and its login are used.
-type ServerSource struct {
-	// Address is "host:port", "[v6]:port" or the path of a unix socket.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=260
-	Address string `json:"address"`
-	// Database that is connected to; default that of the user. Redis has none.
-	// +kubebuilder:validation:MaxLength=63
-	Database string `json:"database,omitempty"`
-	// Auth is a user name and a password.
-	Auth *SourceAuth `json:"auth,omitempty"`
-	// TLS; absent: plain text, as to an Ambassador in the same pod.
-	TLS *SourceTLS `json:"tls,omitempty"`
-	// Timeout bounds one look, which also ends shortly before Prometheus stops
-	// waiting; default 5s.
-	Timeout *Duration `json:"timeout,omitempty"`
-}
-
 // CSVSource is a table whose first line names the columns.
 type CSVSource struct {
 	HTTPSource `json:",inline"`

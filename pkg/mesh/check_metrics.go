@@ -215,21 +215,6 @@ func (c *checker) sourceTLS(t *SourceTLS, at string) {
 	c.require(!t.InsecureSkipVerify || t.CAFile == "", at+".caFile", "has no use if any certificate is taken", "remove insecureSkipVerify")
 }
 
-func (c *checker) serverSource(s *ServerSource, at string) {
-	if s == nil {
-		return
-	}
-	if _, _, _, err := SplitAddress(s.Address); err != nil {
-		c.fail(at+".address", "is not an address: "+err.Error(), `as in "127.0.0.1:6379"`)
-	}
-	c.positive(s.Timeout, at+".timeout")
-	c.sourceAuth(s.Auth, at+".auth")
-	if a := s.Auth; a != nil {
-		c.require(a.BearerTokenFile == "" && a.BearerTokenEnv == "" && a.BearerTokenSecret == nil, at+".auth", "has a bearer token, which this server does not know", "use a password")
-	}
-	c.sourceTLS(s.TLS, at+".tls")
-}
-
 // eventPlaces checks where lines are taken; places are those that are taken
 // already.
 func (c *checker) eventPlaces(s *MetricsSource, places map[string]bool, at string) {

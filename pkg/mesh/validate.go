@@ -21,8 +21,10 @@ func Validate(objs []Object, opts ...Option) Errors {
 	}
 	errs = append(errs, duplicates(objs)...)
 	if !o.services {
-		// In a cluster selectors decide which listeners meet in one pod.
+		// In a cluster selectors decide which listeners meet in one pod, and what an
+		// object names may come later.
 		errs = append(errs, shared(objs)...)
+		errs = append(errs, strays(objs)...)
 	}
 	return errs.sorted()
 }

@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
 
@@ -13,7 +16,11 @@ import (
 // without an environment refuses all, so that nobody is left with half of what
 // the files say.
 func Snapshot(objs []mesh.Object, facts mesh.NodeFacts) (*snapshot.Snapshot, error) {
-	set, conditions := translate.Translate(objs, translate.Node{Facts: facts}, nil)
+	return built(translate.Translate(objs, translate.Node{Facts: facts}, nil))
+}
+
+// built makes a snapshot of resources, unless a condition is false.
+func built(set resource.Set, conditions []translate.Condition) (*snapshot.Snapshot, error) {
 	var errs []error
 	for i, c := range conditions {
 		if !c.Status && (i == 0 || conditions[i-1].Status || conditions[i-1].Object != c.Object) {
@@ -39,15 +46,13 @@ func Check(source Source, facts mesh.NodeFacts) (objects int, err error) {
 	}
 	errs := descriptorErrors(objs)
 	for _, obj := range objs {
-		a, ok := obj.(*mesh.Ambassador)
-		if !ok { // the same in all
-			if _, err := Snapshot([]mesh.Object{obj}, facts); err != nil {
-				errs = append(errs, err)
-			}
-			continue
+		environments := []string{""} // an Adapter is the same in all
+		if a, ok := obj.(*mesh.Ambassador); ok {
+			environments = slices.Sorted(maps.Keys(a.Spec.Environments))
 		}
-		for name := range a.Spec.Environments {
-			if _, err := Snapshot([]mesh.Object{a}, mesh.NodeFacts{Flag: name}); err != nil {
+		for _, name := range environments {
+			out := translate.ObjectOf(objs, obj, translate.Variant{Environment: name})
+			if _, err := built(out.Set, out.Conditions); err != nil {
 				errs = append(errs, err)
 			}
 		}

@@ -38,11 +38,11 @@ func (t *translator) metricsKind(s *mesh.MetricsSource, p *metricsv1.Source, nam
 	case s.Jolokia != nil:
 		p.Kind = &metricsv1.Source_Jolokia{Jolokia: t.jolokia(s.Jolokia, name)}
 	case s.Redis != nil:
-		p.Kind = &metricsv1.Source_Redis{Redis: t.server(s.Redis, name)}
+		p.Kind = &metricsv1.Source_Redis{Redis: t.server(s, name)}
 	case s.Postgres != nil:
-		p.Kind = &metricsv1.Source_Postgres{Postgres: t.server(s.Postgres, name)}
+		p.Kind = &metricsv1.Source_Postgres{Postgres: t.server(s, name)}
 	case s.MySQL != nil:
-		p.Kind = &metricsv1.Source_Mysql{Mysql: t.server(s.MySQL, name)}
+		p.Kind = &metricsv1.Source_Mysql{Mysql: t.server(s, name)}
 	case s.StatsD != nil:
 		p.Kind = &metricsv1.Source_Statsd{Statsd: &metricsv1.StatsD{
 			Listen: eventListen(&s.StatsD.EventListen), Mapping: mapping(s.StatsD.MappingFile, s.StatsD.Mapping),
@@ -62,12 +62,6 @@ func (t *translator) metricsKind(s *mesh.MetricsSource, p *metricsv1.Source, nam
 func (t *translator) fetch(s *mesh.HTTPSource, name string) *metricsv1.Fetch {
 	return &metricsv1.Fetch{
 		Uri: s.URI, Timeout: lasting(s.Timeout), Headers: s.Headers, Auth: t.sourceAuth(s.Auth, name), Tls: sourceTLS(s.TLS),
-	}
-}
-
-func (t *translator) server(s *mesh.ServerSource, name string) *metricsv1.Server {
-	return &metricsv1.Server{
-		Address: s.Address, Database: s.Database, Auth: t.sourceAuth(s.Auth, name), Tls: sourceTLS(s.TLS), Timeout: lasting(s.Timeout),
 	}
 }
 

@@ -35,6 +35,8 @@ const (
 	ReasonSecretNotFound     = "SecretNotFound"     // there is no such Secret in the object's namespace
 	ReasonSecretInvalid      = "SecretInvalid"      // it lacks a key, or what it holds is not of use
 	ReasonConfigMapNotFound  = "ConfigMapNotFound"  // there is no such ConfigMap in the object's namespace
+	ReasonAmbassadorNotFound = "AmbassadorNotFound" // there is no such Ambassador in the object's namespace
+	ReasonAmbassadorUnfit    = "AmbassadorUnfit"    // it cannot be asked for what the object wants of it
 	ReasonConfigMapInvalid   = "ConfigMapInvalid"   // it lacks a key, or what it holds is not of use
 )
 

@@ -38,11 +38,23 @@ type Output struct {
 //
 // Selectors and conflicts between objects are not looked at: they are a node's.
 func Object(obj mesh.Object, v Variant, world World) Output {
+	if world == nil {
+		return object(obj, v, nil, documents{})
+	}
+	return object(obj, v, world, world)
+}
+
+// ObjectOf is Object for one of the documents that a proxy has of its own.
+func ObjectOf(objs []mesh.Object, obj mesh.Object, v Variant) Output {
+	return object(obj, v, nil, documentsOf(objs))
+}
+
+func object(obj mesh.Object, v Variant, world World, others ambassadors) Output {
 	switch obj := obj.(type) {
 	case *mesh.Ambassador:
 		return ambassadorObject(obj, v, world)
 	case *mesh.Adapter:
-		return adapterObject(obj, v.Zone, world)
+		return adapterObject(obj, v.Zone, world, others)
 	}
 	return Output{Conditions: []Condition{{Object: obj.Key(), Type: Accepted, Reason: ReasonNotSupported}}}
 }
@@ -90,7 +102,8 @@ type translator struct {
 	// protocol of its servers and clients
 	protocol mesh.Protocol
 	world    World
-	zone     string // of the node
+	others   ambassadors // that an Adapter may name
+	zone     string      // of the node
 
 	findings
 	set     resource.Set

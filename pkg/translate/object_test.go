@@ -43,6 +43,11 @@ func (r *recorder) ConfigMap(k inventory.Key) *inventory.Secret {
 	return r.World.ConfigMap(k)
 }
 
+func (r *recorder) Ambassador(k inventory.Key) *inventory.Object {
+	r.asked[inventory.Ref{Kind: inventory.KindAmbassador, Key: k}] = true
+	return r.World.Ambassador(k)
+}
+
 // eachObject calls visit for each environment of each object of the cases.
 func eachObject(t *testing.T, visit func(t *testing.T, a mesh.Object, environment string, world translate.World)) {
 	t.Helper()
@@ -57,6 +62,9 @@ func eachObject(t *testing.T, visit func(t *testing.T, a mesh.Object, environmen
 		}
 		objs, _ := read(t, archive)
 		world := readWorld(t, archive)
+		for _, obj := range objs {
+			inventory.Put(world, inventory.RefOf(obj), &inventory.Object{Object: obj}, testTime)
+		}
 		for _, obj := range objs {
 			for _, environment := range environmentsOf(obj) {
 				t.Run(fmt.Sprintf("%s/%s/%s", filepath.Base(file), translate.ListenerOf(obj), environment), func(t *testing.T) {

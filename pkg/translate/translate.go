@@ -73,8 +73,9 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 	var set resource.Set
 	var conditions []Condition
 	var taken []mesh.Object
+	others := documentsOf(objs)
 	for _, obj := range node.objects(objs) {
-		out := node.object(obj, world)
+		out := node.object(obj, world, others)
 		if accepted := &out.Conditions[0]; accepted.Status {
 			// Who comes first has the port, also while its references are not resolved:
 			// it must not go from one object to another with them.
@@ -93,10 +94,10 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 }
 
 // object translates one object for the node.
-func (n *Node) object(obj mesh.Object, world World) Output {
+func (n *Node) object(obj mesh.Object, world World, others ambassadors) Output {
 	a, ok := obj.(*mesh.Ambassador)
 	if !ok {
-		return Object(obj, Variant{Zone: n.Zone}, world)
+		return object(obj, Variant{Zone: n.Zone}, world, others)
 	}
 	environment, source, err := mesh.SelectEnvironment(a, n.Facts)
 	if err != nil {

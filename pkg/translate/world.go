@@ -15,6 +15,9 @@ type World interface {
 	Lease(inventory.Key) *inventory.Lease
 	Secret(inventory.Key) *inventory.Secret
 	ConfigMap(inventory.Key) *inventory.Secret
+	// Ambassador gives another object, which a source of metrics may ask. One that
+	// has errors counts as none.
+	Ambassador(inventory.Key) *inventory.Object
 }
 
 // References lists what the translation of an object may look up in any of its
@@ -81,6 +84,9 @@ func (r *references) adapter(obj mesh.Object) {
 		return
 	}
 	for i := range a.Spec.Metrics.Sources {
+		if server, _ := a.Spec.Metrics.Sources[i].Server(); server != nil && server.Ambassador != nil {
+			r.add(inventory.KindAmbassador, server.Ambassador.Name)
+		}
 		auth := a.Spec.Metrics.Sources[i].Auth()
 		if auth == nil {
 			continue

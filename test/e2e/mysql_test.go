@@ -62,7 +62,7 @@ spec:
       database: app_prod
       credentials: {username: u_tls, passwordFile: %s}
       tls: {mode: verify-full, caFile: %s}
-`, d.port, d.dev.Addr(), prodPort, d.password, pki.CAFile)+strings.ReplaceAll(rest, "AMBASSADOR", loopback(d.port)))
+`, d.port, d.dev.Addr(), prodPort, d.password, pki.CAFile)+rest)
 	d.Proxy = launch(t, []string{"FIRST_SECRET=" + dbtest.Password}, "run", "-f", file, "--labels-file", d.labels)
 	d.awaitReady()
 	return d

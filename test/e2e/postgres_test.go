@@ -49,7 +49,7 @@ func startDatabases(t *testing.T, rest string) *databases {
 	_, devPort, _ := net.SplitHostPort(d.dev.Addr())
 	_, prodPort, _ := net.SplitHostPort(d.prod.Addr())
 	file := writeFile(t, filepath.Join(dir, "mesh.yaml"), strings.NewReplacer(
-		"port: PORT}", "port: "+strconv.Itoa(d.port)+"}", "AMBASSADOR", loopback(d.port), "PORT_OF_D", devPort, "PORT_OF_P", prodPort, "PASSWORD", d.password, "AUTHORITY", pki.CAFile, "CERT", cert, "KEY", key,
+		"port: PORT}", "port: "+strconv.Itoa(d.port)+"}", "PORT_OF_D", devPort, "PORT_OF_P", prodPort, "PASSWORD", d.password, "AUTHORITY", pki.CAFile, "CERT", cert, "KEY", key,
 	).Replace(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}

@@ -59,10 +59,7 @@ func (e *Engine) changed(ref inventory.Ref, at time.Time, b *batch, moved map[st
 		e.bareNamespaceChanged(ref.Name)
 		move(ref.Name)
 	case inventory.KindService, inventory.KindSecret, inventory.KindConfigMap, inventory.KindLease:
-		for v := range e.byRef[ref] {
-			b.renew(v, at)
-		}
-		e.status.refChanged(ref, e.opts.Store)
+		e.refChanged(ref, at, b)
 	}
 }
 
@@ -86,6 +83,15 @@ func (e *Engine) objectChanged(key inventory.Ref, at time.Time, b *batch) {
 	for v := range e.byObject[key] {
 		b.renew(v, at)
 	}
+	e.refChanged(key, at, b)
+}
+
+// refChanged looks at all that names something which has changed.
+func (e *Engine) refChanged(ref inventory.Ref, at time.Time, b *batch) {
+	for v := range e.byRef[ref] {
+		b.renew(v, at)
+	}
+	e.status.refChanged(ref, e.opts.Store)
 }
 
 // usable gives the document of an object that has no errors, or nil.

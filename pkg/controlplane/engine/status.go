@@ -118,7 +118,11 @@ func lookOf(ref inventory.Ref, store *inventory.Store) string {
 		if store.Lease(ref.Key) != nil {
 			return "there"
 		}
-	case inventory.KindAmbassador, inventory.KindAdapter, inventory.KindPod, inventory.KindNamespace:
+	case inventory.KindAmbassador:
+		if store.Ambassador(ref.Key) != nil {
+			return "there"
+		}
+	case inventory.KindAdapter, inventory.KindPod, inventory.KindNamespace:
 	}
 	return ""
 }
@@ -243,6 +247,8 @@ func (e *Engine) missing(a mesh.Object, environment string) (reason, message str
 		inventory.KindLease:     translate.ReasonLeaseNotFound,
 		inventory.KindSecret:    translate.ReasonSecretNotFound,
 		inventory.KindConfigMap: translate.ReasonConfigMapNotFound,
+
+		inventory.KindAmbassador: translate.ReasonAmbassadorNotFound,
 	}
 	for _, ref := range translate.ReferencesIn(a, environment) {
 		if lookOf(ref, e.opts.Store) == "" {

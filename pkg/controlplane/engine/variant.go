@@ -138,6 +138,20 @@ func failed(conditions []translate.Condition) *translate.Condition {
 	return nil
 }
 
+// surroundings are the inventory, with the documents of objects that are in force.
+type surroundings struct {
+	*inventory.Store
+	good map[inventory.Ref]mesh.Object
+}
+
+// Ambassador implements translate.World.
+func (s surroundings) Ambassador(k inventory.Key) *inventory.Object {
+	if obj := s.good[inventory.Ref{Kind: inventory.KindAmbassador, Key: k}]; obj != nil {
+		return &inventory.Object{Object: obj}
+	}
+	return nil
+}
+
 // translate is the one place that calls the translation.
 func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *translate.Output {
 	began := time.Now()
@@ -145,7 +159,7 @@ func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *tr
 		attribute.String("dragoman.object", named(v.key.object)),
 		attribute.String("dragoman.environment", v.key.environment), attribute.String("dragoman.zone", zone)))
 	defer span.End()
-	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Zone: zone}, e.opts.Store)
+	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Zone: zone}, surroundings{e.opts.Store, e.good})
 	if c := failed(out.Conditions); c != nil {
 		span.SetStatus(codes.Error, c.Reason)
 	}

@@ -4,6 +4,7 @@
 package sqlstats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ import (
 
 // application is what a server shows of the session.
 const application = "dragoman metrics"
+
+// nobody is the user where none is named: an Ambassador logs in as another anyway,
+// and PostgreSQL wants a name.
+const nobody = "dragoman"
 
 // Server is a database. It is for one goroutine.
 type Server struct {
@@ -71,7 +76,7 @@ func (s *Server) open(ctx context.Context) error {
 		Protocol: s.protocol, Network: "tcp", Address: s.cfg.Address, Database: s.cfg.Database, Application: application,
 		Login: func() (user, password string, err error) {
 			password, err = s.password()
-			return s.cfg.Auth.Username, password, err
+			return cmp.Or(s.cfg.Auth.Username, nobody), password, err
 		},
 	}
 	if strings.HasPrefix(t.Address, "/") || strings.HasPrefix(t.Address, "@") {
