@@ -3,22 +3,30 @@ package pods
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+
 	"github.com/dragoman-mesh/dragoman/internal/podtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/election"
 )
 
-// leaderElection runs three pods of the example. The leader is cut off from the network, the next is frozen, the third is killed: there is a
-// leader again each time, and never do two claim one term, nor one an old term after a newer one was claimed.
+// leaderElection runs three pods of the example. Leaders are partitioned from the API server, all of the way and one way, by rules in the network
+// namespace of their pod; then one loses its cable, the next is frozen, and the last is killed. There is a leader again each time, and never do two claim
+// one term, nor one an old term after a newer one was claimed.
 func leaderElection(t *testing.T, w *world) {
 	ns := w.Namespace(t)
 	template := w.apply(t, "examples/kubernetes/election/elect.yaml", "shop", ns)[0]
+	args := template.Spec.Containers[0].Args
+	if i := slices.Index(args, "--ttl=10s"); i >= 0 {
+		args[i] = "--ttl=4s" // there are many terms here
+	}
 	var all []*elector
 	for i := range 3 {
 		name := fmt.Sprintf("elect-%d", i)
@@ -32,36 +40,61 @@ func leaderElection(t *testing.T, w *world) {
 	}
 	defer watch.stop()
 
-	first := leads(t, all, nil)
-	first.Cut(true)
-	second := leads(t, all, first)
-	// One that hears nothing names nobody when its time is over: the app in its pod must not believe an old answer.
-	redistest.Eventually(t, limit, first.name+" to know of no leader", func() error {
-		if s, err := first.state(); err != nil || s.Name != "" {
-			return fmt.Errorf("%+v, %w", s, err)
-		}
-		return nil
-	})
-	first.Cut(false)
-	follows(t, first, second.name)
+	leader := leads(t, all, nil)
+	for _, network := range []struct {
+		is     string
+		breaks func(e *elector, on bool)
+	}{
+		{"lost both ways", loses(podtest.Loss{Sent: true, Received: true})},
+		// What it last wrote has arrived, and it never hears of that.
+		{"lost towards the leader", loses(podtest.Loss{Received: true})},
+		{"lost from the leader", loses(podtest.Loss{Sent: true})},
+		{"unplugged", func(e *elector, on bool) { e.Cut(on) }},
+	} {
+		network.breaks(leader, true)
+		leads(t, all, leader)
+		// One that hears nothing names nobody when its time is over: the app in its pod must not believe an old answer.
+		redistest.Eventually(t, limit, leader.name+", whose network is "+network.is+", to know of no leader", func() error {
+			if s, err := leader.state(); err != nil || s.Name != "" {
+				return fmt.Errorf("%+v, %w", s, err)
+			}
+			return nil
+		})
+		network.breaks(leader, false)
+		leader = agree(t, all)
+	}
 
-	second.Signal("elector", syscall.SIGSTOP)
-	third := leads(t, all, second)
-	second.Signal("elector", syscall.SIGCONT)
-	follows(t, second, third.name)
+	leader.Signal("elector", syscall.SIGSTOP)
+	leads(t, all, leader)
+	leader.Signal("elector", syscall.SIGCONT)
+	leader = agree(t, all)
 
 	// It is started again, and may lead again, by the same name.
-	third.Signal("elector", syscall.SIGKILL)
-	redistest.Eventually(t, limit, third.name+" to be started again", func() error {
-		if n := len(third.Exits("elector")); n != 1 {
+	leader.Signal("elector", syscall.SIGKILL)
+	redistest.Eventually(t, limit, leader.name+" to be started again", func() error {
+		if n := len(leader.Exits("elector")); n != 1 {
 			return fmt.Errorf("it has ended %d times", n)
 		}
-		_, err := third.state()
+		_, err := leader.state()
 		return err
 	})
-	last := leads(t, all, nil)
-	for _, e := range all {
-		follows(t, e, last.name)
+	agree(t, all)
+	// The tokens are those that everybody can see.
+	var lease coordinationv1.Lease
+	claimed := watch.token()
+	w.get(t, "lease/elect-master", ns, &lease)
+	if got := int64(*lease.Spec.LeaseTransitions); got < claimed || claimed < 6 {
+		t.Errorf("the Lease is in term %d, and %d was claimed", got, claimed)
+	}
+}
+
+func loses(what podtest.Loss) func(e *elector, on bool) {
+	return func(e *elector, on bool) {
+		if on {
+			e.Lose(what)
+			return
+		}
+		e.Lose(podtest.Loss{})
 	}
 }
 
@@ -95,15 +128,27 @@ func leads(t *testing.T, all []*elector, former *elector) (found *elector) {
 	return found
 }
 
-// follows waits until one knows who leads.
-func follows(t *testing.T, e *elector, leader string) {
+// agree waits until all know the same leader, and gives it.
+func agree(t *testing.T, all []*elector) (leader *elector) {
 	t.Helper()
-	redistest.Eventually(t, limit, e.name+" to follow "+leader, func() error {
-		if s, err := e.state(); err != nil || s.Name != leader {
-			return fmt.Errorf("it says %+v, %w", s, err)
+	redistest.Eventually(t, limit, "all to agree", func() error {
+		names := map[string]int{}
+		for _, e := range all {
+			s, err := e.state()
+			if err != nil {
+				return err
+			}
+			names[s.Name]++
+			if s.IsLeader {
+				leader = e
+			}
+		}
+		if leader == nil || names[leader.name] != len(all) {
+			return fmt.Errorf("they name %v", names)
 		}
 		return nil
 	})
+	return leader
 }
 
 // electionWatch asks all pods all the time, and finds claims that must not be.
@@ -123,9 +168,7 @@ func (w *electionWatch) follow(e *elector) {
 		defer tick.Stop()
 		for !w.ended.Load() {
 			<-tick.C
-			w.mu.Lock()
-			before := w.highest
-			w.mu.Unlock()
+			before := w.token()
 			if s, err := e.state(); err == nil && s.IsLeader {
 				w.claim(e.name, s, before)
 			}
@@ -145,6 +188,13 @@ func (w *electionWatch) claim(name string, s election.State, before int64) {
 	}
 	w.claimed[s.Token] = name
 	w.highest = max(w.highest, s.Token)
+}
+
+// token is the highest that was claimed.
+func (w *electionWatch) token() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.highest
 }
 
 func (w *electionWatch) stop() {
