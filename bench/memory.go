@@ -54,14 +54,14 @@ func measureMemory(ctx context.Context, tb *testbed, name string, clients int, d
 	if _, err := measure(ctx, c, load, requests); err != nil {
 		return f, err
 	}
-	f.AfterLoad, err = gauge.Settled(ctx, c.proc.PID())
+	f.AfterLoad, err = gauge.Settled(ctx, c.proc.PID(), gauge.RSS)
 	return f, err
 }
 
 // measureIdle connects clients that each ask once and then keep still.
 func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 	var err error
-	if f.Idle, err = gauge.Settled(ctx, c.proc.PID()); err != nil {
+	if f.Idle, err = gauge.Settled(ctx, c.proc.PID(), gauge.RSS); err != nil {
 		return err
 	}
 	var idle []*client
@@ -80,6 +80,6 @@ func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
 	}
-	f.WithClients, err = gauge.Settled(ctx, c.proc.PID())
+	f.WithClients, err = gauge.Settled(ctx, c.proc.PID(), gauge.RSS)
 	return err
 }

@@ -133,8 +133,8 @@ func TestEndToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Shapes) != 4 || len(r.Memory) != 3 {
-		t.Fatalf("%d shapes and memory of %d, want 4 and 3", len(r.Shapes), len(r.Memory))
+	if len(r.Shapes) != 4 || len(r.Memory) != 4 {
+		t.Fatalf("%d shapes and memory of %d, want 4 and 4", len(r.Shapes), len(r.Memory))
 	}
 	for _, s := range r.Shapes {
 		for _, name := range names {

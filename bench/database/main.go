@@ -148,16 +148,9 @@ func publish(r *results, o *options) error {
 func measureAll(ctx context.Context, tb *testbed, o *options) (*results, error) {
 	r := &results{Rounds: o.rounds, CopyBytes: o.copyBytes}
 	if o.memory {
-		for _, name := range o.contenders {
-			if name == direct {
-				continue
-			}
-			note("memory: %s", name)
-			f, err := measureMemory(ctx, tb, name, o.idle)
-			if err != nil {
-				return nil, err
-			}
-			r.Memory = append(r.Memory, f)
+		var err error
+		if r.Memory, err = measureMemories(ctx, tb, o); err != nil {
+			return nil, err
 		}
 	}
 	var selected []shape
@@ -176,6 +169,25 @@ func measureAll(ctx context.Context, tb *testbed, o *options) (*results, error) 
 	}
 	r.Skipped = tb.skipped
 	return r, nil
+}
+
+// measureMemories looks at every contender there is for a server.
+func measureMemories(ctx context.Context, tb *testbed, o *options) ([]footprint, error) {
+	var all []footprint
+	for _, s := range []server{postgres, mariadb} {
+		for _, name := range o.contenders {
+			if name == direct || s == mariadb && !(shape{server: s}).suits(name) {
+				continue
+			}
+			note("memory: %s", name)
+			f, err := measureMemory(ctx, tb, name, s, o.idle)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, f)
+		}
+	}
+	return all, nil
 }
 
 // measureShape runs every contender once a round, each round beginning with

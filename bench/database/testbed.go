@@ -32,6 +32,7 @@ type testbed struct {
 	dir      string
 	proxy    string // the proxy's executable
 	args     []string
+	idle     int // sessions that a server has room for, beside those of the loads
 	postgres *dbtest.Postgres
 	mariadb  *dbtest.MariaDB // nil until it is needed
 	running  map[string]*contender
@@ -66,7 +67,7 @@ func onTestbed(o *options, fn func(*testbed) (*results, error)) (r *results, err
 	if err != nil {
 		return nil, err
 	}
-	tb := &testbed{host: &host{}, dir: dir, proxy: o.proxy, args: o.proxyArgs, running: map[string]*contender{}}
+	tb := &testbed{host: &host{}, dir: dir, proxy: o.proxy, args: o.proxyArgs, idle: o.idle, running: map[string]*contender{}}
 	defer func() {
 		if thrown := recover(); thrown != nil {
 			f, ok := thrown.(failure)
@@ -115,7 +116,7 @@ func (tb *testbed) needMariaDB(ctx context.Context) error {
 	if tb.mariadb != nil {
 		return nil
 	}
-	tb.mariadb = dbtest.StartMariaDB(tb, dbtest.MariaDBSetting("innodb-buffer-pool-size", "256M"), dbtest.MariaDBSetting("max-connections", "500"))
+	tb.mariadb = dbtest.StartMariaDB(tb, dbtest.MariaDBSetting("innodb-buffer-pool-size", "256M"), dbtest.MariaDBSetting("max-connections", strconv.Itoa(tb.idle+200)))
 	args := append(sysbenchArgs(tb.mariadb.Port()), "prepare")
 	if out, err := exec.CommandContext(ctx, "sysbench", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("filling MariaDB: %w: %s", err, out)

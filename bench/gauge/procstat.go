@@ -86,12 +86,18 @@ func parseStat(text string) (time.Duration, error) {
 }
 
 // RSS is the resident memory of a process in bytes.
-func RSS(pid int) (int64, error) {
+func RSS(pid int) (int64, error) { return status(pid, "VmRSS") }
+
+// OwnMemory is the part of it that is no file's, in bytes: without the pages of
+// the program, which the kernel shares and takes back as it likes.
+func OwnMemory(pid int) (int64, error) { return status(pid, "RssAnon") }
+
+func status(pid int, name string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	return parseStatus(string(text), "VmRSS")
+	return parseStatus(string(text), name)
 }
 
 // parseStatus reads a line "name:  123 kB" and returns bytes.

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Settled waits until a process's resident memory has not changed for half a
-// second, at most five seconds, and returns it.
-func Settled(ctx context.Context, pid int) (int64, error) {
+// Settled waits until a process's memory, as size tells it, has not changed for
+// half a second, at most five seconds, and returns it.
+func Settled(ctx context.Context, pid int, size func(pid int) (int64, error)) (int64, error) {
 	const step = 100 * time.Millisecond
-	last, err := RSS(pid)
+	last, err := size(pid)
 	if err != nil {
 		return 0, err
 	}
@@ -19,7 +19,7 @@ func Settled(ctx context.Context, pid int) (int64, error) {
 			return 0, ctx.Err()
 		case <-time.After(step):
 		}
-		now, err := RSS(pid)
+		now, err := size(pid)
 		if err != nil {
 			return 0, err
 		}

@@ -287,10 +287,15 @@ func (s *poolServer) report(payload []byte) (toClient bool) {
 	if err != nil {
 		return !s.swallows()
 	}
+	i := settingOf(name)
 	if !s.is(isOpen) {
 		s.facts.set(name, value)
+		if i >= 0 {
+			s.vars.set(i, value)
+		}
+		return false
 	}
-	if i := settingOf(name); i >= 0 {
+	if i >= 0 {
 		s.said = s.said || i == searchPath
 		s.vars = s.g.p.shared(s.vars.with(i, value))
 		if s.client != nil && !s.is(isOwnQuery) {

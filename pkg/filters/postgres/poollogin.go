@@ -14,7 +14,6 @@ func (g *group) open() {
 	p := g.p
 	now := p.key.loop.Now()
 	s := &poolServer{g: g, vars: &settings{}, facts: &facts{}}
-	s.statements.init()
 	p.servers[s] = struct{}{}
 	g.opening++
 	g.members++
@@ -46,9 +45,13 @@ func (s *poolServer) opened() {
 	s.state |= isOpen
 	s.timer.Stop()
 	s.timer = nil
+	s.vars = p.shared(s.vars)
 	s.facts.settings = s.vars
-	g.facts, s.facts = s.facts, nil
-	p.budget.tell(g.key, g.facts)
+	if !s.facts.same(g.facts) { // one copy serves all connections, and their sessions
+		g.facts = s.facts
+		p.budget.tell(g.key, g.facts)
+	}
+	s.facts = nil
 	g.opening--
 	g.failed = 0
 	now := p.key.loop.Now()

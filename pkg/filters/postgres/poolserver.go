@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -28,7 +29,7 @@ type poolServer struct {
 	timer   *netloop.Timer
 
 	// What it has.
-	vars       *settings
+	vars       *settings // shared once it is open
 	assigned   *assignments
 	statements preparedList
 	rubbish    []string // names of statements that are to be closed
@@ -91,6 +92,11 @@ func (f *facts) set(name, value string) {
 	if len(f.params) < most {
 		f.params = append(f.params, pgproto.Param{Name: name, Value: value})
 	}
+}
+
+// same reports whether two servers have reported the same.
+func (f *facts) same(other *facts) bool {
+	return other != nil && *f.settings == *other.settings && slices.Equal(f.params, other.params)
 }
 
 // serve makes the connection a session's. It is false while the connection still

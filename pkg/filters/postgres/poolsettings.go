@@ -54,9 +54,12 @@ func (s *settings) with(i int, value string) *settings {
 		return s
 	}
 	other := *s
-	other.values[i], other.known[i] = value, true
+	other.set(i, value)
 	return &other
 }
+
+// set changes settings that are not shared yet.
+func (s *settings) set(i int, value string) { s.values[i], s.known[i] = value, true }
 
 // maxSettings is how many different settings are remembered.
 const maxSettings = 64

@@ -90,21 +90,20 @@ type prepared struct {
 	prev, next *prepared
 }
 
-// preparedList is what a server has, the latest used first.
+// preparedList is what a server has, the latest used first. The zero value is
+// empty.
 type preparedList struct {
 	of   map[*statement]*prepared
-	root prepared // of a ring
-}
-
-func (l *preparedList) init() {
-	l.of = map[*statement]*prepared{}
-	l.root.prev, l.root.next = &l.root, &l.root
+	root *prepared // of a ring; nil until there is something
 }
 
 // use returns the entry of a statement, now the latest used; nil if the server
 // does not have it.
 func (l *preparedList) use(st *statement) *prepared {
-	if p := l.root.next; p.stmt == st { // &root has none
+	if l.root == nil {
+		return nil
+	}
+	if p := l.root.next; p.stmt == st { // the root has none
 		return p
 	}
 	p := l.of[st]
@@ -122,13 +121,17 @@ func (l *preparedList) add(t *statements, st *statement, epoch uint64, again boo
 		p.name += "_" + strconv.FormatUint(t.last, 36)
 	}
 	t.hold(st)
+	if l.root == nil {
+		l.of, l.root = map[*statement]*prepared{}, &prepared{}
+		l.root.prev, l.root.next = l.root, l.root
+	}
 	l.of[st] = p
 	l.link(p)
 	return p
 }
 
 func (l *preparedList) link(p *prepared) {
-	p.prev, p.next = &l.root, l.root.next
+	p.prev, p.next = l.root, l.root.next
 	p.next.prev, l.root.next = p, p
 }
 
@@ -149,5 +152,5 @@ func (l *preparedList) clear(t *statements) {
 	for st := range l.of {
 		t.drop(st)
 	}
-	l.init()
+	*l = preparedList{}
 }
