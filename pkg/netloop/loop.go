@@ -54,37 +54,39 @@ type Loop struct {
 	base  time.Time
 	epfd  int
 	wakeU int // eventfd
+	tickU int // timerfd
 	test  *testState
 
 	// Loop goroutine only.
-	now       int64
-	woke      int64 // when the last wait ended
-	conns     []*Conn
-	unused    []int32 // free slots of conns
-	lastGen   int32
-	lastID    uint64
-	ready     [2][]*Conn // served in this iteration
-	next      [2][]*Conn // and in the next
-	dirty     [2][]*Conn
-	closing   []closure
-	accepts   []*Listener // by slot; nil: closed
-	timers    timerHeap
-	pool      pool
-	freed     *Chunk // reusable from the next iteration on
-	inbuf     *Chunk // what reads fill; nil: given away
-	plain     *Chunk // the same for TLS plain text
-	shown     *Chunk // what the driver is being shown
-	given     bool   // shown's memory has been given away
-	quiet     bool   // nothing came for a while: park in the scheduler
-	lingering int    // remains of connections
-	nvec      int
-	vectors   [maxVectors]syscall.Iovec
-	events    []syscall.EpollEvent
-	stats     Stats
-	wall      time.Time // at wallAt
-	wallAt    int64
-	draining  bool // stopped: new connections fail at once
-	posted    bool // the eventfd was seen
+	now          int64
+	woke         int64 // when the last wait ended
+	conns        []*Conn
+	unused       []int32 // free slots of conns
+	lastGen      int32
+	lastID       uint64
+	ready        [2][]*Conn // served in this iteration
+	next         [2][]*Conn // and in the next
+	dirty        [2][]*Conn
+	closing      []closure
+	accepts      []*Listener // by slot; nil: closed
+	timers       timerHeap
+	pool         pool
+	freed        *Chunk // reusable from the next iteration on
+	inbuf        *Chunk // what reads fill; nil: given away
+	plain        *Chunk // the same for TLS plain text
+	shown        *Chunk // what the driver is being shown
+	given        bool   // shown's memory has been given away
+	quiet        bool   // nothing came for a while: park in the scheduler
+	lingering    int    // remains of connections
+	nvec         int
+	vectors      [maxVectors]syscall.Iovec
+	events       []syscall.EpollEvent
+	stats        Stats
+	eventsAtTick uint64    // stats.Events when the ticker was rewound
+	wall         time.Time // at wallAt
+	wallAt       int64
+	draining     bool // stopped: new connections fail at once
+	posted       bool // the eventfd was seen
 
 	// OnDial, in a test loop, is shown the connections that are dialled; they
 	// count as established at once.
@@ -121,7 +123,7 @@ func New(o Options) (*Loop, error) {
 
 func newLoop(o Options) *Loop {
 	o = o.withDefaults()
-	l := &Loop{o: o, base: time.Now(), epfd: -1, wakeU: -1}
+	l := &Loop{o: o, base: time.Now(), epfd: -1, wakeU: -1, tickU: -1}
 	l.wall = l.base
 	l.pool.limit = o.PoolLimit
 	l.lastID = uint64(o.ID) << 48

@@ -13,13 +13,9 @@ const (
 	batch      = 256 // events per wait
 	extraWaits = 2   // more waits, without blocking, to fill a batch
 
-	// rawWait is how long, in ms, a wait keeps its processor from the
-	// scheduler. A loop with traffic never reaches it; one without parks
-	// properly, which costs a few microseconds more to leave.
-	rawWait = 5
-
-	wakeSlot  = -1 // the eventfd; listeners are at -2 and below
-	firstSlot = -2
+	wakeSlot  = -1 // the eventfd
+	tickSlot  = -2 // the ticker
+	firstSlot = -3 // listeners are here and below
 )
 
 func (l *Loop) openPoller() error {
@@ -32,13 +28,22 @@ func (l *Loop) openPoller() error {
 		syscall.Close(epfd)
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	l.epfd, l.wakeU = epfd, wake
-	l.events = make([]syscall.EpollEvent, batch)
-	if err := l.register(wake, syscall.EPOLLIN|epollET, wakeSlot, 0); err != nil {
-		l.closePoller()
-		return err
+	ticker, err := openTicker()
+	if err != nil {
+		syscall.Close(epfd)
+		syscall.Close(wake)
+		return fmt.Errorf("timerfd: %w", err)
 	}
-	return nil
+	l.epfd, l.wakeU, l.tickU = epfd, wake, ticker
+	l.events = make([]syscall.EpollEvent, batch)
+	err = l.register(wake, syscall.EPOLLIN|epollET, wakeSlot, 0)
+	if err == nil {
+		err = l.register(ticker, syscall.EPOLLIN|epollET, tickSlot, 0)
+	}
+	if err != nil {
+		l.closePoller()
+	}
+	return err
 }
 
 func (l *Loop) closePoller() {
@@ -47,7 +52,8 @@ func (l *Loop) closePoller() {
 	if l.epfd >= 0 {
 		syscall.Close(l.epfd)
 		syscall.Close(l.wakeU)
-		l.epfd, l.wakeU = -1, -1
+		syscall.Close(l.tickU)
+		l.epfd, l.wakeU, l.tickU = -1, -1, -1
 	}
 }
 
@@ -145,8 +151,8 @@ func (l *Loop) wait() (int, error) {
 	before := l.clock()
 	l.busy.Add(before - l.woke)
 	ms, parked := l.timeout(before), l.quiet
-	if !parked && (ms < 0 || ms > rawWait) {
-		ms = rawWait
+	if !parked && ms > tick/1e6 {
+		ms = -1 // the tick comes before
 	}
 	n, errno := epollWait(l.epfd, l.events, ms, parked)
 	l.woke = l.clock()
@@ -154,9 +160,10 @@ func (l *Loop) wait() (int, error) {
 	l.stats.Waits++
 	if parked {
 		l.stats.Parks++
-	}
-	if errno == 0 {
-		l.quiet = n == 0
+		if n > 0 {
+			l.quiet = false
+			l.rewind()
+		}
 	}
 	return l.waited(n, errno)
 }
@@ -240,8 +247,12 @@ func (l *Loop) notice(c *Conn, events uint32) {
 
 // special takes up an event of the eventfd or of a listener.
 func (l *Loop) special(slot int32) {
-	if slot == wakeSlot {
+	switch slot {
+	case wakeSlot:
 		l.posted = true
+		return
+	case tickSlot:
+		l.ticked()
 		return
 	}
 	if n := l.accepts[firstSlot-slot]; n != nil {
