@@ -18,26 +18,39 @@ import (
 
 // A collection has to stop all goroutines. One in a raw system call looks as if
 // it were running; only because waits are short, and the runtime's signal ends
-// them, does it not have to wait.
+// them, does it not have to wait: not longer than without a loop, give or take
+// what a busy machine adds.
 func TestCollectionDoesNotWaitForAParkedLoop(t *testing.T) {
-	g := startGroup(t, GroupOptions{Loops: 2})
-	n := serve(t, g, ListenOptions{}, func(*Conn) Driver { return echo() })
-	c := dial(t, n.Addr())
-	if runtime.GOMAXPROCS(0) < 3 {
-		t.Errorf("GOMAXPROCS %d for two loops", runtime.GOMAXPROCS(0))
+	collections := func(before func()) time.Duration {
+		var took []time.Duration
+		for range 30 {
+			before()
+			start := time.Now()
+			runtime.GC()
+			took = append(took, time.Since(start))
+		}
+		slices.Sort(took)
+		return took[len(took)/2]
 	}
-	var pauses []time.Duration
-	for range 30 {
-		roundTrip(t, c, "x") // leaves a loop in its raw wait
-		start := time.Now()
-		runtime.GC()
-		pauses = append(pauses, time.Since(start))
+	var without, with time.Duration
+	for range 5 { // the machine may be busy with something else for one of the two
+		without = collections(func() {})
+		func() {
+			g := startGroup(t, GroupOptions{Loops: 2})
+			defer stopGroup(t, g)
+			if runtime.GOMAXPROCS(0) < 3 {
+				t.Errorf("GOMAXPROCS %d for two loops", runtime.GOMAXPROCS(0))
+			}
+			n := serve(t, g, ListenOptions{}, func(*Conn) Driver { return echo() })
+			c := dial(t, n.Addr())
+			with = collections(func() { roundTrip(t, c, "x") }) // leaves a loop in its raw wait
+		}()
+		t.Logf("collections: median %v without a loop, %v with two", without, with)
+		if with < 30*time.Millisecond || with < 2*without {
+			return
+		}
 	}
-	slices.Sort(pauses)
-	t.Logf("collections: median %v, worst %v", pauses[15], pauses[29])
-	if pauses[15] > 30*time.Millisecond {
-		t.Errorf("collections wait for the loop: median %v, worst %v", pauses[15], pauses[29])
-	}
+	t.Errorf("collections wait for the loop: median %v, %v without", with, without)
 }
 
 func TestIdleLoopUsesNoCPU(t *testing.T) {
