@@ -119,6 +119,10 @@ type Pod struct {
 	// Exempt pods get no proxy: they are on the network of their node, or have
 	// ended.
 	Exempt bool
+	// Injected: it has got its proxy from a control plane. ProxyMounts are then the
+	// places at which that has volumes, sorted.
+	Injected    bool
+	ProxyMounts []string
 }
 
 // Namespace is a Kubernetes Namespace.

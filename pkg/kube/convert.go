@@ -38,7 +38,28 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 	if len(out.IPs) == 0 && in.Status.PodIP != "" {
 		out.IPs = []string{in.Status.PodIP}
 	}
+	out.Injected, out.ProxyMounts = injectedProxy(in)
 	return out
+}
+
+// injectedProxy looks for the proxy that a pod was given, and where it has volumes.
+func injectedProxy(in *corev1.Pod) (there bool, mounts []string) {
+	if in.Annotations[mesh.InjectedAnnotation] == "" {
+		return false, nil
+	}
+	for _, list := range [][]corev1.Container{in.Spec.InitContainers, in.Spec.Containers} {
+		for i := range list {
+			if list[i].Name != mesh.InjectedContainer {
+				continue
+			}
+			for _, m := range list[i].VolumeMounts {
+				mounts = append(mounts, m.MountPath)
+			}
+			slices.Sort(mounts)
+			return true, mounts
+		}
+	}
+	return false, nil
 }
 
 // ownAnnotations are those of the mesh: others are long (what kubectl applied
@@ -58,7 +79,8 @@ func ownAnnotations(in map[string]string) map[string]string {
 
 func samePod(a, b *inventory.Pod) bool {
 	return a != nil && b != nil && a.Key == b.Key && a.UID == b.UID && a.ServiceAccount == b.ServiceAccount &&
-		a.NodeName == b.NodeName && a.Zone == b.Zone && a.Exempt == b.Exempt && slices.Equal(a.IPs, b.IPs) &&
+		a.NodeName == b.NodeName && a.Zone == b.Zone && a.Exempt == b.Exempt && a.Injected == b.Injected && slices.Equal(a.IPs, b.IPs) &&
+		slices.Equal(a.ProxyMounts, b.ProxyMounts) &&
 		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 

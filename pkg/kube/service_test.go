@@ -159,6 +159,32 @@ func TestPodOf(t *testing.T) {
 	}
 }
 
+// TestPodOfInjected: where the proxy that a pod was given has volumes.
+func TestPodOfInjected(t *testing.T) {
+	t.Parallel()
+	mounts := func(paths ...string) (out []corev1.VolumeMount) {
+		for _, p := range paths {
+			out = append(out, corev1.VolumeMount{Name: "x", MountPath: p})
+		}
+		return out
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"mesh.dragoman.io/injected": "native"}},
+		Spec: corev1.PodSpec{
+			InitContainers: []corev1.Container{{Name: "init", VolumeMounts: mounts("/a")}, {Name: "dragoman-proxy", VolumeMounts: mounts("/var/log", "/state")}},
+			Containers:     []corev1.Container{{Name: "app", VolumeMounts: mounts("/b")}},
+		},
+	}
+	got := kube.PodOf(pod)
+	if diff := cmp.Diff([]string{"/state", "/var/log"}, got.ProxyMounts); !got.Injected || diff != "" {
+		t.Errorf("injected: %v (-want +got):\n%s", got.Injected, diff)
+	}
+	pod.Annotations = nil // somebody's own container of this name
+	if got := kube.PodOf(pod); got.Injected || got.ProxyMounts != nil {
+		t.Errorf("injected: %v, %q", got.Injected, got.ProxyMounts)
+	}
+}
+
 // TestSecretOf: a file may have stringData, a ConfigMap binaryData.
 func TestSecretOf(t *testing.T) {
 	t.Parallel()

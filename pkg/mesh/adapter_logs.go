@@ -23,7 +23,8 @@ type LogsAdapter struct {
 	Resource map[string]string `json:"resource,omitempty"`
 	// Positions is the file in which the proxy remembers how far it has delivered
 	// each file, on a volume that lives as long as the logs do. Default: a hidden
-	// file in the folder of the first path.
+	// file in the folder of the first path; of proxies that are injected, one among
+	// their own state, which lives as long as the pod.
 	// +kubebuilder:validation:Pattern=`^/.`
 	// +kubebuilder:validation:MaxLength=4096
 	Positions string      `json:"positions,omitempty"`

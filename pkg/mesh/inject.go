@@ -9,6 +9,8 @@ const (
 	InjectDisabled = "disabled"
 	// InjectedAnnotation is what a pod has that got its proxy.
 	InjectedAnnotation = "mesh.dragoman.io/injected"
+	// InjectedContainer is the name of the proxy that it got.
+	InjectedContainer = "dragoman-proxy"
 )
 
 // InjectOptedOut reports whether a pod is not to have a proxy.

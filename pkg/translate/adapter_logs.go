@@ -41,7 +41,8 @@ func (t *translator) logsListener(a *mesh.Adapter) {
 func (t *translator) logsFilter(l *mesh.LogsAdapter, name string) *logsv1.Logs {
 	limits, batch := orEmpty(l.Limits), orEmpty(l.Batch)
 	p := &logsv1.Logs{
-		Resource: l.Resource, Positions: l.LogPositions(t.meta), MaxLineBytes: bytesValue(limits.Line), MaxFiles: optional(limits.Files),
+		Resource: l.Resource, Positions: l.LogPositions(t.meta), PositionsByDefault: l.Positions == "",
+		MaxLineBytes: bytesValue(limits.Line), MaxFiles: optional(limits.Files),
 		RotateWait: lasting(l.RotateWait), BatchBytes: bytesValue(batch.Bytes), BatchRecords: optional(batch.Records), BatchInterval: lasting(batch.Interval),
 	}
 	for i := range l.Sources {

@@ -24,6 +24,7 @@ const (
 	ReasonNoEnvironment     = "NoEnvironment"     // nothing says which, or it is unknown
 	ReasonListenConflict    = "ListenConflict"    // another object of the node binds there
 	ReasonPositionsConflict = "PositionsConflict" // another one keeps the positions of its logs there
+	ReasonLogsNotMounted    = "LogsNotMounted"    // an injected proxy has no volume where the logs are
 	ReasonNotSupported      = "NotSupported"      // the language has it, and this version does not
 
 	ReasonResolvedRefs       = "ResolvedRefs"

@@ -21,6 +21,7 @@ func TestInCluster(t *testing.T) {
 	tests := map[string]func(*testing.T, *cluster){
 		"AdaptersServe":        adaptersServe,
 		"LogsAreShipped":       logsAreShipped,
+		"LogsAreMounted":       logsAreMounted,
 		"ExampleRuns":          exampleRuns,
 		"PodsGetTheirProxy":    podsGetTheirProxy,
 		"WorkloadsAreInjected": workloadsAreInjected,

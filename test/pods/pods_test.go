@@ -49,6 +49,7 @@ func TestPods(t *testing.T) {
 			"ThreeEnvironments": threeEnvironments,
 			"NginxMetrics":      nginxMetrics,
 			"NginxLogs":         nginxLogs,
+			"NginxLogsInjected": nginxLogsInjected,
 			"LeaderElection":    leaderElection,
 			"CapturesPorts":     capturesPorts,
 		} {

@@ -13,6 +13,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/adstest"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
@@ -127,6 +128,46 @@ spec:
 	second := r.awaitCondition("Adapter shop/more-logs", inventory.ConditionProgrammed, inventory.StatusFalse, "PositionsConflict")
 	if want := "Adapter shop/logs keeps its positions in the same file"; !strings.Contains(second.Message, want) {
 		t.Errorf("people read %q, not that %s", second.Message, want)
+	}
+}
+
+// TestLogsNeedAVolume: an Adapter of logs is not for proxies that were injected without a volume at any of its paths, and its status says what to do. One
+// such path is enough, and of a proxy that nobody has injected nothing is known.
+func TestLogsNeedAVolume(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop()
+	r.put(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: logs, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  logs:
+    sources: [{name: app, paths: [/var/log/app/app.log, /data/*/app.log]}]
+    sink: {stdout: {}}
+`)
+	labels := map[string]string{"app": "web"}
+	injected := func(name string, mounts ...string) *adstest.Client {
+		key := inventory.Key{Namespace: "shop", Name: name}
+		inventory.Put(r.store, inventory.Ref{Kind: inventory.KindPod, Key: key},
+			&inventory.Pod{Key: key, UID: "uid-" + name, Labels: labels, Injected: true, ProxyMounts: mounts}, time.Now())
+		c := r.dial("shop", name)
+		c.Subscribe(server.ListenerType)
+		return c
+	}
+	r.pod("shop", "by-hand", labels)
+	r.start()
+	const name = "shop/logs/adapter"
+	var l listenerv3.Listener
+	injected("with", "/var/lib/dragoman", "/data/x").Await(server.ListenerType, name, &l)
+	byHand := r.dial("shop", "by-hand")
+	byHand.Subscribe(server.ListenerType)
+	byHand.Await(server.ListenerType, name, &l)
+	r.awaitCondition("Adapter shop/logs", inventory.ConditionProgrammed, inventory.StatusTrue, "Programmed")
+	injected("without", "/var/lib/dragoman", "/var/log/app2")
+	c := r.awaitCondition("Adapter shop/logs", inventory.ConditionProgrammed, inventory.StatusFalse, "LogsNotMounted")
+	if want := "their pods have no volume for the proxy at /var/log/app/app.log: mount one there"; !strings.Contains(c.Message, want) {
+		t.Errorf("people read %q, not that %s", c.Message, want)
 	}
 }
 

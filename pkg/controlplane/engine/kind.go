@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strconv"
 	"strings"
@@ -64,6 +65,12 @@ func choose(ref inventory.Ref, obj mesh.Object, f *facts, taken []mesh.Object) c
 			return c
 		}
 		c.variant.environment, c.variant.source = environment, source
+	}
+	if a, ok := obj.(*mesh.Adapter); ok && f.injected && a.Spec.Logs != nil && !a.Spec.Logs.Reachable(f.mounts) {
+		c.reason, c.message = translate.ReasonLogsNotMounted, fmt.Sprintf("their pods have no volume for the proxy at %s: "+
+			"mount one there into the app's container (an emptyDir will do), and make pods anew that are older than this Adapter", a.Spec.Logs.Sources[0].Paths[0])
+		c.variant = variantKey{}
+		return c
 	}
 	for _, other := range taken {
 		if clash := mesh.Meet(other, obj, true); clash != mesh.ClashNone {

@@ -127,6 +127,10 @@ type facts struct {
 	labels map[string]string
 	zone   string
 	known  bool // what its credentials are bound to is there
+	// injected: a control plane has made the proxy's container, which has volumes at
+	// mounts.
+	injected bool
+	mounts   []string
 }
 
 func (e *Engine) facts(n *node) facts {
@@ -144,7 +148,7 @@ func (e *Engine) facts(n *node) facts {
 		f.known = false
 		return f
 	}
-	f.labels, f.zone = pod.Labels, pod.Zone
+	f.labels, f.zone, f.injected, f.mounts = pod.Labels, pod.Zone, pod.Injected, pod.ProxyMounts
 	f.PodLabel = pod.Labels[mesh.EnvironmentLabel]
 	return f
 }

@@ -12,11 +12,12 @@ import (
 type place struct {
 	objects []inventory.Ref // of mesh objects, sorted
 
-	// What the objects ask of a pod: these labels, and its name. It is not looked
-	// at again before it is needed.
+	// What the objects ask of a pod: these labels, its name, and where its proxy has
+	// volumes. It is not looked at again before it is needed.
 	stale  bool
 	labels []string // sorted
 	names  bool
+	mounts bool
 	// known are the kinds of pods that give the same answers.
 	known map[string]*kind
 	kinds map[*kind]struct{} // of nodes in it
@@ -53,7 +54,7 @@ func (p *place) look(good map[inventory.Ref]mesh.Object) {
 	if !p.stale {
 		return
 	}
-	p.stale, p.labels, p.names = false, nil, false
+	p.stale, p.labels, p.names, p.mounts = false, nil, false, false
 	for _, key := range p.objects {
 		p.asks(good[key])
 	}
@@ -65,6 +66,9 @@ func (p *place) look(good map[inventory.Ref]mesh.Object) {
 func (p *place) asks(obj mesh.Object) {
 	if a, ok := obj.(*mesh.Ambassador); ok {
 		p.names = p.names || len(a.Spec.EnvironmentRules) > 0
+	}
+	if a, ok := obj.(*mesh.Adapter); ok {
+		p.mounts = p.mounts || a.Spec.Logs != nil
 	}
 	selector := mesh.SelectorOf(obj)
 	if selector == nil {
@@ -94,6 +98,13 @@ func (p *place) mark(f *facts) string {
 	write(f.NamespaceLabel)
 	if p.names {
 		write(f.Hostname)
+	}
+	if p.mounts && f.injected {
+		write("injected")
+		for _, m := range f.mounts {
+			write(m)
+		}
+		write("") // behind the last
 	}
 	for _, k := range p.labels {
 		v, ok := f.labels[k]

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,10 @@ type Builder struct {
 	log  *slog.Logger
 	out  io.Writer
 	host map[string]string
-	lag  *prometheus.Desc
+	// positions is the folder for files of positions that no document names; "": they
+	// are beside the logs.
+	positions string
+	lag       *prometheus.Desc
 
 	mu       sync.Mutex
 	counters map[string]*logs.Counters // by listener; guarded by mu
@@ -42,7 +46,8 @@ type Builder struct {
 type Options struct {
 	// Stdout is what the sink stdout writes to.
 	Stdout io.Writer
-	// Getenv tells pod, namespace and node.
+	// Getenv tells pod, namespace and node, and by DRAGOMAN_LOG_POSITIONS the folder
+	// for files of positions that no document names.
 	Getenv func(string) string
 }
 
@@ -55,7 +60,7 @@ func NewBuilder(log *slog.Logger, o Options) *Builder {
 		o.Getenv = os.Getenv
 	}
 	b := &Builder{
-		log: log, out: o.Stdout, host: map[string]string{}, counters: map[string]*logs.Counters{}, running: map[*filter]bool{},
+		log: log, out: o.Stdout, host: map[string]string{}, positions: o.Getenv("DRAGOMAN_LOG_POSITIONS"), counters: map[string]*logs.Counters{}, running: map[*filter]bool{},
 		lag: prometheus.NewDesc("dragoman_logs_lag_bytes", "Bytes of the files that have not been delivered yet.", []string{"adapter", "source"}, nil),
 	}
 	for variable, attribute := range map[string]string{
@@ -84,11 +89,21 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := logs.New(logs.Options{Config: conf, Sink: to, Host: b.host, Metrics: b.countersOf(ctx.Listener), Log: log})
+	p, err := logs.New(logs.Options{Config: b.placed(conf), Sink: to, Host: b.host, Metrics: b.countersOf(ctx.Listener), Log: log})
 	if err != nil {
 		return nil, errors.Join(err, to.Close())
 	}
 	return &filter{builder: b, listener: ctx.Listener, pipeline: p, sink: to, log: log}, nil
+}
+
+// placed is a configuration with the place that this process has for positions.
+func (b *Builder) placed(conf *resource.LogsFilter) *resource.LogsFilter {
+	if b.positions == "" || !conf.PositionsByDefault {
+		return conf
+	}
+	own := *conf // it is compared with others, and must stay
+	own.Positions = filepath.Join(b.positions, filepath.Base(conf.Positions))
+	return &own
 }
 
 func (b *Builder) countersOf(listener string) *logs.Counters {

@@ -126,11 +126,18 @@ func ship(t *testing.T, address string, sink resource.LogsSink, lines ...string)
 		return map[string]string{"POD_NAME": "web-0", "POD_NAMESPACE": "shop"}[name]
 	}})
 	c := newCluster(address)
-	f, err := b.Build(&resource.LogsFilter{
+	run(t, b, &resource.LogsFilter{
 		Sources:   []resource.LogsSource{{Name: "app", Paths: []string{file}, Parse: parse.Options{Format: parse.JSON}}},
 		Positions: filepath.Join(dir, "positions"), MaxLine: 4096, MaxFiles: 10, Rest: time.Second,
 		BatchBytes: 1 << 20, BatchRecords: 1000, BatchInterval: 10 * time.Millisecond, Sink: sink,
 	}, filters.Context{Listener: "shop/app", Clusters: c, Secrets: secrets{"token": "t0ken\n", "pass/word": "pa55"}, Log: log})
+	return b
+}
+
+// run builds a filter and has it work until the test is over.
+func run(t *testing.T, b *logs.Builder, config *resource.LogsFilter, ctx filters.Context) {
+	t.Helper()
+	f, err := b.Build(config, ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +151,6 @@ func ship(t *testing.T, address string, sink resource.LogsSink, lines ...string)
 		f.Retire(filters.Retirement{Cut: true, Done: func() { close(done) }})
 		<-done
 	})
-	return b
 }
 
 func peer(path string, gz bool) resource.LogsPeer {

@@ -35,4 +35,14 @@
 //	mesh.dragoman.io/capture-ports       as 6379,5432:15432: connections of the pod to these ports, wherever
 //	                                     they go, come to the Ambassadors that listen there (pkg/capture);
 //	                                     an init container with NET_ADMIN does it
+//	mesh.dragoman.io/log-folders         as /var/log/nginx,/data/logs: the proxy may read these folders of
+//	                                     the app's volumes, for an Adapter of logs that comes later
+//
+// # Log files
+//
+// Where Adapters of logs that select the pod name files on the app's volumes, the proxy
+// gets these volumes, at the same places and to be read only; where an Adapter names the
+// file of its positions, the volume of that to be written. Positions of others are
+// with the proxy's state. Of themselves Adapters reach emptyDirs and claims alone: what
+// else a pod has mounted, as Secrets, is its own to give, by the annotation.
 package webhook

@@ -45,12 +45,20 @@ func (i *Injector) Inject(raw []byte, namespace string) (patch []byte, warnings 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	warnings = append(i.nowhere(&pod, namespace, o.capture), i.endless(&pod)...)
+	if !hasProxy(&pod) {
+		var unread []string
+		if o.logs, unread, err = i.logAccess(&pod, namespace, o.logFolders); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		warnings = append(warnings, unread...)
+	}
 	p, err := i.patchOf(&pod, namespace, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	patch, err = p.encode()
-	return patch, append(i.nowhere(&pod, namespace, o.capture), i.endless(&pod)...), err
+	return patch, warnings, err
 }
 
 // endless warns of a pod that is to come to an end: a proxy among its containers keeps it from that, until it is told to end.

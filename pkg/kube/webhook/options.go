@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,12 +18,18 @@ import (
 // annotationPrefix is that of the mesh.
 const annotationPrefix = "mesh.dragoman.io/"
 
+// logFoldersAnnotation is the annotation for logs, without the prefix.
+const logFoldersAnnotation = "log-folders"
+
 // proxyOptions are what a pod says of its proxy.
 type proxyOptions struct {
 	image, logLevel string
 	requests, limit corev1.ResourceList
 	hints           bool
 	capture         []mesh.CapturePort
+	logFolders      []string
+
+	logs logAccess // what follows of the pod's Adapters and logFolders
 }
 
 // setters are the annotations, without the prefix.
@@ -36,6 +43,7 @@ func setters() map[string]func(o *proxyOptions, value string) error {
 		"proxy-memory-limit": quantity(func(o *proxyOptions) corev1.ResourceList { return o.limit }, corev1.ResourceMemory, "128Mi"),
 		"proxy-hints":        (*proxyOptions).setHints,
 		"capture-ports":      (*proxyOptions).setCapture,
+		logFoldersAnnotation: (*proxyOptions).setLogFolders,
 		"inject":             func(*proxyOptions, string) error { return nil }, // looked at before
 		"injected":           func(*proxyOptions, string) error { return nil }, // ours
 	}
@@ -114,6 +122,17 @@ func (o *proxyOptions) setHints(value string) error {
 func (o *proxyOptions) setCapture(value string) (err error) {
 	o.capture, err = mesh.ParseCapturePorts(value)
 	return err
+}
+
+func (o *proxyOptions) setLogFolders(value string) error {
+	for folder := range strings.SplitSeq(value, ",") {
+		folder = strings.TrimSpace(folder)
+		if !path.IsAbs(folder) || path.Clean(folder) == "/" || strings.ContainsAny(folder, `*?[\`) {
+			return errors.New("is no list of folders; want absolute paths as /var/log/nginx,/var/log/app")
+		}
+		o.logFolders = append(o.logFolders, path.Clean(folder))
+	}
+	return nil
 }
 
 func quantity(list func(*proxyOptions) corev1.ResourceList, name corev1.ResourceName, example string) func(*proxyOptions, string) error {

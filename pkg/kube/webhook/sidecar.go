@@ -3,11 +3,13 @@ package webhook
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
 // Names of what a pod gets.
 const (
-	ContainerName = "dragoman-proxy"
+	ContainerName = mesh.InjectedContainer
 	trustVolume   = "dragoman-trust"
 	stateVolume   = "dragoman-state"
 
@@ -54,10 +56,7 @@ func (d *Defaults) container(o *proxyOptions) *corev1.Container {
 			"--state-dir=" + stateFolder,
 			"--log-level=" + o.logLevel,
 		},
-		Env: []corev1.EnvVar{
-			field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace"),
-			field("DRAGOMAN_ZONE", "metadata.labels['"+corev1.LabelTopologyZone+"']"),
-		},
+		Env:       append(podEnv(), o.logs.env...),
 		Resources: corev1.ResourceRequirements{Requests: o.requests, Limits: o.limit},
 		SecurityContext: &corev1.SecurityContext{
 			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
@@ -65,10 +64,10 @@ func (d *Defaults) container(o *proxyOptions) *corev1.Container {
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		VolumeMounts: []corev1.VolumeMount{
+		VolumeMounts: append([]corev1.VolumeMount{
 			{Name: trustVolume, MountPath: trustFolder, ReadOnly: true},
 			{Name: stateVolume, MountPath: stateFolder},
-		},
+		}, o.logs.mounts...),
 	}
 	if d.Mode == Classic {
 		c.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: wait("60s")}}
@@ -81,6 +80,14 @@ func (d *Defaults) container(o *proxyOptions) *corev1.Container {
 		ProbeHandler: corev1.ProbeHandler{Exec: wait("1s")}, PeriodSeconds: 1, TimeoutSeconds: 2, FailureThreshold: 120,
 	}
 	return c
+}
+
+// podEnv tells a proxy of its pod.
+func podEnv() []corev1.EnvVar {
+	return []corev1.EnvVar{
+		field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace"),
+		field("DRAGOMAN_ZONE", "metadata.labels['"+corev1.LabelTopologyZone+"']"),
+	}
 }
 
 func wait(limit string) *corev1.ExecAction {

@@ -27,8 +27,12 @@ type LogsFilter struct {
 	Resource map[string]string
 	// Positions is the file that remembers how far each file has been delivered.
 	Positions string
-	MaxLine   int // bytes
-	MaxFiles  int // open at once
+	// PositionsByDefault: nobody has named it, and a proxy with a folder for
+	// positions keeps it there, under the same name.
+	PositionsByDefault bool
+
+	MaxLine  int // bytes
+	MaxFiles int // open at once
 	// Rest is how long a rotated file must not have been written to before it is
 	// left.
 	Rest time.Duration

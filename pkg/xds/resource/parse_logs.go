@@ -22,7 +22,7 @@ func (r *reader) logsFilter(packed *anypb.Any, at string) *LogsFilter {
 	if !r.unpack(packed, &p, at) {
 		return f
 	}
-	f.Resource, f.Positions = p.GetResource(), p.GetPositions()
+	f.Resource, f.Positions, f.PositionsByDefault = p.GetResource(), p.GetPositions(), p.GetPositionsByDefault()
 	f.MaxLine = r.size(p.GetMaxLineBytes(), join(at, "max_line_bytes"), DefaultLogLine, 256, 16<<20)
 	f.MaxFiles = int(r.atLeast(p.GetMaxFiles(), join(at, "max_files"), DefaultLogFiles, 1))
 	f.Rest = r.positive(p.GetRotateWait(), join(at, "rotate_wait"), DefaultLogRest)

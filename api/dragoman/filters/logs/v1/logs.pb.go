@@ -102,9 +102,12 @@ type Logs struct {
 	//	*Logs_Otlp
 	//	*Logs_Elasticsearch
 	//	*Logs_Loki
-	Sink          isLogs_Sink `protobuf_oneof:"sink"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sink isLogs_Sink `protobuf_oneof:"sink"`
+	// Nobody has named the file of positions: a proxy that has a folder for
+	// positions keeps one of the same name there.
+	PositionsByDefault bool `protobuf:"varint,14,opt,name=positions_by_default,json=positionsByDefault,proto3" json:"positions_by_default,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Logs) Reset() {
@@ -241,6 +244,13 @@ func (x *Logs) GetLoki() *Loki {
 		}
 	}
 	return nil
+}
+
+func (x *Logs) GetPositionsByDefault() bool {
+	if x != nil {
+		return x.PositionsByDefault
+	}
+	return false
 }
 
 type isLogs_Sink interface {
@@ -956,7 +966,7 @@ var File_dragoman_filters_logs_v1_logs_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_logs_v1_logs_proto_rawDesc = "" +
 	"\n" +
-	"#dragoman/filters/logs/v1/logs.proto\x12\x18dragoman.filters.logs.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xe7\x06\n" +
+	"#dragoman/filters/logs/v1/logs.proto\x12\x18dragoman.filters.logs.v1\x1a$dragoman/secrets/v1/secret_key.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x99\a\n" +
 	"\x04Logs\x12:\n" +
 	"\asources\x18\x01 \x03(\v2 .dragoman.filters.logs.v1.SourceR\asources\x12H\n" +
 	"\bresource\x18\x02 \x03(\v2,.dragoman.filters.logs.v1.Logs.ResourceEntryR\bresource\x12\x1c\n" +
@@ -973,7 +983,8 @@ const file_dragoman_filters_logs_v1_logs_proto_rawDesc = "" +
 	" \x01(\v2 .dragoman.filters.logs.v1.StdoutH\x00R\x06stdout\x124\n" +
 	"\x04otlp\x18\v \x01(\v2\x1e.dragoman.filters.logs.v1.OtlpH\x00R\x04otlp\x12O\n" +
 	"\relasticsearch\x18\f \x01(\v2'.dragoman.filters.logs.v1.ElasticsearchH\x00R\relasticsearch\x124\n" +
-	"\x04loki\x18\r \x01(\v2\x1e.dragoman.filters.logs.v1.LokiH\x00R\x04loki\x1a;\n" +
+	"\x04loki\x18\r \x01(\v2\x1e.dragoman.filters.logs.v1.LokiH\x00R\x04loki\x120\n" +
+	"\x14positions_by_default\x18\x0e \x01(\bR\x12positionsByDefault\x1a;\n" +
 	"\rResourceEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
