@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -54,16 +55,22 @@ type tenure struct {
 	expired bool
 }
 
-// overseer follows one Lease and sees when its holder fails to renew it.
+// overseer follows one Lease and sees when its holder fails to renew it. An API
+// server that is frozen or away shows no renewals either, and a watch says nothing
+// of that for a while: so before a term is believed to be over the Lease is looked
+// at, and while it cannot be, the leader that was known last stays.
 type overseer struct {
 	// Read-only after construction.
-	put     func(l *tenure, at time.Time)
-	problem func() error // why renewals cannot be seen; nil: they can
+	put  func(l *tenure, at time.Time)
+	look func() (*term, error) // what the Lease says now; nil: there is none
+
+	looking sync.WaitGroup
 
 	mu    sync.Mutex // guards below
 	last  *term
 	until time.Time
 	timer *time.Timer // nil: none runs
+	blind bool        // the Lease could not be looked at the last time
 	ended bool
 }
 
@@ -71,6 +78,10 @@ type overseer struct {
 func (o *overseer) set(_ inventory.Key, t *term, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.setLocked(t, at)
+}
+
+func (o *overseer) setLocked(t *term, at time.Time) {
 	if o.ended || t != nil && o.last != nil && *t == *o.last {
 		return
 	}
@@ -96,34 +107,80 @@ func (o *overseer) armLocked(until time.Time) {
 	o.timer = time.AfterFunc(time.Until(until), o.expire)
 }
 
-// expire ends a term that was not renewed. As long as renewals cannot be seen, it
-// stays as it is.
+// expire ends a term that was not renewed, if the API server says so, too.
 func (o *overseer) expire() {
 	o.mu.Lock()
+	due := o.dueLocked()
+	asked := o.last
+	if due {
+		o.looking.Add(1)
+	}
+	o.mu.Unlock()
+	if !due {
+		return
+	}
+	defer o.looking.Done()
+	now, err := o.look()
+	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
+	if o.last == asked && o.dueLocked() { // else a renewal came meanwhile
+		o.judgeLocked(now, err)
+	}
+}
+
+// dueLocked reports whether there is a term whose time is over.
+func (o *overseer) dueLocked() bool {
+	return !o.ended && o.last != nil && o.last.duration > 0 && !time.Now().Before(o.until)
+}
+
+// judgeLocked takes what was seen at the end of a term.
+func (o *overseer) judgeLocked(seen *term, err error) {
+	now, blind := time.Now(), o.blind
+	o.blind = err != nil
 	switch {
-	case o.ended || o.last == nil || o.last.duration == 0 || now.Before(o.until):
-	case o.problem() != nil:
+	case err != nil, blind && seen != nil && *seen == *o.last:
+		// A holder that could not renew has as much time for it as at any time.
 		o.armLocked(now.Add(o.last.duration))
+	case seen != nil && *seen != *o.last:
+		o.setLocked(seen, now)
 	default:
 		o.put(&tenure{holder: o.last.holder, expired: true}, now)
 	}
 }
 
-// stop ends it; nothing is put afterwards.
+// stop ends it; nothing is put afterwards. A look that is under way is waited for.
 func (o *overseer) stop() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.ended = true
 	if o.timer != nil {
 		o.timer.Stop()
 	}
+	o.mu.Unlock()
+	o.looking.Wait()
+}
+
+// lookLimit bounds one look at a Lease whose time is over.
+const lookLimit = 5 * time.Second
+
+// lookAtLease asks the API server; nil: there is no such Lease.
+func (w *wanted) lookAtLease(ctx context.Context, ref inventory.Ref, byName func(*metav1.ListOptions)) (*term, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	var options metav1.ListOptions
+	byName(&options)
+	list, err := w.clients.Typed.CoordinationV1().Leases(ref.Namespace).List(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("looking at the Lease %s: %w", ref.Key, err)
+	}
+	if len(list.Items) == 0 {
+		return nil, nil
+	}
+	return termOf(&list.Items[0]), nil
 }
 
 // leaseFeed makes what follows one Lease.
 func (w *wanted) leaseFeed(ref inventory.Ref, watch *namedWatch, byName func(*metav1.ListOptions)) func(ctx context.Context) {
-	o := &overseer{problem: watch.health.problem, put: func(l *tenure, at time.Time) {
+	o := &overseer{put: func(l *tenure, at time.Time) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if !watch.stopped {
@@ -133,7 +190,10 @@ func (w *wanted) leaseFeed(ref inventory.Ref, watch *namedWatch, byName func(*me
 	f := newFeed(watch.health, &coordinationv1.Lease{}, termOf, o.set)
 	lw := follow(w.clients.Typed.CoordinationV1().Leases(ref.Namespace), watch.health, byName)
 	return func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
 		defer o.stop()
+		defer cancel()
+		o.look = func() (*term, error) { return w.lookAtLease(ctx, ref, byName) }
 		f.run(ctx, lw)
 	}
 }

@@ -10,16 +10,17 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 )
 
-// TestTermsEndOnlyWhereRenewalsAreSeen: while the API server cannot be asked a
-// term goes on, a timer that comes late ends no renewed one, and what comes after
-// the end is not told.
-func TestTermsEndOnlyWhereRenewalsAreSeen(t *testing.T) {
+// TestTermsEndOnlyWhereTheAPIServerSaysSo: while it cannot be asked a term goes on,
+// and for the time of another one when it can be again; a timer that comes late
+// ends no renewed one, and what comes after the end is not told.
+func TestTermsEndOnlyWhereTheAPIServerSaysSo(t *testing.T) {
 	t.Parallel()
 	var told []tenure
-	away := errors.New("away")
+	first := term{holder: "web-0", renewed: time.Now(), duration: time.Hour}
+	lease, away := &first, errors.New("away")
 	o := &overseer{
-		problem: func() error { return away },
-		put:     func(l *tenure, _ time.Time) { told = append(told, *l) },
+		look: func() (*term, error) { return lease, away },
+		put:  func(l *tenure, _ time.Time) { told = append(told, *l) },
 	}
 	over := func() { // as if its time were over
 		o.mu.Lock()
@@ -27,27 +28,68 @@ func TestTermsEndOnlyWhereRenewalsAreSeen(t *testing.T) {
 		o.mu.Unlock()
 		o.expire()
 	}
+	says := func(when string, want ...tenure) {
+		t.Helper()
+		if diff := cmp.Diff(want, told, cmp.AllowUnexported(tenure{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+		told = nil
+	}
 	leads, expired := tenure{holder: "web-0"}, tenure{holder: "web-0", expired: true}
-	first := term{holder: "web-0", renewed: time.Now(), duration: time.Hour}
 	o.set(inventory.Key{}, &first, time.Now())
 	o.set(inventory.Key{}, &first, time.Now()) // the watch began anew
-	over()
-	if diff := cmp.Diff([]tenure{leads}, told, cmp.AllowUnexported(tenure{})); diff != "" {
-		t.Errorf("away (-want +got):\n%s", diff)
-	}
-	if !o.until.After(time.Now()) {
-		t.Error("it is not looked at again")
+	says("at first", leads)
+	for range 3 {
+		over()
+		if !o.until.After(time.Now()) {
+			t.Error("it is not looked at again")
+		}
 	}
 	away = nil
-	o.expire() // late
 	over()
+	says("while it is away, and when it is just back")
+	o.expire() // late
+	says("when it is not over")
+	over()
+	says("not renewed", expired)
+
 	second := first
 	second.number++
 	o.set(inventory.Key{}, &second, time.Now())
+	says("renewed", leads)
+	third := term{holder: "web-1", duration: time.Hour}
+	lease = &third // which the watch has not brought
+	over()
+	says("taken over unseen", tenure{holder: "web-1"})
+	lease = nil
+	over()
+	says("deleted unseen", tenure{holder: "web-1", expired: true})
 	o.stop()
 	over()
 	o.set(inventory.Key{}, &first, time.Now())
-	if diff := cmp.Diff([]tenure{leads, expired, leads}, told, cmp.AllowUnexported(tenure{})); diff != "" {
-		t.Errorf("in turn (-want +got):\n%s", diff)
+	says("after the end")
+}
+
+// TestRenewalsDuringALookCount: what the watch brings while the API server is asked
+// is newer than the answer may be.
+func TestRenewalsDuringALookCount(t *testing.T) {
+	t.Parallel()
+	var told []tenure
+	first := term{holder: "web-0", renewed: time.Now(), duration: time.Hour}
+	second := first
+	second.renewed = second.renewed.Add(time.Second)
+	o := &overseer{put: func(l *tenure, _ time.Time) { told = append(told, *l) }}
+	o.look = func() (*term, error) {
+		o.set(inventory.Key{}, &second, time.Now())
+		return &first, nil
 	}
+	o.set(inventory.Key{}, &first, time.Now())
+	o.mu.Lock()
+	o.until = time.Now().Add(-time.Second)
+	o.mu.Unlock()
+	o.expire()
+	if diff := cmp.Diff([]tenure{{holder: "web-0"}, {holder: "web-0"}}, told, cmp.AllowUnexported(tenure{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	o.stop()
 }

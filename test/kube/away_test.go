@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -16,8 +17,9 @@ import (
 )
 
 // TestAPIServerAway takes the API server away for a minute, first silently, then
-// with its connections broken. Apps and proxies notice nothing; the control plane
-// lets in whom it knows, and nobody else; what was missed is there soon after.
+// with its connections broken. Apps and proxies notice nothing, and a leader that
+// cannot renew its Lease is not taken for one that does not; the control plane lets
+// in whom it knows, and nobody else; what was missed is there soon after.
 func TestAPIServerAway(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, kubetest.Start(t))
@@ -51,6 +53,12 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	known, unknown := c.Token(t, c.web(t, ns, "web-1")), c.Token(t, c.web(t, ns, "web-2"))
 	getsIn(known)
+	led := redistest.Port(t)
+	c.Pod(t, kubetest.PodSpec{Namespace: ns, Name: "one", Addresses: []netip.Addr{netip.MustParseAddr(one)}})
+	c.lease(t, ns, "elect", "one", 3600)
+	c.Apply(t, ns, ambassador("led", led, "dev: {leader: {election: elect, port: 6379}}"))
+	follower := startApp(t, led, "one")
+	c.lease(t, ns, "elect", "one", 5)
 
 	const away = time.Minute
 	began := time.Now()
@@ -61,6 +69,7 @@ func TestAPIServerAway(t *testing.T) {
 		for time.Since(began) < until {
 			getsIn(known)
 			app.is("one")
+			follower.is("one")
 			<-tick.C
 		}
 		if err := open(unknown).AwaitEnd(); status.Code(err) != codes.Unavailable {
@@ -73,10 +82,11 @@ func TestAPIServerAway(t *testing.T) {
 	meanwhile(away / 2)
 	// A proxy that starts now is served as if nothing were the matter.
 	app.stop()
+	follower.stop()
 	proxy.stop()
 	again := c.launch(t, proxy)
 	again.ready("LIVE")
-	app = startApp(t, port, "one")
+	app, follower = startApp(t, port, "one"), startApp(t, led, "one")
 	if _, body := again.get("/ready"); body != "LIVE\n" {
 		t.Errorf("the proxy is not served by the control plane: %s", body)
 	}
@@ -87,6 +97,7 @@ func TestAPIServerAway(t *testing.T) {
 		t.Errorf("%v tokens that could not be reviewed are counted", n)
 	}
 
+	follower.stop()
 	c.Restart(t)
 	back := time.Now()
 	c.EndpointSlice(t, ns, "redis", 6379, two)
@@ -96,4 +107,6 @@ func TestAPIServerAway(t *testing.T) {
 	c.Apply(t, ns, ambassador("cache", port, document, "prod: {service: {name: redis, port: 6379}}"))
 	c.conditions(t, ns, "cache", "Programmed=True/Programmed: 1 of 1")
 	plane.logs("watching again")
+	// Now it could renew, and does not.
+	c.conditions(t, ns, "led", "ResolvedRefs=True", "has expired: one")
 }

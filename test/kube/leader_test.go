@@ -21,13 +21,7 @@ func leaderMoves(t *testing.T, c *cluster) {
 		_, host := world(t, name)
 		c.Pod(t, kubetest.PodSpec{Namespace: ns, Name: name, Addresses: []netip.Addr{netip.MustParseAddr(host)}})
 	}
-	renew := func(holder string, seconds int) {
-		c.Apply(t, ns, fmt.Sprintf(`apiVersion: coordination.k8s.io/v1
-kind: Lease
-metadata: {name: cache}
-spec: {holderIdentity: %q, leaseDurationSeconds: %d, renewTime: %q}
-`, holder, seconds, time.Now().UTC().Format(metav1.RFC3339Micro)))
-	}
+	renew := func(holder string, seconds int) { c.lease(t, ns, "cache", holder, seconds) }
 	c.conditions(t, ns, "cache", "ResolvedRefs=False/LeaseNotFound", "there is no Lease "+ns+"/cache")
 	renew("one", 3600)
 	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
@@ -59,4 +53,14 @@ spec: {holderIdentity: %q, leaseDurationSeconds: %d, renewTime: %q}
 	}
 	renew("three", 3600)
 	startApp(t, port, "three").stop()
+}
+
+// lease renews one in the name of its holder.
+func (c *cluster) lease(t *testing.T, namespace, name, holder string, seconds int) {
+	t.Helper()
+	c.Apply(t, namespace, fmt.Sprintf(`apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: %s}
+spec: {holderIdentity: %q, leaseDurationSeconds: %d, renewTime: %q}
+`, name, holder, seconds, time.Now().UTC().Format(metav1.RFC3339Micro)))
 }
