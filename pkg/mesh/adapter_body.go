@@ -64,7 +64,8 @@ type BodyMap struct {
 	// +kubebuilder:validation:MaxItems=256
 	Drop []string `json:"drop,omitempty"`
 	// Move takes a field of the old body to its path in the new one, or renames it;
-	// both paths have as many []. {"data": "."} takes what is in data out of it.
+	// both paths have as many []. {"data": "."} takes what is in data out of it. An
+	// object or list that is left empty goes, too.
 	// +kubebuilder:validation:MaxProperties=256
 	Move map[string]string `json:"move,omitempty"`
 	// Default gives fields of the new body that are absent a value, as text.

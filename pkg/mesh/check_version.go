@@ -31,7 +31,9 @@ func (c *checker) apiVersions(v *APIVersions, at string) {
 		o, here := &v.Older[i], fmt.Sprintf("%s.older[%d]", at, i)
 		c.require(isLabelValue(o.Name), here+".name", fmt.Sprintf("%q is not the name of a version", clip(o.Name)), "as in v1")
 		c.require(!slices.Contains(names, o.Name), here+".name", fmt.Sprintf("%s is there twice", clip(o.Name)), "")
-		names = append(names, o.Name)
+		if isLabelValue(o.Name) && !slices.Contains(names, o.Name) {
+			names = append(names, o.Name)
+		}
 		c.apiVersion(o, here)
 	}
 	c.require(v.Default == "" || slices.Contains(names, v.Default), at+".default", fmt.Sprintf("there is no version %q", clip(v.Default)), hintOf(v.Default, names))

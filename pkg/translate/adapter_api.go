@@ -98,14 +98,17 @@ func (t *translator) apiRoutes(api *mesh.APIAdapter, name string) *routev3.Route
 				Name: routeName(&r.Match, i), Path: r.Match.Path, Request: apiRequest(r.Request), Response: apiResponse(r.Response),
 			}, name))
 		}
-		routes = append(routes, otherMethods(api.Routes)...)
+		routes = append(routes, withOtherMethods(api.Routes)...)
 	}
-	routes = append(routes, answering(anyPath(),
-		&transformv1.Problem{Status: 404, Detail: "no route has this path, with these headers and parameters"}))
+	routes = append(routes, answering(anyPath(), notFound()))
 	return &routev3.RouteConfiguration{
 		Name:         name,
 		VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: routes}},
 	}
+}
+
+func notFound() *transformv1.Problem {
+	return &transformv1.Problem{Status: 404, Detail: "no route has this path, with these headers and parameters"}
 }
 
 // apiRoute leads requests to the cluster of that name, as config says.
@@ -221,9 +224,9 @@ func exactHeader(name, value string) *routev3.HeaderMatcher {
 	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exactText(value)}}
 }
 
-// otherMethods makes a route for each path of the document that has not all
-// methods, which says which it has.
-func otherMethods(list []mesh.APIRoute) []*routev3.Route {
+// withOtherMethods makes a route for each path of the document that has not all
+// methods.
+func withOtherMethods(list []mesh.APIRoute) []*routev3.Route {
 	methods := make(map[string][]string)
 	var paths []string
 	for i := range list {
@@ -237,31 +240,40 @@ func otherMethods(list []mesh.APIRoute) []*routev3.Route {
 	}
 	var out []*routev3.Route
 	for _, path := range paths {
-		allowed := methods[path]
-		if slices.Contains(allowed, "") {
-			continue
+		if allowed := methods[path]; !slices.Contains(allowed, "") {
+			slices.Sort(allowed)
+			out = append(out, otherMethods(path, allowed, nil))
 		}
-		slices.Sort(allowed)
-		match := pathMatch(path)
-		match.Headers = []*routev3.HeaderMatcher{{
-			Name: ":method", InvertMatch: true,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(allowed, "|")}},
-			}},
-		}}
-		out = append(out, answering(match, &transformv1.Problem{Status: 405, Detail: "this path has other methods", Allow: allowed}))
 	}
 	return out
+}
+
+// otherMethods makes a route of a path with other methods than are allowed, which
+// says which are.
+func otherMethods(path string, allowed []string, own *transformv1.Fields) *routev3.Route {
+	match := pathMatch(path)
+	match.Headers = []*routev3.HeaderMatcher{{
+		Name: ":method", InvertMatch: true,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(allowed, "|")}},
+		}},
+	}}
+	return answeringWith(match, &transformv1.Problem{Status: 405, Detail: "this path has other methods", Allow: allowed}, own)
 }
 
 // answering makes a route that the proxy answers itself; for who has not the
 // filter, with the status alone.
 func answering(match *routev3.RouteMatch, p *transformv1.Problem) *routev3.Route {
+	return answeringWith(match, p, nil)
+}
+
+// answeringWith is answering with headers.
+func answeringWith(match *routev3.RouteMatch, p *transformv1.Problem, own *transformv1.Fields) *routev3.Route {
 	return &routev3.Route{
 		Match:  match,
 		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: p.GetStatus()}},
 		TypedPerFilterConfig: map[string]*anypb.Any{
-			transformFilter: pack(&transformv1.Route{Name: fmt.Sprint(p.GetStatus()), Problem: p}),
+			transformFilter: pack(&transformv1.Route{Name: fmt.Sprint(p.GetStatus()), Problem: p, OwnHeaders: own}),
 		},
 	}
 }

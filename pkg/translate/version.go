@@ -3,8 +3,10 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -127,6 +129,7 @@ func (v *versions) older(o *mesh.OlderVersion, s spoken) {
 		r := o.Routes[i]
 		v.add(&r, s, v.prefix(next), fmt.Sprintf("%s %s", o.Name, routeName(&r.Match, i)), func(c *transformv1.Route) { v.become(c, o, next) })
 	}
+	v.otherMethods(o.Name, o.Routes, s, v.announced(o, next))
 	v.rest(s, v.prefix(next), o.Name, func(c *transformv1.Route) { v.become(c, o, next) })
 }
 
@@ -143,6 +146,73 @@ func (v *versions) app(s spoken) {
 	if len(v.api.Routes) == 0 {
 		v.rest(s, prefix, v.spec.App, nil)
 	}
+	v.otherMethods(v.spec.App, v.api.Routes, s, nil)
+	if s.header != nil && len(v.api.Routes) > 0 {
+		match := anyPath()
+		match.Headers = []*routev3.HeaderMatcher{s.header}
+		v.out = append(v.out, answering(match, notFound()))
+	}
+}
+
+// otherMethods makes routes for paths of a version with methods that neither it nor
+// what it becomes has.
+func (v *versions) otherMethods(version string, list []mesh.APIRoute, s spoken, announced *transformv1.Fields) {
+	var done []string
+	for i := range list {
+		path := list[i].Match.Path
+		if slices.Contains(done, path) {
+			continue
+		}
+		done = append(done, path)
+		allowed := map[string]bool{}
+		v.methods(version, path, allowed)
+		if allowed[""] {
+			continue
+		}
+		made := otherMethods(s.prefix+path, slices.Sorted(maps.Keys(allowed)), announced)
+		if s.header != nil {
+			made.Match.Headers = append(made.Match.Headers, s.header)
+		}
+		v.out = append(v.out, made)
+	}
+}
+
+// methods adds those that a version, or one that it becomes, may have for a path;
+// "" stands for all.
+func (v *versions) methods(version, path string, allowed map[string]bool) {
+	list, next := v.api.Routes, ""
+	for i := range v.spec.Older {
+		if o := &v.spec.Older[i]; o.Name == version {
+			list, next = o.Routes, v.spec.Next(o)
+		}
+	}
+	for i := range list {
+		if m := &list[i].Match; mayBoth(m.Path, path) {
+			allowed[m.Method] = true
+		}
+	}
+	switch {
+	case next != "":
+		v.methods(next, path, allowed)
+	case len(list) == 0:
+		allowed[""] = true // the app decides
+	}
+}
+
+// mayBoth tells whether there are paths that two templates match.
+func mayBoth(a, b string) bool {
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	for i := range x {
+		switch {
+		case i < len(y) && strings.HasSuffix(y[i], "=**}"), strings.HasSuffix(x[i], "=**}"):
+			return true
+		case i >= len(y):
+			return false
+		case x[i] != y[i] && !strings.HasPrefix(x[i], "{") && !strings.HasPrefix(y[i], "{"):
+			return false
+		}
+	}
+	return len(x) == len(y) || len(y) == len(x)+1 && strings.HasSuffix(y[len(x)], "=**}")
 }
 
 // add makes a route of one in the document, whose paths follow a prefix each.
@@ -194,19 +264,26 @@ func (v *versions) become(c *transformv1.Route, o *mesh.OlderVersion, next strin
 	if v.spec.MediaType != "" {
 		headers.Set["Accept"] = v.spec.MediaType + "; version=" + next
 	}
-	if c.Response == nil {
-		c.Response = &transformv1.Response{}
-	}
-	back := set(&c.Response.Headers)
+	c.OwnHeaders = v.announced(o, next)
+}
+
+// announced is what responses to clients of a version say of it. Those of an older
+// one that becomes this one say what is true of that.
+func (v *versions) announced(o *mesh.OlderVersion, next string) *transformv1.Fields {
+	var out *transformv1.Fields
 	if !o.Deprecated.IsZero() {
-		back.Set["Deprecation"] = fmt.Sprintf("@%d", o.Deprecated.Unix())
+		set(&out).Set["Deprecation"] = fmt.Sprintf("@%d", o.Deprecated.Unix())
 	}
 	if !o.Sunset.IsZero() {
-		back.Set["Sunset"] = o.Sunset.UTC().Format(http.TimeFormat)
+		set(&out).Set["Sunset"] = o.Sunset.UTC().Format(http.TimeFormat)
 	}
 	var links []string
 	if o.Link != "" {
-		links = append(links, "<"+o.Link+`>; rel="deprecation"; type="text/html"`)
+		relation := "deprecation"
+		if o.Deprecated.IsZero() && !o.Sunset.IsZero() {
+			relation = "sunset"
+		}
+		links = append(links, "<"+o.Link+`>; rel="`+relation+`"; type="text/html"`)
 	}
 	successor := o.Successor
 	if successor == "" && v.spec.Path != "" {
@@ -216,8 +293,9 @@ func (v *versions) become(c *transformv1.Route, o *mesh.OlderVersion, next strin
 		links = append(links, "<"+successor+`>; rel="successor-version"`)
 	}
 	if len(links) > 0 {
-		back.Add["Link"] = strings.Join(links, ", ")
+		set(&out).Add["Link"] = strings.Join(links, ", ")
 	}
+	return out
 }
 
 // set makes sure that fields are there to be set.

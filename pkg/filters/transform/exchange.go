@@ -32,6 +32,13 @@ type exchange struct {
 	upload *upload       // of a body that is changed on its way; nil: none is
 }
 
+// ownHeaders says of a response what the route says of all its own.
+func (x *exchange) ownHeaders() {
+	if x.depth == 0 {
+		changeHeaders(x.w.Header(), &x.conf.OwnHeaders, x.values)
+	}
+}
+
 // release gives back what the request has taken.
 func (x *exchange) release() { x.filter.builder.budget.give(x.taken) }
 

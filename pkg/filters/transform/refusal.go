@@ -130,6 +130,7 @@ func (x *exchange) answer(e *refusal) {
 	for _, pair := range e.header {
 		h.Set(pair[0], pair[1])
 	}
+	x.ownHeaders()
 	x.note(Step{Response: true, What: "answer", After: strconv.Itoa(e.status) + " " + e.detail})
 	for _, f := range e.fields {
 		x.note(Step{Response: true, What: "field", Before: f.Pointer, After: f.Detail})

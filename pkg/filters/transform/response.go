@@ -232,6 +232,7 @@ func (w *responseWriter) send(status int) {
 	if conf := w.x.conf.Response; conf != nil {
 		changeHeaders(w.x.w.Header(), &conf.Headers, w.x.values)
 	}
+	w.x.ownHeaders()
 	w.sent = true
 	if w.x.recording() {
 		if status != w.status {

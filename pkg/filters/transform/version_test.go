@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,9 +113,110 @@ func TestVersions(t *testing.T) {
 				}
 			}
 			if tt.name == "path, v1" {
-				links := []string{`</api/v3>; rel="successor-version"`, `<https://example.com/v1>; rel="deprecation"; type="text/html", </api/v2>; rel="successor-version"`}
+				links := []string{`<https://example.com/v1>; rel="deprecation"; type="text/html", </api/v2>; rel="successor-version"`}
 				if diff := cmp.Diff(links, got.head["Link"]); diff != "" {
 					t.Errorf("links (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// TestVersionsSpeakForThemselves: a response says of the version that the client has
+// asked for that it is old, and not of those that the request became on its way, and
+// keeps what the app says.
+func TestVersionsSpeakForThemselves(t *testing.T) {
+	t.Parallel()
+	a := serve(t, `
+    versions:
+      path: "/{version}"
+      app: v4
+      older:
+      - {name: v1, becomes: v2, deprecated: 2025-01-31, sunset: 2027-01-31, link: "https://example.com/v1", successor: "https://example.com/v4"}
+      - {name: v2, becomes: v3, deprecated: 2026-01-31, sunset: 2028-01-31, link: "https://example.com/v2"}
+      - {name: v3, sunset: 2029-01-31, link: "https://example.com/v3"}
+`, replies(200, `{}`, "Content-Type", "application/json", "Link", `</x?page=2>; rel="next"`))
+	const app = `</x?page=2>; rel="next"`
+	for path, want := range map[string]http.Header{
+		"/v1/x": {
+			"Deprecation": {"@1738281600"}, "Sunset": {"Sun, 31 Jan 2027 00:00:00 GMT"},
+			"Link": {app, `<https://example.com/v1>; rel="deprecation"; type="text/html", <https://example.com/v4>; rel="successor-version"`},
+		},
+		"/v2/x": {
+			"Deprecation": {"@1769817600"}, "Sunset": {"Mon, 31 Jan 2028 00:00:00 GMT"},
+			"Link": {app, `<https://example.com/v2>; rel="deprecation"; type="text/html", </v3>; rel="successor-version"`},
+		},
+		"/v3/x": {
+			"Sunset": {"Wed, 31 Jan 2029 00:00:00 GMT"},
+			"Link":   {app, `<https://example.com/v3>; rel="sunset"; type="text/html", </v4>; rel="successor-version"`},
+		},
+		"/v4/x": {"Link": {app}},
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			got := http.Header{}
+			head := a.ask("GET", path, "").head
+			for _, name := range []string{"Deprecation", "Sunset", "Link"} {
+				if list := head.Values(name); list != nil {
+					got[name] = list
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestVersionsMethods: a path with a method that neither the version nor one that it
+// becomes has gets 405 and the methods that there are.
+func TestVersionsMethods(t *testing.T) {
+	t.Parallel()
+	const rest = `
+      app: v3
+      older:
+      - name: v1
+        becomes: v2
+        deprecated: 2025-01-31
+        routes:
+        - {match: {method: POST, path: "/order/{id}"}, request: {method: PUT, path: "/orders/{id}"}}
+        - {match: {method: POST, path: "/lists/new"}}
+      - name: v2
+        routes:
+        - {match: {method: PATCH, path: "/orders/{id}"}, request: {method: PUT}}
+    routes:
+    - {match: {method: PUT, path: "/orders/{id}"}}
+    - {match: {method: DELETE, path: "/orders/{id}"}}
+    - {match: {method: GET, path: "/lists/{id}"}}
+`
+	byPath := serve(t, "\n    versions:\n      path: \"/{version}\""+rest, newest)
+	byHeader := serve(t, "\n    versions:\n      header: Api-Version"+rest, newest)
+	allow := func(methods string) string { return "405 " + methods }
+	for _, tt := range []struct {
+		method, version, path, want string
+	}{
+		{"POST", "v1", "/order/7", "200 "},
+		{"GET", "v1", "/order/7", allow("POST")},
+		{"GET", "v1", "/orders/7", allow("DELETE, PATCH, PUT")},
+		{"GET", "v1", "/lists/new", "200 "},
+		{"PUT", "v1", "/lists/new", allow("GET, POST")},
+		{"GET", "v2", "/orders/7", allow("DELETE, PATCH, PUT")},
+		{"DELETE", "v2", "/orders/7", "200 "},
+		{"PATCH", "v3", "/orders/7", allow("DELETE, PUT")},
+		{"POST", "v3", "/lists/new", allow("GET")},
+		{"GET", "v3", "/order/7", "404 "},
+		{"GET", "v1", "/other", "404 "},
+	} {
+		t.Run(tt.method+" "+tt.version+tt.path, func(t *testing.T) {
+			t.Parallel()
+			for _, got := range []answered{
+				byPath.ask(tt.method, "/"+tt.version+tt.path, ""), byHeader.ask(tt.method, tt.path, "", "Api-Version", tt.version),
+			} {
+				if said := strconv.Itoa(got.status) + " " + got.head.Get("Allow"); said != tt.want {
+					t.Errorf("%s, not %s", said, tt.want)
+				}
+				if old := got.head.Get("Deprecation") != ""; old != (tt.version == "v1") {
+					t.Errorf("Deprecation: %t", old)
 				}
 			}
 		})

@@ -16,6 +16,8 @@ type State struct {
 	index  []int32  // of the elements that each of found was in
 	at     []int32  // where find is
 	cursor []cursor // of put, by the step of the path
+	// emptied are the objects and lists that moves took the last value out of.
+	emptied []value.ID
 }
 
 // found is a field that is to be moved.
@@ -98,7 +100,7 @@ func (s *State) drop(path Path) {
 }
 
 func (s *State) reset() {
-	s.found, s.index, s.at = s.found[:0], s.index[:0], s.at[:0]
+	s.found, s.index, s.at, s.emptied = s.found[:0], s.index[:0], s.at[:0], s.emptied[:0]
 }
 
 // find appends what has a path to found.
@@ -143,6 +145,9 @@ func (p *Program) moveAll(s *State) error {
 			s.root = s.doc.New(value.Object, "")
 		default:
 			s.doc.Unlink(f.parent, f.node)
+			if s.doc.At(f.parent).First == value.None && len(p.move[f.rule].from) > 1 {
+				s.emptied = append(s.emptied, f.parent)
+			}
 		}
 	}
 	for i := range s.found {
@@ -166,6 +171,9 @@ func (p *Program) moveAll(s *State) error {
 			return err
 		}
 		s.root = root
+	}
+	if len(s.emptied) > 0 {
+		p.prune(s)
 	}
 	s.reset()
 	return nil

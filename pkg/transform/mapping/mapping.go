@@ -26,7 +26,8 @@ type Map struct {
 	// Move takes fields to another path, all at once: two may change places. What
 	// has the new path and is not moved itself is replaced. Both paths have as many
 	// []. "." is the whole body: {"data": "."} takes what is in data out of it,
-	// {".": "data"} puts all into it.
+	// {".": "data"} puts all into it. An object or list that moves leave empty is
+	// removed; elements of a list keep their places as long as one is left.
 	Move map[string]string
 	// Default gives fields that are absent a string.
 	Default map[string]string

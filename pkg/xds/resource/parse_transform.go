@@ -46,6 +46,7 @@ func (r *reader) transformRoute(packed *anypb.Any, path string) *TransformRoute 
 	if p.GetResponse() != nil {
 		out.Response = r.transformResponse(p.GetResponse(), out.Path, join(path, "response"))
 	}
+	out.OwnHeaders = r.transformFields(p.GetOwnHeaders(), out.Path, true, join(path, "own_headers"))
 	out.Reroute = p.GetReroute()
 	if g := p.GetGone(); g != nil {
 		if out.Gone = g.AsTime(); g.CheckValid() != nil {
@@ -53,7 +54,7 @@ func (r *reader) transformRoute(packed *anypb.Any, path string) *TransformRoute 
 		}
 	}
 	if q := p.GetProblem(); q != nil {
-		r.only(&p, path, "name", "path", "problem")
+		r.only(&p, path, "name", "path", "problem", "own_headers")
 		out.Problem = &TransformProblem{Status: int(min(q.GetStatus(), 1000)), Detail: q.GetDetail(), Allow: q.GetAllow()}
 		if q.GetStatus() < 400 || q.GetStatus() > 599 {
 			r.fail(join(path, "problem.status"), "must be from 400 to 599")

@@ -38,6 +38,8 @@ type TransformRoute struct {
 	Problem  *TransformProblem     // the proxy answers; nil: it does not
 	Reroute  bool                  // what the request has become has a route of its own
 	Gone     time.Time             // from then on, it is; zero: never
+	// OwnHeaders are of all responses to requests that no other route has led here.
+	OwnHeaders TransformFields
 }
 
 // TransformRequest is what becomes of a request.

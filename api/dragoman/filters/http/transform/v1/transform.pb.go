@@ -100,7 +100,10 @@ type Route struct {
 	// rest: up to 16 times.
 	Reroute bool `protobuf:"varint,6,opt,name=reroute,proto3" json:"reroute,omitempty"`
 	// From then on requests are answered with 410.
-	Gone          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=gone,proto3" json:"gone,omitempty"`
+	Gone *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=gone,proto3" json:"gone,omitempty"`
+	// Of whatever answers a request that came with this route; one that another
+	// route has led here does not get them.
+	OwnHeaders    *Fields `protobuf:"bytes,8,opt,name=own_headers,json=ownHeaders,proto3" json:"own_headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -180,6 +183,13 @@ func (x *Route) GetReroute() bool {
 func (x *Route) GetGone() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Gone
+	}
+	return nil
+}
+
+func (x *Route) GetOwnHeaders() *Fields {
+	if x != nil {
+		return x.OwnHeaders
 	}
 	return nil
 }
@@ -509,7 +519,7 @@ const file_dragoman_filters_http_transform_v1_transform_proto_rawDesc = "" +
 	"2dragoman/filters/http/transform/v1/transform.proto\x12\"dragoman.filters.http.transform.v1\x1a-dragoman/filters/http/transform/v1/body.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8d\x01\n" +
 	"\tTransform\x12B\n" +
 	"\x0emax_body_bytes\x18\x01 \x01(\v2\x1c.google.protobuf.UInt64ValueR\fmaxBodyBytes\x12<\n" +
-	"\fbody_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"\xd1\x02\n" +
+	"\fbody_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"\x9e\x03\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12E\n" +
@@ -517,7 +527,9 @@ const file_dragoman_filters_http_transform_v1_transform_proto_rawDesc = "" +
 	"\bresponse\x18\x04 \x01(\v2,.dragoman.filters.http.transform.v1.ResponseR\bresponse\x12E\n" +
 	"\aproblem\x18\x05 \x01(\v2+.dragoman.filters.http.transform.v1.ProblemR\aproblem\x12\x18\n" +
 	"\areroute\x18\x06 \x01(\bR\areroute\x12.\n" +
-	"\x04gone\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04gone\"\x93\x02\n" +
+	"\x04gone\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04gone\x12K\n" +
+	"\vown_headers\x18\b \x01(\v2*.dragoman.filters.http.transform.v1.FieldsR\n" +
+	"ownHeaders\"\x93\x02\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12@\n" +
@@ -594,22 +606,23 @@ var file_dragoman_filters_http_transform_v1_transform_proto_depIdxs = []int32{
 	3,  // 3: dragoman.filters.http.transform.v1.Route.response:type_name -> dragoman.filters.http.transform.v1.Response
 	5,  // 4: dragoman.filters.http.transform.v1.Route.problem:type_name -> dragoman.filters.http.transform.v1.Problem
 	13, // 5: dragoman.filters.http.transform.v1.Route.gone:type_name -> google.protobuf.Timestamp
-	4,  // 6: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
-	4,  // 7: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	14, // 8: dragoman.filters.http.transform.v1.Request.body:type_name -> dragoman.filters.http.transform.v1.Body
-	4,  // 9: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
-	6,  // 10: dragoman.filters.http.transform.v1.Response.status:type_name -> dragoman.filters.http.transform.v1.Response.StatusEntry
-	14, // 11: dragoman.filters.http.transform.v1.Response.body:type_name -> dragoman.filters.http.transform.v1.Body
-	14, // 12: dragoman.filters.http.transform.v1.Response.error:type_name -> dragoman.filters.http.transform.v1.Body
-	7,  // 13: dragoman.filters.http.transform.v1.Response.faults:type_name -> dragoman.filters.http.transform.v1.Response.FaultsEntry
-	8,  // 14: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
-	9,  // 15: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
-	10, // 16: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 6: dragoman.filters.http.transform.v1.Route.own_headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	4,  // 7: dragoman.filters.http.transform.v1.Request.query:type_name -> dragoman.filters.http.transform.v1.Fields
+	4,  // 8: dragoman.filters.http.transform.v1.Request.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	14, // 9: dragoman.filters.http.transform.v1.Request.body:type_name -> dragoman.filters.http.transform.v1.Body
+	4,  // 10: dragoman.filters.http.transform.v1.Response.headers:type_name -> dragoman.filters.http.transform.v1.Fields
+	6,  // 11: dragoman.filters.http.transform.v1.Response.status:type_name -> dragoman.filters.http.transform.v1.Response.StatusEntry
+	14, // 12: dragoman.filters.http.transform.v1.Response.body:type_name -> dragoman.filters.http.transform.v1.Body
+	14, // 13: dragoman.filters.http.transform.v1.Response.error:type_name -> dragoman.filters.http.transform.v1.Body
+	7,  // 14: dragoman.filters.http.transform.v1.Response.faults:type_name -> dragoman.filters.http.transform.v1.Response.FaultsEntry
+	8,  // 15: dragoman.filters.http.transform.v1.Fields.rename:type_name -> dragoman.filters.http.transform.v1.Fields.RenameEntry
+	9,  // 16: dragoman.filters.http.transform.v1.Fields.set:type_name -> dragoman.filters.http.transform.v1.Fields.SetEntry
+	10, // 17: dragoman.filters.http.transform.v1.Fields.add:type_name -> dragoman.filters.http.transform.v1.Fields.AddEntry
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_transform_v1_transform_proto_init() }
