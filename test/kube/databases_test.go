@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,7 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 	c.Secret(t, ns, "stock", map[string]string{"username": dbtest.NativeUser, "password": dbtest.Password})
 	orders := pgbenchLoad(t, c, ns)
 	loads := map[string]load{"pgbench": orders, "MariaDB": mariadbLoad(t, c, ns), "Redis": redisLoad(t, c, ns)}
+	status := statusAdapter(t, c, ns)
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
 	proxy.ready("LIVE")
@@ -106,6 +108,10 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 			t.Errorf("%s: dev had %d transactions when all had left it, and then %d, %v", name, at[name], n, err)
 		}
 	}
+	proxy.eventually("the status of all databases", func() error {
+		_, page := get(http.DefaultClient, status, "")
+		return holds(page, "\npg_up 1\n", "\nmysql_up 1\n", "\nredis_up 1\n", fmt.Sprintf("pg_stat_activity_count{datname=%q,state=\"active\",usename=%q}", dbtest.Database, dbtest.SCRAMUser))
+	})
 	stop.Store(true)
 	c.Label(t, pod, label, "") // pgbench goes on until it is told
 	wg.Wait()
@@ -127,6 +133,26 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 			t.Errorf("%s: %v sessions were cut", name, n)
 		}
 	}
+}
+
+// statusAdapter is an Adapter that asks all databases through their Ambassadors;
+// it says where that is shown.
+func statusAdapter(t *testing.T, c *cluster, ns string) string {
+	t.Helper()
+	port := redistest.Port(t)
+	c.Apply(t, ns, fmt.Sprintf(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: databases}
+spec:
+  metrics:
+    listen: {address: 127.0.0.1, port: %d}
+    sources:
+    - {name: orders, postgres: {ambassador: {name: orders}}}
+    - {name: stock, mysql: {ambassador: {name: stock}}}
+    - {name: cache, redis: {ambassador: {name: cache}}}
+`, port))
+	return "http://" + local(port) + "/metrics"
 }
 
 // lead makes a Service of each environment's server.
