@@ -195,9 +195,10 @@ func (f *statsdFlags) run(cmd *cobra.Command) error {
 // options checks what the flags name.
 func (f *statsdFlags) options() (statsdexporter.Options, error) {
 	o := statsdexporter.Options{
-		Listen: f.web, Path: f.path, Lifecycle: f.lifecycle, Relay: f.relay, RelayPacket: f.relayPacket, Version: statsdVersion,
+		Listen: f.web, Path: f.path, Lifecycle: f.lifecycle, Version: statsdVersion,
 		Source: statsd.Config{
 			UDP: f.udp, TCP: f.tcp, Unixgram: f.unixgram, ReadBuffer: f.readBuffer, MappingFile: f.mapping,
+			Relay: statsd.Relay{Target: f.relay, Packet: f.relayPacket},
 			Options: statsd.Options{MaxSeries: f.maxSeries, Styles: statsd.NoStyles},
 		},
 	}

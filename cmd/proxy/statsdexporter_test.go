@@ -217,6 +217,49 @@ func TestStatsdRelay(t *testing.T) {
 	p.shows("statsd_exporter_relay_long_lines_total" + labels + "1")
 }
 
+// TestStatsdDocumentSockets: a document says who may write to a socket, and where
+// lines go besides.
+func TestStatsdDocumentSockets(t *testing.T) {
+	t.Parallel()
+	target, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	path, web := filepath.Join(t.TempDir(), "s"), redistest.Port(t)
+	file := write(t, "mesh.yaml", fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: app}
+spec:
+  metrics:
+    listen: {port: %d}
+    sources: [{name: app, statsd: {unixgram: %s, unixgramMode: "0606", relay: {address: %q, packetLength: 20}}}]
+`, web, path, target.LocalAddr()))
+	p := &statsdProcess{http: fmt.Sprintf("127.0.0.1:%d", web)}
+	p.process = begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "run", "-f", file)
+	redistest.Eventually(t, limit, "the adapter to answer", func() error {
+		_, err := p.metrics()
+		return err
+	})
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o606 {
+		t.Errorf("the socket: %v, %v", info.Mode(), err)
+	}
+	conn, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "a:1|c\n"+strings.Repeat("x", 20)+":1|c\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.shows("a 1")
+	p.shows(`adapter_source_dropped_total{reason="not_relayed",source="app"} 1`)
+	buf := make([]byte, 100)
+	if n, _, err := target.ReadFrom(buf); err != nil || string(buf[:n]) != "a:1|c\n" {
+		t.Errorf("sent on: %q, %v", buf[:n], err)
+	}
+}
+
 // TestStatsdDocument: the same lines by a document.
 func TestStatsdDocument(t *testing.T) {
 	t.Parallel()

@@ -257,6 +257,9 @@ type EventListen struct {
 	// +kubebuilder:validation:Pattern=`^[/@].+$`
 	// +kubebuilder:validation:MaxLength=107
 	Unixgram string `json:"unixgram,omitempty"`
+	// UnixgramMode are that socket's permission bits, in octal ("0660"); absent: as
+	// the umask leaves them. Who sends needs to be allowed to write.
+	UnixgramMode FileMode `json:"unixgramMode,omitempty"`
 	// ReadBuffer that is asked of the kernel for UDP and unix datagrams; default 4Mi.
 	// The kernel gives as much as net.core.rmem_max allows; 0: the system's default.
 	// +kubebuilder:validation:Schemaless
@@ -289,6 +292,20 @@ type StatsDSource struct {
 	MaxConnections uint32 `json:"maxConnections,omitempty"`
 	// IdleTimeout after which a connection without lines is closed; absent: never.
 	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
+	// Relay sends each line on to another StatsD.
+	Relay *StatsDRelay `json:"relay,omitempty"`
+}
+
+// StatsDRelay is another StatsD, which gets each line as it came, over UDP.
+type StatsDRelay struct {
+	// Address is "host:port" or "[v6]:port".
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=260
+	Address string `json:"address"`
+	// PacketLength is how many bytes of lines a datagram gets at most; default 1400.
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=65507
+	PacketLength uint32 `json:"packetLength,omitempty"`
 }
 
 // +kubebuilder:validation:Enum=DogStatsD;InfluxDB;Librato;SignalFX

@@ -244,6 +244,11 @@ func (c *checker) statsd(d *StatsDSource, at string) {
 	c.require(d.MaxConnections <= 100_000, at+".maxConnections", "must be at most 100000", "")
 	c.require(d.TCP != 0 || d.MaxConnections == 0 && d.IdleTimeout == nil, at+".tcp", "is missing, so that there are no connections", "name a port, or leave maxConnections and idleTimeout out")
 	c.positive(d.IdleTimeout, at+".idleTimeout")
+	if r := d.Relay; r != nil {
+		_, _, path, err := SplitAddress(r.Address)
+		c.require(err == nil && path == "", at+".relay.address", "must be a host and a port", `as in "statsd:8125"`)
+		c.require(r.PacketLength == 0 || r.PacketLength >= 2 && r.PacketLength <= 65507, at+".relay.packetLength", "must be from 2 to 65507", "1400 is the default")
+	}
 }
 
 func (c *checker) mapping(file, text, at string) {
@@ -267,6 +272,7 @@ func (c *checker) eventListen(l *EventListen, other uint32, places map[string]bo
 		c.require(isSocketPath(l.Unixgram), at+".unixgram", "must be absolute (or begin with @) and at most 107 bytes", "")
 		c.once(places, l.Unixgram, at+".unixgram")
 	}
+	c.require(l.UnixgramMode == 0 || strings.HasPrefix(l.Unixgram, "/"), at+".unixgramMode", "goes with a unixgram that has a path", "remove it")
 	c.require(l.ReadBuffer == nil || *l.ReadBuffer <= 1<<30, at+".readBuffer", "must be at most 1Gi", "")
 	c.positive(l.TTL, at+".ttl")
 }

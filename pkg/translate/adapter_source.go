@@ -47,6 +47,7 @@ func (t *translator) metricsKind(s *mesh.MetricsSource, p *metricsv1.Source, nam
 		p.Kind = &metricsv1.Source_Statsd{Statsd: &metricsv1.StatsD{
 			Listen: eventListen(&s.StatsD.EventListen), Mapping: mapping(s.StatsD.MappingFile, s.StatsD.Mapping),
 			Dialects: dialects(s.StatsD.Dialects), MaxConnections: s.StatsD.MaxConnections, IdleTimeout: lasting(s.StatsD.IdleTimeout),
+			Relay: relay(s.StatsD.Relay),
 		}}
 	case s.Graphite != nil:
 		p.Kind = &metricsv1.Source_Graphite{Graphite: &metricsv1.Graphite{
@@ -110,11 +111,18 @@ func (t *translator) jolokia(s *mesh.JolokiaSource, name string) *metricsv1.Jolo
 }
 
 func eventListen(l *mesh.EventListen) *metricsv1.Listen {
-	p := &metricsv1.Listen{Address: l.Address, Udp: l.UDP, Tcp: l.TCP, Unixgram: l.Unixgram, Ttl: lasting(l.TTL)}
+	p := &metricsv1.Listen{Address: l.Address, Udp: l.UDP, Tcp: l.TCP, Unixgram: l.Unixgram, UnixgramMode: uint32(l.UnixgramMode), Ttl: lasting(l.TTL)}
 	if l.ReadBuffer != nil {
 		p.ReadBuffer = wrapperspb.UInt64(uint64(*l.ReadBuffer))
 	}
 	return p
+}
+
+func relay(r *mesh.StatsDRelay) *metricsv1.StatsD_Relay {
+	if r == nil {
+		return nil
+	}
+	return &metricsv1.StatsD_Relay{Address: r.Address, PacketLength: r.PacketLength}
 }
 
 func dialects(list []mesh.StatsDDialect) []metricsv1.StatsD_Dialect {

@@ -68,6 +68,9 @@ func Listen(cfg *resource.MetricsListen, env metrics.Env, store *Store, ledger *
 	}
 	if cfg.Unixgram != "" && err == nil {
 		err = add(env.Sockets.Packets("unixgram", cfg.Unixgram, l.servePackets))
+		if err == nil {
+			err = sockets.SetMode(cfg.Unixgram, cfg.UnixgramMode)
+		}
 	}
 	if cfg.TCP != "" && err == nil {
 		err = add(env.Sockets.Stream("tcp", cfg.TCP, l.serveStream))

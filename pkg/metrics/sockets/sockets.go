@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"sync"
@@ -224,4 +225,16 @@ func (s *socket) removeLocked(l *Lease) {
 			return
 		}
 	}
+}
+
+// SetMode gives a unix socket its permission bits; 0 leaves those that it has. One
+// in the abstract namespace, with a leading @, has none.
+func SetMode(path string, mode fs.FileMode) error {
+	if mode == 0 || path[0] == '@' {
+		return nil
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return fmt.Errorf("setting the permissions of the socket: %w", err)
+	}
+	return nil
 }

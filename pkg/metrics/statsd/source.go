@@ -3,11 +3,9 @@ package statsd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +28,8 @@ type Config struct {
 	ReadBuffer         int           // bytes, of UDP and unixgram; 0: as the system has it
 	MaxConnections     int           // 0: DefaultMaxConnections
 	IdleTimeout        time.Duration // of a connection; 0: none
-	MappingFile        string        // is read again when it changes; "": Options.Mapping
+	Relay              Relay
+	MappingFile        string // is read again when it changes; "": Options.Mapping
 	Options            Options
 }
 
@@ -41,6 +40,7 @@ type Source struct {
 	log     *slog.Logger
 	buffers *sync.Pool // of *[readSize]byte
 	leases  []*sockets.Lease
+	relay   *relay // nil: none
 
 	// store is this source's, or the one of the source that it replaced.
 	store atomic.Pointer[store]
@@ -53,7 +53,8 @@ type Source struct {
 // New makes the source of a resource, and binds its sockets.
 func New(cfg *resource.StatsDSource, env metrics.Env) (*Source, error) {
 	c := Config{
-		UDP: cfg.UDP, TCP: cfg.TCP, Unixgram: cfg.Unixgram, ReadBuffer: cfg.ReadBuffer, MappingFile: cfg.Mapping.File,
+		UDP: cfg.UDP, TCP: cfg.TCP, Unixgram: cfg.Unixgram, UnixgramMode: cfg.UnixgramMode, ReadBuffer: cfg.ReadBuffer, MappingFile: cfg.Mapping.File,
+		Relay:          Relay{Target: cfg.Relay, Packet: cfg.RelayPacket},
 		MaxConnections: cfg.MaxConnections, IdleTimeout: cfg.IdleTimeout,
 		Options: Options{MaxSeries: env.MaxSeries, TTL: cfg.TTL, Styles: cfg.Styles},
 	}
@@ -87,6 +88,10 @@ func Open(c Config, env metrics.Env) (*Source, error) {
 		}
 		s.config.Options.Mapping, s.file = file, state
 	}
+	if c.Relay.Target != "" {
+		s.relay = newRelay(c.Relay, s.log)
+		s.config.Options.Tee = s.relay.line
+	}
 	s.store.Store(newStore(s.config.Options))
 	if err := s.listen(env.Sockets); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -115,11 +120,7 @@ func (s *Source) listen(pool *sockets.Pool) error {
 		if err := add(pool.Packets("unixgram", path, s.servePackets)); err != nil {
 			return err
 		}
-		if mode := s.config.UnixgramMode; mode != 0 && path[0] != '@' {
-			if err := os.Chmod(path, mode); err != nil {
-				return fmt.Errorf("setting the permissions of the socket: %w", err)
-			}
-		}
+		return sockets.SetMode(path, s.config.UnixgramMode)
 	}
 	return nil
 }
@@ -167,7 +168,11 @@ func (s *Source) Conflicts() map[Conflict]uint64 {
 // Losses implements metrics.Accountant.
 func (s *Source) Losses() map[string]uint64 {
 	stats := s.Stats()
-	return stats.losses()
+	losses := stats.losses()
+	if relayed, ok := s.RelayStats(); ok {
+		losses["not_relayed"] = relayed.Dropped + relayed.Long
+	}
+	return losses
 }
 
 // Close implements metrics.Source. What the source has goes to the one that
@@ -177,6 +182,7 @@ func (s *Source) Close() error {
 	for _, l := range s.leases {
 		errs = append(errs, l.Close())
 	}
+	s.relay.close() // no line comes any more
 	return errors.Join(errs...)
 }
 

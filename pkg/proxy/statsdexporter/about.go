@@ -37,12 +37,12 @@ func (a *about) Collect(out chan<- prometheus.Metric) {
 	e.counter("tcp_refused_connections_total", "The number of TCP connections above the limit.", st.Refused)
 	e.gauge("loaded_mappings", "The current number of configured metric mappings.", st.Mappings)
 	a.labelled(&e, &st)
-	if r := a.server.relay; r != nil {
-		target := r.target
-		e.counter("relay_packets_total", "The number of StatsD packets relayed.", r.packets.Load(), "target", target)
-		e.counter("relay_long_lines_total", "The number lines that were too long to relay.", r.long.Load(), "target", target)
-		e.counter("relay_lines_relayed_total", "The number of lines that were buffered to be relayed.", r.lines.Load(), "target", target)
-		e.counter("relay_lines_dropped_total", "The number of lines that could not be sent soon enough.", r.dropped.Load(), "target", target)
+	if r, ok := a.server.source.RelayStats(); ok {
+		target := a.server.options.Source.Relay.Target
+		e.counter("relay_packets_total", "The number of StatsD packets relayed.", r.Packets, "target", target)
+		e.counter("relay_long_lines_total", "The number lines that were too long to relay.", r.Long, "target", target)
+		e.counter("relay_lines_relayed_total", "The number of lines that were buffered to be relayed.", r.Lines, "target", target)
+		e.counter("relay_lines_dropped_total", "The number of lines that could not be sent soon enough.", r.Dropped, "target", target)
 	}
 }
 

@@ -33,11 +33,9 @@ type Options struct {
 	Listen string // of HTTP, "host:port"
 	Path   string // under which metrics are
 
-	Lifecycle   bool   // /-/reload and /-/quit are answered
-	Relay       string // "host:port" to which lines are sent on; "": nowhere
-	RelayPacket int    // bytes of a datagram of the relay
-	Version     string
-	Log         *slog.Logger
+	Lifecycle bool // /-/reload and /-/quit are answered
+	Version   string
+	Log       *slog.Logger
 }
 
 // Server is the process.
@@ -46,7 +44,6 @@ type Server struct {
 	options  Options
 	log      *slog.Logger
 	source   *statsd.Source
-	relay    *relay // nil: none
 	listener net.Listener
 	registry *prometheus.Registry // of the families about the process
 	writer   *expose.Writer
@@ -63,14 +60,12 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 		quit: make(chan struct{}, 1), scraping: make(chan struct{}, 1),
 	}
 	var err error
-	if o.Relay != "" {
-		if s.relay, err = newRelay(ctx, o.Relay, o.RelayPacket, s.log); err != nil {
-			return nil, exit.Usage(err)
+	if target := o.Source.Relay.Target; target != "" {
+		if _, err := net.ResolveUDPAddr("udp", target); err != nil {
+			return nil, exit.Usage(fmt.Errorf("relaying to %q: %w", target, err))
 		}
-		o.Source.Options.Tee = s.relay.line
 	}
 	if s.source, err = statsd.Open(o.Source, metrics.Env{Name: "statsd", Sockets: sockets.NewPool(), Log: s.log}); err != nil {
-		s.relay.close()
 		return nil, exit.Temporary(err)
 	}
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Listen); err != nil {
@@ -86,11 +81,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) close() error {
-	err := s.source.Close()
-	s.relay.close()
-	return err
-}
+func (s *Server) close() error { return s.source.Close() }
 
 // Address is where HTTP is answered.
 func (s *Server) Address() net.Addr { return s.listener.Addr() }

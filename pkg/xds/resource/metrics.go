@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"io/fs"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -119,10 +120,11 @@ type MetricsTLS struct {
 
 // MetricsListen is where lines arrive.
 type MetricsListen struct {
-	UDP, TCP   string // "IP:port", or ""
-	Unixgram   string // path, with a leading @ of the abstract namespace; or ""
-	ReadBuffer int    // 0: as the system has it
-	TTL        time.Duration
+	UDP, TCP     string      // "IP:port", or ""
+	Unixgram     string      // path, with a leading @ of the abstract namespace; or ""
+	UnixgramMode fs.FileMode // 0: as the umask leaves it
+	ReadBuffer   int         // 0: as the system has it
+	TTL          time.Duration
 }
 
 // SecretKeys implements MetricsKind.
@@ -216,6 +218,8 @@ type StatsDSource struct {
 	Styles         statsdproto.Styles // of tags; 0: all
 	MaxConnections int                // 0: the source's default
 	IdleTimeout    time.Duration      // of a connection; 0: none
+	Relay          string             // "host:port" to which lines are sent on; "": nowhere
+	RelayPacket    int                // bytes of a datagram of it
 }
 
 // GraphiteSource takes lines of Graphite.

@@ -3,8 +3,10 @@ package resource
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -221,6 +223,13 @@ func (r *reader) server(p *metricsv1.Server, path string) ServerSource {
 	}
 }
 
+// DefaultRelayPacket is how long a datagram of lines becomes that are sent on: it
+// fits into a frame of Ethernet. maxDatagram is as long as UDP has them.
+const (
+	DefaultRelayPacket = 1400
+	maxDatagram        = 65507
+)
+
 func (r *reader) statsd(p *metricsv1.StatsD, path string) *StatsDSource {
 	s := &StatsDSource{
 		MetricsListen: r.eventListen(p.GetListen(), 0, join(path, "listen")), Mapping: mapping(p.GetMapping()),
@@ -231,6 +240,15 @@ func (r *reader) statsd(p *metricsv1.StatsD, path string) *StatsDSource {
 		s.MaxConnections = int(n)
 	} else {
 		r.fail(join(path, "max_connections"), "must be at most %d", mostConnections)
+	}
+	if relay := p.GetRelay(); relay != nil {
+		s.Relay, s.RelayPacket = relay.GetAddress(), int(cmp.Or(relay.GetPacketLength(), DefaultRelayPacket))
+		if _, _, err := net.SplitHostPort(s.Relay); err != nil {
+			r.fail(join(path, "relay.address"), "is not an address: %v", err)
+		}
+		if s.RelayPacket < 2 || s.RelayPacket > maxDatagram {
+			r.fail(join(path, "relay.packet_length"), "must be between 2 and %d", maxDatagram)
+		}
 	}
 	styles := map[metricsv1.StatsD_Dialect]statsdproto.Styles{
 		metricsv1.StatsD_DOGSTATSD: statsdproto.Datadog, metricsv1.StatsD_INFLUXDB: statsdproto.Influx,
@@ -258,6 +276,10 @@ func (r *reader) eventListen(p *metricsv1.Listen, other uint32, path string) Met
 		l.ReadBuffer = int(v.GetValue())
 	default:
 		r.fail(join(path, "read_buffer"), "must be at most 2^30")
+	}
+	l.UnixgramMode = fs.FileMode(p.GetUnixgramMode())
+	if l.UnixgramMode != 0 && (l.UnixgramMode&^fs.ModePerm != 0 || l.Unixgram == "" || l.Unixgram[0] == '@') {
+		r.fail(join(path, "unixgram_mode"), "must be permission bits of a socket with a path")
 	}
 	if n := len(l.Unixgram); n == 1 || n > 107 || n > 0 && l.Unixgram[0] != '/' && l.Unixgram[0] != '@' {
 		r.fail(join(path, "unixgram"), "must be absolute (or begin with @) and at most 107 bytes")

@@ -1324,7 +1324,9 @@ type Listen struct {
 	// Bytes that are asked of the kernel for datagrams; absent: 4 MiB, 0: as the system has it.
 	ReadBuffer *wrapperspb.UInt64Value `protobuf:"bytes,5,opt,name=read_buffer,json=readBuffer,proto3" json:"read_buffer,omitempty"`
 	// After which an idle series is forgotten; absent: never.
-	Ttl           *durationpb.Duration `protobuf:"bytes,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Permission bits of unixgram; 0: as the umask leaves them.
+	UnixgramMode  uint32 `protobuf:"varint,7,opt,name=unixgram_mode,json=unixgramMode,proto3" json:"unixgram_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1399,6 +1401,13 @@ func (x *Listen) GetTtl() *durationpb.Duration {
 		return x.Ttl
 	}
 	return nil
+}
+
+func (x *Listen) GetUnixgramMode() uint32 {
+	if x != nil {
+		return x.UnixgramMode
+	}
+	return 0
 }
 
 // Mapping of names, as statsd_exporter has it.
@@ -1494,6 +1503,7 @@ type StatsD struct {
 	MaxConnections uint32 `protobuf:"varint,4,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
 	// Of a connection, after which it is closed; absent: never.
 	IdleTimeout   *durationpb.Duration `protobuf:"bytes,5,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	Relay         *StatsD_Relay        `protobuf:"bytes,6,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1559,6 +1569,13 @@ func (x *StatsD) GetMaxConnections() uint32 {
 func (x *StatsD) GetIdleTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *StatsD) GetRelay() *StatsD_Relay {
+	if x != nil {
+		return x.Relay
 	}
 	return nil
 }
@@ -2136,6 +2153,61 @@ func (x *Jolokia_Bean) GetLabels() map[string]string {
 	return nil
 }
 
+// Relay is a StatsD to which each line is sent on, as it came, over UDP.
+type StatsD_Relay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "host:port".
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Bytes of a datagram at most; 0: 1400.
+	PacketLength  uint32 `protobuf:"varint,2,opt,name=packet_length,json=packetLength,proto3" json:"packet_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsD_Relay) Reset() {
+	*x = StatsD_Relay{}
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsD_Relay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsD_Relay) ProtoMessage() {}
+
+func (x *StatsD_Relay) ProtoReflect() protoreflect.Message {
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsD_Relay.ProtoReflect.Descriptor instead.
+func (*StatsD_Relay) Descriptor() ([]byte, []int) {
+	return file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescGZIP(), []int{16, 0}
+}
+
+func (x *StatsD_Relay) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *StatsD_Relay) GetPacketLength() uint32 {
+	if x != nil {
+		return x.PacketLength
+	}
+	return 0
+}
+
 type Rule_Unit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As names of metrics spell it; a suffix of the name becomes the other.
@@ -2149,7 +2221,7 @@ type Rule_Unit struct {
 
 func (x *Rule_Unit) Reset() {
 	*x = Rule_Unit{}
-	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[31]
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2233,7 @@ func (x *Rule_Unit) String() string {
 func (*Rule_Unit) ProtoMessage() {}
 
 func (x *Rule_Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[31]
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2287,7 @@ type Rule_ValueMapping struct {
 
 func (x *Rule_ValueMapping) Reset() {
 	*x = Rule_ValueMapping{}
-	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[32]
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2299,7 @@ func (x *Rule_ValueMapping) String() string {
 func (*Rule_ValueMapping) ProtoMessage() {}
 
 func (x *Rule_ValueMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[32]
+	mi := &file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2438,7 @@ const file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc = "" +
 	"\bdatabase\x18\x02 \x01(\tR\bdatabase\x12:\n" +
 	"\x04auth\x18\x03 \x01(\v2&.dragoman.filters.http.metrics.v1.AuthR\x04auth\x127\n" +
 	"\x03tls\x18\x04 \x01(\v2%.dragoman.filters.http.metrics.v1.TlsR\x03tls\x123\n" +
-	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xce\x01\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xf3\x01\n" +
 	"\x06Listen\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03udp\x18\x02 \x01(\rR\x03udp\x12\x10\n" +
@@ -2374,17 +2446,22 @@ const file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc = "" +
 	"\bunixgram\x18\x04 \x01(\tR\bunixgram\x12=\n" +
 	"\vread_buffer\x18\x05 \x01(\v2\x1c.google.protobuf.UInt64ValueR\n" +
 	"readBuffer\x12+\n" +
-	"\x03ttl\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"?\n" +
+	"\x03ttl\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12#\n" +
+	"\runixgram_mode\x18\a \x01(\rR\funixgramMode\"?\n" +
 	"\aMapping\x12\x14\n" +
 	"\x04file\x18\x01 \x01(\tH\x00R\x04file\x12\x14\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04textB\b\n" +
-	"\x06source\"\xa0\x03\n" +
+	"\x06source\"\xae\x04\n" +
 	"\x06StatsD\x12@\n" +
 	"\x06listen\x18\x01 \x01(\v2(.dragoman.filters.http.metrics.v1.ListenR\x06listen\x12C\n" +
 	"\amapping\x18\x02 \x01(\v2).dragoman.filters.http.metrics.v1.MappingR\amapping\x12L\n" +
 	"\bdialects\x18\x03 \x03(\x0e20.dragoman.filters.http.metrics.v1.StatsD.DialectR\bdialects\x12'\n" +
 	"\x0fmax_connections\x18\x04 \x01(\rR\x0emaxConnections\x12<\n" +
-	"\fidle_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\"Z\n" +
+	"\fidle_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12D\n" +
+	"\x05relay\x18\x06 \x01(\v2..dragoman.filters.http.metrics.v1.StatsD.RelayR\x05relay\x1aF\n" +
+	"\x05Relay\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12#\n" +
+	"\rpacket_length\x18\x02 \x01(\rR\fpacketLength\"Z\n" +
 	"\aDialect\x12\x17\n" +
 	"\x13DIALECT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tDOGSTATSD\x10\x01\x12\f\n" +
@@ -2476,7 +2553,7 @@ func file_dragoman_filters_http_metrics_v1_metrics_proto_rawDescGZIP() []byte {
 }
 
 var file_dragoman_filters_http_metrics_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_dragoman_filters_http_metrics_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_dragoman_filters_http_metrics_v1_metrics_proto_goTypes = []any{
 	(MetricType)(0),                // 0: dragoman.filters.http.metrics.v1.MetricType
 	(StatsD_Dialect)(0),            // 1: dragoman.filters.http.metrics.v1.StatsD.Dialect
@@ -2507,26 +2584,27 @@ var file_dragoman_filters_http_metrics_v1_metrics_proto_goTypes = []any{
 	nil,                            // 26: dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
 	(*Jolokia_Bean)(nil),           // 27: dragoman.filters.http.metrics.v1.Jolokia.Bean
 	nil,                            // 28: dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
-	nil,                            // 29: dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
-	nil,                            // 30: dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
-	nil,                            // 31: dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
-	nil,                            // 32: dragoman.filters.http.metrics.v1.Rule.LabelsEntry
-	(*Rule_Unit)(nil),              // 33: dragoman.filters.http.metrics.v1.Rule.Unit
-	(*Rule_ValueMapping)(nil),      // 34: dragoman.filters.http.metrics.v1.Rule.ValueMapping
-	(*wrapperspb.UInt32Value)(nil), // 35: google.protobuf.UInt32Value
-	(*wrapperspb.UInt64Value)(nil), // 36: google.protobuf.UInt64Value
-	(*durationpb.Duration)(nil),    // 37: google.protobuf.Duration
-	(*v1.SecretKey)(nil),           // 38: dragoman.secrets.v1.SecretKey
-	(*wrapperspb.DoubleValue)(nil), // 39: google.protobuf.DoubleValue
-	(*wrapperspb.StringValue)(nil), // 40: google.protobuf.StringValue
+	(*StatsD_Relay)(nil),           // 29: dragoman.filters.http.metrics.v1.StatsD.Relay
+	nil,                            // 30: dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
+	nil,                            // 31: dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
+	nil,                            // 32: dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
+	nil,                            // 33: dragoman.filters.http.metrics.v1.Rule.LabelsEntry
+	(*Rule_Unit)(nil),              // 34: dragoman.filters.http.metrics.v1.Rule.Unit
+	(*Rule_ValueMapping)(nil),      // 35: dragoman.filters.http.metrics.v1.Rule.ValueMapping
+	(*wrapperspb.UInt32Value)(nil), // 36: google.protobuf.UInt32Value
+	(*wrapperspb.UInt64Value)(nil), // 37: google.protobuf.UInt64Value
+	(*durationpb.Duration)(nil),    // 38: google.protobuf.Duration
+	(*v1.SecretKey)(nil),           // 39: dragoman.secrets.v1.SecretKey
+	(*wrapperspb.DoubleValue)(nil), // 40: google.protobuf.DoubleValue
+	(*wrapperspb.StringValue)(nil), // 41: google.protobuf.StringValue
 }
 var file_dragoman_filters_http_metrics_v1_metrics_proto_depIdxs = []int32{
 	3,  // 0: dragoman.filters.http.metrics.v1.Metrics.sources:type_name -> dragoman.filters.http.metrics.v1.Source
 	23, // 1: dragoman.filters.http.metrics.v1.Metrics.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
 	24, // 2: dragoman.filters.http.metrics.v1.Metrics.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
-	35, // 3: dragoman.filters.http.metrics.v1.Metrics.series_per_source:type_name -> google.protobuf.UInt32Value
-	36, // 4: dragoman.filters.http.metrics.v1.Metrics.bytes_per_source:type_name -> google.protobuf.UInt64Value
-	37, // 5: dragoman.filters.http.metrics.v1.Metrics.min_interval:type_name -> google.protobuf.Duration
+	36, // 3: dragoman.filters.http.metrics.v1.Metrics.series_per_source:type_name -> google.protobuf.UInt32Value
+	37, // 4: dragoman.filters.http.metrics.v1.Metrics.bytes_per_source:type_name -> google.protobuf.UInt64Value
+	38, // 5: dragoman.filters.http.metrics.v1.Metrics.min_interval:type_name -> google.protobuf.Duration
 	25, // 6: dragoman.filters.http.metrics.v1.Source.labels:type_name -> dragoman.filters.http.metrics.v1.Source.LabelsEntry
 	23, // 7: dragoman.filters.http.metrics.v1.Source.rules:type_name -> dragoman.filters.http.metrics.v1.Rule
 	24, // 8: dragoman.filters.http.metrics.v1.Source.relabel:type_name -> dragoman.filters.http.metrics.v1.Relabeling
@@ -2545,12 +2623,12 @@ var file_dragoman_filters_http_metrics_v1_metrics_proto_depIdxs = []int32{
 	20, // 21: dragoman.filters.http.metrics.v1.Source.influx:type_name -> dragoman.filters.http.metrics.v1.Influx
 	9,  // 22: dragoman.filters.http.metrics.v1.Source.expvar:type_name -> dragoman.filters.http.metrics.v1.Expvar
 	21, // 23: dragoman.filters.http.metrics.v1.Source.textfile:type_name -> dragoman.filters.http.metrics.v1.Textfile
-	37, // 24: dragoman.filters.http.metrics.v1.Fetch.timeout:type_name -> google.protobuf.Duration
+	38, // 24: dragoman.filters.http.metrics.v1.Fetch.timeout:type_name -> google.protobuf.Duration
 	26, // 25: dragoman.filters.http.metrics.v1.Fetch.headers:type_name -> dragoman.filters.http.metrics.v1.Fetch.HeadersEntry
 	5,  // 26: dragoman.filters.http.metrics.v1.Fetch.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
 	6,  // 27: dragoman.filters.http.metrics.v1.Fetch.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
-	38, // 28: dragoman.filters.http.metrics.v1.Auth.password:type_name -> dragoman.secrets.v1.SecretKey
-	38, // 29: dragoman.filters.http.metrics.v1.Auth.bearer_token:type_name -> dragoman.secrets.v1.SecretKey
+	39, // 28: dragoman.filters.http.metrics.v1.Auth.password:type_name -> dragoman.secrets.v1.SecretKey
+	39, // 29: dragoman.filters.http.metrics.v1.Auth.bearer_token:type_name -> dragoman.secrets.v1.SecretKey
 	4,  // 30: dragoman.filters.http.metrics.v1.NginxStubStatus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
 	4,  // 31: dragoman.filters.http.metrics.v1.Prometheus.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
 	4,  // 32: dragoman.filters.http.metrics.v1.Expvar.fetch:type_name -> dragoman.filters.http.metrics.v1.Fetch
@@ -2566,37 +2644,38 @@ var file_dragoman_filters_http_metrics_v1_metrics_proto_depIdxs = []int32{
 	27, // 42: dragoman.filters.http.metrics.v1.Jolokia.beans:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean
 	5,  // 43: dragoman.filters.http.metrics.v1.Server.auth:type_name -> dragoman.filters.http.metrics.v1.Auth
 	6,  // 44: dragoman.filters.http.metrics.v1.Server.tls:type_name -> dragoman.filters.http.metrics.v1.Tls
-	37, // 45: dragoman.filters.http.metrics.v1.Server.timeout:type_name -> google.protobuf.Duration
-	36, // 46: dragoman.filters.http.metrics.v1.Listen.read_buffer:type_name -> google.protobuf.UInt64Value
-	37, // 47: dragoman.filters.http.metrics.v1.Listen.ttl:type_name -> google.protobuf.Duration
+	38, // 45: dragoman.filters.http.metrics.v1.Server.timeout:type_name -> google.protobuf.Duration
+	37, // 46: dragoman.filters.http.metrics.v1.Listen.read_buffer:type_name -> google.protobuf.UInt64Value
+	38, // 47: dragoman.filters.http.metrics.v1.Listen.ttl:type_name -> google.protobuf.Duration
 	16, // 48: dragoman.filters.http.metrics.v1.StatsD.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
 	17, // 49: dragoman.filters.http.metrics.v1.StatsD.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
 	1,  // 50: dragoman.filters.http.metrics.v1.StatsD.dialects:type_name -> dragoman.filters.http.metrics.v1.StatsD.Dialect
-	37, // 51: dragoman.filters.http.metrics.v1.StatsD.idle_timeout:type_name -> google.protobuf.Duration
-	16, // 52: dragoman.filters.http.metrics.v1.Graphite.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
-	17, // 53: dragoman.filters.http.metrics.v1.Graphite.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
-	16, // 54: dragoman.filters.http.metrics.v1.Influx.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
-	29, // 55: dragoman.filters.http.metrics.v1.Extraction.labels:type_name -> dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
-	0,  // 56: dragoman.filters.http.metrics.v1.Extraction.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	30, // 57: dragoman.filters.http.metrics.v1.Extraction.value_map:type_name -> dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
-	39, // 58: dragoman.filters.http.metrics.v1.Extraction.scale:type_name -> google.protobuf.DoubleValue
-	0,  // 59: dragoman.filters.http.metrics.v1.Rule.match_type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	31, // 60: dragoman.filters.http.metrics.v1.Rule.match_labels:type_name -> dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
-	32, // 61: dragoman.filters.http.metrics.v1.Rule.labels:type_name -> dragoman.filters.http.metrics.v1.Rule.LabelsEntry
-	0,  // 62: dragoman.filters.http.metrics.v1.Rule.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	33, // 63: dragoman.filters.http.metrics.v1.Rule.unit:type_name -> dragoman.filters.http.metrics.v1.Rule.Unit
-	39, // 64: dragoman.filters.http.metrics.v1.Rule.scale:type_name -> google.protobuf.DoubleValue
-	34, // 65: dragoman.filters.http.metrics.v1.Rule.value_map:type_name -> dragoman.filters.http.metrics.v1.Rule.ValueMapping
-	37, // 66: dragoman.filters.http.metrics.v1.Rule.ttl:type_name -> google.protobuf.Duration
-	40, // 67: dragoman.filters.http.metrics.v1.Relabeling.separator:type_name -> google.protobuf.StringValue
-	40, // 68: dragoman.filters.http.metrics.v1.Relabeling.replacement:type_name -> google.protobuf.StringValue
-	0,  // 69: dragoman.filters.http.metrics.v1.Jolokia.Bean.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
-	28, // 70: dragoman.filters.http.metrics.v1.Jolokia.Bean.labels:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	38, // 51: dragoman.filters.http.metrics.v1.StatsD.idle_timeout:type_name -> google.protobuf.Duration
+	29, // 52: dragoman.filters.http.metrics.v1.StatsD.relay:type_name -> dragoman.filters.http.metrics.v1.StatsD.Relay
+	16, // 53: dragoman.filters.http.metrics.v1.Graphite.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
+	17, // 54: dragoman.filters.http.metrics.v1.Graphite.mapping:type_name -> dragoman.filters.http.metrics.v1.Mapping
+	16, // 55: dragoman.filters.http.metrics.v1.Influx.listen:type_name -> dragoman.filters.http.metrics.v1.Listen
+	30, // 56: dragoman.filters.http.metrics.v1.Extraction.labels:type_name -> dragoman.filters.http.metrics.v1.Extraction.LabelsEntry
+	0,  // 57: dragoman.filters.http.metrics.v1.Extraction.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	31, // 58: dragoman.filters.http.metrics.v1.Extraction.value_map:type_name -> dragoman.filters.http.metrics.v1.Extraction.ValueMapEntry
+	40, // 59: dragoman.filters.http.metrics.v1.Extraction.scale:type_name -> google.protobuf.DoubleValue
+	0,  // 60: dragoman.filters.http.metrics.v1.Rule.match_type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	32, // 61: dragoman.filters.http.metrics.v1.Rule.match_labels:type_name -> dragoman.filters.http.metrics.v1.Rule.MatchLabelsEntry
+	33, // 62: dragoman.filters.http.metrics.v1.Rule.labels:type_name -> dragoman.filters.http.metrics.v1.Rule.LabelsEntry
+	0,  // 63: dragoman.filters.http.metrics.v1.Rule.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	34, // 64: dragoman.filters.http.metrics.v1.Rule.unit:type_name -> dragoman.filters.http.metrics.v1.Rule.Unit
+	40, // 65: dragoman.filters.http.metrics.v1.Rule.scale:type_name -> google.protobuf.DoubleValue
+	35, // 66: dragoman.filters.http.metrics.v1.Rule.value_map:type_name -> dragoman.filters.http.metrics.v1.Rule.ValueMapping
+	38, // 67: dragoman.filters.http.metrics.v1.Rule.ttl:type_name -> google.protobuf.Duration
+	41, // 68: dragoman.filters.http.metrics.v1.Relabeling.separator:type_name -> google.protobuf.StringValue
+	41, // 69: dragoman.filters.http.metrics.v1.Relabeling.replacement:type_name -> google.protobuf.StringValue
+	0,  // 70: dragoman.filters.http.metrics.v1.Jolokia.Bean.type:type_name -> dragoman.filters.http.metrics.v1.MetricType
+	28, // 71: dragoman.filters.http.metrics.v1.Jolokia.Bean.labels:type_name -> dragoman.filters.http.metrics.v1.Jolokia.Bean.LabelsEntry
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_metrics_v1_metrics_proto_init() }
@@ -2631,7 +2710,7 @@ func file_dragoman_filters_http_metrics_v1_metrics_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc), len(file_dragoman_filters_http_metrics_v1_metrics_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
