@@ -10,6 +10,7 @@ tools=(
 	json_exporter=github.com/prometheus-community/json_exporter
 	statsd_exporter=github.com/prometheus/statsd_exporter
 	helm=helm.sh/helm/v3/cmd/helm
+	h2spec=github.com/summerwind/h2spec/cmd/h2spec
 )
 # folder=module:folder in it
 examples=(

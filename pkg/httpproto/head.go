@@ -13,6 +13,7 @@ var (
 	ErrTooLarge   = errors.New("head of the message is too large")
 	ErrTooMany    = errors.New("head of the message has too many fields")
 	ErrVersion    = errors.New("version of HTTP is not 1.0 or 1.1")
+	ErrNoHTTP     = malformed("request line names no version of HTTP")
 	errStartLine  = malformed("start line")
 	errFieldLine  = malformed("field line")
 	errFold       = malformed("folded field line")
@@ -86,7 +87,10 @@ func ParseRequest(b string, h *Head, l Limits) error {
 	}
 	method, line, ok := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(line, " ")
-	if !ok || !ok2 || !Token(method) || !validTarget(target) {
+	switch {
+	case !strings.Contains(version, "HTTP/"):
+		return ErrNoHTTP
+	case !ok || !ok2 || !Token(method) || !validTarget(target):
 		return errStartLine
 	}
 	h.Method, h.Target = method, target
@@ -243,6 +247,10 @@ func Token(s string) bool { return s != "" && all(s, inToken) }
 
 // ValidValue reports whether s can be a field's value as it is.
 func ValidValue(s string) bool { return validValue(s) }
+
+// ValidTarget reports whether s can stand in a request line: no controls, no
+// space, and nothing that is not ASCII.
+func ValidTarget(s string) bool { return validTarget(s) }
 
 func validValue(s string) bool  { return all(s, inValue) }
 func validTarget(s string) bool { return s != "" && all(s, inTarget) }

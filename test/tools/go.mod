@@ -7,6 +7,7 @@ go 1.26.0
 tool (
 	github.com/prometheus-community/json_exporter
 	github.com/prometheus/statsd_exporter
+	github.com/summerwind/h2spec/cmd/h2spec
 	helm.sh/helm/v3/cmd/helm
 )
 
@@ -107,6 +108,7 @@ require (
 	github.com/spf13/cast v1.7.0 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
+	github.com/summerwind/h2spec v2.2.1+incompatible // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	github.com/xhit/go-str2duration/v2 v2.1.0 // indirect
 	github.com/xlab/treeprint v1.2.0 // indirect

@@ -51,7 +51,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building an http filter for listener %q: %w", ctx.Listener, err)
 	}
-	f := &Filter{builder: b, conf: conf, log: ctx.Log, chain: chain, server: newServer(conf, chain, ctx.Log)}
+	f := &Filter{builder: b, conf: conf, log: ctx.Log, chain: chain, server: newServer(conf, chain)}
 	b.mu.Lock()
 	b.live[f] = struct{}{}
 	b.mu.Unlock()

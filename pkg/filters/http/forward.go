@@ -215,14 +215,15 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
-// upgradeOf gives the protocol that a client wants to go over to.
+// upgradeOf gives the protocol that a client wants to go over to. h2c is not heeded:
+// its client goes on with HTTP/1.1.
 func upgradeOf(r *http.Request) string {
 	if r.ProtoMajor != 1 || r.ProtoMinor == 0 || len(r.Header["Upgrade"]) != 1 {
 		return ""
 	}
 	for _, list := range r.Header["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.TrimSpace(name), "upgrade") {
+			if strings.EqualFold(strings.TrimSpace(name), "upgrade") && !strings.EqualFold(r.Header["Upgrade"][0], "h2c") {
 				return r.Header["Upgrade"][0]
 			}
 		}

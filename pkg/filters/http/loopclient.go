@@ -206,6 +206,10 @@ func (c *loopClient) refuse(err error) {
 
 func (c *loopClient) answer(status int, err error) {
 	c.server.refused(status, err)
+	if c.uses == 0 && c.server.either() && errors.Is(err, httpproto.ErrNoHTTP) {
+		c.linger()
+		return
+	}
 	c.conn.Write(h1.AppendRefusal(c.worker.out[:0], status))
 	c.linger()
 }

@@ -20,12 +20,13 @@ const (
 	refusedPath
 	refusedHeader
 	refusedConnect
-	refusedTLS // the handshake has failed
+	refusedTLS   // the handshake has failed
+	refusedFlood // a client of HTTP/2 makes work for nothing
 	refusals
 )
 
 func (r refusal) String() string {
-	return [...]string{"socket", "malformed", "too_large", "version", "host", "path", "header", "connect", "tls"}[r]
+	return [...]string{"socket", "malformed", "too_large", "version", "host", "path", "header", "connect", "tls", "flood"}[r]
 }
 
 // counters are those of one listener. They outlive its filters.

@@ -3,6 +3,7 @@ package http_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -82,6 +83,12 @@ func clusterOf(name string, addrs ...string) *resource.Cluster {
 // proxy is a listener with a router in front of some clusters.
 func proxy(t *testing.T, conf *resource.HTTPManager, clusters ...*resource.Cluster) *host {
 	t.Helper()
+	return proxyWith(t, conf, nil, clusters...)
+}
+
+// proxyWith is one that speaks TLS where cfg is not nil.
+func proxyWith(t *testing.T, conf *resource.HTTPManager, cfg *tls.Config, clusters ...*resource.Cluster) *host {
+	t.Helper()
 	set := upstream.NewSet(upstream.Options{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(set.Close)
 	if err := set.Apply(clusters, nil); err != nil {
@@ -96,7 +103,7 @@ func proxy(t *testing.T, conf *resource.HTTPManager, clusters ...*resource.Clust
 	if err := set.Warm(ctx, names); err != nil {
 		t.Fatal(err)
 	}
-	return newHostWith(t, conf, nil, &routerChain{RouterBuilder: filterhttp.NewRouterBuilder(slog.New(slog.DiscardHandler))},
+	return newHostWith(t, conf, cfg, &routerChain{RouterBuilder: filterhttp.NewRouterBuilder(slog.New(slog.DiscardHandler))},
 		filters.Context{Listener: "l", Clusters: set})
 }
 

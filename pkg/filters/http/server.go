@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -12,17 +11,17 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h2"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // server speaks HTTP on connections that it is given: HTTP/1 with package h1,
-// HTTP/2 with net/http. Requests pass the chain of the moment.
+// HTTP/2 with package h2. Requests pass the chain of the moment.
 type server struct {
 	// read-only after construction
-	conf  *resource.HTTPManager
-	one   *h1.Server
-	two   *http.Server
-	queue *queue // of connections that speak HTTP/2
+	conf *resource.HTTPManager
+	one  *h1.Server
+	two  *h2.Server
 
 	chain atomic.Pointer[chain]
 	open  atomic.Int64
@@ -33,51 +32,41 @@ type server struct {
 	closed   bool                  // guarded by mu
 }
 
-func newServer(conf *resource.HTTPManager, c *chain, log *slog.Logger) *server {
-	s := &server{conf: conf, queue: newQueue(), starting: map[net.Conn]struct{}{}}
+func newServer(conf *resource.HTTPManager, c *chain) *server {
+	s := &server{conf: conf, starting: map[net.Conn]struct{}{}}
 	s.chain.Store(c)
 	l := &conf.Limits
 	s.one = h1.NewServer(http.HandlerFunc(s.serve), h1.Options{
 		Limits:  h1.Limits{HeadBytes: l.HeaderBytes, Fields: l.HeaderCount},
 		Headers: l.HeadersTimeout, Idle: l.Idle, Still: l.StreamIdle, MaxAge: l.MaxConnection, MaxRequests: int(l.MaxRequests),
-		ChunkedLength: conf.HTTP1.ChunkedLength, Trailers: conf.HTTP1.Trailers, Refused: s.refused,
+		ChunkedLength: conf.HTTP1.ChunkedLength, Trailers: conf.HTTP1.Trailers, Either: s.either(), Refused: s.refused,
 	})
-	protocols := &http.Protocols{}
-	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(true)
-	s.two = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: l.HeadersTimeout,
-		IdleTimeout:       l.Idle,
-		MaxHeaderBytes:    l.HeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		Protocols:         protocols,
-		ConnState:         s.state,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          int(conf.HTTP2.MaxStreams),
-			MaxReceiveBufferPerStream:     int(conf.HTTP2.StreamWindow),
-			MaxReceiveBufferPerConnection: int(conf.HTTP2.ConnectionWindow),
-			MaxDecoderHeaderTableSize:     int(conf.HTTP2.TableSize),
-			MaxReadFrameSize:              maxFrame,
-			SendPingTimeout:               l.KeepaliveTime,
-			PingTimeout:                   l.KeepaliveAnswer,
-		},
-		DisableGeneralOptionsHandler: true,
-	}
-	go func() { _ = s.two.Serve(s.queue) }() // until shutdown or close
+	s.two = h2.NewServer(http.HandlerFunc(s.serve), h2.Options{
+		HeaderBytes: l.HeaderBytes, Headers: l.HeadersTimeout, Idle: l.Idle, Still: l.StreamIdle,
+		MaxAge: l.MaxConnection, MaxRequests: int(l.MaxRequests),
+		Streams: conf.HTTP2.MaxStreams, StreamWindow: conf.HTTP2.StreamWindow, ConnectionWindow: conf.HTTP2.ConnectionWindow,
+		TableSize: conf.HTTP2.TableSize, PingEvery: l.KeepaliveTime, PingAnswer: l.KeepaliveAnswer, Refused: s.refused,
+		Floods: h2.Floods(conf.HTTP2.Floods),
+	})
 	return s
 }
 
 func (s *server) serve(w http.ResponseWriter, r *http.Request) { s.chain.Load().serve(w, r) }
 
+// either says that clients may speak HTTP/1 and 2. What begins like neither is
+// closed without an answer, which could be meant for the wrong one.
+func (s *server) either() bool { return s.conf.Codec == resource.HTTPAuto }
+
 // refused counts what was no request.
 func (s *server) refused(status int, err error) {
 	c := s.chain.Load()
 	why := refusedMalformed
-	switch status {
-	case http.StatusRequestHeaderFieldsTooLarge:
+	switch {
+	case errors.Is(err, h2.ErrFlood):
+		why = refusedFlood
+	case status == http.StatusRequestHeaderFieldsTooLarge:
 		why = refusedLarge
-	case http.StatusHTTPVersionNotSupported:
+	case status == http.StatusHTTPVersionNotSupported:
 		why = refusedVersion
 	}
 	c.counters.refused[why].Add(1)
@@ -107,21 +96,16 @@ func (s *server) serveSocket(socket net.Conn, cfg *tls.Config, ahead, unsent []b
 		_ = socket.Close()
 	}
 	go func() {
-		if !s.begin(socket, cfg, ahead, unsent) {
-			s.open.Add(-1)
-		}
+		s.begin(socket, cfg, ahead, unsent)
+		s.open.Add(-1)
 	}()
 }
 
-// maxFrame is RFC 9113's own: net/http would take frames of 1 MiB.
-const maxFrame = 16 << 10
+// preface is how a client begins that speaks HTTP/2.
+const preface = h2.Preface
 
-// preface is how a client begins that speaks HTTP/2, RFC 9113 section 3.4.
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-// begin finds out what a client speaks. It tells whether the connection was
-// handed over, and returns at its end otherwise.
-func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) bool {
+// begin finds out what a client speaks, and serves the connection until it ends.
+func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) {
 	plain := socket
 	defer s.started(plain)
 	limit := s.conf.Limits.Idle
@@ -134,7 +118,7 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) b
 	if len(unsent) > 0 {
 		if _, err := socket.Write(unsent); err != nil {
 			_ = socket.Close()
-			return false
+			return
 		}
 	}
 	if cfg != nil {
@@ -142,39 +126,41 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) b
 		if err := secure.HandshakeContext(context.Background()); err != nil { // bounded by the deadline
 			s.chain.Load().counters.refused[refusedTLS].Add(1)
 			_ = socket.Close()
-			return false
+			return
 		}
 		socket = secure
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			return s.hand(secure)
+			s.speak(plain, s.two, secure, ahead)
+			return
 		}
 		if idle := s.conf.Limits.Idle; idle > 0 {
 			_ = socket.SetReadDeadline(time.Now().Add(idle))
 		}
 	}
-	if s.conf.Codec == resource.HTTPOne {
-		s.speak(plain, socket, ahead)
-		return false
-	}
-	n := len(ahead)
-	ahead = append(ahead, make([]byte, max(len(preface)-n, 0))...)
-	for n < len(preface) && string(ahead[:n]) == preface[:n] {
-		more, err := socket.Read(ahead[n:])
-		if n += more; err != nil {
-			_ = socket.Close()
-			return false
+	var kind protocol = s.one
+	switch s.conf.Codec {
+	case resource.HTTPTwo:
+		kind = s.two
+	case resource.HTTPAuto:
+		n := len(ahead)
+		ahead = append(ahead, make([]byte, max(len(preface)-n, 0))...)
+		for n < len(preface) && string(ahead[:n]) == preface[:n] {
+			more, err := socket.Read(ahead[n:])
+			if n += more; err != nil {
+				_ = socket.Close()
+				return
+			}
+		}
+		if ahead = ahead[:n]; n >= len(preface) && string(ahead[:len(preface)]) == preface {
+			kind = s.two
 		}
 	}
-	switch {
-	case n >= len(preface) && string(ahead[:len(preface)]) == preface:
-		return s.hand(&replayed{Conn: socket, ahead: ahead[:n]})
-	case s.conf.Codec == resource.HTTPTwo:
-		s.chain.Load().counters.refused[refusedVersion].Add(1)
-		_ = socket.Close()
-	default:
-		s.speak(plain, socket, ahead[:n])
-	}
-	return false
+	s.speak(plain, kind, socket, ahead)
+}
+
+// protocol serves a connection until it ends. ahead was read from it already.
+type protocol interface {
+	Serve(socket net.Conn, ahead []byte)
 }
 
 // started says that a connection is one of a server's of its protocol now, or
@@ -185,11 +171,14 @@ func (s *server) started(socket net.Conn) {
 	delete(s.starting, socket)
 }
 
-// speak serves HTTP/1 until the connection ends.
-func (s *server) speak(plain, socket net.Conn, ahead []byte) {
+// speak serves a connection whose protocol is known.
+func (s *server) speak(plain net.Conn, kind protocol, socket net.Conn, ahead []byte) {
 	_ = socket.SetWriteDeadline(time.Time{})
+	if kind == protocol(s.two) {
+		_ = socket.SetReadDeadline(time.Time{})
+	}
 	s.started(plain)
-	s.one.Serve(socket, ahead)
+	kind.Serve(socket, ahead)
 }
 
 // endStarting closes connections on which nothing was asked yet.
@@ -202,49 +191,17 @@ func (s *server) endStarting() {
 	}
 }
 
-// hand gives a connection to the server of HTTP/2.
-func (s *server) hand(socket net.Conn) bool {
-	_ = socket.SetDeadline(time.Time{})
-	if !s.queue.put(socket) {
-		_ = socket.Close()
-		return false
-	}
-	return true
-}
-
-// replayed is a connection of which something was read already.
-type replayed struct {
-	net.Conn
-	ahead []byte
-}
-
-// Read implements net.Conn.
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.ahead) == 0 {
-		return r.Conn.Read(p)
-	}
-	n := copy(p, r.ahead)
-	r.ahead = r.ahead[n:]
-	return n, nil
-}
-
 func (s *server) connections() int { return int(s.open.Load()) }
-
-// state counts connections of HTTP/2 that end.
-func (s *server) state(_ net.Conn, to http.ConnState) {
-	if to == http.StateClosed || to == http.StateHijacked {
-		s.open.Add(-1)
-	}
-}
 
 // shutdown closes idle connections, lets the others finish the request they are
 // at, and closes them when ctx is done.
 func (s *server) shutdown(ctx context.Context) error {
 	s.endStarting()
-	result := make(chan error, 2)
+	result := make(chan error, 3)
 	go func() { result <- s.loops.shutdown(ctx) }()
 	go func() { result <- s.one.Shutdown(ctx) }()
-	err := errors.Join(s.two.Shutdown(ctx), <-result, <-result)
+	go func() { result <- s.two.Shutdown(ctx) }()
+	err := errors.Join(<-result, <-result, <-result)
 	if err != nil {
 		s.close()
 	}
@@ -255,62 +212,5 @@ func (s *server) close() {
 	s.endStarting()
 	s.loops.close()
 	s.one.Close()
-	_ = s.two.Close()
-	_ = s.queue.Close()
+	s.two.Close()
 }
-
-// queue is a net.Listener of connections that were accepted elsewhere.
-type queue struct {
-	mu     sync.Mutex
-	more   sync.Cond // mu: waiting has grown or closed is set
-	list   []net.Conn
-	closed bool
-}
-
-func newQueue() *queue {
-	q := &queue{}
-	q.more.L = &q.mu
-	return q
-}
-
-func (q *queue) put(c net.Conn) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return false
-	}
-	q.list = append(q.list, c)
-	q.more.Signal()
-	return true
-}
-
-// Accept implements net.Listener.
-func (q *queue) Accept() (net.Conn, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.list) == 0 {
-		if q.closed {
-			return nil, net.ErrClosed
-		}
-		q.more.Wait()
-	}
-	c := q.list[0]
-	q.list[0] = nil
-	q.list = q.list[1:]
-	return c, nil
-}
-
-// Close implements net.Listener.
-func (q *queue) Close() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, c := range q.list {
-		_ = c.Close()
-	}
-	q.list, q.closed = nil, true
-	q.more.Broadcast()
-	return nil
-}
-
-// Addr implements net.Listener.
-func (*queue) Addr() net.Addr { return &net.TCPAddr{} }

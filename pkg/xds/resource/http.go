@@ -156,6 +156,17 @@ type HTTP2 struct {
 	StreamWindow     uint32
 	ConnectionWindow uint32
 	TableSize        uint32
+	Floods           HTTP2Floods
+}
+
+// HTTP2Floods bound what costs a client less than it costs the proxy. 0 means the
+// default, which is Envoy's; negative: none at all.
+type HTTP2Floods struct {
+	Outbound      int // frames that wait for a client that does not read
+	Control       int // of these, those that are no part of a response
+	Empty         int // frames without content that end nothing, one after the other
+	Priority      int // PRIORITY frames for each stream
+	WindowUpdates int // WINDOW_UPDATE frames for each DATA frame that was sent
 }
 
 // ClusterNames implements FilterConfig.

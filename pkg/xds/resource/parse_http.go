@@ -202,6 +202,7 @@ func (r *reader) http2(p *corev3.Http2ProtocolOptions, path string, m *HTTPManag
 		StreamWindow:     window(p.GetInitialStreamWindowSize(), "initial_stream_window_size"),
 		ConnectionWindow: window(p.GetInitialConnectionWindowSize(), "initial_connection_window_size"),
 		TableSize:        p.GetHpackTableSize().GetValue(),
+		Floods:           r.http2Floods(p, path),
 	}
 	k := p.GetConnectionKeepalive()
 	path = join(path, "connection_keepalive")
@@ -209,6 +210,23 @@ func (r *reader) http2(p *corev3.Http2ProtocolOptions, path string, m *HTTPManag
 	m.Limits.KeepaliveTime = r.duration(k.GetInterval(), join(path, "interval"), 0)
 	if k != nil {
 		m.Limits.KeepaliveAnswer = r.positive(k.GetTimeout(), join(path, "timeout"), 15*time.Second)
+	}
+}
+
+func (r *reader) http2Floods(p *corev3.Http2ProtocolOptions, path string) HTTP2Floods {
+	limit := func(v *wrapperspb.UInt32Value, field string, least uint32) int {
+		if v == nil {
+			return 0
+		}
+		n := r.atLeast(v, join(path, field), 0, least)
+		return cmp.Or(int(n&math.MaxInt32), -1)
+	}
+	return HTTP2Floods{
+		Outbound:      limit(p.GetMaxOutboundFrames(), "max_outbound_frames", 1),
+		Control:       limit(p.GetMaxOutboundControlFrames(), "max_outbound_control_frames", 1),
+		Empty:         limit(p.GetMaxConsecutiveInboundFramesWithEmptyPayload(), "max_consecutive_inbound_frames_with_empty_payload", 0),
+		Priority:      limit(p.GetMaxInboundPriorityFramesPerStream(), "max_inbound_priority_frames_per_stream", 0),
+		WindowUpdates: limit(p.GetMaxInboundWindowUpdateFramesPerDataFrameSent(), "max_inbound_window_update_frames_per_data_frame_sent", 1),
 	}
 }
 

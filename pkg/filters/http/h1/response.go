@@ -259,8 +259,8 @@ type dated struct {
 //nolint:gochecknoglobals // a cache of what the clock says
 var lastDate atomic.Pointer[dated]
 
-// date is the time as a Date header has it, made once a second.
-func date() string {
+// Date is the time as a Date header has it, made once a second.
+func Date() string {
 	now := time.Now()
 	if d := lastDate.Load(); d != nil && d.second == now.Unix() {
 		return d.text

@@ -24,6 +24,9 @@ type Options struct {
 	MaxRequests   int           // on one connection
 	ChunkedLength bool          // Content-Length beside chunks is dropped, not refused
 	Trailers      bool          // of requests and responses are passed on, else dropped
+	// Either says that other protocols are spoken here, too: a connection that begins
+	// with what names no version of HTTP ends without an answer.
+	Either bool
 	// Refused is called for what is no request, with the status of the answer.
 	Refused func(status int, err error)
 }
@@ -299,6 +302,10 @@ func (c *serverConn) refuse(err error) {
 	}
 	if c.server.o.Refused != nil {
 		c.server.o.Refused(status, err)
+	}
+	if c.server.o.Either && c.uses == 0 && errors.Is(err, httpproto.ErrNoHTTP) {
+		c.linger()
+		return
 	}
 	c.out = AppendRefusal(c.out[:0], status)
 	c.armWrite()

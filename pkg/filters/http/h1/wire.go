@@ -87,7 +87,7 @@ func (r *ResponseHead) Append(b []byte) []byte {
 	b = r.appendFields(b)
 	if r.Header["Date"] == nil {
 		b = append(b, "Date: "...)
-		b = append(b, date()...)
+		b = append(b, Date()...)
 		b = append(b, '\r', '\n')
 	}
 	if r.Chunked {
@@ -197,7 +197,7 @@ func AppendEnd(b []byte, trailer http.Header) []byte {
 	b = append(b, "0\r\n"...)
 	for name, values := range trailer {
 		for _, v := range values {
-			if !forbiddenTrailer(name) && httpproto.Token(name) && httpproto.ValidValue(v) {
+			if !ForbiddenTrailer(name) && httpproto.Token(name) && httpproto.ValidValue(v) {
 				b = httpproto.AppendField(b, name, v)
 			}
 		}
@@ -210,7 +210,7 @@ func AppendEnd(b []byte, trailer http.Header) []byte {
 func TrailerOf(fields []httpproto.Field) http.Header {
 	t := make(http.Header, len(fields))
 	for _, f := range fields {
-		if name := http.CanonicalHeaderKey(f.Name); !forbiddenTrailer(name) {
+		if name := http.CanonicalHeaderKey(f.Name); !ForbiddenTrailer(name) {
 			t[name] = append(t[name], f.Value)
 		}
 	}
@@ -223,7 +223,7 @@ func AnnouncedTrailers(h http.Header) http.Header {
 	t := http.Header{}
 	for _, list := range h["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
-			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); httpproto.Token(name) && !forbiddenTrailer(name) {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); httpproto.Token(name) && !ForbiddenTrailer(name) {
 				t[name] = nil
 			}
 		}
@@ -231,9 +231,9 @@ func AnnouncedTrailers(h http.Header) http.Header {
 	return t
 }
 
-// forbiddenTrailer names what must not come late: framing, routing and
+// ForbiddenTrailer names what must not come late: framing, routing and
 // authentication, RFC 9110 section 6.5.1.
-func forbiddenTrailer(name string) bool {
+func ForbiddenTrailer(name string) bool {
 	switch name {
 	case "Content-Length", "Transfer-Encoding", "Trailer", "Host", "Connection", "Upgrade", "Te", "Authorization",
 		"Content-Encoding", "Content-Type", "Content-Range", "Set-Cookie", "Cookie":
