@@ -22,7 +22,7 @@ func TestMap(t *testing.T) {
 		{"unwrap", mapping.Map{Move: map[string]string{"data": "."}}, `{"data":{"a":1},"meta":2}`, `{"a":1}`},
 		{"wrap", mapping.Map{Move: map[string]string{".": "data"}}, `[1,2]`, `{"data":[1,2]}`},
 		{"list and its elements", mapping.Map{Move: map[string]string{"items": "lines", "items[].sku": "lines[].code", "items[].n": "lines[].count.value"}}, `{"items":[{"sku":"a","n":1},{"n":2},{"sku":"c"}]}`, `{"lines":[{"code":"a","count":{"value":1}},{"count":{"value":2}},{"code":"c"}]}`},
-		{"columns to elements", mapping.Map{Move: map[string]string{"items[].sku": "lines[].code", "items[].n": "lines[].n"}, Drop: []string{"items[].x"}}, `{"items":[{"sku":"a","n":1,"x":1},{"n":2},{"sku":"c"}]}`, `{"items":[{},{},{}],"lines":[{"n":1,"code":"a"},{"n":2},{"code":"c"}]}`},
+		{"columns to elements", mapping.Map{Move: map[string]string{"items[].sku": "lines[].code", "items[].n": "lines[].n"}, Drop: []string{"items[].x"}}, `{"items":[{"sku":"a","n":1,"x":1},{"n":2},{"sku":"c"}]}`, `{"lines":[{"n":1,"code":"a"},{"n":2},{"code":"c"}]}`},
 		{"elements to a list", mapping.Map{Move: map[string]string{"items[].sku": "skus[]"}, Drop: nil}, `{"items":[{"sku":"a"},{"n":2},{"sku":"c"}]}`, `{"items":[{},{"n":2},{}],"skus":["a","c"]}`},
 		{"default", mapping.Map{Default: map[string]string{"a": "x", "b.c": "y", "l[].z": "1", "none[].z": "1"}}, `{"a":null,"l":[{},{"z":2}]}`, `{"a":null,"l":[{"z":"1"},{"z":2}],"b":{"c":"y"}}`},
 		{"constant", mapping.Map{Constant: map[string]string{"a": "x", "l[]": "y"}}, `{"a":1,"l":[1,2]}`, `{"a":"x","l":["y","y"]}`},
