@@ -83,6 +83,7 @@ type Loop struct {
 	events       []syscall.EpollEvent
 	stats        Stats
 	eventsAtTick uint64    // stats.Events when the ticker was rewound
+	idleTicks    int       // ticks in a row that nothing else came with
 	wall         time.Time // at wallAt
 	wallAt       int64
 	draining     bool // stopped: new connections fail at once

@@ -161,8 +161,7 @@ func (l *Loop) wait() (int, error) {
 	if parked {
 		l.stats.Parks++
 		if n > 0 {
-			l.quiet = false
-			l.rewind()
+			l.unpark()
 		}
 	}
 	return l.waited(n, errno)
