@@ -26,6 +26,8 @@ type Conn struct {
 type transfer struct {
 	try   func(fd uintptr) bool
 	b     []byte
+	after []byte // to be written after b
+	iov   [2]syscall.Iovec
 	n     int
 	errno syscall.Errno
 }
@@ -43,7 +45,8 @@ func Wrap(conn net.Conn) net.Conn {
 	c := &Conn{Conn: conn, raw: raw}
 	c.reads.try = func(fd uintptr) bool { return c.reads.do(syscall.SYS_READ, fd) }
 	c.writes.try = func(fd uintptr) bool {
-		return c.writes.do(syscall.SYS_WRITE, fd) && (c.writes.errno != 0 || len(c.writes.b) == 0)
+		t := &c.writes
+		return t.both(fd) && (t.errno != 0 || len(t.b) == 0 || t.do(syscall.SYS_WRITE, fd))
 	}
 	return c
 }
@@ -71,6 +74,35 @@ func (t *transfer) do(call, fd uintptr) bool {
 	}
 }
 
+// both writes b, and of what comes after it what the kernel takes along: the rest
+// is in b then. False: there is no room.
+func (t *transfer) both(fd uintptr) bool {
+	t.errno = 0
+	for len(t.b) > 0 && len(t.after) > 0 {
+		for i, p := range [...][]byte{t.b, t.after} {
+			t.iov[i].Base = unsafe.SliceData(p)
+			t.iov[i].SetLen(len(p))
+		}
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&t.iov)), uintptr(len(t.iov)))
+		switch errno {
+		case 0:
+			t.n += int(n)
+			first := min(int(n), len(t.b))
+			t.b, t.after = t.b[first:], t.after[int(n)-first:]
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+		default:
+			t.errno = errno
+			return true
+		}
+	}
+	if len(t.b) == 0 {
+		t.b, t.after = t.after, nil
+	}
+	return true
+}
+
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
@@ -92,14 +124,20 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (c *Conn) Write(b []byte) (int, error) {
-	if len(b) == 0 {
+func (c *Conn) Write(b []byte) (int, error) { return c.WriteBoth(b, nil) }
+
+// WriteBoth writes a, and then b: with one system call, if the kernel takes both.
+func (c *Conn) WriteBoth(a, b []byte) (int, error) {
+	if len(a) == 0 {
+		a, b = b, nil
+	}
+	if len(a) == 0 {
 		return 0, nil
 	}
 	t := &c.writes
-	t.b, t.n = b, 0
+	t.b, t.after, t.n, t.errno = a, b, 0, 0
 	err := c.raw.Write(t.try)
-	t.b = nil
+	t.b, t.after, t.iov = nil, nil, [2]syscall.Iovec{}
 	if err == nil && t.errno != 0 {
 		err = &net.OpError{Op: "write", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", t.errno)}
 	}

@@ -55,9 +55,16 @@ func TestBothWays(t *testing.T) {
 			sent := make([]byte, 20<<20)
 			_, _ = rand.NewChaCha8([32]byte{}).Read(sent) // it never fails
 			done := make(chan error, 2)
-			for _, c := range []net.Conn{a, b} {
+			for i, c := range []net.Conn{a, b} {
 				go func() {
-					n, err := c.Write(sent)
+					n, err := 0, error(nil)
+					if split := 10 << 20; i == 0 {
+						n, err = c.Write(sent[:100])
+						more, failed := c.(*rawio.Conn).WriteBoth(sent[100:split], sent[split:])
+						n, err = n+more, errors.Join(err, failed)
+					} else {
+						n, err = c.Write(sent)
+					}
 					if err == nil && n != len(sent) {
 						err = io.ErrShortWrite
 					}
@@ -126,5 +133,29 @@ func TestNoSocket(t *testing.T) {
 	defer b.Close()
 	if got := rawio.Wrap(a); got != a {
 		t.Errorf("it is a %T", got)
+	}
+}
+
+// TestWriteBoth: what is written with one call arrives in its order, whatever is
+// empty.
+func TestWriteBoth(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, "tcp")
+	for _, pieces := range [][2]string{{"head", "body"}, {"", "body"}, {"head", ""}, {"", ""}} {
+		want := pieces[0] + pieces[1]
+		n, err := a.(*rawio.Conn).WriteBoth([]byte(pieces[0]), []byte(pieces[1]))
+		if err != nil || n != len(want) {
+			t.Fatalf("%q: %d, %v", pieces, n, err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(b, got); err != nil || string(got) != want {
+			t.Fatalf("%q arrived as %q: %v", pieces, got, err)
+		}
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.(*rawio.Conn).WriteBoth([]byte("head"), []byte("body")); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("writing after Close: %d, %v", n, err)
 	}
 }

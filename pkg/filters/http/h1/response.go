@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/rawio"
 )
 
 const (
@@ -169,10 +170,14 @@ func (w *response) send(p []byte) {
 	c := w.c
 	if w.err == nil && len(c.out)+len(p) > 0 {
 		c.armWrite()
-		if len(p) > 0 {
+		raw, ok := c.conn.(*rawio.Conn)
+		switch {
+		case ok:
+			_, w.err = raw.WriteBoth(c.out, p)
+		case len(p) > 0:
 			list := net.Buffers{c.out, p}
 			_, w.err = list.WriteTo(c.conn)
-		} else {
+		default:
 			_, w.err = c.conn.Write(c.out)
 		}
 	}

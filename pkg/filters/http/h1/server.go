@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/rawio"
 )
 
 // Options of a server. 0 means no bound.
@@ -80,6 +81,7 @@ type serverConn struct {
 // Serve serves a connection until it ends, and closes it. ahead was read from
 // it already.
 func (s *Server) Serve(conn net.Conn, ahead []byte) {
+	conn = rawio.Wrap(conn)
 	c := &serverConn{server: s, conn: conn, born: time.Now()}
 	var secure *tls.ConnectionState
 	if t, ok := conn.(*tls.Conn); ok {

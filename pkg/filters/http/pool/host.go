@@ -13,6 +13,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop/rawio"
 )
 
 const (
@@ -228,6 +229,9 @@ func (h *host) dial(ctx context.Context, c *Call, o *filters.UpstreamOptions, pr
 	k.Connects.Add(1)
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, ep.Network, ep.Address)
+	if err == nil {
+		conn = rawio.Wrap(conn)
+	}
 	if err == nil && ep.TLS != nil {
 		secure := tls.Client(conn, h.config(protocol))
 		if err = secure.HandshakeContext(ctx); err != nil {
