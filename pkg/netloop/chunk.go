@@ -7,7 +7,7 @@ import "unsafe"
 const (
 	smallChunk  = 2 << 10
 	mediumChunk = 16 << 10
-	largeChunk  = 64 << 10
+	largeChunk  = 72 << 10 // 64 KiB, and the head that such a payload has
 	hugeChunk   = 256 << 10
 
 	classes  = 4

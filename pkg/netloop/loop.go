@@ -30,7 +30,7 @@ type Options struct {
 	ID         uint16 // differs between the loops of a process
 	HighWater  int    // buffered output in bytes above which Drained is due later; 1 MiB
 	LowWater   int    // and at which it is called; 256 KiB
-	ReadBuffer int    // bytes read per connection and turn; 64 KiB
+	ReadBuffer int    // bytes read per connection and turn; 72 KiB
 	FlushEarly int    // buffered output in bytes that is written at once; 16 KiB
 	PoolLimit  int    // bytes kept in free lists; 8 MiB
 	// Handshake bounds a client's TLS handshake; 10 s.

@@ -92,7 +92,8 @@ type pending interface{ Pending() bool }
 //nolint:gochecknoglobals // a pool of memory has no state that anybody sees
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// copyBody streams the response. It flushes whenever nothing more is at hand.
+// copyBody streams the response. It flushes whenever nothing more is at hand; the
+// head of an answer of known length goes with the first piece.
 func (p *passage) copyBody(resp *http.Response) {
 	if resp.Body == http.NoBody {
 		p.x.upstream.ended = p.x.now()
@@ -101,6 +102,10 @@ func (p *passage) copyBody(resp *http.Response) {
 	buf, _ := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	ahead, _ := resp.Body.(pending)
+	more := func() bool { return ahead != nil && ahead.Pending() }
+	if resp.ContentLength < 0 && !more() {
+		p.flush() // a stream, whose client may wait for the head
+	}
 	for {
 		n, err := resp.Body.Read(*buf)
 		if n > 0 {
@@ -117,13 +122,18 @@ func (p *passage) copyBody(resp *http.Response) {
 			return
 		case err != nil:
 			p.broken(err)
-		case ahead == nil || !ahead.Pending():
-			if f, ok := p.w.(http.Flusher); ok {
-				f.Flush()
-			}
-			p.clock.idle()
+		case !more():
+			p.flush()
 		}
 	}
+}
+
+// flush sends what is written: it may take long until there is more.
+func (p *passage) flush() {
+	if f, ok := p.w.(http.Flusher); ok {
+		f.Flush()
+	}
+	p.clock.idle()
 }
 
 // broken ends a response whose rest will not come.

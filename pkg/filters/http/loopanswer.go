@@ -94,6 +94,7 @@ func (q *loopRequest) takeBody(b []byte) int {
 			return len(b)
 		}
 		if len(data) == 0 && !q.body.Over() {
+			q.w.hold()
 			if used > 0 && !q.c.clock.isSet(dueStill) {
 				q.c.clock.set(dueStill, q.clock.still)
 			}

@@ -313,6 +313,8 @@ func (c *loopClient) due(what due) {
 		q.cancel(errTimeout)
 	case dueStill:
 		q.still()
+	case dueHeld:
+		q.w.release()
 	case dueTry:
 		q.tried(&outcome{err: errPerTry, sent: true})
 	case duePause:

@@ -18,6 +18,7 @@ const (
 	dueRequest            // the request is not whole
 	dueBound              // there is no answer
 	dueStill              // nothing was sent or received
+	dueHeld               // the head of an answer waits for its body
 	dueAge                // the exchange as a whole
 	dueTry                // of one try
 	duePause              // before another

@@ -69,7 +69,7 @@ type loopRequest struct {
 func (q *loopRequest) reset(c *loopClient) {
 	*q = loopRequest{
 		c: c, serial: q.serial + 1, header: q.header, values: q.values, fields: q.fields, texts: q.texts, kept: q.kept[:0],
-		w:    loopWriter{q: q, header: q.w.header, pending: q.w.pending[:0], declared: -1},
+		w:    loopWriter{q: q, header: q.w.header, pending: q.w.pending[:0], held: q.w.held[:0], declared: -1},
 		head: httpproto.Head{Fields: q.head.Fields[:0]}, answer: httpproto.Head{Fields: q.answer.Fields[:0]}, body: q.body,
 		x: exchange{cancel: q.x.cancel, loop: c.conn.Loop()}, p: passage{tried: q.p.tried[:0], key: q.p.key[:0]},
 	}
@@ -433,5 +433,8 @@ func (q *loopRequest) forget() {
 	}
 	if cap(q.w.pending) > most {
 		q.w.pending = nil
+	}
+	if cap(q.w.held) > most {
+		q.w.held = nil
 	}
 }

@@ -3,6 +3,7 @@ package http
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
 	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
@@ -15,6 +16,7 @@ type loopWriter struct {
 	q        *loopRequest
 	header   http.Header
 	pending  []byte // of the body, before the head
+	held     []byte // the head, which waits for the body's first piece
 	status   int    // 0: not said
 	declared int64  // Content-Length; -1: none
 	written  int64
@@ -81,14 +83,41 @@ func (w *loopWriter) begin(whole bool) {
 	}
 	out := head.Append(q.c.worker.out[:0])
 	out = append(out, w.pending...)
-	q.c.conn.Write(out)
+	if !whole && w.declared > 0 && !w.silent {
+		w.held = append(w.held[:0], out...)
+	} else {
+		q.c.conn.Write(out)
+	}
 	q.c.worker.out = out[:0]
+}
+
+// holdHead is how long a head waits for a body whose length is known. Servers
+// write the two one after the other: a client that was sent the head alone would
+// be woken twice.
+const holdHead = time.Millisecond
+
+// hold has a head that nothing has come behind yet wait no longer than that.
+func (w *loopWriter) hold() {
+	if len(w.held) > 0 && !w.q.c.clock.isSet(dueHeld) {
+		w.q.c.clock.set(dueHeld, holdHead)
+	}
+}
+
+// release writes the head that was held back.
+func (w *loopWriter) release() {
+	if len(w.held) == 0 {
+		return
+	}
+	w.q.c.clock.set(dueHeld, 0)
+	w.q.c.conn.Write(w.held)
+	w.held = w.held[:0]
 }
 
 // pass passes a piece of an endpoint's body on, which b is: a part of what its
 // connection's driver is being shown.
 func (w *loopWriter) pass(b []byte) {
 	conn := w.q.c.conn
+	w.release()
 	w.written += int64(len(b))
 	if w.chunked {
 		var line [20]byte
@@ -112,6 +141,7 @@ const ownFrom = 16 << 10
 
 // end completes the response. It tells whether that was possible.
 func (w *loopWriter) end() bool {
+	w.release()
 	if w.q.aborted {
 		return false
 	}

@@ -272,3 +272,53 @@ func testAnswerBeforeTheBody(t *testing.T, e engine) {
 		t.Errorf("status %d, want 413", resp.StatusCode)
 	}
 }
+
+// TestHeadBeforeTheBody passes the head of an answer on although its body is late.
+// Of a body whose length is known goroutines wait for the first piece.
+func TestHeadBeforeTheBody(t *testing.T) { overEngines(t, testHeadBeforeTheBody) }
+
+func testHeadBeforeTheBody(t *testing.T, e engine) {
+	seen := make(chan struct{}, 1)
+	h := e.before(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/stream" {
+			w.Header().Set("Content-Length", "4")
+		}
+		_ = http.NewResponseController(w).Flush()
+		switch r.URL.Path {
+		case "/late", "/stream":
+			select {
+			case <-seen:
+			case <-r.Context().Done():
+			}
+		case "/never":
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, "late")
+	})
+	c := h.dial()
+	in := bufio.NewReader(c)
+	paths := []string{"/stream", "/soon"}
+	if e == loops {
+		paths = append(paths, "/late", "/never")
+	}
+	for _, path := range paths {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if path == "/late" || path == "/stream" {
+			seen <- struct{}{}
+		}
+		body, err := io.ReadAll(resp.Body)
+		if path == "/never" {
+			if err == nil {
+				t.Errorf("%s: an answer that was cut is whole: %q", path, body)
+			}
+			continue
+		}
+		if err != nil || string(body) != "late" || (resp.ContentLength == 4) != (path != "/stream") {
+			t.Errorf("%s: %q, %v, length %d", path, body, err, resp.ContentLength)
+		}
+	}
+}

@@ -57,7 +57,8 @@ func TestBothWays(t *testing.T) {
 			done := make(chan error, 2)
 			for i, c := range []net.Conn{a, b} {
 				go func() {
-					n, err := 0, error(nil)
+					var n int
+					var err error
 					if split := 10 << 20; i == 0 {
 						n, err = c.Write(sent[:100])
 						more, failed := c.(*rawio.Conn).WriteBoth(sent[100:split], sent[split:])
