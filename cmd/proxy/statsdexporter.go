@@ -198,7 +198,7 @@ func (f *statsdFlags) options() (statsdexporter.Options, error) {
 		Listen: f.web, Path: f.path, Lifecycle: f.lifecycle, Version: statsdVersion,
 		Source: statsd.Config{
 			UDP: f.udp, TCP: f.tcp, Unixgram: f.unixgram, ReadBuffer: f.readBuffer, MappingFile: f.mapping,
-			Relay: statsd.Relay{Target: f.relay, Packet: f.relayPacket},
+			Relay:   statsd.Relay{Target: f.relay, Packet: f.relayPacket},
 			Options: statsd.Options{MaxSeries: f.maxSeries, Styles: statsd.NoStyles},
 		},
 	}

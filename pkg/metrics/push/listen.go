@@ -45,7 +45,7 @@ type packets struct {
 
 // left is what a source leaves to the one that gets its socket next.
 type left struct {
-	series []*series
+	series []series
 	drops  uint32
 }
 
@@ -114,24 +114,28 @@ func Leave(ctx context.Context, store *Store, drops uint32) {
 	sockets.Leave(ctx, left{series: store.all(), drops: drops})
 }
 
-func (s *Store) all() []*series {
+// all copies the series: a source that has given one of its sockets away may get
+// lines on another.
+func (s *Store) all() []series {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*series, 0, len(s.series))
+	out := make([]series, 0, len(s.series))
 	for _, v := range s.series {
-		out = append(out, v)
+		out = append(out, *v)
 	}
 	return out
 }
 
-// adopt adds series that are not there yet, as far as there is room.
-func (s *Store) adopt(list []*series) {
-	for _, v := range list {
+// adopt takes series over, as far as there is room; a value that has come
+// meanwhile stays.
+func (s *Store) adopt(list []series) {
+	for i := range list {
+		v := &list[i]
 		var labels []string
 		for _, l := range v.labels {
 			labels = append(labels, l.GetName(), l.GetValue())
 		}
-		sample := &Sample{Name: v.name, Help: v.help, Type: v.typ, Labels: labels, Value: v.value, TTL: v.ttl}
+		sample := &Sample{Name: v.family.name, Help: v.family.help, Type: v.family.typ, Labels: labels, Value: v.value, TTL: v.ttl}
 		s.Set(sample, v.at)
 	}
 }

@@ -14,20 +14,29 @@ import (
 // Store keeps the latest value of each series. Its methods may be called from any
 // goroutine.
 type Store struct {
-	mu     sync.Mutex
-	limit  int
-	ttl    time.Duration
-	series map[string]*series // by name and labels, guarded by mu
-	key    []byte             // guarded by mu
+	mu sync.Mutex
+	// mu guards below
+	limit    int
+	ttl      time.Duration
+	series   map[string]*series // by name and labels
+	families map[string]*family // by name
+	key      []byte
 }
 
 type series struct {
+	family *family
+	labels []*dto.LabelPair
+	value  float64
+	at     time.Time
+	ttl    time.Duration // 0: as the store has it
+}
+
+// family is what series of one name have in common; those of the first of them
+// count.
+type family struct {
 	name, help string
 	typ        dto.MetricType
-	labels     []*dto.LabelPair
-	value      float64
-	at         time.Time
-	ttl        time.Duration // 0: forever
+	series     int
 }
 
 // Sample is a value of a series.
@@ -45,7 +54,7 @@ func NewStore(limit int, ttl time.Duration) *Store {
 	if limit <= 0 {
 		limit = families.DefaultLimit
 	}
-	return &Store{limit: limit, ttl: ttl, series: make(map[string]*series)}
+	return &Store{limit: limit, ttl: ttl, series: make(map[string]*series), families: make(map[string]*family)}
 }
 
 // Configure changes what the store was made with; its series stay.
@@ -56,7 +65,8 @@ func (s *Store) Configure(limit int, ttl time.Duration) {
 	s.limit, s.ttl = fresh.limit, fresh.ttl
 }
 
-// Set keeps a value, and is false if there is no room for another series.
+// Set keeps a value, and is false if there is no room for another series. Of two
+// values the one of the later time stays.
 func (s *Store) Set(v *Sample, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,12 +79,23 @@ func (s *Store) Set(v *Sample, now time.Time) bool {
 		if len(s.series) >= s.limit && !s.expireLocked(now) {
 			return false
 		}
-		labels := append([]string(nil), v.Labels...)
-		found = &series{name: v.Name, help: v.Help, typ: v.Type, labels: families.Labels(labels...)}
+		found = s.newLocked(v)
 		s.series[string(s.key)] = found
 	}
-	found.value, found.at, found.ttl = v.Value, now, v.TTL
+	if !now.Before(found.at) {
+		found.value, found.at, found.ttl = v.Value, now, v.TTL
+	}
 	return true
+}
+
+func (s *Store) newLocked(v *Sample) *series {
+	f := s.families[v.Name]
+	if f == nil {
+		f = &family{name: v.Name, help: v.Help, typ: v.Type}
+		s.families[v.Name] = f
+	}
+	f.series++
+	return &series{family: f, labels: families.Labels(append([]string(nil), v.Labels...)...)}
 }
 
 // expireLocked forgets series that got nothing for too long, and reports whether
@@ -88,6 +109,9 @@ func (s *Store) expireLocked(now time.Time) bool {
 		}
 		if ttl > 0 && now.Sub(v.at) > ttl {
 			delete(s.series, key)
+			if v.family.series--; v.family.series == 0 {
+				delete(s.families, v.family.name)
+			}
 		}
 	}
 	return len(s.series) < before
@@ -100,7 +124,7 @@ func (s *Store) Gather(now time.Time) ([]*dto.MetricFamily, error) {
 	s.expireLocked(now)
 	b := &families.Builder{Limit: s.limit}
 	for _, v := range s.series {
-		b.Family(v.name, v.help, v.typ).Add(v.value, v.labels)
+		b.Family(v.family.name, v.family.help, v.family.typ).Add(v.value, v.labels)
 	}
 	return b.Done()
 }
