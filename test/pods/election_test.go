@@ -11,6 +11,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dragoman-mesh/dragoman/internal/podtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -22,18 +23,7 @@ import (
 // one term, nor one an old term after a newer one was claimed.
 func leaderElection(t *testing.T, w *world) {
 	ns := w.Namespace(t)
-	template := w.apply(t, "examples/kubernetes/election/elect.yaml", "shop", ns)[0]
-	args := template.Spec.Containers[0].Args
-	if i := slices.Index(args, "--ttl=10s"); i >= 0 {
-		args[i] = "--ttl=4s" // there are many terms here
-	}
-	var all []*elector
-	for i := range 3 {
-		name := fmt.Sprintf("elect-%d", i)
-		p := w.run(t, w.make(t, ns, name, template))
-		p.AwaitUp(limit)
-		all = append(all, &elector{Pod: p, name: name})
-	}
+	all := electors(t, w, ns, func(*corev1.PodTemplateSpec) {})
 	watch := &electionWatch{t: t, claimed: map[int64]string{}}
 	for _, e := range all {
 		watch.follow(e)
@@ -86,6 +76,24 @@ func leaderElection(t *testing.T, w *world) {
 	if got := int64(*lease.Spec.LeaseTransitions); got < claimed || claimed < 6 {
 		t.Errorf("the Lease is in term %d, and %d was claimed", got, claimed)
 	}
+}
+
+// electors runs three pods of the example, in which a test has changed something.
+func electors(t *testing.T, w *world, namespace string, change func(*corev1.PodTemplateSpec)) (all []*elector) {
+	t.Helper()
+	template := w.apply(t, "examples/kubernetes/election/elect.yaml", "shop", namespace)[0]
+	args := template.Spec.Containers[0].Args
+	if i := slices.Index(args, "--ttl=10s"); i >= 0 {
+		args[i] = "--ttl=4s" // there are many terms in a test
+	}
+	change(template)
+	for i := range 3 {
+		name := fmt.Sprintf("elect-%d", i)
+		p := w.run(t, w.make(t, namespace, name, template))
+		p.AwaitUp(limit)
+		all = append(all, &elector{Pod: p, name: name})
+	}
+	return all
 }
 
 func loses(what podtest.Loss) func(e *elector, on bool) {

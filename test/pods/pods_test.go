@@ -51,6 +51,7 @@ func TestPods(t *testing.T) {
 			"NginxLogs":         nginxLogs,
 			"NginxLogsInjected": nginxLogsInjected,
 			"LeaderElection":    leaderElection,
+			"LeadsToTheElected": leadsToTheElected,
 			"CapturesPorts":     capturesPorts,
 		} {
 			t.Run(name, func(t *testing.T) {
