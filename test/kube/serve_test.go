@@ -22,6 +22,7 @@ func TestInCluster(t *testing.T) {
 		"AdaptersServe":        adaptersServe,
 		"LogsAreShipped":       logsAreShipped,
 		"LogsAreMounted":       logsAreMounted,
+		"LogsComeAndGo":        logsComeAndGo,
 		"ExampleRuns":          exampleRuns,
 		"PodsGetTheirProxy":    podsGetTheirProxy,
 		"WorkloadsAreInjected": workloadsAreInjected,
