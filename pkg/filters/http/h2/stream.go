@@ -30,10 +30,9 @@ type stream struct {
 	gone   error // nothing can be written any more
 	over   bool  // nobody reads any more
 
-	content  []byte // of the body, that nobody has read yet
-	read     int    // of content, how much somebody has
-	inEnded  bool   // the client has sent everything
-	inErr    error  // nothing more will come
+	content  content
+	inEnded  bool  // the client has sent everything
+	inErr    error // nothing more will come
 	inWindow int
 	inCredit int
 	declared int64 // Content-Length; -1: none
@@ -148,8 +147,7 @@ func (s *stream) run(r *http.Request) {
 	defer c.mu.Unlock()
 	c.running--
 	s.over = true
-	c.creditLocked(len(s.content) - s.read)
-	s.content, s.read = nil, 0
+	c.creditLocked(s.content.drop())
 	signal(s.in)
 	if s.closed {
 		c.flushLocked()
@@ -195,7 +193,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 			return 0, ErrBodyOver
 		case !s.readTill.IsZero() && time.Until(s.readTill) <= 0:
 			return 0, os.ErrDeadlineExceeded
-		case s.read < len(s.content):
+		case s.content.size > 0:
 			return b.takeLocked(p)
 		case s.inEnded:
 			b.endLocked()
@@ -214,14 +212,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // takeLocked gives what is there, and lets the client send as much again.
 func (b *requestBody) takeLocked(p []byte) (int, error) {
 	s := b.s
-	n := copy(p, s.content[s.read:])
-	s.read += n
-	if s.read == len(s.content) {
-		s.read = 0
-		if s.content = s.content[:0]; cap(s.content) > 2*frameSize || s.inEnded {
-			s.content = nil
-		}
-	}
+	n := s.content.take(p)
 	c := s.c
 	said := c.creditLocked(n)
 	if !s.inEnded {
@@ -234,7 +225,7 @@ func (b *requestBody) takeLocked(p []byte) (int, error) {
 	if said {
 		c.flushLocked()
 	}
-	if s.inEnded && s.read == len(s.content) {
+	if s.inEnded && s.content.size == 0 {
 		b.endLocked()
 		return n, io.EOF
 	}
@@ -253,10 +244,9 @@ func (b *requestBody) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.s.over = true
-	if c.creditLocked(len(b.s.content) - b.s.read) {
+	if c.creditLocked(b.s.content.drop()) {
 		c.flushLocked()
 	}
-	b.s.content, b.s.read = nil, 0
 	signal(b.s.in)
 	return nil
 }
@@ -279,11 +269,7 @@ func (s *stream) arrivedLocked(p []byte, padding int, end bool) error {
 	if s.over {
 		c.creditLocked(n)
 	} else {
-		if s.read > 0 && cap(s.content)-len(s.content) < len(p) {
-			s.content = s.content[:copy(s.content, s.content[s.read:])]
-			s.read = 0
-		}
-		s.content = append(s.content, p...)
+		s.content.add(p)
 		c.creditLocked(padding)
 		s.inCredit += padding
 	}
