@@ -100,6 +100,13 @@ type SecretSource interface {
 	Secret(name string) (string, error)
 }
 
+// SecretRefetcher is a SecretSource that can be asked to get a secret anew, from
+// whoever has it. Refetch does not wait: another value is there when it has come.
+type SecretRefetcher interface {
+	SecretSource
+	Refetch(name string)
+}
+
 // RouteSource finds route configurations by RDS resource name. They may change
 // while the process runs, and so they are looked up for each request.
 type RouteSource interface {

@@ -43,6 +43,7 @@ func newPlane(p *Proxy, o client.Options) (*plane, error) {
 	if f.client, err = client.New(o); err != nil {
 		return nil, exit.Usage(err)
 	}
+	p.secrets.Source = f.client.RefetchSecret
 	return f, nil
 }
 

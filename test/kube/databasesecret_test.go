@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,8 +14,9 @@ import (
 )
 
 // databaseSecretRotates changes the password of a role as one does, first at the
-// server: a session that is open stays, new ones use the new password as soon as
-// the Secret has it, and neither app nor proxy is begun anew.
+// server: a session that is open stays, one that comes before the Secret has the
+// new password waits for it, later ones use it, and neither app nor proxy is begun
+// anew.
 func databaseSecretRotates(t *testing.T, c *cluster) {
 	ns, port := c.Namespace(t), redistest.Port(t)
 	c.Kubectl(t, nil, "-n", ns, "create", "rolebinding", "dragoman-secrets", "--clusterrole", "dragoman-secrets",
@@ -36,11 +38,24 @@ func databaseSecretRotates(t *testing.T, c *cluster) {
 	defer open.Close(ctx)
 
 	server.SQL("alter role " + dbtest.SCRAMUser + " password 'the second password'")
-	if _, err := pgx.Connect(ctx, dsn); err == nil || !strings.Contains(err.Error(), "28P01") {
-		t.Errorf("with the old password: %v", err)
-	}
-	proxy.logs("these are the environment's credentials")
+	between := make(chan error, 1)
+	go func() {
+		conn, err := pgx.Connect(ctx, dsn)
+		if err == nil {
+			err = conn.Close(ctx)
+		}
+		between <- err
+	}()
+	proxy.eventually("the server to refuse the old password", func() error {
+		if !strings.Contains(server.Output(), "password authentication failed") {
+			return errors.New("it has not")
+		}
+		return nil
+	})
 	c.Secret(t, ns, "orders", map[string]string{"username": dbtest.SCRAMUser, "password": "the second password"})
+	if err := <-between; err != nil {
+		t.Errorf("a session that began before the Secret had the new password: %v", err)
+	}
 	proxy.eventually("a session to begin with the new password", func() error {
 		conn, err := pgx.Connect(ctx, dsn)
 		if err == nil {

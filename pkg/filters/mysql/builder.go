@@ -40,6 +40,7 @@ type Builder struct {
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
+	otherLimit time.Duration // it is waited so long for others than credentials that a server refuses
 
 	mu    sync.Mutex // guards below
 	live  map[*Filter]struct{}
@@ -53,7 +54,7 @@ type gateKey struct{ listener, cluster string }
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
 		log: log, threads: newThreadMap(), metrics: newMetrics(), dials: database.NewDials("mysql"),
-		startLimit: 30 * time.Second, loginLimit: 20 * time.Second,
+		startLimit: 30 * time.Second, loginLimit: 20 * time.Second, otherLimit: database.OtherLimit,
 		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
 	}
 }
@@ -75,6 +76,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	f := &Filter{
 		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
 		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
+		rotation: database.NewRotation(b.otherLimit, ctx.Secrets, &conf.Login),
 	}
 	f.tracing = database.NewTracing(database.TracingOptions{
 		Tracer: ctx.Tracer, Config: conf.Tracing, System: semconv.DBSystemNameMySQL, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.log,

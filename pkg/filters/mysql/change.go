@@ -83,7 +83,7 @@ func (s *session) changeAtServer() {
 	x.timer = l.timer
 	name, answer, err := l.begin(s.agreed.upPlugin, s.agreed.upScramble[:])
 	u := x.user
-	u.User, u.Auth, u.AuthPlugin, u.Database = by.user, answer, name, s.databaseFor(u.Database)
+	u.User, u.Auth, u.AuthPlugin, u.Database = by.User, answer, name, s.databaseFor(u.Database)
 	s.by = by
 	s.up.SetDriver(l)
 	var payload []byte

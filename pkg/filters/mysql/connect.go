@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,7 +59,7 @@ func (s *session) connect() {
 }
 
 // dialAt connects to an endpoint.
-func (s *session) dialAt(table *filters.Table, e *filters.Endpoint, by *credentials) {
+func (s *session) dialAt(table *filters.Table, e *filters.Endpoint, by *database.Credentials) {
 	s.countAt(e)
 	s.to = route{endpoint: e, timeout: 3 * time.Second, optional: s.f.conf.TLSOptional}
 	if table.Options != nil {
@@ -70,21 +71,13 @@ func (s *session) dialAt(table *filters.Table, e *filters.Endpoint, by *credenti
 }
 
 // credentials reads those of the environment, as they are now.
-func (l *local) credentials() (*credentials, error) {
-	conf := &l.conf.Login
-	user, err := database.Secret(l.ctx.Secrets, conf.Username)
+func (l *local) credentials() (*database.Credentials, error) {
+	by, err := database.ReadCredentials(l.ctx.Secrets, &l.conf.Login)
 	if err != nil {
 		return nil, err
 	}
-	password, err := database.Secret(l.ctx.Secrets, conf.Password)
-	if err != nil {
-		return nil, err
-	}
-	if user == "" {
-		return nil, errors.New("user name is empty")
-	}
-	if k := l.latest; k == nil || k.user != user || k.password != password {
-		l.latest = &credentials{user, password} // one for all sessions
+	if l.latest == nil || *l.latest != by {
+		l.latest = &by // one for all sessions
 	}
 	return l.latest, nil
 }
@@ -133,6 +126,7 @@ func (d *loginStep) entered(payload []byte) {
 func (s *session) letIn(ok []byte) {
 	st, now := s.start, s.f.loop.Now()
 	st.stop()
+	s.f.rotation.Accepted(*s.by)
 	s.f.stats.logins.Add(1)
 	s.f.stats.login.Observe(now - st.accepted)
 	if _, was := s.f.failed.LoadAndDelete(s.to.endpoint); was {
@@ -166,19 +160,54 @@ func (d *loginStep) denied(e *mysqlproto.ServerError, payload []byte) {
 		s.goElsewhere(e)
 		return
 	}
-	if e.Errno == mysqlproto.ErrnoAccessDenied && !st.retried {
-		if by, err := s.f.credentials(); err == nil && by != s.by {
-			st.retried = true
-			s.f.log.Info("the server refuses the credentials, and others are there by now: trying those")
-			st.tried = st.tried[:len(st.tried)-1]
-			s.connect()
+	x := &denial{e, slices.Clone(payload)}
+	if !st.retried && e.Errno == mysqlproto.ErrnoAccessDenied {
+		left := s.f.rotation.Refused(*s.by, time.Now())
+		if s.awaitOthers(x, s.f.loop.Now()+int64(left)) {
 			return
 		}
 	}
+	s.passDenial(x)
+}
+
+// denial is a server's error at the end of a login.
+type denial struct {
+	err     *mysqlproto.ServerError
+	payload []byte
+}
+
+// awaitOthers has the session log in once more with other credentials, as soon as
+// they are there: somebody may have changed the password at the server first. It
+// is false if there is nothing to wait for; until is a loop's time.
+func (s *session) awaitOthers(x *denial, until int64) bool {
+	st := s.start
+	if s.f.rotation.Others(*s.by) {
+		st.retried = true
+		s.f.log.Info("the server refuses the credentials, and others are there by now: trying those")
+		st.tried = st.tried[:len(st.tried)-1]
+		s.connect()
+		return true
+	}
+	until = min(until, st.accepted+int64(s.f.conf.Limits.MaxWait))
+	left := time.Duration(until - s.f.loop.Now())
+	if left <= 0 {
+		return false
+	}
+	st.hold = s.f.loop.After(min(holdEvery, left), func() {
+		if !s.is(isEnded) && !s.awaitOthers(x, until) {
+			s.passDenial(x)
+		}
+	})
+	return true
+}
+
+// passDenial ends the session with the server's error.
+func (s *session) passDenial(x *denial) {
+	e := x.err
 	s.f.stats.failed(e.Errno, e.State)
 	s.f.stats.refused[serverRefused].Add(1)
 	s.logDenied(e)
-	s.down.Write(mysqlproto.AppendPacket(nil, st.seq, payload))
+	s.down.Write(mysqlproto.AppendPacket(nil, s.start.seq, x.payload))
 	s.finish()
 }
 
@@ -187,7 +216,7 @@ func (s *session) logDenied(e *mysqlproto.ServerError) {
 	if e.Errno == mysqlproto.ErrnoAccessDenied {
 		hint = "these are the environment's credentials in the document, not the app's: check them, and the user's host and grants"
 	}
-	s.f.log.Warn("the server refuses a session", "error", e.Errno, "sqlstate", e.State, "message", e.Message, "user", s.by.user,
+	s.f.log.Warn("the server refuses a session", "error", e.Errno, "sqlstate", e.State, "message", e.Message, "user", s.by.User,
 		"endpoint", s.to.endpoint.Address, "hint", hint)
 }
 

@@ -407,7 +407,7 @@ func TestIdleSessions(t *testing.T) {
 // whose password it is. One that has been changed meanwhile is tried.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
-	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
 	f.world.set("password", "wrong one")
 	_, err := f.client("select 1")
 	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {

@@ -19,15 +19,16 @@ import (
 // Filter serves one listener in one configuration.
 type Filter struct {
 	// read-only after construction
-	b       *Builder
-	conf    *resource.MySQLFilter
-	ctx     filters.Context
-	cluster filters.Cluster
-	log     *slog.Logger
-	tracing *database.Tracing // nil: no spans
-	gate    *database.Gate
-	route   *sqlroute.Route
-	unwatch func()
+	b        *Builder
+	conf     *resource.MySQLFilter
+	ctx      filters.Context
+	cluster  filters.Cluster
+	log      *slog.Logger
+	tracing  *database.Tracing // nil: no spans
+	gate     *database.Gate
+	route    *sqlroute.Route
+	unwatch  func()
+	rotation *database.Rotation
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed
@@ -44,10 +45,10 @@ type local struct {
 	loop  *netloop.Loop
 	stats *stats
 
-	sessions *session     // list
-	latest   *credentials // those that were read last
-	next     *local       // where sessions that are still beginning go on; nil until retired
-	over     bool         // retired without a successor
+	sessions *session              // list
+	latest   *database.Credentials // those that were read last
+	next     *local                // where sessions that are still beginning go on; nil until retired
+	over     bool                  // retired without a successor
 	sweep    *netloop.Timer
 }
 

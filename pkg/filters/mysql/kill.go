@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -30,7 +31,7 @@ type target struct {
 	owner  *session
 	thread uint32 // its server's number
 	to     route
-	by     *credentials
+	by     *database.Credentials
 }
 
 func newThreadMap() *threadMap {
@@ -179,7 +180,7 @@ type killer struct {
 
 // kill says KILL to a server, with the credentials that the session was begun
 // with. done gets nil for success.
-func (l *local) kill(thread uint32, to route, by *credentials, verb string, done func(*mysqlproto.ServerError)) *killer {
+func (l *local) kill(thread uint32, to route, by *database.Credentials, verb string, done func(*mysqlproto.ServerError)) *killer {
 	x := &killer{f: l, verb: verb, thread: thread, to: to, done: done}
 	x.to.optional = !to.tls
 	x.to.tls = false

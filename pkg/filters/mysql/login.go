@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -32,7 +33,7 @@ type login struct {
 	// read-only after construction
 	conn  *netloop.Conn
 	to    *route
-	by    *credentials
+	by    *database.Credentials
 	owner loginOwner
 	timer *netloop.Timer // bounds what the server has to do
 	limit time.Duration
@@ -80,7 +81,7 @@ var (
 )
 
 // dial begins a login.
-func (l *local) dial(to *route, by *credentials, owner loginOwner) *login {
+func (l *local) dial(to *route, by *database.Credentials, owner loginOwner) *login {
 	g := &login{to: to, by: by, owner: owner, limit: l.b.loginLimit}
 	o := netloop.DialOptions{Timeout: to.timeout, KeepAlive: keepAlive}
 	if !to.startTLS {
@@ -174,7 +175,7 @@ func (g *login) authenticate() {
 		return
 	}
 	r := &g.response
-	r.User, r.Auth, r.AuthPlugin = g.by.user, answer, name
+	r.User, r.Auth, r.AuthPlugin = g.by.User, answer, name
 	payload, err := r.AppendTo(nil)
 	if err != nil {
 		g.fail(err)
@@ -190,7 +191,7 @@ func (g *login) begin(plugin string, scramble []byte) (name string, answer []byt
 		allow |= mysqlproto.MethodCleartext
 	}
 	g.auth = mysqlproto.NewAuth(mysqlproto.AuthConfig{
-		User: g.by.user, Password: g.by.password, Allow: allow, Secure: g.secure(), Random: rand.Reader,
+		User: g.by.User, Password: g.by.Password, Allow: allow, Secure: g.secure(), Random: rand.Reader,
 	})
 	g.scramble, g.stage = scramble, authenticating
 	return g.auth.Begin(plugin, scramble)

@@ -39,7 +39,7 @@ type session struct {
 	killing          *killer // KILL for the client that is under way
 
 	to     route
-	by     *credentials // with which the server was logged in at
+	by     *database.Credentials // with which the server was logged in at
 	agreed agreement
 	told   uint32 // number of the thread, as the client knows it
 	thread uint32 // and as the server does
@@ -70,9 +70,6 @@ type errand struct {
 
 // scrambleLen is the length of a scramble in bytes.
 const scrambleLen = 20
-
-// credentials are those of one login.
-type credentials struct{ user, password string }
 
 // state is a set of a session's flags.
 type state uint16

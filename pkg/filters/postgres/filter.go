@@ -18,16 +18,17 @@ import (
 // Filter serves one listener in one configuration.
 type Filter struct {
 	// read-only after construction
-	b       *Builder
-	conf    *resource.PostgresFilter
-	ctx     filters.Context
-	cluster filters.Cluster
-	log     *slog.Logger
-	tracing *database.Tracing // nil: no spans
-	gate    *database.Gate
-	budget  *budget // of the pool; nil: there is none
-	route   *sqlroute.Route
-	unwatch func()
+	b        *Builder
+	conf     *resource.PostgresFilter
+	ctx      filters.Context
+	cluster  filters.Cluster
+	log      *slog.Logger
+	tracing  *database.Tracing // nil: no spans
+	gate     *database.Gate
+	budget   *budget // of the pool; nil: there is none
+	route    *sqlroute.Route
+	unwatch  func()
+	rotation *database.Rotation
 
 	sessions atomic.Int64
 	failed   sync.Map // *filters.Endpoint: the latest session that it was to have failed

@@ -12,14 +12,14 @@ import (
 
 // login is what the proxy's login at a server needs until it is done.
 type login struct {
-	auth           *pgproto.Auth
-	user, password string
-	timer          *netloop.Timer
-	askedTLS       bool // the server has been asked, and has not answered
-	began          bool // the start-up message is sent
-	retried        bool // with credentials that were read again
-	need           keysNeeded
-	out            []byte
+	auth     *pgproto.Auth
+	by       database.Credentials
+	timer    *netloop.Timer
+	askedTLS bool // the server has been asked, and has not answered
+	began    bool // the start-up message is sent
+	retried  bool // with credentials that were read again
+	need     keysNeeded
+	out      []byte
 }
 
 // errClosed is a server that closes the connection before it has said anything.
@@ -70,23 +70,18 @@ func (s *session) connect() {
 
 // readCredentials reads them as they are now.
 func (s *session) readCredentials() bool {
-	l, conf := &s.start.login, &s.f.conf.Login
-	var err error
-	if l.user, err = database.Secret(s.f.ctx.Secrets, conf.Username); err == nil {
-		l.password, err = database.Secret(s.f.ctx.Secrets, conf.Password)
-	}
-	if err == nil && l.user == "" {
-		err = errors.New("user name is empty")
-	}
+	by, err := database.ReadCredentials(s.f.ctx.Secrets, &s.f.conf.Login)
 	if err != nil {
 		s.f.log.Debug("reading credentials", "error", err)
+		return false
 	}
-	return err == nil
+	s.start.login.by = by
+	return true
 }
 
 func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 	l := &s.start.login
-	*l = login{user: l.user, password: l.password, retried: l.retried}
+	*l = login{by: l.by, retried: l.retried}
 	s.to = route{endpoint: e}
 	s.countAt(e)
 	o := netloop.DialOptions{Timeout: 3 * time.Second, KeepAlive: keepAlive}
@@ -131,7 +126,7 @@ func (s *session) introduce() {
 	state := s.up.TLSState()
 	s.to.tls = state != nil
 	conf := pgproto.AuthConfig{
-		User: l.user, Password: l.password, Nonce: nonce(), Derive: s.derive,
+		User: l.by.User, Password: l.by.Password, Nonce: nonce(), Derive: s.derive,
 		Allow: pgproto.MethodNone | pgproto.MethodMD5 | pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
 	}
 	if state != nil && verified(s.to.endpoint.TLS) {
@@ -144,7 +139,7 @@ func (s *session) introduce() {
 		}
 	}
 	l.auth, l.began = pgproto.NewAuth(conf), true
-	m := s.serverParams(l.user)
+	m := s.serverParams(l.by.User)
 	out, err := m.AppendTo(nil)
 	if err != nil {
 		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
@@ -266,7 +261,7 @@ func (s *session) authenticate(payload []byte) outcome {
 func (s *session) awaitKeys() {
 	l, up, loop := &s.start.login, s.up, s.f.loop
 	up.Pause()
-	s.f.b.keys.derive(l.need.id, l.password, l.need.salt, l.need.iterations, func(err error) {
+	s.f.b.keys.derive(l.need.id, l.by.Password, l.need.salt, l.need.iterations, func(err error) {
 		loop.Post(func() {
 			switch {
 			case s.is(isEnded) || s.up != up || s.start == nil:

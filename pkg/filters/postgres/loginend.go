@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -16,6 +17,7 @@ func (s *session) begin() {
 	if _, was := s.f.failed.LoadAndDelete(s.to.endpoint); was {
 		s.f.cluster.Report(s.to.endpoint, filters.Success)
 	}
+	s.f.rotation.Accepted(st.login.by)
 	if s.errand != nil {
 		s.errand.loggedIn(s)
 		return
@@ -36,7 +38,6 @@ func (s *session) begin() {
 // loginRefused is the server's error. One about the password may be about one
 // that has been changed meanwhile.
 func (s *session) loginRefused(payload, whole []byte) {
-	l := &s.start.login
 	n, err := pgproto.ParseNotice(payload)
 	if err != nil {
 		s.loginFailed("dragoman: the server's error cannot be read", err)
@@ -49,40 +50,74 @@ func (s *session) loginRefused(payload, whole []byte) {
 		s.connect()
 		return
 	}
-	badLogin := n.State == pgproto.StateInvalidPassword || n.State == pgproto.StateInvalidAuth
-	if badLogin && !l.retried {
-		user, password := l.user, l.password
-		if s.readCredentials() && (l.user != user || l.password != password) {
-			l.retried = true
-			s.f.log.Info("the server refuses the credentials, and others are there by now: trying those")
-			s.reconnect()
+	d := &denial{n, slices.Clone(whole)}
+	l := &s.start.login
+	if d.ofCredentials() && !l.retried {
+		left := s.f.rotation.Refused(l.by, time.Now())
+		if s.awaitOthers(d, s.f.loop.Now()+int64(left)) {
 			return
 		}
-		l.user, l.password = user, password
 	}
-	hint := ""
-	if badLogin {
+	s.passDenial(d)
+}
+
+// denial is a server's error at the end of a login.
+type denial struct {
+	notice pgproto.Notice
+	whole  []byte // the message
+}
+
+// ofCredentials reports whether others might be let in.
+func (d *denial) ofCredentials() bool {
+	return d.notice.State == pgproto.StateInvalidPassword || d.notice.State == pgproto.StateInvalidAuth
+}
+
+// passDenial ends the session with the server's error.
+func (s *session) passDenial(d *denial) {
+	n, hint := d.notice, ""
+	if d.ofCredentials() {
 		hint = "these are the environment's credentials in the document, not the app's: check them, and pg_hba.conf"
 	}
-	s.f.log.Warn("the server refuses a session", "sqlstate", n.State, "message", n.Message, "user", l.user,
+	s.f.log.Warn("the server refuses a session", "sqlstate", n.State, "message", n.Message, "user", s.start.login.by.User,
 		"endpoint", s.to.endpoint.Address, "hint", hint)
 	if s.errand != nil {
-		s.errand.g.refused(s.errand, slices.Clone(whole), n.State)
+		s.errand.g.refused(s.errand, d.whole, n.State)
 		s.finish()
 		return
 	}
 	s.f.stats.failed(n.State)
 	s.f.stats.refused[serverRefused].Add(1)
-	s.down.Write(whole)
+	s.down.Write(d.whole)
 	s.finish()
 }
 
-// reconnect begins anew at the same endpoint.
-func (s *session) reconnect() {
+// awaitOthers has the session log in once more with other credentials, as soon as
+// they are there: somebody may have changed the password at the server first. It
+// is false if there is nothing to wait for; until is a loop's time.
+func (s *session) awaitOthers(d *denial, until int64) bool {
 	st := s.start
-	st.tried = st.tried[:len(st.tried)-1]
-	s.dropAttempt()
-	s.connect()
+	others := s.f.rotation.Others(st.login.by)
+	until = min(until, st.since+int64(s.f.conf.Limits.MaxWait))
+	left := time.Duration(until - s.f.loop.Now())
+	if !others && left <= 0 {
+		return false
+	}
+	if s.up != nil {
+		s.dropAttempt()
+	}
+	if others {
+		st.login.retried = true
+		s.f.log.Info("the server refuses the credentials, and others are there by now: trying those")
+		st.tried = st.tried[:len(st.tried)-1]
+		s.connect()
+		return true
+	}
+	st.hold = s.f.loop.After(min(holdEvery, left), func() {
+		if !s.is(isEnded) && !s.awaitOthers(d, until) {
+			s.passDenial(d)
+		}
+	})
+	return true
 }
 
 // dropAttempt gives up the connection to a server that has not let us in.

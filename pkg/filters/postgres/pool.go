@@ -229,10 +229,10 @@ func (p *pool) watch() {
 }
 
 func (p *pool) sweep() {
-	user, password, known := p.credentials()
+	by, err := database.ReadCredentials(p.f.ctx.Secrets, &p.f.conf.Login)
 	idle, now := p.conf().IdleTimeout, p.key.loop.Now()
 	for _, s := range p.all() {
-		if known && s.is(isOpen) && (s.user != user || s.password != password) {
+		if err == nil && s.is(isOpen) && s.by != by {
 			s.state |= isWorn
 		}
 		switch {
@@ -257,17 +257,6 @@ func (p *pool) sweep() {
 // maxGroups is how many groups without connections are remembered: what servers
 // have said of their settings lets sessions in without one.
 const maxGroups = 32
-
-// credentials reads them as they are now.
-func (p *pool) credentials() (user, password string, ok bool) {
-	login, source := &p.f.conf.Login, p.f.ctx.Secrets
-	user, err := database.Secret(source, login.Username)
-	if err != nil {
-		return "", "", false
-	}
-	password, err = database.Secret(source, login.Password)
-	return user, password, err == nil
-}
 
 // review looks at the connections after the cluster's endpoints have moved.
 func (p *pool) review(deadline time.Duration) {

@@ -25,8 +25,7 @@ func (g *group) open() {
 
 // loggedIn has the connection of a login for the pool go on as one of the pool.
 func (s *poolServer) loggedIn(errand *session) {
-	l := &errand.start.login
-	s.conn, s.to, s.user, s.password = errand.up, errand.to, l.user, l.password
+	s.conn, s.to, s.by = errand.up, errand.to, errand.start.login.by
 	s.timer = s.g.p.key.loop.After(s.g.p.b.loginLimit, func() {
 		const state = pgproto.StateConnectionFailure
 		s.g.refused(s, fatal(state, "dragoman: the database does not answer", ""), state)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -36,11 +37,11 @@ type poolServer struct {
 	unnamed    uint64   // id of the unnamed statement; 0: none
 	facts      *facts   // while it begins: what is reported
 
-	user, password string // that it was begun with
-	born, expires  int64  // loop time; expires 0: never
-	idleSince      int64
-	cancels        int // requests to cancel that are on their way to it
-	state          serverState
+	by            database.Credentials // that it was begun with
+	born, expires int64                // loop time; expires 0: never
+	idleSince     int64
+	cancels       int // requests to cancel that are on their way to it
+	state         serverState
 }
 
 // serverState is a set of a pooled connection's flags.

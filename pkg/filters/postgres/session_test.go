@@ -187,7 +187,7 @@ func TestCancel(t *testing.T) {
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
-	f := start(t, config(), server.Addr())
+	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), server.Addr())
 	f.world.set("password", "wrong")
 	_, err := f.psql("select 1")
 	if err == nil || !strings.Contains(err.Error(), `password authentication failed for user "u_scram"`) {

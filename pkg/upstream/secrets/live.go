@@ -15,6 +15,10 @@ import (
 // out. The zero value has no secrets. Safe for concurrent use; Offer, Accept and
 // Withdraw by one goroutine at a time.
 type Live struct {
+	// Source is asked for a secret anew; nil: nobody is. Read-only after the first
+	// use.
+	Source func(name string)
+
 	current, offered, former atomic.Pointer[Store]
 }
 
@@ -54,6 +58,14 @@ func (l *Live) find(known func(*Store) bool) *Store {
 // Secret implements filters.SecretSource.
 func (l *Live) Secret(name string) (string, error) {
 	return l.find(func(s *Store) bool { return s.knows(name) }).Secret(name)
+}
+
+// Refetch implements filters.SecretRefetcher. Files and variables are read at each
+// use, and need nobody to be asked.
+func (l *Live) Refetch(name string) {
+	if l.Source != nil {
+		l.Source(name)
+	}
 }
 
 // Value returns one value of a generic secret.

@@ -41,6 +41,7 @@ var update = flag.Bool("update", false, "write what the machine does into testda
 //	runs | fails [CDS/c1] WHY     what the Consumer says
 //	disk c1=a(e1) l1=b(c1)        the file is used
 //	retry                         what was refused may go now
+//	refetch s1                    somebody wants a secret sent once more
 //	after 15s                     time goes by
 //
 // Several of these joined by " && " come together. A resource's first letter is
@@ -124,6 +125,8 @@ func (p *player) event(line string) {
 		p.m.done(p.now, failure(words[1:]))
 	case "retry":
 		p.m.retry()
+	case "refetch":
+		p.m.refetch(secrets, words[1])
 	case "disk":
 		p.disk(words[1:])
 	case "after":
