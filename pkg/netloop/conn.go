@@ -40,6 +40,8 @@ const (
 	isCoarse                        // the kernel gathers input
 	isLingering                     // CloseLingering
 	isRemains                       // what is left of one that lingers
+	isCorked                        // SetCorked
+	isHeld                          // its output waits, corked, since the iteration before
 )
 
 // Conn is one connection of a loop. It costs no buffer while it has no unread

@@ -15,6 +15,9 @@ func (l *Loop) flushAll(side Side) {
 	list := l.dirty[side]
 	n := len(list)
 	for _, c := range list {
+		if c.is(isCorked) && l.hold(c) {
+			continue
+		}
 		c.flags &^= isDirty
 		l.flush(c)
 	}

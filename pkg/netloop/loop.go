@@ -66,6 +66,8 @@ type Loop struct {
 	lastID       uint64
 	ready        [2][]*Conn // served in this iteration
 	next         [2][]*Conn // and in the next
+	held         []*Conn    // corked and dirty: to be written in the next iteration
+	noWait2      bool       // the kernel has no epoll_pwait2
 	dirty        [2][]*Conn
 	closing      []closure
 	accepts      []*Listener // by slot; nil: closed
@@ -224,6 +226,7 @@ func (l *Loop) runPosted() {
 func (l *Loop) iterate(n int) {
 	l.stats.Iterations++
 	l.begin()
+	l.releaseHeld()
 	l.collect(n)
 	l.gatherMore(l.serveAll(Downstream))
 	l.flushAll(Upstream)

@@ -150,6 +150,12 @@ func (l *Loop) wait() (int, error) {
 	}
 	before := l.clock()
 	l.busy.Add(before - l.woke)
+	if len(l.held) > 0 {
+		n, errno := l.waitHeld()
+		l.woke = l.clock()
+		l.now = l.woke
+		return l.waited(n, errno)
+	}
 	ms, parked := l.timeout(before), l.quiet
 	if !parked && ms > tick/1e6 {
 		ms = -1 // the tick comes before

@@ -136,6 +136,7 @@ func (c *client) advance() {
 		}
 		c.ring.pop(c.w)
 	}
+	c.conn.SetCorked(c.ring.len() > 0)
 	if c.held == 0 {
 		c.dropStash()
 	}

@@ -1,0 +1,89 @@
+package netloop
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCorkedOutput(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		first, second func(c *Conn) // what the driver does in two iterations
+		want          [2]string     // what the peer has got after each
+	}{
+		"goes with what follows": {
+			func(c *Conn) { c.WriteString("a"); c.SetCorked(true) },
+			func(c *Conn) { c.WriteString("b"); c.SetCorked(false) },
+			[2]string{"", "ab"},
+		},
+		"is not kept any longer": {
+			func(c *Conn) { c.WriteString("a"); c.SetCorked(true) },
+			func(*Conn) {},
+			[2]string{"", "a"},
+		},
+		"goes with what follows though more is to come": {
+			func(c *Conn) { c.WriteString("a"); c.SetCorked(true) },
+			func(c *Conn) { c.WriteString("b") },
+			[2]string{"", "ab"},
+		},
+		"goes at once when the cork is out": {
+			func(c *Conn) { c.SetCorked(true); c.WriteString("a"); c.SetCorked(false) },
+			func(*Conn) {},
+			[2]string{"a", "a"},
+		},
+		"goes at once before the end": {
+			func(c *Conn) { c.SetCorked(true); c.WriteString("a"); c.CloseAfterFlush() },
+			func(*Conn) {},
+			[2]string{"a", "a"},
+		},
+		"goes at once before a FIN": {
+			func(c *Conn) { c.SetCorked(true); c.WriteString("a"); c.CloseWrite() },
+			func(*Conn) {},
+			[2]string{"a", "a"},
+		},
+		"goes at once if it is much": {
+			func(c *Conn) { c.SetCorked(true); c.WriteString(strings.Repeat("a", 16<<10)) },
+			func(*Conn) {},
+			[2]string{strings.Repeat("a", 16<<10), strings.Repeat("a", 16<<10)},
+		},
+		"of a closed connection is dropped": {
+			func(c *Conn) { c.SetCorked(true); c.WriteString("a") },
+			func(c *Conn) { c.Close() },
+			[2]string{"", ""},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := NewTestLoop()
+			c := l.Pipe(echo(), Downstream)
+			for i, step := range []func(*Conn){tt.first, tt.second} {
+				step(c)
+				l.iterate(0)
+				if got := string(c.rare.pipe.sent); got != tt.want[i] {
+					t.Errorf("after iteration %d: sent %.20q, want %.20q", i+1, got, tt.want[i])
+				}
+			}
+			c.Close()
+			l.Turn()
+			if s := l.Stats(); s.HeldBytes != 0 || len(l.held) != 0 {
+				t.Errorf("holds %d bytes, %d connections", s.HeldBytes, len(l.held))
+			}
+		})
+	}
+}
+
+// On a loop where nothing else happens corked output is sent as well.
+func TestCorkedOutputOnAQuietLoop(t *testing.T) {
+	t.Parallel()
+	for _, noWait2 := range []bool{false, true} {
+		g := startGroup(t, GroupOptions{Loops: 1})
+		l := g.Loops()[0]
+		l.Post(func() { l.noWait2 = noWait2 })
+		n := serve(t, g, ListenOptions{}, func(c *Conn) Driver { c.SetCorked(true); return echo() })
+		c := dial(t, n.Addr())
+		for range 100 {
+			roundTrip(t, c, "x")
+		}
+	}
+}
