@@ -76,14 +76,10 @@ func TestCorkedOutput(t *testing.T) {
 // On a loop where nothing else happens corked output is sent as well.
 func TestCorkedOutputOnAQuietLoop(t *testing.T) {
 	t.Parallel()
-	for _, noWait2 := range []bool{false, true} {
-		g := startGroup(t, GroupOptions{Loops: 1})
-		l := g.Loops()[0]
-		l.Post(func() { l.noWait2 = noWait2 })
-		n := serve(t, g, ListenOptions{}, func(c *Conn) Driver { c.SetCorked(true); return echo() })
-		c := dial(t, n.Addr())
-		for range 100 {
-			roundTrip(t, c, "x")
-		}
+	g := startGroup(t, GroupOptions{Loops: 1})
+	n := serve(t, g, ListenOptions{}, func(c *Conn) Driver { c.SetCorked(true); return echo() })
+	c := dial(t, n.Addr())
+	for range 100 {
+		roundTrip(t, c, "x")
 	}
 }

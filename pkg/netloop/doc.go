@@ -16,7 +16,8 @@
 //     look, at most twice, for more that has arrived meanwhile
 //  3. write the dirty upstream connections
 //  4. read upstream connections, their drivers append replies downstream
-//  5. write the dirty downstream connections
+//  5. write the dirty downstream connections, but for corked ones, whose turn is
+//     in the next iteration
 //  6. run posted functions, timers, connections that asked for another turn
 //
 // Descriptors are registered once, edge-triggered, for reading, writing and

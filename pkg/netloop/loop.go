@@ -67,7 +67,6 @@ type Loop struct {
 	ready        [2][]*Conn // served in this iteration
 	next         [2][]*Conn // and in the next
 	held         []*Conn    // corked and dirty: to be written in the next iteration
-	noWait2      bool       // the kernel has no epoll_pwait2
 	dirty        [2][]*Conn
 	closing      []closure
 	accepts      []*Listener // by slot; nil: closed

@@ -126,7 +126,7 @@ func (l *Loop) wake() {
 
 // busyNow says that an iteration is due at once.
 func (l *Loop) busyNow() bool {
-	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing) > 0
+	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing)+len(l.held) > 0
 }
 
 // timeout returns how long the next wait may take, in ms; negative: for ever.
@@ -150,12 +150,6 @@ func (l *Loop) wait() (int, error) {
 	}
 	before := l.clock()
 	l.busy.Add(before - l.woke)
-	if len(l.held) > 0 {
-		n, errno := l.waitHeld()
-		l.woke = l.clock()
-		l.now = l.woke
-		return l.waited(n, errno)
-	}
 	ms, parked := l.timeout(before), l.quiet
 	if !parked && ms > tick/1e6 {
 		ms = -1 // the tick comes before
