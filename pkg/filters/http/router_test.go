@@ -439,6 +439,9 @@ func TestUpgrade(t *testing.T) {
 	if resp, _ := do(t, "GET", h.url("/"), nil, "Connection", "Upgrade", "Upgrade", "other"); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("an upgrade that is not allowed: %d", resp.StatusCode)
 	}
+	if resp, _ := do(t, "GET", h.url("/"), nil, "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", ""); resp.StatusCode == http.StatusForbidden {
+		t.Errorf("an upgrade to h2c, which need not be heeded: %d", resp.StatusCode)
+	}
 }
 
 // TestTrailers has trailers pass in both directions where they are enabled, and

@@ -80,6 +80,32 @@ func TestHTTPRefused(t *testing.T) {
 	}
 }
 
+// TestHTTPFloods reads the limits against floods, where 0 means none at all and
+// nothing the default.
+func TestHTTPFloods(t *testing.T) {
+	t.Parallel()
+	const template = `{"name": "l", "address": ` + anywhere + `, "filter_chains": [{"filters": [{"name": "f", "typed_config": {
+	  "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "x",
+	  "http_filters": [{"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+	  "route_config": {"name": "r"}, "http2_protocol_options": {$OPTIONS}}}]}]}`
+	for options, want := range map[string]resource.HTTP2Floods{
+		``: {},
+		`"max_outbound_frames": 1, "max_outbound_control_frames": 2, "max_consecutive_inbound_frames_with_empty_payload": 0,
+		 "max_inbound_priority_frames_per_stream": 3, "max_inbound_window_update_frames_per_data_frame_sent": 4`: {
+			Outbound: 1, Control: 2, Empty: -1, Priority: 3, WindowUpdates: 4,
+		},
+	} {
+		l, err := resource.ParseListener(fromJSON(t, &listenerv3.Listener{}, template, "$OPTIONS", options))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, ok := l.Filter.Config.(*resource.HTTPManager)
+		if !ok || m.HTTP2.Floods != want {
+			t.Errorf("%s: got %+v, want %+v", options, m, want)
+		}
+	}
+}
+
 // TestHTTPUpstream reads how a cluster's servers are spoken to.
 func TestHTTPUpstream(t *testing.T) {
 	t.Parallel()

@@ -305,7 +305,7 @@ func (c *conn) end(err error) {
 		s.failLocked(ErrClientReset)
 	}
 	clear(c.streams)
-	speaks := c.ending != nil && c.writeErr == nil
+	speaks := c.ending != nil && c.writeErr == nil && (c.greeted || why.code != http2.ErrCodeNo)
 	if speaks && (why.code != http2.ErrCodeNo || !c.final) {
 		c.goAwayLocked(c.last, why.code)
 	}

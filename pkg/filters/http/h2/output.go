@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	sendAt   = 16 << 10 // output is sent at this size at the latest
-	maxOut   = 64 << 10 // and nothing but control frames is added to more than this
-	keepOut  = 64 << 10 // memory for output that is kept between requests
-	maxTurns = 4        // how often one goroutine writes for others before the writer does
+	sendAt   = 16 << 10   // output is sent at this size at the latest
+	maxOut   = 64 << 10   // and nothing but control frames is added to more than this
+	keepOut  = 2 * maxOut // memory for output that is kept while there are requests; without, sendAt
+	maxTurns = 4          // how often one goroutine writes for others before the writer does
 )
 
 // kick has the writer look at the output.
@@ -54,7 +54,7 @@ func (c *conn) flushLocked() {
 		_, err := c.socket.Write(b)
 		c.mu.Lock()
 		c.flushing = false
-		if cap(b) <= keepOut {
+		if cap(b) <= sendAt || cap(b) <= keepOut && len(c.streams) > 0 {
 			c.spare = b[:0]
 		}
 		if err != nil {
