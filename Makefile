@@ -84,12 +84,17 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME) $(PKG)
 
 .PHONY: bench
-bench: test-servers ## Measure against twemproxy, HAProxy, pgbouncer, statsd_exporter, HAProxy and nginx for HTTP, and the control plane against go-control-plane
+bench: test-servers ## Measure against twemproxy, HAProxy, pgbouncer, statsd_exporter, HAProxy and nginx for HTTP, rsyslog, and the control plane against go-control-plane
 	$(GO) run ./bench $(BENCHFLAGS)
 	$(GO) run ./bench/controlplane $(PLANEFLAGS)
 	$(GO) run ./bench/database $(DBFLAGS)
 	$(GO) run ./bench/metrics $(METRICSFLAGS)
 	$(GO) run ./bench/http $(HTTPFLAGS)
+	$(GO) run ./bench/logs $(LOGSFLAGS)
+
+.PHONY: bench-logs
+bench-logs: test-servers ## Measure the logs adapter against rsyslog
+	$(GO) run ./bench/logs $(LOGSFLAGS)
 
 .PHONY: bench-http
 bench-http: test-servers ## Measure HTTP against HAProxy and nginx

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and benchmarks run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL,
-# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus, podman with runc. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus, podman with runc, rsyslog. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
 # program:package
@@ -29,6 +29,7 @@ wanted=(
 	catatonit:catatonit
 	nsenter:util-linux
 	wget:wget
+	rsyslogd:rsyslog
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=("protoc:protobuf-compiler libprotobuf-dev")
 

@@ -207,15 +207,17 @@ func awaitLines(ctx context.Context, path string, want int) error {
 }
 
 func report(o *options, list []contender, samples [][]sample, size int) error {
-	t := gauge.Table{Left: 1, Titles: []string{"", "MB per CPU-second", "MB per second", "resident MB"}}
+	t := gauge.Table{Left: 1, Titles: []string{"", "MB per CPU-second", "MB per second", "CPU / rsyslog's", "resident MB"}}
+	peer := samples[len(samples)-1] // in rounds, as the others
 	for i := range list {
-		var cpu, wall, rss []float64
-		for _, s := range samples[i] {
+		var cpu, wall, ratio, rss []float64
+		for round, s := range samples[i] {
 			cpu = append(cpu, float64(size)/1e6/s.cpu.Seconds())
 			wall = append(wall, float64(size)/1e6/s.wall.Seconds())
+			ratio = append(ratio, s.cpu.Seconds()/peer[round].cpu.Seconds())
 			rss = append(rss, float64(s.rss)/1e6)
 		}
-		t.Add(list[i].name, gauge.Number(gauge.Median(cpu)), gauge.Number(gauge.Median(wall)), gauge.Number(gauge.Median(rss)))
+		t.Add(list[i].name, gauge.Number(gauge.Median(cpu)), gauge.Number(gauge.Median(wall)), fmt.Sprintf("%.2f", gauge.Median(ratio)), gauge.Number(gauge.Median(rss)))
 	}
 	var w io.Writer = os.Stdout
 	if o.report != "" {
@@ -226,8 +228,8 @@ func report(o *options, list []contender, samples [][]sample, size int) error {
 		defer f.Close()
 		w = io.MultiWriter(os.Stdout, f)
 	}
-	if _, err := fmt.Fprintf(w, "Medians of %s rounds, %s MB of nginx' access log each; %s; %s.\n\n", strconv.Itoa(o.rounds), gauge.Number(float64(size)/1e6),
-		gauge.CPUModel(), gauge.Version("rsyslogd", "-v")); err != nil {
+	if _, err := fmt.Fprintf(w, "# Logs\n\nMedians of %s rounds, %s MB of nginx' access log each; %s; %s. Ratios are of the same round.\n\n", strconv.Itoa(o.rounds),
+		gauge.Number(float64(size)/1e6), gauge.CPUModel(), gauge.Version("rsyslogd", "-v")); err != nil {
 		return err
 	}
 	return t.Write(w)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/logs/sink"
@@ -33,6 +34,8 @@ type Pipeline struct {
 	drain     chan struct{} // closed when what is there is to be read to its end
 	positions *tail.Positions
 	tailer    *tail.Tailer
+
+	unsavable atomic.Bool // the last try to save positions failed
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -120,10 +123,17 @@ func (p *Pipeline) loadPositions(before *Pipeline) {
 	}
 }
 
+// savePositions writes them. If it cannot, shipping goes on: what is on disk is older
+// than what is true, and so some records would come again. That is said once, and
+// tried again at each tick.
 func (p *Pipeline) savePositions() {
 	if err := p.positions.Save(); err != nil {
 		p.o.Metrics.PositionErrors.Inc()
-		p.o.Log.Warn("positions could not be saved; after a crash some records would come again", "error", err)
+		if !p.unsavable.Swap(true) {
+			p.o.Log.Warn("positions could not be saved; after a crash some records would come again", "error", err)
+		}
+	} else if p.unsavable.Swap(false) {
+		p.o.Log.Info("positions are saved again")
 	}
 }
 

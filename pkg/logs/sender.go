@@ -166,8 +166,7 @@ func clone(b *sink.Batch) *sink.Batch {
 	return out
 }
 
-// save writes the positions. If it cannot, shipping goes on: what is on disk is
-// older than what is true, and so some records would come again.
+// save writes the positions.
 func (s *sender) save() {
 	s.saved, s.unsaved = time.Now(), 0
 	s.p.savePositions()

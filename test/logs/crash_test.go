@@ -90,12 +90,7 @@ type run struct {
 func newRun(t *testing.T, lines int) *run {
 	t.Helper()
 	dir := t.TempDir()
-	r := &run{t: t, dir: dir, lines: lines, out: filepath.Join(dir, "out"), seen: make([]atomic.Bool, lines), proxy: filepath.Join(dir, "proxy")}
-	build := exec.Command("go", "build", "-o", r.proxy, "./cmd/proxy")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
-	}
+	r := &run{t: t, dir: dir, lines: lines, out: filepath.Join(dir, "out"), seen: make([]atomic.Bool, lines), proxy: buildProxy(t)}
 	if err := os.WriteFile(filepath.Join(dir, "mesh.yaml"), fmt.Appendf(nil, document, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
