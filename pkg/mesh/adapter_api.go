@@ -88,6 +88,8 @@ type APIMatch struct {
 	Query map[string]string `json:"query,omitempty"`
 }
 
+// +kubebuilder:validation:XValidation:rule="!has(self.schemaFile)",message="schemaFile is for documents in files: a control plane reads none; write the schema inline, as schema"
+
 // APIRequest is what becomes of a request. Its texts may have values in them:
 // {id} of match.path, {query.page}, {header.X-Tenant}; {{ and }} are braces. What
 // has a value in it that the request lacks is left out.
@@ -107,9 +109,17 @@ type APIRequest struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
 	Schema *JSONSchema `json:"schema,omitempty"`
+	// SchemaFile has it instead, as JSON or YAML, beside the document: the path begins
+	// at the document's folder. Only in a file: a control plane reads none.
+	// +kubebuilder:validation:MaxLength=1024
+	SchemaFile string `json:"schemaFile,omitempty"`
+	// FileSchema is what decoding has read in SchemaFile.
+	FileSchema *JSONSchema `json:"-"`
 	// Body; absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
 }
+
+// +kubebuilder:validation:XValidation:rule="!has(self.schemaFile)",message="schemaFile is for documents in files: a control plane reads none; write the schema inline, as schema"
 
 // APIResponse is what becomes of a response. Its texts may have the values of the
 // request in them.
@@ -125,6 +135,11 @@ type APIResponse struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
 	Schema *JSONSchema `json:"schema,omitempty"`
+	// SchemaFile has it instead, as for a request.
+	// +kubebuilder:validation:MaxLength=1024
+	SchemaFile string `json:"schemaFile,omitempty"`
+	// FileSchema is what decoding has read in SchemaFile.
+	FileSchema *JSONSchema `json:"-"`
 	// Body of a success (a status below 400); absent: as it came.
 	Body *BodyTransform `json:"body,omitempty"`
 	// Error is the body of an error, from status 400 on. Absent: with body, one in

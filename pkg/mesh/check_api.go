@@ -57,8 +57,9 @@ func (c *checker) apiRoute(r *APIRoute, at string) {
 		c.fields(q.Query, known, false, at+".request.query")
 		c.fields(q.Headers, known, true, at+".request.headers")
 		c.schema(q.Schema, at+".request.schema")
+		q.FileSchema = c.schemaFile(q.Schema, q.SchemaFile, at+".request.schemaFile")
 		c.body(q.Body, known, at+".request.body")
-		c.require(q.Schema == nil || q.Body == nil || q.Body.From != BodyNone, at+".request.schema", "there is no body that it could be for", "")
+		c.require(q.Schema == nil && q.SchemaFile == "" || q.Body == nil || q.Body.From != BodyNone, at+".request.schema", "there is no body that it could be for", "")
 	}
 	if r.Response != nil {
 		c.apiResponse(r.Response, known, at+".response")
@@ -81,6 +82,7 @@ func (c *checker) apiResponse(r *APIResponse, known []string, at string) {
 	}
 	c.require(len(r.Faults) == 0 || r.Body != nil && r.Body.From == BodySOAP, at+".faults", "are those of SOAP, and body.from is another format", "remove them")
 	c.schema(r.Schema, at+".schema")
+	r.FileSchema = c.schemaFile(r.Schema, r.SchemaFile, at+".schemaFile")
 	c.body(r.Body, known, at+".body")
 	c.body(r.Error, known, at+".error")
 	for field, b := range map[string]*BodyTransform{".body": r.Body, ".error": r.Error} {

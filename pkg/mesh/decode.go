@@ -16,7 +16,18 @@ import (
 // Option changes what is allowed.
 type Option func(*options)
 
-type options struct{ services bool }
+type options struct {
+	services bool
+	read     ReadFile // nil: no files are read
+}
+
+// ReadFile reads a file that a document names: the path of what it has read, and what
+// is in it, of which it may leave out what is beyond limit bytes. A name that is not
+// absolute begins at the document's folder.
+type ReadFile func(document, name string, limit int) (path string, data []byte, err error)
+
+// WithFiles lets documents name files that become a part of them.
+func WithFiles(read ReadFile) Option { return func(o *options) { o.read = read } }
 
 // InCluster allows references to Services and Secrets, which only a control
 // plane can follow.

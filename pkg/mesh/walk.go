@@ -246,6 +246,9 @@ func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, names []string)
 			continue
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		fields[name] = fv
 		names = append(names, name)
 	}

@@ -19,7 +19,7 @@ func descriptorErrors(objs []mesh.Object) []error {
 			continue
 		}
 		g := a.Spec.API.GRPC
-		set, err := readDescriptors(g.Descriptors.File)
+		set, err := readUpTo(g.Descriptors.File, transcode.MaxDescriptors+1)
 		found := []error{err}
 		if err == nil {
 			found = g.Check(set)
@@ -31,12 +31,12 @@ func descriptorErrors(objs []mesh.Object) []error {
 	return errs
 }
 
-// readDescriptors reads a file, as far as one may be long.
-func readDescriptors(name string) ([]byte, error) {
+// readUpTo reads a file, or so many bytes of it.
+func readUpTo(name string, limit int64) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, transcode.MaxDescriptors+1))
+	return io.ReadAll(io.LimitReader(file, limit))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +31,17 @@ type documents struct {
 
 func newDocuments(p *Proxy, o *Options) *documents {
 	d := &documents{source: o.Source, detector: o.Detector, again: make(chan struct{}, 1), proxy: p, log: o.Log}
-	paths := append(append([]string{}, d.source.Paths()...), d.detector.Files()...)
-	d.watcher = watch.New(paths, watch.Options{Poll: o.Poll, Log: o.Log}, d.reload)
+	d.watcher = watch.New(d.watched(), watch.Options{Poll: o.Poll, Log: o.Log}, d.reload)
 	return d
+}
+
+// watched are the files and folders whose change is a reason to load again.
+func (d *documents) watched() []string {
+	paths := slices.Concat(d.source.Paths(), d.detector.Files())
+	if s, ok := d.source.(interface{ Named() []string }); ok {
+		paths = append(paths, s.Named()...)
+	}
+	return paths
 }
 
 // run implements feed. What is there at the start has to be good; later the old
@@ -89,6 +98,7 @@ func (d *documents) apply(ctx context.Context) error {
 func (d *documents) load() (*snapshot.Snapshot, mesh.NodeFacts, error) {
 	facts, err := d.detector.Facts()
 	objs, err2 := d.source.Load()
+	d.watcher.SetPaths(d.watched())
 	if err := errors.Join(err, err2); err != nil {
 		return nil, facts, err
 	}

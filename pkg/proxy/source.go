@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
@@ -16,7 +19,12 @@ type Source interface {
 }
 
 // Files is a Source of files and folders.
-type Files struct{ paths []string }
+type Files struct {
+	paths []string
+
+	mu    sync.Mutex
+	named []string // by documents, guarded by mu
+}
 
 // NewFiles returns a source of the given files, and of the *.yaml, *.yml and
 // *.json files in the given folders.
@@ -25,8 +33,30 @@ func NewFiles(paths []string) *Files { return &Files{paths: paths} }
 // Paths implements Source.
 func (f *Files) Paths() []string { return f.paths }
 
+// Named are the files that the documents of the last Load have named.
+func (f *Files) Named() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.named)
+}
+
+// beside reads a file that a document names.
+func (f *Files) beside(document, name string, limit int) (path string, data []byte, err error) {
+	if path = name; !filepath.IsAbs(name) {
+		path = filepath.Join(filepath.Dir(document), name)
+	}
+	f.mu.Lock()
+	f.named = append(f.named, path)
+	f.mu.Unlock()
+	data, err = readUpTo(path, int64(limit))
+	return path, data, err
+}
+
 // Load implements Source.
 func (f *Files) Load() ([]mesh.Object, error) {
+	f.mu.Lock()
+	f.named = nil
+	f.mu.Unlock()
 	names, err := watch.Expand(f.paths)
 	errs := []error{err}
 	var objs []mesh.Object
@@ -37,7 +67,7 @@ func (f *Files) Load() ([]mesh.Object, error) {
 			errs = append(errs, err)
 			continue
 		}
-		some, wrong := mesh.Decode(name, data)
+		some, wrong := mesh.Decode(name, data, mesh.WithFiles(f.beside))
 		objs = append(objs, some...)
 		found = append(found, wrong...)
 	}

@@ -284,7 +284,7 @@ func apiRequest(r *mesh.APIRequest) *transformv1.Request {
 	}
 	return &transformv1.Request{
 		Method: r.Method, Path: r.Path, Query: apiFields(r.Query), Headers: apiFields(r.Headers),
-		Schema: schemaText(r.Schema), Body: apiBody(r.Body),
+		Schema: schemaText(r.Schema, r.FileSchema), Body: apiBody(r.Body),
 	}
 }
 
@@ -294,7 +294,7 @@ func apiResponse(r *mesh.APIResponse) *transformv1.Response {
 	}
 	return &transformv1.Response{
 		Headers: apiFields(r.Headers), Status: maps.Clone(r.Status), Faults: maps.Clone(r.Faults),
-		Schema: schemaText(r.Schema), Body: apiBody(r.Body), Error: apiBody(r.Error),
+		Schema: schemaText(r.Schema, r.FileSchema), Body: apiBody(r.Body), Error: apiBody(r.Error),
 	}
 }
 

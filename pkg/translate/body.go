@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -82,9 +83,10 @@ func apiMap(m *mesh.BodyMap) *transformv1.Map {
 	return out
 }
 
-func schemaText(s *mesh.JSONSchema) string {
-	if s == nil {
-		return ""
+// schemaText is the one of two that is there, empty if neither is.
+func schemaText(inline, file *mesh.JSONSchema) string {
+	if s := cmp.Or(inline, file); s != nil {
+		return s.Text
 	}
-	return s.Text
+	return ""
 }
