@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -35,7 +36,7 @@ func (w *responseWriter) deliver() {
 func (w *responseWriter) changed(contentType string) (out []byte, to string, err error) {
 	body := w.held
 	if w.coding != identity {
-		if body, err = w.x.readAll(decoded(strings.NewReader(string(body)), w.coding), 4<<10, int64(w.x.filter.conf.MaxBodyBytes)); err != nil {
+		if body, err = w.x.readDecoded(bytes.NewReader(body), w.coding, 4<<10, int64(w.x.filter.conf.MaxBodyBytes)); err != nil {
 			return nil, "", err
 		}
 	}
@@ -63,9 +64,9 @@ func (w *responseWriter) write(status int, body []byte, contentType string) {
 	h.Set("Content-Type", contentType)
 	if w.coding != "" && w.coding != identity {
 		h.Add("Vary", "Accept-Encoding")
-		if acceptsGzip(w.x.in.Header) {
-			body = compressed(body)
-			h.Set("Content-Encoding", gzipped)
+		if coding := answered(w.x.in.Header, w.coding); coding != identity {
+			body = compressed(body, coding)
+			h.Set("Content-Encoding", coding)
 		}
 	}
 	if !trailing(h) { // which need chunks

@@ -19,6 +19,10 @@ type download struct {
 
 // startStream has the body changed while it goes on.
 func (w *responseWriter) startStream(contentType string) {
+	if err := w.x.take(mostWindow(w.coding)); err != nil {
+		w.drop(response, bodyRefusal(err, false))
+		return
+	}
 	h := w.x.w.Header()
 	out, in := io.Pipe()
 	d := &download{in: in, late: h.Clone(), done: make(chan struct{})}

@@ -1,30 +1,26 @@
 package transform
 
 import (
-	"bufio"
-	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/dragoman-mesh/dragoman/pkg/transform/value"
 )
 
 // The codings that are understood.
 const (
-	identity = "identity"
-	gzipped  = "gzip"
-	deflated = "deflate"
+	identity  = "identity"
+	gzipped   = "gzip"
+	deflated  = "deflate"
+	brotlied  = "br"   // RFC 7932
+	zstandard = "zstd" // RFC 8878
+
+	understood = "gzip, deflate, br, zstd"
 )
 
 // errCoding is the error of a coding that is not understood.
-var errCoding = errors.New("gzip and deflate are understood")
+var errCoding = errors.New(understood + " are understood")
 
 // codingOf gives the one content coding of a message.
 func codingOf(h http.Header) (string, error) {
@@ -39,74 +35,11 @@ func codingOf(h http.Header) (string, error) {
 		return identity, nil
 	case name == gzipped || name == "x-gzip":
 		return gzipped, nil
-	case name == deflated:
-		return deflated, nil
+	case name == deflated, name == brotlied, name == zstandard:
+		return name, nil
 	default:
 		return "", fmt.Errorf("the content coding %q: %w", list[0], errCoding)
 	}
-}
-
-// decoded reads what a coding stands for. What it reads costs no more memory than
-// its window; how much that is is the caller's to bound.
-func decoded(r io.Reader, coding string) io.Reader {
-	switch coding {
-	case gzipped, deflated:
-		return &decoder{in: r, coding: coding}
-	default:
-		return r
-	}
-}
-
-// decoder opens its coding with the first read.
-type decoder struct {
-	in     io.Reader
-	coding string
-	out    io.Reader
-}
-
-// Read implements io.Reader.
-func (d *decoder) Read(p []byte) (int, error) {
-	if d.out == nil {
-		if err := d.open(); err != nil {
-			return 0, d.explain(err)
-		}
-	}
-	n, err := d.out.Read(p)
-	return n, d.explain(err)
-}
-
-// explain makes the error of a coding one of the body. Errors of what is read
-// stay.
-func (d *decoder) explain(err error) error {
-	var corrupt flate.CorruptInputError
-	switch {
-	case err == nil || err == io.EOF: //nolint:errorlint // as the reader gave it
-		return err
-	case errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum),
-		errors.Is(err, zlib.ErrHeader), errors.Is(err, zlib.ErrChecksum), errors.Is(err, zlib.ErrDictionary):
-		return &value.Error{Is: value.ErrMalformed, Format: d.coding, Reason: "it cannot be decoded"}
-	default:
-		return err
-	}
-}
-
-func (d *decoder) open() (err error) {
-	in := bufio.NewReader(d.in)
-	if d.coding == gzipped {
-		d.out, err = gzip.NewReader(in)
-		return err
-	}
-	// RFC 9110 section 8.4.1.2: zlib is meant, and some send what is in it alone.
-	head, err := in.Peek(2)
-	if err != nil {
-		return err
-	}
-	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-		d.out, err = zlib.NewReader(in)
-		return err
-	}
-	d.out = flate.NewReader(in)
-	return nil
 }
 
 // accepts tells how much a client wants something, by a header as Accept and
@@ -140,24 +73,43 @@ func quality(params string) float64 {
 	return 1
 }
 
-// acceptsGzip tells whether a client takes gzip.
-func acceptsGzip(h http.Header) bool {
+// takes tells whether a client takes a coding.
+func takes(h http.Header, coding string) bool {
 	return accepts(h["Accept-Encoding"], func(name string) int {
-		switch name {
-		case gzipped, "x-gzip":
+		switch {
+		case name == coding, coding == gzipped && name == "x-gzip":
 			return 2
-		case "*":
+		case name == "*":
 			return 1
 		}
 		return 0
 	}) > 0
 }
 
-// compressed is a body in gzip.
-func compressed(body []byte) []byte {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, _ = w.Write(body) // neither it
-	_ = w.Close()        // nor this fails in memory
-	return out.Bytes()
+// offered are the codings that the app may answer in: those that the client takes,
+// since its answer is to be in the same.
+func offered(h http.Header) string {
+	var list []string
+	for _, coding := range []string{zstandard, brotlied, gzipped} {
+		if takes(h, coding) {
+			list = append(list, coding)
+		}
+	}
+	if list == nil {
+		return identity
+	}
+	return strings.Join(list, ", ")
+}
+
+// answered is the coding of an answer whose source was in another one: the same, or
+// gzip, or none, as the client takes them.
+func answered(h http.Header, coding string) string {
+	switch {
+	case coding != deflated && takes(h, coding):
+		return coding
+	case takes(h, gzipped):
+		return gzipped
+	default:
+		return identity
+	}
 }

@@ -42,6 +42,12 @@ func (x *exchange) ownHeaders() {
 // release gives back what the request has taken.
 func (x *exchange) release() { x.filter.builder.budget.give(x.taken) }
 
+// give gives n bytes back before the exchange's end.
+func (x *exchange) give(n int64) {
+	x.filter.builder.budget.give(n)
+	x.taken -= n
+}
+
 // take takes n bytes of the budget.
 func (x *exchange) take(n int64) error {
 	if !x.filter.builder.budget.take(n) {
@@ -201,11 +207,7 @@ func (x *exchange) adjustResponse() {
 	}
 	delete(h, "Range")
 	delete(h, "If-Range")
-	if acceptsGzip(x.in.Header) {
-		h.Set("Accept-Encoding", gzipped)
-	} else {
-		h.Set("Accept-Encoding", identity)
-	}
+	h.Set("Accept-Encoding", offered(x.in.Header))
 }
 
 // soapVersion is that of a client who speaks SOAP, "" of others.

@@ -76,7 +76,7 @@ func TestRequests(t *testing.T) {
 		{"a bomb", "POST", "/json", zipped(t, strings.Repeat(" ", 1<<20)), []string{"Content-Encoding", "gzip"}, problemOf(413, "Request Entity Too Large", "the body has more than 1024 bytes")},
 		{"no gzip", "POST", "/json", `{"a":1}`, []string{"Content-Encoding", "gzip"}, problemOf(400, "Bad Request", "the body is cut short")},
 		{"broken gzip", "POST", "/json", zipped(t, "{}")[:12] + "xxxxxxxxxxxx", []string{"Content-Encoding", "gzip"}, problemOf(400, "Bad Request", "gzip: it cannot be decoded")},
-		{"another coding", "POST", "/json", `{"a":1}`, []string{"Content-Encoding", "br"}, problemOf(415, "Unsupported Media Type", `the content coding "br": gzip and deflate are understood`)},
+		{"another coding", "POST", "/json", `{"a":1}`, []string{"Content-Encoding", "compress"}, problemOf(415, "Unsupported Media Type", `the content coding "compress": gzip, deflate, br, zstd are understood`)},
 		{"another format", "POST", "/json", `<a/>`, []string{"Content-Type", "text/xml"}, problemOf(415, "Unsupported Media Type", "the body is text/xml, and must be application/json or text/json")},
 		{"a DOCTYPE", "POST", "/as-is", `<!DOCTYPE o [<!ENTITY a "b">]><o>&a;</o>`, []string{"Content-Type", "text/xml"}, problemOf(400, "Bad Request", "")},
 		{"a stream that is no CSV", "POST", "/csv", "n,s\nx,a\n", []string{"Content-Type", "text/csv"}, problemOf(422, "Unprocessable Entity", "")},

@@ -84,7 +84,7 @@ func TestResponses(t *testing.T) {
 			app: func(w http.ResponseWriter, r *http.Request) {
 				replies(200, zipped(t, fmt.Sprintf(`{"a":%q}`, r.Header["Accept-Encoding"])), "Content-Type", json, "Content-Encoding", "gzip")(w, r)
 			},
-			want: "200 application/json\n" + `{"b":["gzip"]}`, head: map[string]string{"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
+			want: "200 application/json\n" + `{"b":["br, gzip"]}`, head: map[string]string{"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
 		},
 		{name: "compressed for who does not", api: jsonMap, path: "/", app: replies(200, zipped(t, `{"a":1}`), "Content-Type", json, "Content-Encoding", "gzip"), want: "200 application/json\n" + `{"b":1}`, head: map[string]string{"Content-Encoding": ""}},
 		{name: "a bomb", api: jsonMap, path: "/", app: replies(200, zipped(t, strings.Repeat(" ", 1<<18)), "Content-Type", json, "Content-Encoding", "gzip"), want: problemOf(502, "Bad Gateway", "the app's response: the body has more than 1024 bytes")},

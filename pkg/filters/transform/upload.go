@@ -44,10 +44,13 @@ func (x *exchange) requestBody(conf *resource.TransformRequest) error {
 	if err != nil {
 		return &refusal{
 			status: http.StatusUnsupportedMediaType, reason: "content_coding", detail: err.Error(),
-			header: [][2]string{{"Accept-Encoding", "gzip, deflate"}},
+			header: [][2]string{{"Accept-Encoding", understood}},
 		}
 	}
 	if conf.Schema == nil && conf.Body.Program.Streams() && len(conf.Body.Values) == 0 && !x.recording() {
+		if err := x.take(mostWindow(coding)); err != nil {
+			return err
+		}
 		x.streamBody(conf.Body, coding, contentType)
 		return nil
 	}
@@ -127,7 +130,7 @@ func (x *exchange) readBody(coding string) ([]byte, error) {
 	if coding == identity && x.in.ContentLength > 0 {
 		size = min(x.in.ContentLength, limit) + 1
 	}
-	body, err := x.readAll(decoded(&timely{x.in.Body, late}, coding), min(size, 64<<10), limit)
+	body, err := x.readDecoded(&timely{x.in.Body, late}, coding, min(size, 64<<10), limit)
 	if err != nil && late.passed() {
 		return nil, os.ErrDeadlineExceeded
 	}
