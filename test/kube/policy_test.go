@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +24,8 @@ func TestAdmissionPolicy(t *testing.T) {
 	c.injects(t)
 	pods := map[string]string{
 		"bare": "", "annotated": ", annotations: {a: b, mesh.dragoman.io/proxy-image: other, mesh.dragoman.io/proxy-log-level: debug}",
-		"out": ", annotations: {mesh.dragoman.io/inject: disabled}",
+		"out":      ", annotations: {mesh.dragoman.io/inject: disabled}",
+		"captured": `, annotations: {mesh.dragoman.io/capture-ports: "6379:6380, 5432", mesh.dragoman.io/proxy-image: other}`,
 	}
 	want := map[string]*corev1.Pod{}
 	for name, metadata := range pods {
@@ -56,5 +58,22 @@ func TestAdmissionPolicy(t *testing.T) {
 		if diff := cmp.Diff(want[name].Annotations, got.Annotations); diff != "" {
 			t.Errorf("%s: -webhook +policy:\n%s", name, diff)
 		}
+	}
+	// What cannot be captured is refused, by a second policy, of which it takes a moment until it is in force.
+	for what, one := range map[string]struct{ pod, want string }{
+		"ports": {webPod("wrong", `, annotations: {mesh.dragoman.io/capture-ports: "6379:redis"}`), `"6379:redis" is no list of ports`},
+		"user": {
+			strings.Replace(webPod("wrong", `, annotations: {mesh.dragoman.io/capture-ports: "6379"}`), `image: "redis:7"`, `image: "redis:7", securityContext: {runAsUser: 65532}`, 1),
+			"a container runs as the user 65532",
+		},
+	} {
+		redistest.Eventually(t, limit, what+" to be refused", func() error {
+			_, err := c.TryApply(ns, one.pod)
+			if err == nil {
+				c.DeletePod(t, c.pod(t, ns, "wrong"))
+				return errors.New("it is taken")
+			}
+			return holds(err.Error(), one.want)
+		})
 	}
 }
