@@ -12,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dragoman-mesh/dragoman/internal/kubetest"
 )
 
 // volumes writes a pod's volumes into folders, by name.
@@ -21,7 +23,11 @@ func (p *Pod) volumes() map[string]string {
 	for i := range p.pod.Spec.Volumes {
 		v := &p.pod.Spec.Volumes[i]
 		dir := filepath.Join(p.dir, "volumes", v.Name)
-		p.folder(dir, 0o755)
+		if claim := v.PersistentVolumeClaim; claim != nil {
+			dir = p.node.Claim(p.tb, p.pod.Namespace, claim.ClaimName)
+		} else {
+			p.folder(dir, 0o755)
+		}
 		found[v.Name] = dir
 		p.volume(v, dir)
 		p.own(dir)
@@ -32,6 +38,7 @@ func (p *Pod) volumes() map[string]string {
 func (p *Pod) volume(v *corev1.Volume, dir string) {
 	p.tb.Helper()
 	switch {
+	case v.PersistentVolumeClaim != nil:
 	case v.EmptyDir != nil:
 		p.folder(dir, 0o777)
 	case v.ConfigMap != nil:
@@ -59,6 +66,20 @@ func (p *Pod) volume(v *corev1.Volume, dir string) {
 	default:
 		p.tb.Fatalf("pod %s: the volume %s is none that these tests know", p.pod.Name, v.Name)
 	}
+}
+
+// Claim is the folder behind a PersistentVolumeClaim, which all pods share that have it.
+func (n *Node) Claim(tb kubetest.TB, namespace, name string) string {
+	tb.Helper()
+	dir := filepath.Join(n.dir, "claims", namespace, name)
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.Chmod(dir, 0o777)
+	}
+	if err != nil {
+		tb.Fatalf("making the volume of claim %s/%s: %v", namespace, name, err)
+	}
+	return dir
 }
 
 // configMap waits for a ConfigMap, as the kubelet does, and writes its files.

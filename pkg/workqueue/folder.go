@@ -288,8 +288,11 @@ func (f *Folder) take(seen string) (*Lease, error) {
 	// The time before the rename: a lease must never be seen with the item's own.
 	expires := time.Now().Add(f.policy.Term)
 	if err := f.root.Chtimes(seen, expires, expires); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil //nolint:nilnil // as the comment says
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("leasing %q: it belongs to another user, and only its owner may set its time: have workers run as the user who puts items there: %w", name, err)
 		}
 		return nil, fmt.Errorf("leasing %q: %w", name, err)
 	}

@@ -53,6 +53,7 @@ func TestPods(t *testing.T) {
 			"LeaderElection":    leaderElection,
 			"LeadsToTheElected": leadsToTheElected,
 			"CapturesPorts":     capturesPorts,
+			"WorkQueues":        workQueues,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
