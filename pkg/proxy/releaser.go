@@ -15,21 +15,25 @@ import (
 
 // Pauses of a releaser.
 const (
-	releaseAfter = 5 * time.Second  // for what follows a change, or a look at the admin server
-	releaseEvery = 15 * time.Second // at most
+	// pagesAfter is from the last of some scrapes, each of which touches some 10 MB of
+	// the binary: they come back within a millisecond, so that this may be often.
+	pagesAfter = 500 * time.Millisecond
+	heapAfter  = 5 * time.Second  // for what follows a change, or a look at the admin server
+	heapEvery  = 15 * time.Second // at most
 	// smallHeap is one that is collected for it, in bytes: that takes some
 	// milliseconds of CPU time. A process with more in use would not notice.
 	smallHeap = 32 << 20
 )
 
-// releaser hands pages of the binary back some time after they were needed: what
-// parses and shows configuration is large, and not needed in between.
+// releaser hands back, some time after they were needed, pages of the binary and of
+// the heap: what parses and shows configuration is large, and not needed in between.
 type releaser struct {
 	log *slog.Logger
 
-	mu    sync.Mutex  // guards below
-	timer *time.Timer // nil: nothing is due
-	last  time.Time
+	mu          sync.Mutex  // guards below
+	pages *time.Timer // nil: it was never due
+	heap  *time.Timer // nil: it is not due
+	last  time.Time   // of the heap
 	over  bool
 }
 
@@ -37,16 +41,24 @@ type releaser struct {
 func (r *releaser) soon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over || r.timer != nil {
+	if r.over {
 		return
 	}
-	wait := max(releaseAfter, releaseEvery-time.Since(r.last))
-	if r.last.IsZero() {
-		wait = releaseAfter
+	if r.pages == nil {
+		r.pages = time.AfterFunc(pagesAfter, func() { pages.Release(r.log) })
+	} else {
+		r.pages.Reset(pagesAfter)
 	}
-	r.timer = time.AfterFunc(wait, func() {
+	if r.heap != nil {
+		return
+	}
+	wait := heapAfter
+	if !r.last.IsZero() {
+		wait = max(wait, heapEvery-time.Since(r.last))
+	}
+	r.heap = time.AfterFunc(wait, func() {
 		r.mu.Lock()
-		r.timer, r.last = nil, time.Now()
+		r.heap, r.last = nil, time.Now()
 		r.mu.Unlock()
 		collect() // which touches pages of the binary
 		pages.Release(r.log)
@@ -76,7 +88,9 @@ func (r *releaser) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	if r.timer != nil {
-		r.timer.Stop()
+	for _, t := range []*time.Timer{r.pages, r.heap} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
