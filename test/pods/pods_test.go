@@ -50,6 +50,7 @@ func TestPods(t *testing.T) {
 			"NginxMetrics":      nginxMetrics,
 			"NginxLogs":         nginxLogs,
 			"NginxLogsInjected": nginxLogsInjected,
+			"FromSource":        fromSource,
 			"LeaderElection":    leaderElection,
 			"LeadsToTheElected": leadsToTheElected,
 			"CapturesPorts":     capturesPorts,
