@@ -26,6 +26,7 @@ type databaseKind struct {
 	// refused counts the logins that the server has refused.
 	refused func() int
 	denial  string // that an app sees of the server's own error
+	notYet  string // the same of the proxy's, where something is not there yet
 	// session begins one and asks something; ping asks once more.
 	session func(ctx context.Context, port int) (ping func(context.Context) error, err error)
 }
@@ -33,7 +34,7 @@ type databaseKind struct {
 func postgresKind(t *testing.T) databaseKind {
 	server := dbtest.StartPostgres(t)
 	return databaseKind{
-		protocol: "postgres", user: dbtest.SCRAMUser, port: server.Port(), denial: "28P01",
+		protocol: "postgres", user: dbtest.SCRAMUser, port: server.Port(), denial: "28P01", notYet: "57P03",
 		password: func(to string) { server.SQL("alter role " + dbtest.SCRAMUser + " password '" + to + "'") },
 		refused:  func() int { return strings.Count(server.Output(), "FATAL:  password authentication failed for user") },
 		session: func(ctx context.Context, port int) (func(context.Context) error, error) {
@@ -50,7 +51,7 @@ func postgresKind(t *testing.T) databaseKind {
 func mariadbKind(t *testing.T) databaseKind {
 	server := dbtest.StartMariaDB(t)
 	return databaseKind{
-		protocol: "mysql", user: dbtest.NativeUser, port: server.Port(), denial: "Error 1045",
+		protocol: "mysql", user: dbtest.NativeUser, port: server.Port(), denial: "Error 1045", notYet: "Error 1429",
 		password: func(to string) { server.SQL("alter user " + dbtest.NativeUser + " identified by '" + to + "'") },
 		refused: func() int {
 			_, value, _ := strings.Cut(server.SQL("show global status like 'Access_denied_errors'"), "\t")
@@ -150,4 +151,70 @@ func passwordRotates(t *testing.T, k databaseKind, mode client.Mode) {
 			t.Error("the log shows a password")
 		}
 	}
+}
+
+// TestDatabaseSecretIsLate: the listener is there though its Secret is not. Apps
+// that connect are held, and let in when the Secret comes; who has waited for
+// limits.maxWait gets an error that says what is missing.
+func TestDatabaseSecretIsLate(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*testing.T) databaseKind{"PostgreSQL": postgresKind, "MariaDB": mariadbKind} {
+		for _, mode := range []client.Mode{client.Delta, client.SotW} {
+			t.Run(name+"/"+mode.String(), func(t *testing.T) {
+				t.Parallel()
+				secretIsLate(t, start(t), mode)
+			})
+		}
+	}
+}
+
+func secretIsLate(t *testing.T, k databaseKind, mode client.Mode) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+	port, hasty := redistest.Port(t), redistest.Port(t)
+	f := startForeign(t)
+	documents := k.document(port, "limits: {maxWait: 120s}") +
+		strings.Replace(k.document(hasty, "limits: {maxWait: 1s}"), "metadata: {name: orders}", "metadata: {name: hasty}", 1)
+	set := translated(t, documents, "test", secret("orders", "username", k.user, "password", dbtest.Password))
+	secrets := set.Secrets
+	set.Secrets = nil
+	f.publish(&set.Set)
+	r := launch(t, "", f.options(func(o *client.Options) { o.Mode, o.ResourceTimeout = mode, 2*limit }))
+	r.eventually("the ports to be open", func() error {
+		if n := len(r.Listeners()); n != 2 {
+			return fmt.Errorf("%d listeners\n%s", n, r.log)
+		}
+		return nil
+	})
+	if _, err := k.session(ctx, hasty); err == nil || !strings.Contains(err.Error(), k.notYet) ||
+		!strings.Contains(err.Error(), "the credentials for the database are not there") {
+		t.Errorf("at the end of limits.maxWait: %v", err)
+	}
+	begun := make(chan error, 1)
+	go func() {
+		_, err := k.session(ctx, port)
+		begun <- err
+	}()
+	r.eventually("the app to be connected", func() error {
+		for _, l := range r.Listeners() {
+			if l.Connections > 0 {
+				return nil
+			}
+		}
+		return fmt.Errorf("no connection at %+v", r.Listeners())
+	})
+	if ok, text := r.Ready(); ok || !strings.Contains(text, "default/orders") {
+		t.Errorf("ready: %t, %q, want it to say what is missing", ok, text)
+	}
+	set.Secrets = secrets
+	f.publish(&set.Set)
+	if err := <-begun; err != nil {
+		t.Errorf("the session that was held: %v\n%s", err, r.log)
+	}
+	r.eventually("the proxy to be ready", func() error {
+		if ok, text := r.Ready(); !ok {
+			return fmt.Errorf("%s", text)
+		}
+		return nil
+	})
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -211,7 +212,7 @@ func (ev *evaluation) judge(v *version) judgement {
 	for k := range numKinds {
 		for _, name := range v.refs[k] {
 			dep := key{k, name}
-			if got, j := ev.choose(dep); got == nil && j.verdict > worst.verdict {
+			if got, j := ev.choose(dep); got == nil && j.verdict > worst.verdict && !ev.m.spared(v, dep) {
 				worst = j
 				if j.cause != dep {
 					worst.via = append([]key{dep}, j.via...)
@@ -221,6 +222,15 @@ func (ev *evaluation) judge(v *version) judgement {
 	}
 	ev.judged[v] = worst
 	return worst
+}
+
+// spared reports whether a version runs without something that it refers to.
+func (m *machine) spared(v *version, dep key) bool {
+	if dep.kind != secrets || !slices.Contains(v.refs[late], dep.name) {
+		return false
+	}
+	w := m.waits[dep]
+	return w == nil || w.lapsed || w.absent
 }
 
 // candidate works out the whole set that is to run.

@@ -69,8 +69,12 @@ type key struct {
 
 func (k key) String() string { return fmt.Sprintf("%s %q", k.kind.short(), k.name) }
 
+// late is where refs has, behind the kinds, those of the secrets that may come
+// later: what refers to them can run until then.
+const late = numKinds
+
 // refs are the names that a resource refers to, by kind.
-type refs [numKinds][]string
+type refs [numKinds + 1][]string
 
 func (r refs) equal(other refs) bool {
 	return slices.EqualFunc(r[:], other[:], slices.Equal[[]string])
@@ -106,6 +110,7 @@ func parseCluster(data []byte) (proto.Message, string, refs, error) {
 	}
 	found := referencesOf(&p)
 	found[secrets] = without(c.SecretNames(), c.Secrets)
+	found[late] = c.LateSecrets()
 	if c.Discovery.Type == resource.DiscoverEDS {
 		found[endpoints] = []string{c.Discovery.EDSServiceName}
 	}
@@ -132,6 +137,7 @@ func parseListener(data []byte) (proto.Message, string, refs, error) {
 	}
 	found := referencesOf(&p)
 	found[secrets] = without(l.SecretNames(), l.Secrets)
+	found[late] = l.LateSecrets()
 	if l.Filter.Config != nil {
 		found[clusters] = l.Filter.Config.ClusterNames()
 	}

@@ -85,6 +85,7 @@ type wait struct {
 	since    time.Time
 	deadline time.Time // zero: no stream is open
 	gaveUp   bool
+	lapsed   bool // of a secret that may come later: what needs it goes ahead
 	absent   bool // the control plane has said so
 	user     key  // one that needs it
 	offered  bool // something needs it that is not about to go
@@ -170,6 +171,9 @@ func (t *typeState) resetStream() {
 // tick tells the time: some resources are given up, some end.
 func (m *machine) tick(now time.Time) {
 	for k, w := range m.waits {
+		if k.kind == secrets && !w.lapsed && due(w.since.Add(lateGrace), now) {
+			w.lapsed, m.moved = true, true
+		}
 		if !w.gaveUp && due(w.deadline, now) {
 			if e := m.entry(k); e != nil && e.offered != nil && !m.types[clusters].answered {
 				w.deadline = now.Add(m.timeout) // what the file has is good as long as nothing better is there
@@ -192,6 +196,10 @@ func (m *machine) tick(now time.Time) {
 	}
 }
 
+// lateGrace is how long it is waited for a secret that may come later: nearly
+// always it comes with the rest, and then all is made at once.
+const lateGrace = 200 * time.Millisecond
+
 // absentGrace is how long it is waited for a resource that the control plane
 // says is not there: it may be about to be, or what needs it about to go.
 const absentGrace = 2 * time.Second
@@ -203,7 +211,7 @@ func (m *machine) absent(k key, now time.Time) {
 		w = &wait{since: now, deadline: now.Add(m.timeout)}
 		m.waits[k] = w
 	}
-	w.absent = true
+	w.absent, m.moved = true, true
 	if soon := now.Add(absentGrace); soon.Before(w.deadline) {
 		w.deadline = soon
 	}
@@ -271,9 +279,12 @@ func (m *machine) deadline() time.Time {
 			first = t
 		}
 	}
-	for _, w := range m.waits {
+	for k, w := range m.waits {
 		if !w.gaveUp {
 			sooner(w.deadline)
+		}
+		if k.kind == secrets && !w.lapsed {
+			sooner(w.since.Add(lateGrace))
 		}
 	}
 	if m.ttls {

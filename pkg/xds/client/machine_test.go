@@ -37,7 +37,8 @@ var update = flag.Bool("update", false, "write what the machine does into testda
 //	                              refers to e1 and s1; c2 is removed (delta).
 //	                              "!" for a version is not valid, "c1~c9=a" says
 //	                              c1 around and c9 inside, "c1=a/5s" has a TTL
-//	                              and "c1=/5s" only renews it
+//	                              and "c1=/5s" only renews it; "l1=a(s1?)" can
+//	                              do without s1 for a while
 //	runs | fails [CDS/c1] WHY     what the Consumer says
 //	disk c1=a(e1) l1=b(c1)        the file is used
 //	retry                         what was refused may go now
@@ -254,8 +255,12 @@ func parseScripted(k kind, data []byte) (proto.Message, string, refs, error) {
 	var found refs
 	if _, list, ok := strings.Cut(strings.TrimSuffix(content, ")"), "("); ok {
 		for ref := range strings.SplitSeq(list, ",") {
+			ref, later := strings.CutSuffix(ref, "?")
 			to := kindOfScripted(ref)
 			found[to] = append(found[to], ref)
+			if later {
+				found[late] = append(found[late], ref)
+			}
 		}
 	}
 	return msg, name, found, nil

@@ -46,6 +46,19 @@ func (c *Cluster) SecretNames() []string {
 	return sortedNames(names)
 }
 
+// LateSecrets lists those of SecretNames that the cluster can be without for a
+// while: the health check of a database fails until they are there.
+func (c *Cluster) LateSecrets() []string {
+	var names []string
+	for _, k := range c.LoginKeys() {
+		names = append(names, k.Name)
+	}
+	if c.TLS != nil {
+		names = lessNames(names, []string{c.TLS.Certificate, c.TLS.Validation})
+	}
+	return sortedNames(names)
+}
+
 // LoginKeys lists the values of secrets that the health check of a database logs
 // in with.
 func (c *Cluster) LoginKeys() []SecretKey {
@@ -65,6 +78,11 @@ func sortedNames(names []string) []string {
 	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// lessNames gives the names that are not among others.
+func lessNames(names, others []string) []string {
+	return slices.DeleteFunc(names, func(s string) bool { return slices.Contains(others, s) })
 }
 
 // DiscoveryType says where a cluster's endpoints come from.

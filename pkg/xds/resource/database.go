@@ -153,6 +153,16 @@ func (f *DatabaseFilter) SecretNames() []string {
 	return sortedNames(names)
 }
 
+// LateSecrets lists those of SecretNames that the filter can be without for a
+// while: its clients are held until it can log in at the database.
+func (f *DatabaseFilter) LateSecrets() []string {
+	names := sortedNames([]string{f.Login.Username.Name, f.Login.Password.Name})
+	if f.AppAuth == nil {
+		return names
+	}
+	return lessNames(names, []string{f.AppAuth.Password.Name})
+}
+
 // SecretKeys lists the values of secrets that the filter needs.
 func (f *DatabaseFilter) SecretKeys() []SecretKey {
 	keys := []SecretKey{f.Login.Username}

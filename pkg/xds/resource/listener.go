@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"slices"
 	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -43,6 +44,20 @@ func (l *Listener) SecretNames() []string {
 		names = append(names, l.TLS.Certificates...)
 	}
 	return sortedNames(names)
+}
+
+// LateSecrets lists those of SecretNames that the listener can be without for a
+// while, sorted.
+func (l *Listener) LateSecrets() []string {
+	f, ok := l.Filter.Config.(interface{ LateSecrets() []string })
+	if !ok {
+		return nil
+	}
+	names := f.LateSecrets()
+	if l.TLS != nil {
+		names = lessNames(names, append(slices.Clone(l.TLS.Certificates), l.TLS.ClientCA))
+	}
+	return names
 }
 
 // LateTLS says that it is the filter's to begin TLS, once it has the connection:

@@ -169,7 +169,7 @@ func (b *builder) checkCluster(name string) {
 		return
 	}
 	c := b.s.Clusters[name]
-	b.checkSecrets(resource.ClusterType, name, c.SecretNames())
+	b.checkSecrets(resource.ClusterType, name, c.SecretNames(), c.LateSecrets())
 	if c.TLS != nil {
 		b.checkKinds(resource.ClusterType, name, []string{c.TLS.Certificate}, c.TLS.Validation)
 	}
@@ -215,7 +215,7 @@ func (b *builder) checkListener(name string, places map[resource.ListenAddress]s
 			b.fail(resource.ListenerType, name, "filter_chains[0]", "there is no cluster %q", cluster)
 		}
 	}
-	b.checkSecrets(resource.ListenerType, name, l.SecretNames())
+	b.checkSecrets(resource.ListenerType, name, l.SecretNames(), l.LateSecrets())
 	if l.TLS != nil {
 		b.checkKinds(resource.ListenerType, name, l.TLS.Certificates, l.TLS.ClientCA)
 	}
@@ -238,9 +238,10 @@ func (b *builder) checkListener(name string, places map[resource.ListenAddress]s
 	}
 }
 
-func (b *builder) checkSecrets(typeURL, name string, secrets []string) {
+// checkSecrets looks whether all secrets are there but those that may be late.
+func (b *builder) checkSecrets(typeURL, name string, secrets, late []string) {
 	for _, s := range secrets {
-		if _, ok := b.s.Secrets[s]; !ok {
+		if _, ok := b.s.Secrets[s]; !ok && !slices.Contains(late, s) {
 			b.fail(typeURL, name, "", "there is no secret %q", s)
 		}
 	}
