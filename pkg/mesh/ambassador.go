@@ -3,6 +3,8 @@ package mesh
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || !has(self.redis)",message="redis goes with protocol redis only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'tcp' || !has(self.tcp)",message="tcp goes with protocol tcp only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'http' || !has(self.http)",message="http goes with protocol http only"
+// +kubebuilder:validation:XValidation:rule="self.protocol == 'http' || !has(self.grpc)",message="grpc goes with protocol http only"
+// +kubebuilder:validation:XValidation:rule="!has(self.grpc) || !has(self.http) || !has(self.http.routes)",message="routes do not go with grpc, whose rules say what a request is"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'postgres' || !has(self.postgres)",message="postgres goes with protocol postgres only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'mysql' || !has(self.mysql)",message="mysql goes with protocol mysql only"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'redis' || self.environments.all(n, !has(self.environments[n].shards) && !has(self.environments[n].shardsFrom) && !has(self.environments[n].cluster) && !has(self.environments[n].sentinel))",message="shards, shardsFrom, cluster and sentinel go with protocol redis only"
@@ -32,6 +34,9 @@ type AmbassadorSpec struct {
 	TCP *TCPSpec `json:"tcp,omitempty"`
 	// HTTP is only for protocol http; absent: the defaults of its fields.
 	HTTP *HTTPSpec `json:"http,omitempty"`
+	// GRPC, only for protocol http, stands between gRPC and JSON: the app speaks one of
+	// them, and the environment's servers the other. It goes without http.routes.
+	GRPC *APIGRPC `json:"grpc,omitempty"`
 	// Postgres is only for protocol postgres; absent: the defaults of its fields.
 	Postgres *PostgresSpec `json:"postgres,omitempty"`
 	// MySQL is only for protocol mysql; absent: the defaults of its fields.

@@ -60,6 +60,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 		}
 	}
 	c.http(s)
+	c.ambassadorGRPC(s)
 	c.databases(s)
 	c.readOnlyPort(s)
 	c.onlyDatabases(s.Limits, s.Protocol)

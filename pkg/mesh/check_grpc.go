@@ -22,8 +22,26 @@ func (c *checker) apiGRPC(a *APIAdapter, at string) {
 	c.require(len(a.Routes) == 0, at+".routes", "does not go with grpc, whose rules say what a request is", "remove it, or grpc")
 	c.require(a.Versions == nil, at+".versions", "does not go with grpc", "remove it, or grpc")
 	c.require(a.Limits == nil, at+".limits", "does not go with grpc", "use "+at+".grpc.maxMessageBytes")
-	if a.HTTP != nil {
-		c.require(g.Direction != GRPCFromJSON || a.HTTP.Version != HTTPVersion1, at+".http.version", "must not be HTTP1: gRPC needs HTTP2", "remove it")
+	c.grpc(g, a.HTTP, at)
+}
+
+// ambassadorGRPC checks the same of an ambassador.
+func (c *checker) ambassadorGRPC(s *AmbassadorSpec) {
+	if s.GRPC == nil {
+		return
+	}
+	if s.Protocol != ProtocolHTTP {
+		c.require(s.Protocol == "", "spec.grpc", fmt.Sprintf("does not go with protocol %s", s.Protocol), "remove it, or use protocol http")
+		return
+	}
+	c.require(s.HTTP == nil || len(s.HTTP.Routes) == 0, "spec.http.routes", "do not go with grpc, whose rules say what a request is", "remove them, or grpc")
+	c.grpc(s.GRPC, s.HTTP, "spec")
+}
+
+// grpc checks what stands beside http at a path.
+func (c *checker) grpc(g *APIGRPC, http *HTTPSpec, at string) {
+	if http != nil {
+		c.require(g.Direction != GRPCFromJSON || http.Version != HTTPVersion1, at+".http.version", "must not be HTTP1: gRPC needs HTTP2", "remove it")
 	}
 	at += ".grpc"
 	c.require(g.Direction != "", at+".direction", "is missing", "FromJSON: clients send JSON, the app speaks gRPC; ToJSON: the other way round")

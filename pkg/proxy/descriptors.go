@@ -14,21 +14,33 @@ import (
 func descriptorErrors(objs []mesh.Object) []error {
 	var errs []error
 	for _, obj := range objs {
-		a, ok := obj.(*mesh.Adapter)
-		if !ok || a.Spec.API == nil || a.Spec.API.GRPC == nil || a.Spec.API.GRPC.Descriptors.File == "" {
+		g, kind, at := grpcOf(obj)
+		if g == nil || g.Descriptors.File == "" {
 			continue
 		}
-		g := a.Spec.API.GRPC
 		set, err := readUpTo(g.Descriptors.File, transcode.MaxDescriptors+1)
 		found := []error{err}
 		if err == nil {
 			found = g.Check(set)
 		}
 		for _, err := range found {
-			errs = append(errs, fmt.Errorf("%s %s: spec.api.grpc.descriptors.file: %w", mesh.KindAdapter, a.Key(), err))
+			errs = append(errs, fmt.Errorf("%s %s: %s.descriptors.file: %w", kind, obj.Key(), at, err))
 		}
 	}
 	return errs
+}
+
+// grpcOf is what an object has between gRPC and JSON, nil for nothing.
+func grpcOf(obj mesh.Object) (g *mesh.APIGRPC, kind, at string) {
+	switch o := obj.(type) {
+	case *mesh.Adapter:
+		if o.Spec.API != nil {
+			return o.Spec.API.GRPC, mesh.KindAdapter, "spec.api.grpc"
+		}
+	case *mesh.Ambassador:
+		return o.Spec.GRPC, mesh.KindAmbassador, "spec.grpc"
+	}
+	return nil, "", ""
 }
 
 // readUpTo reads a file, or so many bytes of it.

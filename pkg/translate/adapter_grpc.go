@@ -16,14 +16,30 @@ const grpcJSONFilter = "dragoman.filters.http.grpcjson"
 
 // grpcHTTP is how requests are sent to an app with gRPC, which speaks HTTP/2.
 func grpcHTTP(api *mesh.APIAdapter) *mesh.HTTPSpec {
-	if api.GRPC == nil || api.GRPC.Direction != mesh.GRPCFromJSON {
-		return orEmpty(api.HTTP)
+	return withGRPC(api.HTTP, api.GRPC)
+}
+
+// withGRPC is how requests are sent to servers of gRPC, if g says that they are.
+func withGRPC(http *mesh.HTTPSpec, g *mesh.APIGRPC) *mesh.HTTPSpec {
+	if g == nil || g.Direction != mesh.GRPCFromJSON {
+		return orEmpty(http)
 	}
-	h := *orEmpty(api.HTTP)
+	h := *orEmpty(http)
 	if h.Version == "" {
 		h.Version = mesh.HTTPVersion2
 	}
 	return &h
+}
+
+// ambassadorHTTP is how an ambassador sends requests on. Streams may last.
+func ambassadorHTTP(s *mesh.AmbassadorSpec) *mesh.HTTPSpec {
+	h := withGRPC(s.HTTP, s.GRPC)
+	if s.GRPC == nil || h.Timeout != nil {
+		return h
+	}
+	lasting := *h
+	lasting.Timeout = new(mesh.Duration)
+	return &lasting
 }
 
 // grpcRoutes lead all requests to the app: what they mean is the filter's to say.

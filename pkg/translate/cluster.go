@@ -49,7 +49,7 @@ func (t *translator) cluster(u *mesh.Upstream, name string) {
 	case t.a.Spec.Protocol.IsDatabase():
 		t.databaseCluster(t.env, c)
 	case t.a.Spec.Protocol == mesh.ProtocolHTTP:
-		t.httpCluster(orEmpty(t.a.Spec.HTTP), u, c)
+		t.httpCluster(ambassadorHTTP(&t.a.Spec), u, c)
 	default:
 		t.tcpCluster(u, c)
 	}

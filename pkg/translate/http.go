@@ -101,10 +101,13 @@ func httpVersion(v mesh.HTTPVersion, tls bool) *httpv3.HttpProtocolOptions {
 // httpManager makes the filter of protocol http, and its routes, which go by
 // the cluster's name: those of another environment are other ones.
 func (t *translator) httpManager(env *mesh.Environment, main, statPrefix string) *hcmv3.HttpConnectionManager {
-	s, h := &t.a.Spec, orEmpty(t.a.Spec.HTTP)
+	s, h := &t.a.Spec, ambassadorHTTP(&t.a.Spec)
 	t.set.Routes = append(t.set.Routes, t.httpRoutes(h, env, main))
 	m := connectionManager(h, main, statPrefix)
 	m.NormalizePath = wrapperspb.Bool(false) // an ambassador passes on what the app says
+	if s.GRPC != nil {
+		m.HttpFilters = append([]*hcmv3.HttpFilter{grpcFilter(s.GRPC, main)}, m.HttpFilters...)
+	}
 	if idle := orEmpty(s.Limits).IdleTimeout; idle != nil {
 		m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: duration(idle, 0)}
 	}

@@ -57,7 +57,55 @@ spec:
 	if status != http.StatusBadRequest || !strings.Contains(text, `"field":"items[0].count"`) {
 		t.Errorf("%d %s", status, text)
 	}
-	c, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", back), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	echoes(t, back)
+	if n := p.counter("dragoman_grpcjson_messages_total"); n < 6 {
+		t.Errorf("%v messages are counted", n)
+	}
+}
+
+// TestGRPCAmbassador: an app speaks JSON to a port of localhost, and the server of its
+// environment gRPC; a second port is the other way round, in front of the first.
+func TestGRPCAmbassador(t *testing.T) {
+	t.Parallel()
+	set := writeFile(t, filepath.Join(t.TempDir(), "shop.pb"), string(grpctest.Descriptors()))
+	json, back := redistest.Port(t), redistest.Port(t)
+	startProxy(t, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: json}
+spec:
+  protocol: http
+  listen: {port: %[1]d}
+  grpc:
+    direction: FromJSON
+    descriptors: {file: %[3]q}
+    rules: [{selector: dragoman.test.shop.Orders.Echo, method: POST, path: /echo, body: "*"}]
+  environments: {prod: {address: %[2]q}, dev: {address: "127.0.0.1:1"}}
+  defaultEnvironment: prod
+---
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: grpc}
+spec:
+  protocol: http
+  listen: {port: %[4]d}
+  grpc:
+    direction: ToJSON
+    descriptors: {file: %[3]q}
+    rules: [{selector: dragoman.test.shop.Orders.Echo, method: POST, path: /echo, body: "*"}]
+  environments: {prod: {address: "127.0.0.1:%[1]d"}}
+  defaultEnvironment: prod
+`, json, grpctest.Serve(t), set, back))
+	status, text, _ := ask(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/v1/orders/5?revision=7", json), "")
+	if status != http.StatusOK || text != `{"name":"orders/5","serial":"7"}` {
+		t.Errorf("%d %s", status, text)
+	}
+	echoes(t, back)
+}
+
+// echoes sends a message through a port that speaks gRPC.
+func echoes(t *testing.T, port int) {
+	t.Helper()
+	c, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,9 +114,6 @@ spec:
 	out := &shop.Everything{}
 	if err := c.Invoke(t.Context(), "/dragoman.test.shop.Orders/Echo", in, out); err != nil || !proto.Equal(in, out) {
 		t.Errorf("%v, %v", out, err)
-	}
-	if n := p.counter("dragoman_grpcjson_messages_total"); n < 6 {
-		t.Errorf("%v messages are counted", n)
 	}
 }
 
