@@ -80,7 +80,7 @@ func TestEnds(t *testing.T) {
 		"dead client":  {h2.Options{PingEvery: 20 * time.Millisecond, PingAnswer: 20 * time.Millisecond}, 0},
 		"no SETTINGS":  {h2.Options{Headers: time.Hour}, -1},
 		"no preface":   {h2.Options{Headers: time.Hour}, -2},
-		"half a block": {h2.Options{Headers: 100 * time.Millisecond}, -3},
+		"half a block": {h2.Options{Headers: 5 * time.Second}, -3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
