@@ -341,7 +341,7 @@ func TestCancel(t *testing.T) {
 func TestStill(t *testing.T) {
 	t.Parallel()
 	failed := make(chan error, 1)
-	s := start(t, h2.Options{Still: 50 * time.Millisecond}, func(w http.ResponseWriter, _ *http.Request) {
+	s := start(t, h2.Options{Still: 2 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
 		_, err := w.Write(make([]byte, 64<<10))
 		failed <- err
 	})
@@ -352,6 +352,25 @@ func TestStill(t *testing.T) {
 	}
 	if err := <-failed; err == nil {
 		t.Error("the handler has seen no error")
+	}
+}
+
+// TestSilentClient: a client may send nothing for long, on a stream that is served.
+func TestSilentClient(t *testing.T) {
+	t.Parallel()
+	const still = time.Second
+	s := start(t, h2.Options{Still: still}, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, len(body), err)
+	})
+	p := s.dial()
+	p.ask(1, false, post("/")...)
+	p.settled()
+	<-time.After(still + still/4)
+	p.must(p.WriteData(1, true, []byte("late")))
+	if got := p.await(1); got.body != "4 <nil>" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -253,7 +253,7 @@ func (c *conn) awaitLocked(s *stream, n int) (int, error) {
 			s.waiting = true
 			c.waiting = append(c.waiting, s)
 		}
-		if !s.sleepLocked(s.more, s.writeTill) {
+		if !s.sleepLocked(s.more, c.server.o.Still, s.writeTill) {
 			if s.gone == nil {
 				s.failLocked(os.ErrDeadlineExceeded)
 				_ = c.resetLocked(s, http2.ErrCodeCancel) // who floods is found out by the reader

@@ -27,7 +27,7 @@ type Options struct {
 	HeaderBytes      int           // of a request's header or trailers as RFC 9113 section 10.5.1 counts them; never 0
 	Headers          time.Duration // for the preface, and for a header block that has begun
 	Idle             time.Duration // without a request
-	Still            time.Duration // in the middle of a body, and for a client that does not read
+	Still            time.Duration // for a client that takes nothing of a response
 	MaxAge           time.Duration // of a connection, after which it takes no further request
 	MaxRequests      int           // on one connection
 	Streams          uint32        // requests at once; 0: DefaultStreams

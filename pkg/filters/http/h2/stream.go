@@ -97,11 +97,10 @@ func (s *stream) closeLocked(ours bool) {
 	c.settleLocked()
 }
 
-// sleepLocked waits for a channel, for the time that a client may be silent, and
-// until a time; zero: no such time. It tells whether it was the channel. mu is
-// released meanwhile.
-func (s *stream) sleepLocked(on <-chan struct{}, till time.Time) bool {
-	wait := s.c.server.o.Still
+// sleepLocked waits for a channel, for wait at most, 0 means no bound, and until a
+// time; zero: no such time. It tells whether it was the channel. mu is released
+// meanwhile.
+func (s *stream) sleepLocked(on <-chan struct{}, wait time.Duration, till time.Time) bool {
 	if !till.IsZero() {
 		left := time.Until(till)
 		if left <= 0 {
@@ -176,7 +175,8 @@ type requestBody struct {
 	expect  bool        // the client waits for "100 Continue"; guarded by mu
 }
 
-// Read implements io.Reader. The first read says "100 Continue".
+// Read implements io.Reader. The first read says "100 Continue". Only the handler
+// knows how long a client may be silent, to which it may be writing meanwhile.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -203,7 +203,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
-		if !s.sleepLocked(s.in, s.readTill) {
+		if !s.sleepLocked(s.in, 0, s.readTill) {
 			return 0, os.ErrDeadlineExceeded
 		}
 	}
