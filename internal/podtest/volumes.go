@@ -2,7 +2,9 @@ package podtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -229,10 +231,13 @@ func (p *Pod) own(dir string) {
 		return
 	}
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		if err != nil {
-			return err
+		if err == nil {
+			err = os.Lchown(path, -1, int(*p.pod.Spec.SecurityContext.FSGroup))
 		}
-		return os.Lchown(path, -1, int(*p.pod.Spec.SecurityContext.FSGroup))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // other pods are at work in a volume that is shared
+		}
+		return err
 	})
 	if err != nil {
 		p.tb.Fatalf("giving a volume to its group: %v", err)
