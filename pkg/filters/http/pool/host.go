@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -244,7 +245,7 @@ func (h *host) dial(ctx context.Context, c *Call, o *filters.UpstreamOptions, pr
 	}
 	if errors.Is(err, context.Canceled) {
 		k.ConnectFailures.Add(1)
-		return nil, err // the client has gone
+		return nil, cmp.Or(context.Cause(ctx), err) // the client has gone, or the try took too long
 	}
 	return nil, k.ConnectFailed(ep, err, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
 }
