@@ -16,8 +16,9 @@ import (
 // Adapter's status names what an older pod lacks; one that asks for what it has not is refused.
 func logsAreMounted(t *testing.T, c *cluster) {
 	c.injects(t)
-	ns, dir := c.Namespace(t, "mesh.dragoman.io/inject", "enabled", "pod-security.kubernetes.io/enforce", "restricted"), t.TempDir()
+	ns, dir := c.Namespace(t, "mesh.dragoman.io/inject", "enabled"), t.TempDir()
 	c.ServiceAccount(t, ns, "web")
+	c.getsProxy(t, ns, "first")
 	file := filepath.Join(dir, "app.log")
 	c.Apply(t, ns, loggingPod("early", dir, ""))
 	early := c.pod(t, ns, "early")
