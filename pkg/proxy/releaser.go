@@ -30,7 +30,7 @@ const (
 type releaser struct {
 	log *slog.Logger
 
-	mu          sync.Mutex  // guards below
+	mu    sync.Mutex  // guards below
 	pages *time.Timer // nil: it was never due
 	heap  *time.Timer // nil: it is not due
 	last  time.Time   // of the heap
