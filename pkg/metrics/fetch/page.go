@@ -3,7 +3,6 @@ package fetch
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -150,33 +149,4 @@ func deadline(ctx context.Context, conn net.Conn) (release func() bool, err erro
 	return context.AfterFunc(ctx, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // whoever uses it sees that
 	}), err
-}
-
-// Dial connects to a server that is a source: host:port, or the path of a unix
-// socket. The connection ends with ctx; close is to be called in any case.
-func Dial(ctx context.Context, address string) (conn net.Conn, closeConn func(), err error) {
-	network := "tcp"
-	if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") {
-		network = "unix"
-	}
-	conn, err = new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, nil, timely(ctx, err)
-	}
-	release, err := deadline(ctx, conn)
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
-	}
-	return conn, func() {
-		release()
-		_ = conn.Close() // all has been read
-	}, nil
-}
-
-// timely says of an error that comes of the deadline that it does.
-func timely(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("no connection in time: %w", context.Cause(ctx))
-	}
-	return err
 }

@@ -3,12 +3,9 @@
 package redis
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -16,20 +13,12 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
-	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// maxInfo bounds INFO, in bytes.
-const maxInfo = 4 << 20
-
 // ErrReply is an answer that is no answer to the question.
-var ErrReply = errors.New("the server does not speak Redis' protocol")
-
-// ServerError is an error that the server answers with.
-type ServerError struct{ Text string }
-
-func (e *ServerError) Error() string { return "the server answers: " + e.Text }
+var ErrReply = errors.New("the answer to INFO is no text")
 
 // Source is a server.
 type Source struct {
@@ -69,83 +58,38 @@ func up(b *families.Builder, v float64) {
 	b.Gauge("redis_up", "Information about the Redis instance", v)
 }
 
-// ask connects, logs in and asks for INFO.
+// ask connects, logs in and asks for INFO. Where the server says no, the error is a
+// [probe.ReplyError].
 func (s *Source) ask(ctx context.Context) (string, error) {
-	conn, done, err := fetch.Dial(ctx, s.cfg.Address)
-	if err != nil {
-		return "", err
+	t := probe.Target{Network: "tcp", Address: s.cfg.Address}
+	if strings.HasPrefix(t.Address, "/") || strings.HasPrefix(t.Address, "@") {
+		t.Network = "unix"
 	}
-	defer done()
 	if s.cfg.TLS != nil {
-		if conn, err = fetch.StartTLS(ctx, conn, s.cfg.TLS, s.cfg.Address); err != nil {
+		cfg, err := fetch.TLSConfig(s.cfg.TLS, s.cfg.Address)
+		if err != nil {
 			return "", err
 		}
+		t.TLS = cfg
 	}
 	password, err := s.password()
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
-	c := &client{in: bufio.NewReader(conn), out: conn}
 	if password != "" {
-		args := []string{"AUTH", password}
-		if s.cfg.Auth.Username != "" {
-			args = []string{"AUTH", s.cfg.Auth.Username, password}
-		}
-		if _, err := c.do(args...); err != nil {
-			return "", fmt.Errorf("logging in: %w", err)
-		}
+		t.Credentials = func() (string, string, error) { return s.cfg.Auth.Username, password, nil }
 	}
-	info, err := c.do("INFO", "all")
+	conn, err := probe.Dial(ctx, t)
 	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	info, err := conn.Do(ctx, "INFO", "all")
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("asking for INFO: %w", err)
-	}
-	return info, nil
-}
-
-// client asks one command after the other.
-type client struct {
-	in  *bufio.Reader
-	out io.Writer
-}
-
-func (c *client) do(args ...string) (string, error) {
-	if _, err := c.out.Write(redisproto.AppendCommand(nil, args...)); err != nil {
-		return "", err
-	}
-	return c.reply()
-}
-
-// reply reads a text, a status or an error.
-func (c *client) reply() (string, error) {
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return "", ErrReply
-		}
-		return "", err
-	}
-	text := strings.TrimRight(string(line), "\r\n")
-	if text == "" {
+	case info.Kind != '$' && info.Kind != '=' && info.Kind != '+' || info.Null:
 		return "", ErrReply
 	}
-	switch text[0] {
-	case '+':
-		return text[1:], nil
-	case '-':
-		return "", &ServerError{Text: text[1:]}
-	case '$':
-		n, err := strconv.Atoi(text[1:])
-		if err != nil || n < 0 {
-			return "", ErrReply
-		}
-		if n > maxInfo {
-			return "", fmt.Errorf("an answer of more than %d bytes", maxInfo)
-		}
-		body := make([]byte, n+2)
-		if _, err := io.ReadFull(c.in, body); err != nil {
-			return "", err
-		}
-		return string(body[:n]), nil
-	}
-	return "", ErrReply
+	return string(info.Text()), nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/redis"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -125,7 +126,7 @@ func TestLogin(t *testing.T) {
 	}
 	cfg.Auth.Password = resource.SecretKey{Name: "pair", Key: "wrong"}
 	_, text, err := gather(t, cfg, env)
-	if _, ok := errors.AsType[*redis.ServerError](err); !ok || strings.Contains(err.Error(), "s3cret") || !strings.Contains(text, "redis_up 0\n") {
+	if _, ok := errors.AsType[*probe.ReplyError](err); !ok || strings.Contains(err.Error(), "s3cret") || !strings.Contains(text, "redis_up 0\n") {
 		t.Errorf("a wrong password: %v: %s", err, text)
 	}
 	cfg.Auth.Password = resource.SecretKey{Name: "gone"}
