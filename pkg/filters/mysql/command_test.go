@@ -442,7 +442,7 @@ func TestSlowQuery(t *testing.T) {
 	}
 	f.must(`select sleep(0.11), "secret\" word", 42, 0x736563726574 -- secret`)
 	log := f.log.String()
-	if !strings.Contains(log, "select sleep(?), ?, ?, ?") || strings.Count(log, "select concat(sleep(?), ?, ?)") != 2 {
+	if !strings.Contains(log, "select sleep(?), ?, ?, ?") || strings.Count(log, "select concat(sleep(?), ?, ?)") < 2 { // to prepare one takes long, too, on a busy machine
 		t.Error("slow queries are not logged")
 	}
 	for _, value := range []string{"secret", "hidden", "quiet"} {
