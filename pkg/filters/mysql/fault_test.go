@@ -394,7 +394,7 @@ func TestIdleSessions(t *testing.T) {
 		f.login(mysqlproto.PluginNative, nil).read()
 	}
 	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
-	if perLoop := f.held() / len(f.group.Loops()); perLoop > 64<<10 { // what reads fill
+	if perLoop := f.held() / len(f.group.Loops()); perLoop > 72<<10 { // what reads fill
 		t.Errorf("%d bytes are held", perLoop)
 	}
 	const most = 1 << 10 // beside netloop's two connections

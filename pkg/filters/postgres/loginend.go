@@ -97,7 +97,11 @@ func (s *session) passDenial(d *denial) {
 func (s *session) awaitOthers(d *denial, until int64) bool {
 	st := s.start
 	others := s.f.rotation.Others(st.login.by)
-	until = min(until, st.since+int64(s.f.conf.Limits.MaxWait))
+	most := int64(s.f.conf.Limits.MaxWait)
+	if s.errand != nil {
+		most -= most / 4 // who waits at the pool is to hear the server's error before his own time is over
+	}
+	until = min(until, st.since+most)
 	left := time.Duration(until - s.f.loop.Now())
 	if !others && left <= 0 {
 		return false
