@@ -249,8 +249,19 @@ func (l *subscriber) Closed(_ *netloop.Conn, err error) {
 	l.lost(reason)
 }
 
+// pending counts the subscriptions that the server has not acknowledged yet.
+func (l *subscriber) pending() int {
+	n := 0
+	for i := range l.acks {
+		if subCommandOf(l.acks[i].verb).add {
+			n++
+		}
+	}
+	return n
+}
+
 // lost answers what waited on the connection with an error. If there were
-// subscriptions on it, messages may have been missed, which the client must
+// acknowledged subscriptions on it, messages may have been missed, which the client must
 // learn: its connection is closed.
 func (l *subscriber) lost(reason string) {
 	if l.closed {
@@ -261,6 +272,7 @@ func (l *subscriber) lost(reason string) {
 	if l.setup > 0 {
 		l.pool.connectFailed(reason)
 	}
+	had := l.names - l.pending()
 	acks := l.acks
 	l.acks = nil
 	for _, a := range acks {
@@ -270,7 +282,7 @@ func (l *subscriber) lost(reason string) {
 	}
 	switch {
 	case c.has(stateClosed):
-	case l.names > 0:
+	case had > 0:
 		c.w.b.log.Info("a subscription's server is gone, closing its client",
 			"listener", c.f.name, "endpoint", l.pool.describe(), "reason", reason)
 		c.drop()
