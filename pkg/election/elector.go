@@ -173,7 +173,14 @@ func (e *Elector) release(ctx context.Context) {
 	claim.holder, claim.duration = "", time.Second
 	ctx, cancel := context.WithTimeout(ctx, e.opts.TTL/3)
 	defer cancel()
-	if _, _, err := e.leases.write(ctx, e.opts.Election, o, claim, false); err != nil {
+	_, _, err := e.leases.write(ctx, e.opts.Election, o, claim, false)
+	if errors.Is(err, ErrConflict) { // with our own last renewal, perhaps, whose answer did not come any more
+		var now record
+		if o, now, err = e.leases.read(ctx, e.opts.Election); err == nil && now.holder == e.opts.ID && now.transitions == claim.transitions {
+			_, _, err = e.leases.write(ctx, e.opts.Election, o, claim, false)
+		}
+	}
+	if err != nil {
 		e.opts.Log.Warn("the lease is not released and will run out", "election", e.opts.Election, "error", err)
 		return
 	}
