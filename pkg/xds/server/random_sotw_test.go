@@ -62,6 +62,8 @@ func (m *mirror) hearSotw(r *discoveryv3.DiscoveryResponse) {
 	}
 	for _, a := range r.GetResources() {
 		name, _, _ := strings.Cut(content(a), ":")
-		m.held[what+"/"+name] = content(a)
+		if m.wants(what, name) {
+			m.held[what+"/"+name] = content(a)
+		}
 	}
 }

@@ -191,7 +191,7 @@ func (m *mirror) say(what string, add, drop []string) {
 	}
 	for _, name := range drop {
 		delete(m.wanted, what+"/"+name)
-		if !m.wanted[what+"/*"] && !m.sotw {
+		if !m.wanted[what+"/*"] {
 			delete(m.held, what+"/"+name)
 			delete(m.versions, what+"/"+name)
 		}

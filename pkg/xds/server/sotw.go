@@ -172,7 +172,13 @@ func (l *lane) applySotw(sub cachev3.Subscription, items []granted) foreign {
 			continue
 		}
 		s.marks &^= explicit
-		if !l.wildcard || s.entry == nil {
+		switch {
+		case !l.wildcard: // who no longer asks for it forgets it
+			l.remove(s)
+		case s.entry != nil:
+		case s.has(held): // who asks for everything is still to hear that it is gone
+			l.mark(s)
+		default:
 			l.remove(s)
 		}
 	}
