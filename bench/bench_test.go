@@ -187,7 +187,7 @@ func TestReport(t *testing.T) {
 		nutcrackerTuned: {{Throughput: 150, P50: 2, P99: 3, CPU: 2, RSS: 3}},
 		direct:          {{Throughput: 300, P50: 1, P99: 1}},
 	}}}}
-	r.Memory = []footprint{{Contender: dragoman, Idle: 10 << 20, IdleClients: 1000, WithClients: 11 << 20, AfterLoad: 50 << 20}}
+	r.Memory = []footprint{{Contender: dragoman, Idle: 10 << 20, IdleClients: 1000, Before: 5 << 20, With: 6 << 20, AfterLoad: 50 << 20}}
 	var b strings.Builder
 	if err := r.write(&b); err != nil {
 		t.Fatal(err)

@@ -8,18 +8,21 @@ import (
 	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
-// footprint is a contender's resident memory in bytes.
+// footprint is a contender's memory in bytes: resident, but for Before and With,
+// which are its own, so that pages of the program's file that are read for the
+// first time are not taken for the clients'.
 type footprint struct {
 	Contender   string `json:"contender"`
 	Idle        int64  `json:"idle"`
 	IdleClients int    `json:"idleClients"`
-	WithClients int64  `json:"withClients"`
+	Before      int64  `json:"before"`
+	With        int64  `json:"with"`
 	AfterLoad   int64  `json:"afterLoad"`
 }
 
 // perClient is what an idle client costs, bytes.
 func (f footprint) perClient() float64 {
-	return float64(f.WithClients-f.Idle) / float64(max(1, f.IdleClients))
+	return float64(f.With-f.Before) / float64(max(1, f.IdleClients))
 }
 
 // measureMemory looks at one fresh instance for idle clients and at another
@@ -64,6 +67,9 @@ func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 	if f.Idle, err = gauge.Settled(ctx, c.proc.PID(), gauge.RSS); err != nil {
 		return err
 	}
+	if f.Before, err = gauge.Settled(ctx, c.proc.PID(), gauge.OwnMemory); err != nil {
+		return err
+	}
 	var idle []*client
 	defer func() {
 		for _, cl := range idle {
@@ -80,6 +86,6 @@ func (f *footprint) measureIdle(ctx context.Context, c *contender) error {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
 	}
-	f.WithClients, err = gauge.Settled(ctx, c.proc.PID(), gauge.RSS)
+	f.With, err = gauge.Settled(ctx, c.proc.PID(), gauge.OwnMemory)
 	return err
 }

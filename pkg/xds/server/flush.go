@@ -79,13 +79,13 @@ func (n *Node) nextLocked() *response {
 	for _, l := range n.lanes {
 		l.sweep()
 	}
-	for _, l := range n.lanes {
-		if l.flight != nil || l.ups+l.removals+l.answers == 0 && !l.obliged {
-			continue
+	if n.protocol == StateOfTheWorld {
+		for n.deliverLocked() {
 		}
-		if n.protocol == StateOfTheWorld {
-			l.deliver(n.gates(l))
-			l.sweep() // the next lane may wait for this one
+		return nil
+	}
+	for _, l := range n.lanes {
+		if l.idle() {
 			continue
 		}
 		if m := l.fill(n.gates(l)); m != nil {
@@ -93,6 +93,27 @@ func (n *Node) nextLocked() *response {
 		}
 	}
 	return nil
+}
+
+// deliverLocked answers the watches of a state-of-the-world stream, once around. It
+// reports whether removals are done with that could not be said: no ACK comes for
+// them, so what waited for them is to be looked at again.
+func (n *Node) deliverLocked() (again bool) {
+	for _, l := range n.lanes {
+		if l.idle() {
+			continue
+		}
+		removals := l.removals
+		l.deliver(n.gates(l))
+		l.sweep() // the next lane may wait for this one
+		again = again || l.flight == nil && l.removals < removals
+	}
+	return again
+}
+
+// idle says that there is nothing to send, or that an answer is waited for.
+func (l *lane) idle() bool {
+	return l.flight != nil || l.ups+l.removals+l.answers == 0 && !l.obliged
 }
 
 // fill makes a response of what is dirty and may go out, as far as it fits.

@@ -339,16 +339,15 @@ func (m *mirror) expected(published map[string]string) holdings {
 	return want
 }
 
-// holds is what the client has and wants. In state of the world what is gone does
-// not count here: nobody says so of endpoints, and of the others the transcripts
-// show it.
+// holds is what the client has and wants. In state of the world nobody says that
+// endpoints are gone: what is not to be had of them does not count.
 func (m *mirror) holds(want holdings) holdings {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	got := maps.Clone(m.held)
 	maps.DeleteFunc(got, func(key, _ string) bool {
 		what, name, _ := strings.Cut(key, "/")
-		return m.sotw && (!m.wants(what, name) || want[key] == "")
+		return m.sotw && (!m.wants(what, name) || what == "eds" && want[key] == "")
 	})
 	return got
 }
