@@ -53,23 +53,25 @@ func TestCorkedOutput(t *testing.T) {
 		},
 	}
 	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := NewTestLoop()
-			c := l.Pipe(echo(), Downstream)
-			for i, step := range []func(*Conn){tt.first, tt.second} {
-				step(c)
-				l.iterate(0)
-				if got := string(c.rare.pipe.sent); got != tt.want[i] {
-					t.Errorf("after iteration %d: sent %.20q, want %.20q", i+1, got, tt.want[i])
+		for on, side := range map[string]Side{"downstream": Downstream, "upstream": Upstream} {
+			t.Run(name+"/"+on, func(t *testing.T) {
+				t.Parallel()
+				l := NewTestLoop()
+				c := l.Pipe(echo(), side)
+				for i, step := range []func(*Conn){tt.first, tt.second} {
+					step(c)
+					l.iterate(0)
+					if got := string(c.rare.pipe.sent); got != tt.want[i] {
+						t.Errorf("after iteration %d: sent %.20q, want %.20q", i+1, got, tt.want[i])
+					}
 				}
-			}
-			c.Close()
-			l.Turn()
-			if s := l.Stats(); s.HeldBytes != 0 || len(l.held) != 0 {
-				t.Errorf("holds %d bytes, %d connections", s.HeldBytes, len(l.held))
-			}
-		})
+				c.Close()
+				l.Turn()
+				if s := l.Stats(); s.HeldBytes != 0 || len(l.held) != 0 {
+					t.Errorf("holds %d bytes, %d connections", s.HeldBytes, len(l.held))
+				}
+			})
+		}
 	}
 }
 

@@ -81,14 +81,24 @@ func (u *upstream) othersWait(c *client) bool {
 
 // send queues a request. The bytes are copied.
 func (u *upstream) send(frame []byte, p pending) {
+	u.cork()
 	u.conn.Write(frame)
 	u.sent(p)
 }
 
 // sendChain is send for a request in chunks, which it owns.
 func (u *upstream) sendChain(frame *netloop.Chain, p pending) {
+	u.cork()
 	u.conn.WriteChain(frame)
 	u.sent(p)
+}
+
+// cork has a server that has others to answer first get a request together with
+// what the next iteration brings.
+func (u *upstream) cork() {
+	if u.conn.Buffered() == 0 {
+		u.conn.SetCorked(u.queue.len() > 0)
+	}
 }
 
 func (u *upstream) sent(p pending) {
