@@ -25,9 +25,10 @@ import (
 const (
 	CachingSHA2 = "caching_sha2_password"
 	SHA256      = "sha256_password"
+	Clear       = "mysql_clear_password" // as servers with PAM or LDAP behind them ask for it
 )
 
-// FakeMySQL answers as MySQL 8 does to who logs in by caching_sha2_password or sha256_password, which no server of Debian's can. Any user may
+// FakeMySQL answers as MySQL 8 does to who logs in by one of these methods, which no server of Debian's can. Any user may
 // log in, with Password. It answers each query with one row that repeats it, and knows COM_PING, COM_INIT_DB and COM_QUIT besides. It
 // shares no code with the product; the clients of MariaDB vouch for it.
 type FakeMySQL struct {
@@ -78,6 +79,13 @@ func (f *FakeMySQL) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cached = false
+}
+
+// Remember fills the cache of caching_sha2_password, as another client's login does.
+func (f *FakeMySQL) Remember() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cached = true
 }
 
 // PublicKey returns the server's public key in PEM, as clients may have it in a file.
@@ -231,8 +239,11 @@ func (s *fakeSession) readResponse() (plugin string, response []byte, err error)
 
 // check finds out whether the client knows the password.
 func (s *fakeSession) check(response []byte) (how string, err error) {
-	if s.server.plugin == SHA256 {
+	switch s.server.plugin {
+	case SHA256:
 		return s.readPassword(response, 1)
+	case Clear: // over any link: it is the client's to refuse
+		return verdict("cleartext", string(response)), nil
 	}
 	if len(response) == 0 {
 		return "empty", nil

@@ -61,10 +61,7 @@ func (r *Rotation) note(c Credentials, now time.Time) (left time.Duration, first
 }
 
 // Others reports whether there are other credentials by now.
-func (r *Rotation) Others(than Credentials) bool {
-	c, err := ReadCredentials(r.source, r.login)
-	return err == nil && c != than
-}
+func (r *Rotation) Others(than Credentials) bool { return r.other(than) != nil }
 
 // Accepted is a login that has gone well.
 func (r *Rotation) Accepted(c Credentials) {

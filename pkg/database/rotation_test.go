@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -60,4 +62,50 @@ func TestRotation(t *testing.T) {
 	check(next, time.Minute+time.Second, 4*time.Second, 0)
 	r.Accepted(next)
 	check(next, time.Hour, 5*time.Second, 2)
+}
+
+// TestAwait: other credentials that are there are taken at once and nobody is asked for them; those that come later when they come; and after the
+// time is over, or at credentials that have been refused for long, there are none.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	loop, source := netloop.NewTestLoop(), &asked{password: "old"}
+	r := NewRotation(5*time.Second, source, &resource.DatabaseLogin{Username: resource.SecretKey{Name: "user"}, Password: resource.SecretKey{Name: "shop/orders", Key: "password"}})
+	var got []string
+	await := func(password string, most time.Duration) *Awaiting {
+		return r.Await(loop, Credentials{"u", password}, most, func(c *Credentials) {
+			if c == nil {
+				c = &Credentials{Password: "none"}
+			}
+			got = append(got, c.Password)
+		})
+	}
+	check := func(what string, after time.Duration, want ...string) {
+		t.Helper()
+		loop.Advance(after)
+		loop.Turn()
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+		got = nil
+	}
+	await("older", time.Minute)
+	check("they are there", 0, "old")
+	if len(source.names) != 0 {
+		t.Errorf("the source is asked for %q", source.names)
+	}
+	await("old", time.Minute)
+	await("old", 300*time.Millisecond)
+	left := await("old", time.Minute)
+	check("they are not there", LookEvery)
+	check("one has waited long enough", 300*time.Millisecond, "none")
+	left.Stop()
+	source.password = "new"
+	check("they have come", LookEvery, "new")
+	if len(source.names) != 2 {
+		t.Errorf("the source is asked for %q", source.names)
+	}
+	await("new", time.Minute)
+	check("they do not come", 6*time.Second, "none")
+	var none *Awaiting
+	none.Stop()
 }

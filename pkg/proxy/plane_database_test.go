@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -155,20 +156,23 @@ func passwordRotates(t *testing.T, k databaseKind, mode client.Mode) {
 
 // TestDatabaseSecretIsLate: the listener is there though its Secret is not. Apps
 // that connect are held, and let in when the Secret comes; who has waited for
-// limits.maxWait gets an error that says what is missing.
+// limits.maxWait gets an error that says what is missing. It is the same where the
+// listener comes from the set on disk, which has no secrets, and nobody answers.
 func TestDatabaseSecretIsLate(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(*testing.T) databaseKind{"PostgreSQL": postgresKind, "MariaDB": mariadbKind} {
 		for _, mode := range []client.Mode{client.Delta, client.SotW} {
-			t.Run(name+"/"+mode.String(), func(t *testing.T) {
-				t.Parallel()
-				secretIsLate(t, start(t), mode)
-			})
+			for _, from := range []string{"control plane", "disk"} {
+				t.Run(name+"/"+mode.String()+"/from "+from, func(t *testing.T) {
+					t.Parallel()
+					secretIsLate(t, start(t), mode, from == "disk")
+				})
+			}
 		}
 	}
 }
 
-func secretIsLate(t *testing.T, k databaseKind, mode client.Mode) {
+func secretIsLate(t *testing.T, k databaseKind, mode client.Mode, fromDisk bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
 	port, hasty := redistest.Port(t), redistest.Port(t)
@@ -176,10 +180,25 @@ func secretIsLate(t *testing.T, k databaseKind, mode client.Mode) {
 	documents := k.document(port, "limits: {maxWait: 120s}") +
 		strings.Replace(k.document(hasty, "limits: {maxWait: 1s}"), "metadata: {name: orders}", "metadata: {name: hasty}", 1)
 	set := translated(t, documents, "test", secret("orders", "username", k.user, "password", dbtest.Password))
+	disk := filepath.Join(t.TempDir(), "set")
+	options := f.options(func(o *client.Options) { o.Mode, o.ResourceTimeout, o.CachePath = mode, 2*limit, disk })
+	if fromDisk {
+		f.publish(&set.Set)
+		earlier := start(t, "", options)
+		if _, err := k.session(ctx, port); err != nil {
+			t.Fatal(err)
+		}
+		if err := earlier.stop(); err != nil {
+			t.Error(err)
+		}
+		f.stop()
+	}
 	secrets := set.Secrets
 	set.Secrets = nil
-	f.publish(&set.Set)
-	r := launch(t, "", f.options(func(o *client.Options) { o.Mode, o.ResourceTimeout = mode, 2*limit }))
+	if !fromDisk {
+		f.publish(&set.Set)
+	}
+	r := launch(t, "", options)
 	r.eventually("the ports to be open", func() error {
 		if n := len(r.Listeners()); n != 2 {
 			return fmt.Errorf("%d listeners\n%s", n, r.log)
@@ -203,11 +222,15 @@ func secretIsLate(t *testing.T, k databaseKind, mode client.Mode) {
 		}
 		return fmt.Errorf("no connection at %+v", r.Listeners())
 	})
-	if ok, text := r.Ready(); ok || !strings.Contains(text, "default/orders") {
+	// What comes from disk is all that there is: nobody waits for a control plane that may be away for long.
+	if ok, text := r.Ready(); ok != fromDisk || !strings.Contains(text, "default/orders") {
 		t.Errorf("ready: %t, %q, want it to say what is missing", ok, text)
 	}
 	set.Secrets = secrets
 	f.publish(&set.Set)
+	if fromDisk {
+		f.start()
+	}
 	if err := <-begun; err != nil {
 		t.Errorf("the session that was held: %v\n%s", err, r.log)
 	}

@@ -15,6 +15,12 @@ type change struct {
 	seq   byte // of the next packet to the client
 	fast  bool // it expects a word of caching_sha2_password before the OK
 	timer *netloop.Timer
+	again *changeAgain // nil unless the server has refused the credentials
+}
+
+func (x *change) stop() {
+	x.timer.Stop()
+	x.again.stop()
 }
 
 // changeStep is a session that logs in anew at its server.
@@ -111,6 +117,8 @@ func (d *changeStep) entered(payload []byte) {
 	}
 	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
 	s.fromUp = mysqlproto.Framer{}
+	s.f.rotation.Accepted(*s.by)
+	s.keepThread(s.told) // a KILL uses these credentials from now on
 	if s.slow != nil {
 		s.slow.forget()
 	}
@@ -128,18 +136,26 @@ func (d *changeStep) entered(payload []byte) {
 	})
 }
 
-// denied implements loginOwner. The server ends the connection after that.
+// denied implements loginOwner. The password may have been changed meanwhile.
 func (d *changeStep) denied(e *mysqlproto.ServerError, payload []byte) {
 	s := (*session)(d)
 	s.state |= upClosed
-	if s.is(isEnded) {
+	switch {
+	case s.is(isEnded):
 		s.settle()
-		return
+	case s.changing.again == nil && e.Errno == mysqlproto.ErrnoAccessDenied:
+		s.awaitChange(&denial{e, slices.Clone(payload)})
+	default:
+		s.passChangeDenial(&denial{e, payload})
 	}
-	s.logDenied(e)
-	s.f.stats.failed(e.Errno, e.State)
+}
+
+// passChangeDenial ends the session with the server's error.
+func (s *session) passChangeDenial(x *denial) {
+	s.logDenied(x.err)
+	s.f.stats.failed(x.err.Errno, x.err.State)
 	s.f.stats.closed[serverRefused].Add(1)
-	s.down.Write(mysqlproto.AppendPacket(nil, s.changing.seq, payload))
+	s.down.Write(mysqlproto.AppendPacket(nil, s.changing.seq, x.payload))
 	s.finish()
 }
 

@@ -14,10 +14,8 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
-	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
-	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // bare is a client that is made of the codec, for what drivers do not do.
@@ -249,23 +247,6 @@ func TestChangeUser(t *testing.T) {
 	}
 }
 
-// TestChangeUserDenied: the server's error reaches the app, and ends the session.
-func TestChangeUserDenied(t *testing.T) {
-	t.Parallel()
-	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
-	c := f.login(mysqlproto.PluginNative, nil)
-	c.read()
-	f.world.set("password", "other")
-	payload, err := (&mysqlproto.ChangeUser{User: "app"}).AppendTo(nil, bareCaps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b := c.ask(mysqlproto.ComChangeUser, string(payload[1:])); b[0] != 0xff || !strings.Contains(string(b), "Access denied") {
-		t.Errorf("%q", b)
-	}
-	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
-}
-
 // TestResetConnection: the document's settings are made again.
 func TestResetConnection(t *testing.T) {
 	t.Parallel()
@@ -492,93 +473,6 @@ func TestParseKill(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
-	}
-}
-
-// TestAppAuth: the app has to show what the document demands, whatever method it
-// begins with.
-func TestAppAuth(t *testing.T) {
-	t.Parallel()
-	cfg := config()
-	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app", Key: "password"}}
-	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
-	f.world.set("app/password", "open sesame")
-	for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginEd25519} {
-		if got := f.must("select current_user()", "-popen sesame", "--default-auth="+plugin); got != dbtest.NativeUser+"@%" {
-			t.Errorf("%s: got %q", plugin, got)
-		}
-	}
-	for _, wrong := range [][]string{{"-pother"}, {"-popen sesame", "-uother"}, {"-p"}} {
-		if _, err := f.client("select 1", wrong...); err == nil || !strings.Contains(err.Error(), "1045 (28000)") {
-			t.Errorf("%s: %v", wrong, err)
-		}
-	}
-	if got := f.metric("refused_total", "bad_password"); got != 3 {
-		t.Errorf("%v apps refused", got)
-	}
-}
-
-// TestAnyAppPassword: where no password is asked for any will do, by any method.
-func TestAnyAppPassword(t *testing.T) {
-	t.Parallel()
-	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
-	for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginEd25519} {
-		for _, password := range []string{"-panything", "--skip-password"} {
-			if got := f.must("select 7", password, "--default-auth="+plugin); got != "7" {
-				t.Errorf("%s %s: got %q", plugin, password, got)
-			}
-		}
-	}
-}
-
-// TestGreetedMethod: the app is greeted with the server's method, and need not
-// know another one.
-func TestGreetedMethod(t *testing.T) {
-	t.Parallel()
-	pki := redistest.NewPKI(t)
-	server := dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, pki)
-	for _, checked := range []bool{false, true} {
-		cfg := config()
-		if checked {
-			cfg.AppAuth = &resource.AppAuth{Password: resource.SecretKey{Name: "app"}}
-		}
-		f := start(t, cfg, server.Addr())
-		f.main().lead(trusting(t, pki, "localhost"), server.Addr())
-		f.world.set("app", "open sesame")
-		for _, password := range []string{"open sesame", "other", ""} {
-			c := f.dial()
-			c.plugin = mysqlproto.PluginCachingSHA2
-			c.greet()
-			if c.greeting.AuthPlugin != c.plugin {
-				t.Fatalf("greeted with %q", c.greeting.AuthPlugin)
-			}
-			c.respond(mysqlproto.CachingSHA2Response(password, c.greeting.Scramble))
-			b := c.read()
-			if password != "" && string(b) == "\x01\x03" {
-				b = c.read()
-			}
-			if welcome := !checked || password == "open sesame"; (b[0] == 0) != welcome {
-				t.Errorf("%q, checked %v: %q", password, checked, b)
-			}
-		}
-	}
-}
-
-// TestPeer: over a unix socket the kernel tells who connects.
-func TestPeer(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	cfg := config()
-	cfg.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid())}}
-	f := start(t, cfg, server.Addr())
-	f.main().lead(nil, server.SocketPath()) // the server too
-	f.listen("unix", filepath.Join(t.TempDir(), "s"), nil)
-	f.must("select 1")
-	other := config()
-	other.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid()) + 1}}
-	f.swap(other, filters.Retirement{Deadline: time.Second})
-	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "may not use this listener") {
-		t.Errorf("another user: %v", err)
 	}
 }
 

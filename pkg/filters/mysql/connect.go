@@ -53,7 +53,7 @@ func (s *session) connect() {
 	})
 	if st.turn.Waiting() {
 		st.hold = s.f.loop.After(s.f.conf.Limits.MaxWait-time.Duration(s.f.loop.Now()-st.accepted), func() {
-			s.refuse(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, "dragoman: too many sessions begin at the database at once")
+			s.refuse(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, crowded)
 		})
 	}
 }

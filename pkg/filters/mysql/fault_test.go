@@ -16,7 +16,6 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -400,51 +399,6 @@ func TestIdleSessions(t *testing.T) {
 	const most = 1 << 10 // beside netloop's two connections
 	if n := unsafe.Sizeof(session{}) + unsafe.Sizeof(mysqlproto.Tracker{}); n > most {
 		t.Errorf("a session has %d bytes", n)
-	}
-}
-
-// TestWrongPassword: the server's own error reaches the app, and the log says
-// whose password it is. One that has been changed meanwhile is tried.
-func TestWrongPassword(t *testing.T) {
-	t.Parallel()
-	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.set("password", "wrong one")
-	_, err := f.client("select 1")
-	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {
-		t.Errorf("got %v", err)
-	}
-	if log := f.log.String(); !strings.Contains(log, "the environment's credentials") || strings.Contains(log, "wrong one") {
-		t.Error("no hint in the log")
-	}
-	f.world.set("password", dbtest.Password)
-	f.must("select 1")
-}
-
-// rotating gives another password from the second look on.
-type rotating struct{ *world }
-
-func (r rotating) Secret(name string) (string, error) {
-	v, err := r.world.Secret(name)
-	if name == "password" && v == "stale" {
-		r.set("password", dbtest.Password)
-	}
-	return v, err
-}
-
-// TestRotation: a password that is changed while the proxy logs in with the old
-// one is read again, once.
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.set("password", "stale")
-	filter, err := f.builder.Build(config(), filters.Context{Listener: "rotating", Clusters: f.world, Secrets: rotating{f.world}, Loops: f.group.Loops})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.filter.Store(filter.(*Filter))
-	f.must("select 1")
-	if !strings.Contains(f.log.String(), "others are there by now") {
-		t.Error("the old password was not tried")
 	}
 }
 

@@ -32,6 +32,7 @@ type target struct {
 	thread uint32 // its server's number
 	to     route
 	by     *database.Credentials
+	others *database.Rotation // of its environment's credentials
 }
 
 func newThreadMap() *threadMap {
@@ -71,8 +72,11 @@ func (m *threadMap) find(id threadID) (target, bool) {
 
 // keepThread makes the session one that can be killed by the wanted number.
 func (s *session) keepThread(wanted uint32) {
-	s.told = s.f.b.threads.put(threadID{s.f.ctx.Listener, wanted}, target{s, s.thread, s.to, s.by})
+	s.told = s.f.b.threads.put(threadID{s.f.ctx.Listener, wanted}, s.target())
 }
+
+// target is the session as one to be killed.
+func (s *session) target() target { return target{s, s.thread, s.to, s.by, s.f.rotation} }
 
 func (s *session) forgetThread() {
 	s.f.b.threads.drop(threadID{s.f.ctx.Listener, s.told}, s)
@@ -149,7 +153,7 @@ func (s *session) elsewhere(k killStatement) (target, bool) {
 // killOther brings a client's KILL to the server of the session that it is for.
 func (s *session) killOther(k killStatement, t target, seq byte) {
 	s.hold()
-	s.killing = s.f.kill(t.thread, t.to, t.by, k.verb, func(e *mysqlproto.ServerError) {
+	s.killing = s.f.kill(t, k.verb, func(e *mysqlproto.ServerError) {
 		s.killing = nil
 		if s.is(isEnded) {
 			return
@@ -169,23 +173,27 @@ func (s *session) killOther(k killStatement, t target, seq byte) {
 
 // killer logs in at a server to say KILL there.
 type killer struct {
-	f      *local
-	login  *login
-	verb   string
-	thread uint32
-	to     route
-	done   func(*mysqlproto.ServerError) // nil if nobody waits
-	over   bool
+	f       *local
+	login   *login
+	verb    string
+	t       target
+	done    func(*mysqlproto.ServerError) // nil if nobody waits
+	retried bool                          // with other credentials than the session's
+	over    bool
 }
 
 // kill says KILL to a server, with the credentials that the session was begun
-// with. done gets nil for success.
-func (l *local) kill(thread uint32, to route, by *database.Credentials, verb string, done func(*mysqlproto.ServerError)) *killer {
-	x := &killer{f: l, verb: verb, thread: thread, to: to, done: done}
-	x.to.optional = !to.tls
-	x.to.tls = false
-	x.login = l.dial(&x.to, by, x)
+// with, or with those that its environment has by now. done gets nil for success.
+func (l *local) kill(t target, verb string, done func(*mysqlproto.ServerError)) *killer {
+	x := &killer{f: l, verb: verb, t: t, done: done}
+	x.t.to.optional = !t.to.tls
+	x.dial()
 	return x
+}
+
+func (x *killer) dial() {
+	x.t.to.tls = false
+	x.login = x.f.dial(&x.t.to, x.t.by, x)
 }
 
 // introduced implements loginOwner.
@@ -202,12 +210,27 @@ func (x *killer) entered([]byte) {
 	c := x.login.conn
 	c.SetDriver((*killAnswer)(x))
 	x.login.timer = x.f.loop.After(x.login.limit, c.Close)
-	text := append([]byte{byte(mysqlproto.ComQuery)}, x.verb+" "+strconv.FormatUint(uint64(x.thread), 10)...)
+	text := append([]byte{byte(mysqlproto.ComQuery)}, x.verb+" "+strconv.FormatUint(uint64(x.t.thread), 10)...)
 	c.Write(mysqlproto.AppendPacket(nil, 0, text))
 }
 
-// denied implements loginOwner.
-func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) { x.end(e) }
+// denied implements loginOwner. The session may have begun with a password that
+// has been changed since then.
+func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) {
+	if x.retried || e.Errno != mysqlproto.ErrnoAccessDenied {
+		x.end(e)
+		return
+	}
+	x.retried = true
+	x.t.others.Await(x.f.loop, *x.t.by, x.f.conf.Limits.MaxWait, func(by *database.Credentials) {
+		if by == nil {
+			x.end(e)
+			return
+		}
+		x.t.by = by
+		x.dial()
+	})
+}
 
 // broken implements loginOwner.
 func (x *killer) broken(err error) {
@@ -220,7 +243,7 @@ func (x *killer) end(e *mysqlproto.ServerError) {
 	}
 	x.over = true
 	if e != nil {
-		x.f.log.Debug("KILL failed", "endpoint", x.to.endpoint.Address, "error", e.Errno, "message", e.Message)
+		x.f.log.Debug("KILL failed", "endpoint", x.t.to.endpoint.Address, "error", e.Errno, "message", e.Message)
 	}
 	if x.done != nil {
 		x.done(e)

@@ -185,7 +185,7 @@ func (s *session) over() {
 		st.stop()
 	}
 	if s.changing != nil {
-		s.changing.timer.Stop()
+		s.changing.stop()
 	}
 }
 
@@ -228,7 +228,7 @@ func (s *session) killOwn() {
 		return // it has nothing to do, or waits for the rest of a command
 	}
 	s.f.stats.ownKills.Add(1)
-	s.f.kill(s.thread, s.to, s.by, "KILL", nil)
+	s.f.kill(s.target(), "KILL", nil)
 }
 
 // settle forgets a session of which nothing is left.

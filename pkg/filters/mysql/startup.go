@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
@@ -58,8 +57,8 @@ func (s *session) begin() {
 	s.start = &startup{accepted: s.down.Loop().Now()}
 	s.down.Pause()
 	s.down.SetHangupNotice(true)
-	if !s.peerAllowed() {
-		s.refuse(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, "dragoman: this process may not use this listener")
+	if why := database.PeerRefusal(s.down.FD(), s.f.conf.AppAuth); why != "" {
+		s.refuse(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, why)
 		return
 	}
 	s.queue()
@@ -93,16 +92,6 @@ func (s *session) myTurn() {
 		s.start.hold.Stop()
 	}
 	s.connect()
-}
-
-// peerAllowed asks the kernel who is at the other end of a unix socket.
-func (s *session) peerAllowed() bool {
-	a := s.f.conf.AppAuth
-	if a == nil || len(a.PeerUIDs) == 0 {
-		return true
-	}
-	cred, err := syscall.GetsockoptUcred(s.down.FD(), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	return err == nil && slices.Contains(a.PeerUIDs, cred.Uid)
 }
 
 // wait looks again soon for what is missing, until the client has waited long
@@ -270,21 +259,29 @@ func (s *session) enter() {
 	if l == nil || l.stage != introduced || !st.answered {
 		return
 	}
-	// A server that took the place of the one whose greeting the client has seen
-	// may not know all that has been agreed upon.
-	if missing := s.agreed.down &^ (offered(l.greeting.Capabilities) | mysqlproto.LongPassword); missing != 0 {
+	r := st.response
+	r.Database = s.databaseFor(r.Database)
+	if !s.agree(&l.greeting, r.Database != "") {
 		s.refuse(retired, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
 		return
 	}
-	r := st.response
-	r.Capabilities = s.agreed.down | mysqlproto.PluginAuth | l.greeting.Capabilities&mysqlproto.PluginAuthLenenc
-	r.Database = s.databaseFor(r.Database)
-	r.Capabilities &^= mysqlproto.ConnectWithDB
-	if r.Database != "" {
-		r.Capabilities |= mysqlproto.ConnectWithDB
-	}
-	s.agreed.up = r.Capabilities
+	r.Capabilities = s.agreed.up
 	l.enter(r)
+}
+
+// agree makes what has been agreed upon with the client what is with the server.
+// It is false if the server, which took the place of the one whose greeting the
+// client has seen, does not know all of that.
+func (s *session) agree(g *mysqlproto.Greeting, named bool) bool {
+	if missing := s.agreed.down &^ (offered(g.Capabilities) | mysqlproto.LongPassword); missing != 0 {
+		return false
+	}
+	s.agreed.up = s.agreed.down | mysqlproto.PluginAuth | g.Capabilities&mysqlproto.PluginAuthLenenc
+	s.agreed.up &^= mysqlproto.ConnectWithDB
+	if named {
+		s.agreed.up |= mysqlproto.ConnectWithDB
+	}
+	return true
 }
 
 // databaseFor is the environment's database, or the one that the app asks for.

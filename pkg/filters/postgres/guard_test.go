@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +42,54 @@ func TestRequireAuth(t *testing.T) {
 			got, err := f.psql("select 1")
 			switch {
 			case tt.want == "" && (err != nil || got != "1"):
+				t.Errorf("got %q, %v", got, err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %q, %v, want an error with %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestPeer: over a unix socket the kernel tells who connects. The app's password and name are asked for besides, where the document says so, and
+// what is required of the server is required whoever the app is.
+func TestPeer(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	me, password := uint32(os.Getuid()), resource.SecretKey{Name: "app"}
+	tests := []struct {
+		name     string
+		auth     resource.AppAuth
+		required resource.LoginMethods
+		user     string // of the server's
+		options  string // of the app's
+		want     string // of the error
+	}{
+		{"allowed", resource.AppAuth{PeerUIDs: []uint32{me + 1, me}}, 0, dbtest.SCRAMUser, "", ""},
+		{"refused", resource.AppAuth{PeerUIDs: []uint32{me + 1}}, 0, dbtest.SCRAMUser, "", fmt.Sprintf("processes of the system's user %d may not", me)},
+		{"with a password", resource.AppAuth{PeerUIDs: []uint32{me}, Password: password}, 0, dbtest.SCRAMUser, "password=sesame", ""},
+		{"with a wrong one", resource.AppAuth{PeerUIDs: []uint32{me}, Password: password}, 0, dbtest.SCRAMUser, "password=x", "password authentication failed"},
+		{"refused whatever the password", resource.AppAuth{PeerUIDs: []uint32{me + 1}, Password: password}, 0, dbtest.SCRAMUser, "password=sesame", "may not use"},
+		{"with a name", resource.AppAuth{PeerUIDs: []uint32{me}, Username: "app"}, 0, dbtest.SCRAMUser, "user=app", ""},
+		{"with another name", resource.AppAuth{PeerUIDs: []uint32{me}, Username: "app"}, 0, dbtest.SCRAMUser, "user=x", `user "x" may not use this listener (appAuth.username)`},
+		{"requireAuth is kept", resource.AppAuth{PeerUIDs: []uint32{me}}, resource.LoginSCRAM, dbtest.SCRAMUser, "", ""},
+		{"requireAuth is not kept", resource.AppAuth{PeerUIDs: []uint32{me}}, resource.LoginSCRAM, dbtest.TrustUser, "", "method refused"},
+		{"requireAuth is not kept and a password is asked for", resource.AppAuth{PeerUIDs: []uint32{me}, Password: password}, resource.LoginSCRAM, dbtest.MD5User, "password=sesame", "method refused"},
+		{"refused before requireAuth", resource.AppAuth{PeerUIDs: []uint32{me + 1}}, resource.LoginSCRAM, dbtest.TrustUser, "", "may not use"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config()
+			cfg.AppAuth, cfg.AppAuthMethod, cfg.RequireAuth = &tt.auth, resource.PostgresSCRAM, tt.required
+			f := start(t, cfg, server.Addr())
+			f.world.set("app", "sesame")
+			f.world.set("user", tt.user)
+			dir := t.TempDir()
+			f.listen("unix", dir+"/.s.PGSQL.5432", nil)
+			f.addr = dir
+			got, err := f.psql("select current_user", tt.options)
+			switch {
+			case tt.want == "" && (err != nil || got != tt.user):
 				t.Errorf("got %q, %v", got, err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("got %q, %v, want an error with %q", got, err, tt.want)

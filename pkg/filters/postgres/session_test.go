@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -252,25 +251,6 @@ func TestAppAuth(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestPeer: over a unix socket the kernel tells who connects.
-func TestPeer(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartPostgres(t)
-	cfg := config()
-	cfg.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid())}}
-	f := start(t, cfg, server.Addr())
-	dir := t.TempDir()
-	f.listen("unix", dir+"/.s.PGSQL.5432", nil)
-	f.addr = dir
-	f.must("select 1")
-	other := config()
-	other.AppAuth = &resource.AppAuth{PeerUIDs: []uint32{uint32(os.Getuid()) + 1}}
-	f.swap(other, filters.Retirement{Deadline: time.Second})
-	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "may not use this listener") {
-		t.Errorf("another user: %v", err)
 	}
 }
 

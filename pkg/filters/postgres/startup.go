@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
@@ -152,7 +151,7 @@ func (s *session) cancelOther(id cancelID) {
 
 // admit looks at what an app asks for, and whether it may.
 func (s *session) admit() {
-	m := &s.start.message
+	m, peer := &s.start.message, database.PeerRefusal(s.down.FD(), s.f.conf.AppAuth)
 	switch {
 	case s.down.ListenerTLS() != nil && s.down.TLSState() == nil:
 		s.refuse(badClient, pgproto.StateInvalidAuth, "dragoman: this listener takes connections with TLS only", "Use sslmode=require.")
@@ -160,8 +159,10 @@ func (s *session) admit() {
 		s.refuse(badClient, pgproto.StateInvalidAuth, "no PostgreSQL user name specified in startup packet", "")
 	case m.Replication():
 		s.refuse(badClient, pgproto.StateFeatureNotSupported, "dragoman: replication connections are not passed on", "Connect to the server itself.")
-	case !s.peerAllowed():
-		s.refuse(badPassword, pgproto.StateInvalidAuth, "dragoman: this process may not use this listener", "")
+	case peer != "":
+		s.refuse(badPassword, pgproto.StateInvalidAuth, peer, "")
+	case !s.userAllowed():
+		s.refuse(badPassword, pgproto.StateInvalidAuth, `dragoman: user "`+m.User()+`" may not use this listener (appAuth.username)`, "")
 	case s.f.conf.AppAuth != nil && s.f.conf.AppAuth.Password.Set():
 		s.askPassword()
 	default:
@@ -169,17 +170,11 @@ func (s *session) admit() {
 	}
 }
 
-// peerAllowed asks the kernel who is at the other end of a unix socket.
-func (s *session) peerAllowed() bool {
+// userAllowed looks at the name that an app gives, where it need not give a
+// password: one with a wrong name is asked for that nevertheless.
+func (s *session) userAllowed() bool {
 	a := s.f.conf.AppAuth
-	if a == nil || len(a.PeerUIDs) == 0 {
-		return a == nil || a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
-	}
-	cred, err := syscall.GetsockoptUcred(s.down.FD(), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	if err != nil || !slices.Contains(a.PeerUIDs, cred.Uid) {
-		return false
-	}
-	return a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
+	return a == nil || a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
 }
 
 // proceed has the client wait until it is let in: for its turn first.

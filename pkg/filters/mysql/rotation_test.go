@@ -1,0 +1,237 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+)
+
+// TestWrongPassword: the server's own error reaches the app, and the log says
+// whose password it is. One that has been changed meanwhile is tried.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
+	f.world.set("password", "wrong one")
+	_, err := f.client("select 1")
+	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {
+		t.Errorf("got %v", err)
+	}
+	if log := f.log.String(); !strings.Contains(log, "the environment's credentials") || strings.Contains(log, "wrong one") {
+		t.Error("no hint in the log")
+	}
+	f.world.set("password", dbtest.Password)
+	f.must("select 1")
+}
+
+// rotating gives another password from the second look on.
+type rotating struct{ *world }
+
+func (r rotating) Secret(name string) (string, error) {
+	v, err := r.world.Secret(name)
+	if name == "password" && v == "stale" {
+		r.set("password", dbtest.Password)
+	}
+	return v, err
+}
+
+// readFrom has the filter read its secrets from a source.
+func (f *fixture) readFrom(s filters.SecretSource) {
+	f.tb.Helper()
+	filter, err := f.builder.Build(config(), filters.Context{Listener: "default/orders", Clusters: f.world, Secrets: s, Loops: f.group.Loops})
+	if err != nil {
+		f.tb.Fatal(err)
+	}
+	f.filter.Store(filter.(*Filter))
+}
+
+// TestRotation: a password that is changed while the proxy logs in with the old
+// one is read again, once.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
+	f.world.set("password", "stale")
+	f.readFrom(rotating{f.world})
+	f.must("select 1")
+	if !strings.Contains(f.log.String(), "others are there by now") {
+		t.Error("the old password was not tried")
+	}
+}
+
+// refetching has another password once it is asked to get it anew.
+type refetching struct {
+	*world
+	next  string
+	asked atomic.Int64
+}
+
+func (r *refetching) Refetch(name string) {
+	if name == "password" {
+		r.asked.Add(1)
+		r.set(name, r.next)
+	}
+}
+
+// rotate changes the password at a server, of which the proxy does not know.
+func rotate(server *dbtest.MariaDB, password string) {
+	server.SQL("alter user " + dbtest.NativeUser + "@'%' identified by '" + password + "'")
+}
+
+// denied is how many logins a server has refused.
+func denied(server *dbtest.MariaDB) (n int) {
+	_, _ = fmt.Sscan(server.SQL("select variable_value from information_schema.global_status where variable_name = 'access_denied_errors'"), &n)
+	return n
+}
+
+// beginChange asks for a session as new.
+func (c *bare) beginChange() {
+	c.tb.Helper()
+	change := mysqlproto.ChangeUser{User: "app", Database: "placeholder", Charset: 45, AuthPlugin: mysqlproto.PluginNative}
+	payload, err := change.AppendTo(nil, bareCaps)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.seq = 0
+	c.write(payload)
+}
+
+// begin sends a query, whose answer is for later.
+func (c *bare) begin(query string) {
+	c.tb.Helper()
+	c.seq = 0
+	c.write(append([]byte{byte(mysqlproto.ComQuery)}, query...))
+}
+
+// TestChangeUserRotation: COM_CHANGE_USER meets a password that has been changed at the server first. The app does not notice: it has a session
+// as new, and the number that it knows it by kills it.
+func TestChangeUserRotation(t *testing.T) {
+	t.Parallel()
+	for _, refetched := range []bool{true, false} {
+		t.Run(fmt.Sprintf("refetched %v", refetched), func(t *testing.T) {
+			t.Parallel()
+			server := dbtest.StartMariaDB(t)
+			f := start(t, config(), server.Addr())
+			source := &refetching{world: f.world, next: "rotated"}
+			if refetched {
+				f.readFrom(source)
+			}
+			c := f.login(mysqlproto.PluginNative, nil)
+			c.read()
+			c.value("select @mark := 5")
+			before := denied(server)
+			rotate(server, "rotated")
+			c.beginChange()
+			if !refetched { // the new one comes while the app waits
+				eventually(t, "the old password to be refused", func() bool { return denied(server) != before })
+				f.world.set("password", "rotated")
+			}
+			if b := c.read(); b[0] != 0 {
+				t.Fatalf("%q", b)
+			}
+			want := dbtest.NativeUser + "@% " + dbtest.Database + " none"
+			if got := c.value("select concat(current_user(), ' ', database(), ' ', ifnull(@mark, 'none'))"); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if got := source.asked.Load(); refetched && got != 1 {
+				t.Errorf("the secret was got %d times", got)
+			}
+			c.begin("select sleep(600)")
+			eventually(t, "the query to run", running(server, "select sleep(600)"))
+			execute(t, f.connect(), fmt.Sprint("kill query ", c.greeting.ThreadID))
+			if row := readSleep(c); row != "1317" {
+				t.Errorf("the interrupted sleep: %q", row)
+			}
+			c.beginChange() // on the new connection
+			if b := c.read(); b[0] != 0 {
+				t.Errorf("%q", b)
+			}
+		})
+	}
+}
+
+// TestChangeUserDenied: credentials that stay wrong end the session with the server's error.
+func TestChangeUserDenied(t *testing.T) {
+	t.Parallel()
+	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	f.world.set("password", "other")
+	c.beginChange()
+	if b := c.read(); b[0] != 0xff || !strings.Contains(string(b), "Access denied") {
+		t.Errorf("%q", b)
+	}
+	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
+}
+
+// TestChangeUserAway: what may become of a session that waits for other credentials: its client goes, its environment does, or its server is gone
+// when they come.
+func TestChangeUserAway(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t)
+	f, g := start(t, config(), server.Addr()), start(t, config(), server.Addr())
+	var waiting []*bare
+	for _, at := range []*fixture{f, f, g} {
+		c := at.login(mysqlproto.PluginNative, nil)
+		c.read()
+		waiting = append(waiting, c)
+	}
+	rotate(server, "rotated")
+	before := denied(server)
+	for _, c := range waiting {
+		c.beginChange()
+	}
+	eventually(t, "the old password to be refused", func() bool { return denied(server) == before+3 })
+	_ = waiting[0].conn.Close()
+	eventually(t, "the session to be forgotten", func() bool { return f.metric("downstream_connections") == 1 })
+	g.swap(nil, filters.Retirement{Cut: true})
+	if b := waiting[2].read(); b[0] != 0xff || !strings.Contains(string(b), "the environment of this session is no more") {
+		t.Errorf("the environment is gone: %q", b)
+	}
+	server.Kill()
+	f.world.set("password", "rotated")
+	if b := waiting[1].read(); b[0] != 0xff || !strings.Contains(string(b), "does not log in anew") {
+		t.Errorf("the server is gone: %q", b)
+	}
+	for _, at := range []*fixture{f, g} {
+		eventually(t, "all to be forgotten", func() bool { return at.metric("downstream_connections") == 0 })
+	}
+}
+
+// TestKillRotation: the password of an environment that the listener has left is changed there while a statement runs. KILL reaches it nevertheless,
+// that of another client and the proxy's own for a client that is gone.
+func TestKillRotation(t *testing.T) {
+	t.Parallel()
+	f, dev, _, next := twoEnvironments(t)
+	next.Login.Password.Name = "password-prod"
+	f.world.set("password-prod", dbtest.Password)
+	var victims [2]*bare
+	for i := range victims {
+		victims[i] = f.login(mysqlproto.PluginNative, nil)
+		victims[i].read()
+		victims[i].begin(fmt.Sprint("select sleep(60", i, ")"))
+		eventually(t, "the query to run", running(dev, fmt.Sprint("select sleep(60", i, ")")))
+	}
+	before := denied(dev)
+	rotate(dev, "rotated")
+	f.swap(next, filters.Retirement{Deadline: time.Minute})
+	far, killed := f.connect(), make(chan error, 1)
+	go func() {
+		_, err := far.ExecContext(withTimeout(t), fmt.Sprint("kill query ", victims[0].greeting.ThreadID))
+		killed <- err
+	}()
+	eventually(t, "the old password to be refused", func() bool { return denied(dev) != before })
+	f.world.set("password", "rotated")
+	if err := <-killed; err != nil {
+		t.Error(err)
+	}
+	if row := readSleep(victims[0]); row != "1317" {
+		t.Errorf("the interrupted sleep: %q", row)
+	}
+	_ = victims[1].conn.Close()
+	eventually(t, "the proxy's own KILL", func() bool { return !running(dev, "select sleep(601)")() })
+}

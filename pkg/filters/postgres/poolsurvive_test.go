@@ -1,0 +1,80 @@
+package postgres
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+)
+
+// TestPoolPreparedSurvives: what a session has prepared is there at every server that the pool goes to: after a restart, at the standby that was
+// promoted in the place of a server that is dead, and after a table has changed under it.
+func TestPoolPreparedSurvives(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 1), server.Addr())
+	f.must("create table words (n int, text text); insert into words values (1, 'one'), (2, 'two')")
+	standby := server.Standby()
+	conn, ctx := f.connect(), withTimeout(t)
+	for i := range 5 {
+		if _, err := conn.Prepare(ctx, fmt.Sprint("s", i), fmt.Sprintf("select text || %d from words where n = $1", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	works := func(when string) {
+		t.Helper()
+		for i := range 5 {
+			var got string
+			if err := conn.QueryRow(ctx, fmt.Sprint("s", i), 2).Scan(&got); err != nil || got != fmt.Sprint("two", i) {
+				t.Errorf("%s: statement %d: %q, %v", when, i, got, err)
+			}
+		}
+	}
+	left := func() bool {
+		return f.metric("pool_server_connections", "idle")+f.metric("pool_server_connections", "active") == 0
+	}
+	works("at first")
+	server.SQL("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'u_scram'")
+	eventually(t, "the connection to be closed", left)
+	works("after a connection has been lost")
+	server.Stop()
+	eventually(t, "the connection to be closed", left)
+	server.Restart()
+	works("after a restart")
+	other := f.connect()
+	if _, err := other.Exec(ctx, "alter table words alter text type varchar(40)"); err != nil {
+		t.Fatal(err)
+	}
+	works("after DDL through the pool")
+	server.Kill()
+	eventually(t, "the connection to be closed", left)
+	standby.Promote()
+	f.main().lead(nil, standby.Addr())
+	works("at another server")
+}
+
+// TestPoolNotify: who listens is told, and those who tell share.
+func TestPoolNotify(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, mode := range []string{"session", "transaction"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled(mode, 2), server.Addr())
+			listener, ctx := f.connect(), withTimeout(t)
+			if _, err := listener.Exec(ctx, "listen "+mode); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 3 {
+				f.must(fmt.Sprintf("select pg_notify('%s', 'news %d')", mode, i))
+				n, err := listener.WaitForNotification(ctx)
+				if err != nil || n.Payload != fmt.Sprint("news ", i) {
+					t.Fatalf("notification %d: %v, %v", i, n, err)
+				}
+			}
+			if got := one[int](t, listener, "select 7"); got != 7 {
+				t.Errorf("the session that listens: %d", got)
+			}
+		})
+	}
+}
