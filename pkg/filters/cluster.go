@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"sync/atomic"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
 // Cluster is a named set of endpoints that somebody else discovers, checks and
@@ -151,9 +153,10 @@ type UpstreamOptions struct {
 	MaxConnections         int // to one endpoint, pinned ones included; 0: no limit
 	// StartTLS says that Endpoint.TLS is not for the connect but for later, when
 	// the protocol has agreed on it.
-	StartTLS bool
-	Redis    RedisUpstream
-	HTTP     HTTPUpstream
+	StartTLS  bool
+	KeepAlive netloop.KeepAlive // of TCP
+	Redis     RedisUpstream
+	HTTP      HTTPUpstream
 }
 
 // HTTPUpstream is the part of UpstreamOptions for HTTP. 0 means no bound, where

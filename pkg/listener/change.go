@@ -20,6 +20,10 @@ import (
 // barrierTime bounds the wait for a loop that hangs.
 const barrierTime = 10 * time.Second
 
+// clientKeepAlive is after how long without a byte a client is probed, as by
+// Redis: one that is gone without a word is found after 10 minutes in all.
+const clientKeepAlive = 5 * time.Minute
+
 // Deps is what the filters of one snapshot may use.
 type Deps struct {
 	Zone     string
@@ -207,6 +211,7 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 		StartTLS:       spec.LateTLS(),
 		UnixMode:       os.FileMode(spec.Address.Mode),
 		MaxConnections: int(spec.MaxConnections),
+		KeepAlive:      netloop.KeepAlive{Idle: clientKeepAlive},
 	}
 	if r, ok := k.filter.Load().Network.(refuser); ok {
 		o.OnRefuse = r.Refusal()

@@ -16,7 +16,7 @@ func (l *Loop) Adopt(fd int, d Driver, side Side, cfg *tls.Config) *Conn {
 			c.flags |= isUnix
 		} else {
 			c.remote = addrPortOf(sa)
-			setTCP(fd, 0)
+			setTCP(fd)
 		}
 	}
 	if err := syscall.SetNonblock(fd, true); err != nil {

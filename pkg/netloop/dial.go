@@ -20,8 +20,8 @@ const (
 type DialOptions struct {
 	Timeout    time.Duration // for connect and TLS handshake together; 10 s
 	TLS        *tls.Config   // nil: plain
-	KeepAlive  time.Duration // TCP keep-alive interval; 0: off
-	SourceAddr string        // literal IP to connect from; empty: the kernel's choice
+	KeepAlive  KeepAlive
+	SourceAddr string // literal IP to connect from; empty: the kernel's choice
 }
 
 // dialState is what a connection needs until it is established.
@@ -86,7 +86,8 @@ func (l *Loop) startDial(c *Conn, network, addr string, o DialOptions) error {
 		c.rare.path = addr
 	} else {
 		c.remote = addrPortOf(to)
-		setTCP(fd, o.KeepAlive)
+		setTCP(fd)
+		o.KeepAlive.set(fd)
 		if err := bindSource(fd, o.SourceAddr); err != nil {
 			return err
 		}

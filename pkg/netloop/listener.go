@@ -22,14 +22,14 @@ const (
 
 // ListenOptions of a listener. The zero value means the defaults.
 type ListenOptions struct {
-	Backlog        int           // 4096
-	TLS            *tls.Config   // nil: plain
-	StartTLS       bool          // leaves it to the driver when TLS begins; see Conn.ListenerTLS
-	UnixMode       os.FileMode   // permissions of a unix socket; 0: left to the umask
-	ReusePort      bool          // several processes may listen on the port
-	MaxConnections int           // 0: no limit
-	OnRefuse       []byte        // written to a connection above the limit, before it is closed
-	KeepAlive      time.Duration // TCP keep-alive interval of accepted connections; 0: off
+	Backlog        int         // 4096
+	TLS            *tls.Config // nil: plain
+	StartTLS       bool        // leaves it to the driver when TLS begins; see Conn.ListenerTLS
+	UnixMode       os.FileMode // permissions of a unix socket; 0: left to the umask
+	ReusePort      bool        // several processes may listen on the port
+	MaxConnections int         // 0: no limit
+	OnRefuse       []byte      // written to a connection above the limit, before it is closed
+	KeepAlive      KeepAlive   // of accepted connections
 }
 
 // Accept gives a new connection its driver, on the loop that will own it.
@@ -106,6 +106,7 @@ func (n *Listener) bind(fd, family int, sa syscall.Sockaddr, addr string) error 
 	const soReusePort = 15
 	if family != syscall.AF_UNIX {
 		_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+		n.o.KeepAlive.set(fd) // which what it accepts takes over
 		if n.o.ReusePort {
 			if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soReusePort, 1); err != nil {
 				return fmt.Errorf("SO_REUSEPORT: %w", err)
@@ -279,7 +280,7 @@ func (n *Listener) adopt(l *Loop, fd int, remote netip.AddrPort) {
 	c.listener, c.remote = n, remote
 	c.flags |= isWritable
 	if remote.IsValid() {
-		setTCP(fd, n.o.KeepAlive)
+		setTCP(fd)
 	} else {
 		c.flags |= isUnix
 	}

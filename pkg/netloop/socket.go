@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"time"
 )
 
 func (l *Loop) newConn(d Driver, side Side) *Conn {
@@ -108,13 +107,6 @@ func (c *Conn) shutdownWrite() {
 }
 
 // setTCP sets the options that every TCP connection gets.
-func setTCP(fd int, keepAlive time.Duration) {
+func setTCP(fd int) {
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) // of use only for latency
-	if keepAlive <= 0 {
-		return
-	}
-	secs := int((keepAlive + time.Second - 1) / time.Second)
-	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, secs)
-	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, secs)
 }

@@ -387,7 +387,7 @@ func TestConnected(t *testing.T) {
 	for _, o := range []struct {
 		listen ListenOptions
 		dial   DialOptions
-	}{{}, {ListenOptions{TLS: server}, DialOptions{TLS: client, SourceAddr: "127.0.0.1", KeepAlive: time.Minute}}} {
+	}{{}, {ListenOptions{TLS: server}, DialOptions{TLS: client, SourceAddr: "127.0.0.1", KeepAlive: KeepAlive{Idle: time.Minute}}}} {
 		n := serve(t, g, o.listen, func(*Conn) Driver { return echo() })
 		got := make(chan string, 1)
 		d := hears{&script{data: func(c *Conn, b []byte) int { got <- string(b); c.Close(); return len(b) }}, make(chan bool, 1)}

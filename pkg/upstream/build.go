@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/outlier"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
@@ -97,6 +99,7 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 		MaxPendingRequests:     int(pending),
 		MaxConnections:         int(spec.Limits.MaxConnections),
 		StartTLS:               spec.TLS != nil && spec.TLS.StartTLS,
+		KeepAlive:              keepAlive(spec.TCPKeepalive),
 		Redis: filters.RedisUpstream{
 			Database:    int(spec.Redis.Database),
 			Credentials: c.credentials(spec.Redis.UsernameSecret, spec.Redis.PasswordSecret),
@@ -113,6 +116,20 @@ func (c *cluster) newOptions() *filters.UpstreamOptions {
 			RetryBudget: spec.Limits.RetryBudget, RetryMinimum: int(spec.Limits.RetryMinimum),
 			StatusCounts: spec.Outlier != nil,
 		},
+	}
+}
+
+// keepAlive are the probes that find endpoints which are gone without a word: a
+// subscriber, for one, sends nothing that would be missed. What a specification
+// leaves out is the kernel's default, as in Envoy.
+func keepAlive(k *resource.TCPKeepalive) netloop.KeepAlive {
+	if k == nil {
+		return netloop.KeepAlive{Idle: 30 * time.Second}
+	}
+	return netloop.KeepAlive{
+		Idle:     cmp.Or(k.Time, 2*time.Hour),
+		Interval: cmp.Or(k.Interval, 75*time.Second),
+		Probes:   int(cmp.Or(k.Probes, 9)),
 	}
 }
 

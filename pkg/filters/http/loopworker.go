@@ -139,7 +139,7 @@ func (w *loopWorker) take(q *loopRequest) (*loopUpstream, *pool.Wait, error) {
 	h.pool.Connects.Add(1)
 	h.open++
 	up := &loopUpstream{worker: w, host: h, endpoint: q.endpoint, born: w.loop.Now(), uses: 1}
-	o := netloop.DialOptions{Timeout: h.pool.ConnectTimeout(), TLS: h.pool.TLS(q.endpoint)}
+	o := netloop.DialOptions{Timeout: h.pool.ConnectTimeout(), TLS: h.pool.TLS(q.endpoint), KeepAlive: h.pool.KeepAlive()}
 	up.conn = w.loop.Dial(q.endpoint.Network, q.endpoint.Address, o, up)
 	return up, nil, nil
 }

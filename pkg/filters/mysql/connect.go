@@ -64,6 +64,7 @@ func (s *session) dialAt(table *filters.Table, e *filters.Endpoint, by *database
 	s.to = route{endpoint: e, timeout: 3 * time.Second, optional: s.f.conf.TLSOptional}
 	if table.Options != nil {
 		s.to.timeout, s.to.startTLS = table.Options.ConnectTimeout, table.Options.StartTLS
+		s.to.probes = table.Options.KeepAlive
 	}
 	s.state &^= upClosed
 	s.by = by

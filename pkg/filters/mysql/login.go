@@ -14,9 +14,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
-// keepAlive finds servers that are gone without a word.
-const keepAlive = 30 * time.Second
-
 // route is how a server is spoken to.
 type route struct {
 	endpoint *filters.Endpoint
@@ -24,6 +21,7 @@ type route struct {
 	optional bool // and need not
 	tls      bool // it has begun
 	timeout  time.Duration
+	probes   netloop.KeepAlive
 }
 
 // login is the proxy's side of one login at a server, and the driver of the
@@ -83,7 +81,7 @@ var (
 // dial begins a login.
 func (l *local) dial(to *route, by *database.Credentials, owner loginOwner) *login {
 	g := &login{to: to, by: by, owner: owner, limit: l.b.loginLimit}
-	o := netloop.DialOptions{Timeout: to.timeout, KeepAlive: keepAlive}
+	o := netloop.DialOptions{Timeout: to.timeout, KeepAlive: to.probes}
 	if !to.startTLS {
 		o.TLS = to.endpoint.TLS
 	}

@@ -84,9 +84,9 @@ func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 	*l = login{by: l.by, retried: l.retried}
 	s.to = route{endpoint: e}
 	s.countAt(e)
-	o := netloop.DialOptions{Timeout: 3 * time.Second, KeepAlive: keepAlive}
+	o := netloop.DialOptions{Timeout: 3 * time.Second}
 	if table.Options != nil {
-		o.Timeout = table.Options.ConnectTimeout
+		o.Timeout, o.KeepAlive = table.Options.ConnectTimeout, table.Options.KeepAlive
 		s.to.startTLS = table.Options.StartTLS
 	}
 	if !s.to.startTLS {
@@ -100,9 +100,6 @@ func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
 		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
 	})
 }
-
-// keepAlive finds servers that are gone without a word.
-const keepAlive = 30 * time.Second
 
 // Connected implements netloop.ConnectDriver: the connection stands, or TLS has
 // begun on it.

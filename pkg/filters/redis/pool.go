@@ -188,8 +188,9 @@ func (p *pool) dial() (*upstream, string) {
 	p.stats.active++
 	e := p.key.endpoint
 	u.conn = p.w.loop.Dial(e.Network, e.Address, netloop.DialOptions{
-		Timeout: p.opts.ConnectTimeout,
-		TLS:     e.TLS,
+		Timeout:   p.opts.ConnectTimeout,
+		TLS:       e.TLS,
+		KeepAlive: p.opts.KeepAlive,
 	}, u)
 	u.conn.Write(setup)
 	for range u.setup {

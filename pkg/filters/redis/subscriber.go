@@ -57,7 +57,9 @@ func (s *subscriptions) dial(p *pool) (*subscriber, string) {
 	p.stats.active++
 	p.stats.connects++
 	s.links[e] = l
-	l.conn = p.w.loop.Dial(e.Network, e.Address, netloop.DialOptions{Timeout: p.opts.ConnectTimeout, TLS: e.TLS}, l)
+	l.conn = p.w.loop.Dial(e.Network, e.Address, netloop.DialOptions{
+		Timeout: p.opts.ConnectTimeout, TLS: e.TLS, KeepAlive: p.opts.KeepAlive,
+	}, l)
 	l.conn.Write(hello)
 	return l, ""
 }

@@ -91,7 +91,7 @@ func (s *session) dial() {
 	e.open.Add(1)
 	o := netloop.DialOptions{TLS: e.endpoint.TLS}
 	if table.Options != nil {
-		o.Timeout = table.Options.ConnectTimeout
+		o.Timeout, o.KeepAlive = table.Options.ConnectTimeout, table.Options.KeepAlive
 	}
 	s.upGone = false
 	s.up = s.down.Loop().Dial(e.endpoint.Network, e.endpoint.Address, o, (*upstream)(s))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
 // What follows is for event loops, which keep connections of their own: the pool
@@ -43,6 +44,14 @@ func connectTimeout(o *filters.UpstreamOptions) time.Duration {
 		return 5 * time.Second
 	}
 	return o.ConnectTimeout
+}
+
+// KeepAlive finds endpoints that are gone without a word.
+func (k *Cluster) KeepAlive() netloop.KeepAlive {
+	if o := k.options(); o != nil {
+		return o.KeepAlive
+	}
+	return netloop.KeepAlive{}
 }
 
 // TLS is how HTTP/1.1 is spoken to an endpoint; nil: in the clear.
