@@ -218,6 +218,10 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		return false
 	}
 	if !r.arityOK() {
+		if r.foreign {
+			c.foreign()
+			return false
+		}
 		c.arityError(r)
 		return true
 	}
@@ -231,6 +235,15 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 		return true
 	}
 	return r.handle(c, r)
+}
+
+// foreign ends a client that speaks HTTP, as Redis does: a browser could be made to
+// send commands in the body of a request to localhost. Such a line is not passed on
+// either, since the server would close a connection that others use.
+func (c *client) foreign() {
+	c.f.stats.protocolErrors++
+	c.w.b.log.Warn("closing a client that speaks HTTP instead of Redis", "listener", c.f.name, "client", c.conn.RemoteAddr())
+	c.drop()
 }
 
 // admitted reports whether the client may send r at all. If not, it has been

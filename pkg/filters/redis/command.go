@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type command struct {
 	blocking  bool
 	container bool // has subcommands
 	streams   bool // may be sent on before it has arrived whole
+	foreign   bool // it is no command but a line of HTTP
 	handle    handler
 }
 
@@ -109,8 +111,14 @@ func newCommandTable() *commandTable {
 	}
 	t.other = &command{name: "unknown", write: true, handle: handleUnknown}
 	t.add(t.other)
+	for _, name := range []string{"post", "host:"} { // a request that says POST, and one that says anything
+		t.byName[name] = &command{spec: &redisproto.Spec{Name: name, Arity: never}, name: name, foreign: true}
+	}
 	return t
 }
+
+// never is a number of arguments that no request has.
+const never = math.MaxInt32
 
 func (t *commandTable) add(c *command) {
 	c.id = len(t.all)
