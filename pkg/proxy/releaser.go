@@ -34,6 +34,7 @@ type releaser struct {
 	pages *time.Timer // nil: it was never due
 	heap  *time.Timer // nil: it is not due
 	last  time.Time   // of the heap
+	asked time.Time   // when soon was called last
 	over  bool
 }
 
@@ -44,6 +45,7 @@ func (r *releaser) soon() {
 	if r.over {
 		return
 	}
+	r.asked = time.Now()
 	if r.pages == nil {
 		r.pages = time.AfterFunc(pagesAfter, func() { pages.Release(r.log) })
 	} else {
@@ -56,13 +58,20 @@ func (r *releaser) soon() {
 	if !r.last.IsZero() {
 		wait = max(wait, heapEvery-time.Since(r.last))
 	}
-	r.heap = time.AfterFunc(wait, func() {
-		r.mu.Lock()
-		r.heap, r.last = nil, time.Now()
-		r.mu.Unlock()
-		collect() // which touches pages of the binary
-		pages.Release(r.log)
-	})
+	r.heap = time.AfterFunc(wait, r.all)
+}
+
+// all does it now, and once more if what it followed last may not have been over:
+// a configuration that has just been taken is still written down and acknowledged.
+func (r *releaser) all() {
+	r.mu.Lock()
+	r.heap, r.last = nil, time.Now()
+	if r.last.Sub(r.asked) < heapAfter && !r.over {
+		r.heap = time.AfterFunc(heapEvery, r.all)
+	}
+	r.mu.Unlock()
+	collect() // which touches pages of the binary
+	pages.Release(r.log)
 }
 
 // collect hands back what a scrape, or the look of somebody at the admin server, has
