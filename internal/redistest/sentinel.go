@@ -12,6 +12,13 @@ import (
 // DownAfter is how long a server must be silent until one sentinel thinks it down.
 const DownAfter = 500 * time.Millisecond
 
+const (
+	failoverTimeout = 3 * time.Second  // of the sentinels: one that came to nothing is tried again after twice as long
+	orderedTimeout  = 20 * time.Second // for one that an operator asks for
+	// failoverLimit is how long a test waits for one. A sentinel that had no CPU for 2 s does nothing for 30 s, which is called TILT.
+	failoverLimit = 3 * time.Minute
+)
+
 // Sentinels is a group of redis-sentinel processes and the Redis servers that they watch. A dead primary is noticed after 500 ms and
 // replaced after 1 to 4 s.
 type Sentinels struct {
@@ -83,7 +90,7 @@ func (s *Sentinels) Primary(name string) *Node {
 func (s *Sentinels) WaitFailover(name string, old *Node) *Node {
 	s.tb.Helper()
 	var now *Node
-	Eventually(s.tb, clusterLimit, "a failover of "+name, func() error {
+	Eventually(s.tb, failoverLimit, "a failover of "+name, func() error {
 		now = s.Primary(name)
 		if now == nil || now == old {
 			return fmt.Errorf("%s is still the primary", old.Addr())
@@ -102,8 +109,12 @@ func (s *Sentinels) Failover(name string) *Node {
 	s.tb.Helper()
 	const again = 10 * time.Second // a Sentinel that takes the promoted replica back has the first one come to nothing
 	old := s.Primary(name)
+	// The Sentinel that leads gives up if it does not see the promotion in time. For this failover it has more patience, but less than a
+	// TILT takes, in which it sees nothing: the others, who have not heard of the promotion, undo it meanwhile.
+	s.setFailoverTimeout(name, orderedTimeout)
+	defer s.setFailoverTimeout(name, failoverTimeout)
 	var accepted time.Time
-	Eventually(s.tb, clusterLimit, "a failover of "+name, func() error {
+	Eventually(s.tb, failoverLimit, "a failover of "+name, func() error {
 		if p := s.Primary(name); p != nil && p != old {
 			return nil
 		}
@@ -122,6 +133,14 @@ func (s *Sentinels) Failover(name string) *Node {
 		return fmt.Errorf("%s is still the primary", old.Addr())
 	})
 	return s.WaitFailover(name, old)
+}
+
+// setFailoverTimeout is for the Sentinel that an operator's failover is asked of.
+func (s *Sentinels) setFailoverTimeout(name string, d time.Duration) {
+	s.tb.Helper()
+	if got := s.nodes[0].Do("SENTINEL", "SET", name, "failover-timeout", strconv.FormatInt(d.Milliseconds(), 10)); got != "+OK\r\n" {
+		s.tb.Fatalf("setting the failover-timeout of %s: %q", name, got)
+	}
 }
 
 // startSentinel starts one sentinel, which rewrites its own file.
@@ -150,7 +169,7 @@ func (s *Sentinels) renderWatch(name string) []string {
 	lines := []string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", name, primary.port, s.quorum),
 		fmt.Sprintf("sentinel down-after-milliseconds %s %d", name, DownAfter.Milliseconds()),
-		fmt.Sprintf("sentinel failover-timeout %s 3000", name),
+		fmt.Sprintf("sentinel failover-timeout %s %d", name, failoverTimeout.Milliseconds()),
 	}
 	auth := primary.config.credentials()
 	if len(auth) > 0 {
