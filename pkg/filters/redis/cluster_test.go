@@ -88,7 +88,28 @@ func TestCluster(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	check(t, sub, "PING", "*2 $4 pong $0 ")
+	f.manyKeys(t, c)
 	f.quit(t, c, sub)
+}
+
+// manyKeys asks for keys of more slots than are looked through one by one.
+func (f *redisCluster) manyKeys(t *testing.T, c *redistest.Client) {
+	t.Helper()
+	mset, mget, want := []string{"MSET"}, []string{"MGET"}, ""
+	for i := range 3000 {
+		key, value := fmt.Sprint("many", i%2500), fmt.Sprint(i%2500)
+		mset, mget = append(mset, key, value), append(mget, key)
+		want += fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
+	}
+	if got := c.Do(mset...); got != "+OK\r\n" {
+		t.Errorf("MSET: %.200q", got)
+	}
+	if got := c.Do(mget...); got != "*3000\r\n"+want {
+		t.Errorf("MGET: %.200q", got)
+	}
+	if got := c.Do(append([]string{"DEL"}, mget[1:]...)...); got != ":2500\r\n" {
+		t.Errorf("DEL: %q", got)
+	}
 }
 
 // quit ends the clients, after which nothing may be left.

@@ -15,6 +15,24 @@ func (c *client) take(t target) (*upstream, string) {
 	if p == nil {
 		return nil, reason
 	}
+	return c.takeFrom(p)
+}
+
+// takeAny is take for a command that concerns no database: a busy server would
+// refuse to SELECT one.
+func (c *client) takeAny(t target) (*upstream, string) {
+	p, reason := c.poolFor(t, false)
+	if p == nil {
+		return nil, reason
+	}
+	if key := p.key; key.db != 0 {
+		key.db = 0
+		p = c.w.pool(key, t.cluster, t.table.Options)
+	}
+	return c.takeFrom(p)
+}
+
+func (c *client) takeFrom(p *pool) (*upstream, string) {
 	u, reason := p.take(c)
 	if u == nil {
 		return nil, "ERR dragoman: " + p.describe() + reason
@@ -131,8 +149,13 @@ func (c *client) unblock(withError bool) bool {
 // handleStreamRead is XREAD and XREADGROUP, which block only if told so.
 func handleStreamRead(c *client, r *request) bool {
 	for i := 1; i < r.argc() && !r.is(i, "streams"); i++ {
-		if r.is(i, "block") {
+		switch {
+		case r.is(i, "block"):
 			return handleBlocking(c, r)
+		case r.is(i, "group"): // which may be called "streams"
+			i += 2
+		case r.is(i, "count"), r.is(i, "claim"):
+			i++
 		}
 	}
 	return handleKeys(c, r)
@@ -142,6 +165,29 @@ func handleStreamRead(c *client, r *request) bool {
 // needs connections of its own, since it blocks; the PING before it makes the
 // server take everything up to now for this connection's last write.
 func handleWait(c *client, r *request) bool {
+	how := combineMin
+	if r.name == "waitaof" {
+		how = combineMinEach
+	}
+	return c.fanOutAside(r, aside{how: how, take: c.take, first: requestPing})
+}
+
+// handleScriptKill is SCRIPT KILL and FUNCTION KILL. A server that is busy with a
+// script does not look at what stands behind it on the same connection.
+func handleScriptKill(c *client, r *request) bool {
+	return c.fanOutAside(r, aside{how: combineFirst, tolerant: true, take: c.takeAny, limited: true})
+}
+
+// aside says how a command goes to every shard over connections of the client's own.
+type aside struct {
+	how      combine
+	tolerant bool
+	take     func(target) (*upstream, string)
+	limited  bool   // by the time that a request may take; else it may block
+	first    []byte // goes before it
+}
+
+func (c *client) fanOutAside(r *request, a aside) bool {
 	if !c.barrier() {
 		return false
 	}
@@ -150,26 +196,29 @@ func handleWait(c *client, r *request) bool {
 	if len(targets) == 0 {
 		return handleKeyless(c, r)
 	}
-	how := combineMin
-	if r.name == "waitaof" {
-		how = combineMinEach
-	}
-	m := c.w.takeMerge(how, len(targets))
+	m := c.w.takeMerge(a.how, len(targets))
+	m.tolerant = a.tolerant
 	seq, s := c.open(r)
 	s.merge = m
-	start := s.start
+	ask := pending{c: c, seq: seq, start: s.start}
+	if a.limited {
+		ask.deadline = c.f.deadline()
+	}
 	frame := slices.Clone(r.raw(c.w))
 	x := c.extra()
 	x.waits = x.waits[:0]
 	for i, t := range targets {
-		part := int32(i)
-		u, reason := c.take(t)
+		ask.part = int32(i)
+		u, reason := a.take(t)
 		if u == nil {
-			c.failPart(seq, part, reason)
+			c.failPart(seq, ask.part, reason)
 			continue
 		}
-		u.send(requestPing, pending{what: expectIgnore, start: start})
-		u.send(frame, pending{c: c, seq: seq, part: part, start: start, shard: u.pool.stats})
+		if a.first != nil {
+			u.send(a.first, pending{what: expectIgnore, start: ask.start})
+		}
+		ask.shard = u.pool.stats
+		u.send(frame, ask)
 		u.returning = true
 		x.waits = append(x.waits, u)
 	}

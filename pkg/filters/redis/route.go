@@ -285,6 +285,8 @@ func handleContainer(c *client, r *request) bool {
 			return handlePipe(c, r)
 		}
 		return c.refuseOverShards(r)
+	case sub != nil && (sub.Name == "script|kill" || sub.Name == "function|kill"):
+		return handleScriptKill(c, r)
 	case one && r.name == "script" && sub != nil && sub.RequestPolicy == "all_nodes" && c.f.readsReplicas(t):
 		return c.fanOut(r, sub) // replicas do not learn scripts from their primary
 	case one || sub == nil || refusedOverShards[r.name]:

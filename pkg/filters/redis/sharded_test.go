@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -342,6 +343,13 @@ func TestShardedBlocking(t *testing.T) {
 		}
 	}
 	check(t, a, "BLPOP {q}1 {q}2 0.02", "*-1")
+	check(t, b, "XGROUP CREATE {q}s streams $ MKSTREAM", "+OK")
+	for _, wait := range []string{
+		"BLMPOP 0 2 {q}8 {q}9 LEFT", "BZPOPMIN {q}z {q}y 0", "XREAD COUNT 1 BLOCK 0 STREAMS {q}s {q}t 0 0",
+		"XREADGROUP GROUP streams c BLOCK 0 STREAMS {q}s >", "XREADGROUP COUNT 1 BLOCK 0 GROUP streams block STREAMS {q}s >",
+	} {
+		f.keepsNobodyWaiting(b, wait)
+	}
 	// While one client waits, others use the same shard.
 	a.Send(redistest.Command("BLPOP", "{q}1", "{q}2", "10"))
 	start := time.Now()
@@ -349,4 +357,31 @@ func TestShardedBlocking(t *testing.T) {
 	if got := a.ReadFrame(); got != redistest.Command("{q}2", "y") || time.Since(start) > 5*time.Second {
 		t.Errorf("got %q after %v", got, time.Since(start))
 	}
+}
+
+// keepsNobodyWaiting sends a request that blocks its client, and sees that another one goes on.
+func (f *sharded) keepsNobodyWaiting(other *redistest.Client, request string) {
+	f.tb.Helper()
+	blocked := f.dial()
+	blocked.Send(redistest.Command(words(request)...))
+	redistest.Eventually(f.tb, 30*time.Second, "the server to block a client", func() error {
+		for _, n := range f.nodes {
+			if n.Info("blocked_clients") != "0" {
+				return nil
+			}
+		}
+		return errors.New("no shard has blocked one")
+	})
+	if got := other.Do("SET", "{q}other", "x"); got != "+OK\r\n" {
+		f.tb.Errorf("%s: another client got %q", request, got)
+	}
+	blocked.Close()
+	redistest.Eventually(f.tb, 30*time.Second, "nobody to be blocked", func() error {
+		for _, n := range f.nodes {
+			if got := n.Info("blocked_clients"); got != "0" {
+				return fmt.Errorf("%s of %s", got, n.Addr())
+			}
+		}
+		return nil
+	})
 }

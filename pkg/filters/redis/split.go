@@ -71,6 +71,7 @@ func handleSplit(c *client, r *request) bool {
 // groups sorts the keys of r by shard, in scratch memory.
 func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
 	groups := c.w.groups[:0]
+	var index groupIndex
 	for k := 1; k < r.argc(); k += step {
 		key := r.arg(k)
 		rt := c.f.route(key)
@@ -87,8 +88,12 @@ func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
 			slot = int32(redisproto.Slot(sent))
 		}
 		i := 0
-		for i < len(groups) && (groups[i].t.shard != t.shard || groups[i].rt != rt || groups[i].slot != slot) {
-			i++
+		if len(groups) < manyGroups {
+			for i < len(groups) && (groups[i].t.shard != t.shard || groups[i].rt != rt || groups[i].slot != slot) {
+				i++
+			}
+		} else {
+			i = index.find(groups, groupKey{rt, t.shard, slot})
 		}
 		if i == len(groups) {
 			groups = grown(groups)
@@ -100,6 +105,36 @@ func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
 	}
 	c.w.groups = groups
 	return groups, ""
+}
+
+// manyGroups is from how many groups on they are found by an index. A Redis Cluster
+// has up to 16,384 of them, and a request a million keys.
+const manyGroups = 32
+
+type groupKey struct {
+	rt    *route
+	shard int
+	slot  int32
+}
+
+// groupIndex is empty until it is needed.
+type groupIndex map[groupKey]int
+
+// find returns where the group is, or is to be put.
+func (x *groupIndex) find(groups []group, want groupKey) int {
+	if *x == nil {
+		*x = make(groupIndex, 2*len(groups))
+		for i := range groups {
+			g := &groups[i]
+			(*x)[groupKey{g.rt, g.t.shard, g.slot}] = i
+		}
+	}
+	i, ok := (*x)[want]
+	if !ok {
+		i = len(groups)
+		(*x)[want] = i
+	}
+	return i
 }
 
 // grown adds one element and keeps the memory that a former one left there.

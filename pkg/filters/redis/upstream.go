@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -358,7 +359,7 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 
 func (u *upstream) setupReply(frame []byte) {
 	u.setup--
-	if isError(frame) {
+	if isError(frame) && !u.refusedPing(frame) {
 		// SELECT comes last. If it fails the client's number is wrong, not the server.
 		u.noDatabase = u.pool.key.db != 0 && u.setup == 0
 		u.fail("refused the proxy's set-up: " + errorText(frame))
@@ -370,6 +371,12 @@ func (u *upstream) setupReply(frame []byte) {
 			u.pipe.begin()
 		}
 	}
+}
+
+// refusedPing reports whether the set-up's PING has met a server that is busy with
+// a script. The connection is good: it is how that script can be killed.
+func (u *upstream) refusedPing(frame []byte) bool {
+	return u.pool.key.db == 0 && !u.pool.key.readonly && bytes.HasPrefix(frame, []byte("-BUSY "))
 }
 
 // fail closes the connection and answers everything that waits on it.

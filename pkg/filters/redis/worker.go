@@ -306,6 +306,7 @@ func (w *worker) sweepLater() {
 // those that nobody has used for a while.
 func (w *worker) sweep() {
 	w.sweeping = false
+	w.trim()
 	current := map[*filters.Endpoint]bool{}
 	for _, f := range w.filters {
 		f.markEndpoints(current)
@@ -329,6 +330,30 @@ func (w *worker) sweep() {
 	}
 	if len(w.pools) > 0 {
 		w.sweepLater()
+	}
+}
+
+// keepScratch is how many bytes each kind of scratch memory may keep.
+const keepScratch = 256 << 10
+
+// trim gives back scratch memory that some large request has left.
+func (w *worker) trim() {
+	if cap(w.inline) > keepScratch {
+		w.inline = nil
+	}
+	if cap(w.out) > keepScratch {
+		w.out = nil
+	}
+	if cap(w.keys) > keepScratch/8 {
+		w.keys = nil
+	}
+	groups := w.groups[:cap(w.groups)]
+	size := len(groups) * 64
+	for i := range groups {
+		size += cap(groups[i].keys) * 8
+	}
+	if size > keepScratch {
+		w.groups = nil
 	}
 }
 
