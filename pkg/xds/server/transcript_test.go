@@ -32,6 +32,7 @@ import (
 //	> cds ack !message           the same, as a NACK
 //	< cds a=1 -c                 what must come next: a in version 1, c removed (sotw: the contents)
 //	quiet                        nothing else has come
+//	synced                       the server has heard all answers, and nothing waits
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
@@ -98,6 +99,8 @@ func (p *player) step(words []string) {
 		p.expect(strings.Join(rest, " "))
 	case "quiet":
 		p.quiet()
+	case "synced":
+		eventually(p.t, "the server has heard all answers", func() bool { return p.node.Status().Synced() })
 	default:
 		p.t.Fatalf("%s: what is %q?", p.at, verb)
 	}
