@@ -170,7 +170,7 @@ func (c *loopClient) begin(b []byte, n int) {
 	}
 	c.body.Start(&f, false, httpproto.Limits{Bytes: l.HeaderBytes, Fields: l.HeaderCount})
 	q.expect = f.Expect && !c.body.Over()
-	q.w.last = q.w.last || f.Close || c.server.loops.draining.Load() || l.MaxRequests > 0 && c.uses >= int(l.MaxRequests) ||
+	q.w.last = q.w.last || f.Close || c.server.loops.Draining() || l.MaxRequests > 0 && c.uses >= int(l.MaxRequests) ||
 		l.MaxConnection > 0 && time.Duration(c.conn.Loop().Now()-c.born) > l.MaxConnection
 	q.serve()
 }
@@ -190,7 +190,7 @@ func (c *loopClient) leave(ahead []byte) {
 	}
 	c.left = true
 	c.clock.stop()
-	c.server.loops.remove(c)
+	c.server.loops.Remove(c)
 	c.server.resume(socket, append([]byte(nil), ahead...), unsent)
 }
 
@@ -244,6 +244,9 @@ func (c *loopClient) close() {
 	}
 }
 
+// abort ends the connection, from any goroutine.
+func (c *loopClient) abort() { c.conn.Loop().Post(c.conn.Close) }
+
 // over is told that the request under way has been answered, as far as it could.
 func (c *loopClient) over(q *loopRequest, whole bool) {
 	last, expected := q.w.last, q.expect
@@ -254,7 +257,7 @@ func (c *loopClient) over(q *loopRequest, whole bool) {
 	case !whole:
 		c.phase = phaseLinger
 		c.conn.CloseAfterFlush()
-	case last || c.eof || expected, c.server.loops.draining.Load():
+	case last || c.eof || expected, c.server.loops.Draining():
 		c.linger()
 	case !c.body.Over():
 		c.phase, c.rest = phaseRest, h1.Leftover
@@ -343,8 +346,10 @@ func (c *loopClient) lost(p any) {
 	c.close()
 }
 
-// drain ends an idle connection; another ends with its request.
-func (c *loopClient) drain() {
+// drain ends the connection if it is idle; otherwise it ends with its request.
+func (c *loopClient) drain() { c.conn.Loop().Post(c.closeIdle) }
+
+func (c *loopClient) closeIdle() {
 	if c.phase == phaseHead && !c.begun {
 		c.close()
 	}
@@ -385,7 +390,7 @@ func (c *loopClient) Closed(*netloop.Conn, error) {
 	if c.request != nil {
 		c.request.cancel(errGone)
 	}
-	c.server.loops.remove(c)
+	c.server.loops.Remove(c)
 	c.server.open.Add(-1)
 }
 

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/drain"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h1"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/h2"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -25,15 +25,14 @@ type server struct {
 
 	chain atomic.Pointer[chain]
 	open  atomic.Int64
-	loops loopServer
-
-	mu       sync.Mutex
-	starting map[net.Conn]struct{} // that have not said yet what they speak; guarded by mu
-	closed   bool                  // guarded by mu
+	// connections that have not said yet what they speak, and those that their event
+	// loops serve: HTTP/1.1 in the clear whose chain is a router alone
+	starting drain.Set[net.Conn]
+	loops    drain.Set[*loopClient]
 }
 
 func newServer(conf *resource.HTTPManager, c *chain) *server {
-	s := &server{conf: conf, starting: map[net.Conn]struct{}{}}
+	s := &server{conf: conf}
 	s.chain.Store(c)
 	l := &conf.Limits
 	s.one = h1.NewServer(http.HandlerFunc(s.serve), h1.Options{
@@ -88,11 +87,7 @@ func (s *server) take(socket net.Conn, cfg *tls.Config) {
 // serveSocket serves a connection on goroutines. ahead was read from it already,
 // and unsent is to be written first.
 func (s *server) serveSocket(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) {
-	s.mu.Lock()
-	s.starting[socket] = struct{}{}
-	refused := s.closed
-	s.mu.Unlock()
-	if refused {
+	if !s.starting.Add(socket) {
 		_ = socket.Close()
 	}
 	go func() {
@@ -107,7 +102,7 @@ const preface = h2.Preface
 // begin finds out what a client speaks, and serves the connection until it ends.
 func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) {
 	plain := socket
-	defer s.started(plain)
+	defer s.starting.Remove(plain)
 	limit := s.conf.Limits.Idle
 	if cfg != nil {
 		limit = s.conf.Limits.HeadersTimeout
@@ -163,33 +158,18 @@ type protocol interface {
 	Serve(socket net.Conn, ahead []byte)
 }
 
-// started says that a connection is one of a server's of its protocol now, or
-// has ended.
-func (s *server) started(socket net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.starting, socket)
-}
-
 // speak serves a connection whose protocol is known.
 func (s *server) speak(plain net.Conn, kind protocol, socket net.Conn, ahead []byte) {
 	_ = socket.SetWriteDeadline(time.Time{})
 	if kind == protocol(s.two) {
 		_ = socket.SetReadDeadline(time.Time{})
 	}
-	s.started(plain)
+	s.starting.Remove(plain)
 	kind.Serve(socket, ahead)
 }
 
 // endStarting closes connections on which nothing was asked yet.
-func (s *server) endStarting() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for c := range s.starting {
-		_ = c.Close()
-	}
-}
+func (s *server) endStarting() { s.starting.Close(func(c net.Conn) { _ = c.Close() }) }
 
 func (s *server) connections() int { return int(s.open.Load()) }
 
@@ -198,7 +178,7 @@ func (s *server) connections() int { return int(s.open.Load()) }
 func (s *server) shutdown(ctx context.Context) error {
 	s.endStarting()
 	result := make(chan error, 3)
-	go func() { result <- s.loops.shutdown(ctx) }()
+	go func() { result <- s.loops.Shutdown(ctx, (*loopClient).drain, (*loopClient).abort) }()
 	go func() { result <- s.one.Shutdown(ctx) }()
 	go func() { result <- s.two.Shutdown(ctx) }()
 	err := errors.Join(<-result, <-result, <-result)
@@ -210,7 +190,7 @@ func (s *server) shutdown(ctx context.Context) error {
 
 func (s *server) close() {
 	s.endStarting()
-	s.loops.close()
+	s.loops.Close((*loopClient).abort)
 	s.one.Close()
 	s.two.Close()
 }

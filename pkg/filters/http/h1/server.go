@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/drain"
 	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop/rawio"
 )
@@ -38,16 +39,15 @@ type Server struct {
 	handler http.Handler
 	o       Options
 
+	open drain.Set[*serverConn]
+
 	mu       sync.Mutex
-	conns    map[*serverConn]struct{} // guarded by mu
-	watching bool                     // guarded by mu
-	empty    chan struct{}            // closed when conns is empty; nil: nobody waits; guarded by mu
-	draining atomic.Bool
+	watching bool // guarded by mu
 }
 
 // NewServer returns a server.
 func NewServer(h http.Handler, o Options) *Server {
-	return &Server{handler: h, o: o, conns: map[*serverConn]struct{}{}}
+	return &Server{handler: h, o: o}
 }
 
 // state of a connection.
@@ -103,7 +103,7 @@ func (s *Server) Serve(conn net.Conn, ahead []byte) {
 		_ = conn.Close()
 		return
 	}
-	defer s.remove(c)
+	defer s.open.Remove(c)
 	c.loop()
 	if c.state.Load() != stateHijacked {
 		c.state.Store(stateClosed)
@@ -116,27 +116,16 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func (s *Server) add(c *serverConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if !s.open.Add(c) {
 		return false
 	}
-	s.conns[c] = struct{}{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.watching {
 		s.watching = true
 		time.AfterFunc(watchEvery, s.watch)
 	}
 	return true
-}
-
-func (s *Server) remove(c *serverConn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
 }
 
 // watchEvery is how often connections whose request takes long are looked at.
@@ -147,56 +136,39 @@ const watchEvery = 500 * time.Millisecond
 func (s *Server) watch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) == 0 {
+	if s.open.Len() == 0 {
 		s.watching = false
 		return
 	}
 	time.AfterFunc(watchEvery, s.watch)
 	now := time.Now().UnixNano()
-	for c := range s.conns {
+	s.open.Each(func(c *serverConn) {
 		if c.state.Load() == stateActive && now-c.since.Load() > int64(watchEvery)/2 && c.probe.ended() {
 			c.cancel()
 		}
-	}
+	})
 }
 
 // Shutdown closes idle connections, lets the others end with the response that
 // they are at, and closes them when ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
-	s.mu.Lock()
-	for c := range s.conns {
-		if c.state.CompareAndSwap(stateIdle, stateClosed) {
-			_ = c.conn.Close()
-		}
-	}
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	empty := s.empty
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		s.Close()
-		return ctx.Err()
-	}
+	return s.open.Shutdown(ctx, (*serverConn).closeIdle, (*serverConn).abort)
 }
 
 // Close closes all connections.
-func (s *Server) Close() {
-	s.draining.Store(true)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.cancel()
+func (s *Server) Close() { s.open.Close((*serverConn).abort) }
+
+// closeIdle closes the connection unless it is at a request.
+func (c *serverConn) closeIdle() {
+	if c.state.CompareAndSwap(stateIdle, stateClosed) {
 		_ = c.conn.Close()
 	}
+}
+
+// abort closes the connection, whatever it is at.
+func (c *serverConn) abort() {
+	c.cancel()
+	_ = c.conn.Close()
 }
 
 // read reads from the connection, within the time that is set.
@@ -269,7 +241,7 @@ func (c *serverConn) loop() {
 			return
 		}
 		c.state.CompareAndSwap(stateActive, stateIdle)
-		if c.server.draining.Load() && c.in.buffered() == 0 {
+		if c.server.open.Draining() && c.in.buffered() == 0 {
 			return
 		}
 	}
@@ -345,7 +317,7 @@ func (c *serverConn) exchange(h *httpproto.Head, f *httpproto.Framing) bool {
 	o := &c.server.o
 	w := &response{
 		c: c, r: r, body: body, header: make(http.Header, 8), declared: -1, old: h.Minor == 0,
-		last: f.Close || c.server.draining.Load() || o.MaxRequests > 0 && c.uses >= o.MaxRequests ||
+		last: f.Close || c.server.open.Draining() || o.MaxRequests > 0 && c.uses >= o.MaxRequests ||
 			o.MaxAge > 0 && time.Since(c.born) > o.MaxAge,
 	}
 	if body != nil {

@@ -13,10 +13,11 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/drain"
 )
 
 // Preface is how a client begins, RFC 9113 section 3.4.
@@ -71,84 +72,34 @@ type Server struct {
 	handler http.Handler
 	o       Options
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{} // guarded by mu
-	empty    chan struct{}      // closed when conns is empty; nil: nobody waits; guarded by mu
-	draining bool               // guarded by mu
+	open drain.Set[*conn]
 }
 
 // NewServer returns a server.
 func NewServer(h http.Handler, o Options) *Server {
-	return &Server{handler: h, o: o.orDefaults(), conns: map[*conn]struct{}{}}
+	return &Server{handler: h, o: o.orDefaults()}
 }
 
 // Serve serves a connection until it ends and its last handler has returned, and
 // closes it. ahead was read from it already.
 func (s *Server) Serve(socket net.Conn, ahead []byte) {
 	c := newConn(s, socket, ahead)
-	if !s.add(c) {
+	if !s.open.Add(c) {
 		_ = socket.Close()
 		return
 	}
-	defer s.remove(c)
+	defer s.open.Remove(c)
 	c.serve()
-}
-
-func (s *Server) add(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
-
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
 }
 
 // Shutdown asks clients to go (GOAWAY), lets the requests under way end, and
 // closes connections when ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	for c := range s.conns {
-		c.drain()
-	}
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	empty := s.empty
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		s.Close()
-		return ctx.Err()
-	}
+	return s.open.Shutdown(ctx, (*conn).drain, (*conn).abort)
 }
 
 // Close closes all connections.
-func (s *Server) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = true
-	for c := range s.conns {
-		c.abort()
-	}
-}
+func (s *Server) Close() { s.open.Close((*conn).abort) }
 
 // weak says that TLS is not what HTTP/2 demands, RFC 9113 section 9.2.
 func weak(state *tls.ConnectionState) bool {
