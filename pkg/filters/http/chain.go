@@ -245,7 +245,7 @@ func (c *chain) cut() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for x := range c.running {
-		x.cancel(errRetired)
+		x.end(errRetired)
 	}
 	return len(c.running)
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// clock holds the timeouts of one request. Any of them cancels the request's
-// context.
+// clock holds the timeouts of one request. Any of them ends it.
 type clock struct {
 	x     *exchange
 	bound time.Duration // of the response, from the end of the request on; 0: none
@@ -62,14 +61,14 @@ func (p *passage) startClock() {
 	c := &clock{x: p.x, bound: t.bound, still: t.still}
 	p.clock = c
 	if t.age > 0 {
-		c.age = time.AfterFunc(t.age, func() { p.x.cancel(errTimeout) })
+		c.age = time.AfterFunc(t.age, func() { p.x.end(errTimeout) })
 	}
 	if p.body == nil {
 		c.sent()
 		return
 	}
 	if t.request > 0 {
-		c.timeout = time.AfterFunc(t.request-time.Since(p.x.start), func() { p.x.cancel(errRequestTooOld) })
+		c.timeout = time.AfterFunc(t.request-time.Since(p.x.start), func() { p.x.end(errRequestTooOld) })
 	}
 	c.idle()
 }
@@ -106,9 +105,9 @@ func (c *clock) sent() {
 		c.timeout = nil
 	}
 	if c.bound > 0 {
-		c.timeout = time.AfterFunc(c.bound, func() { c.x.cancel(errTimeout) })
+		c.timeout = time.AfterFunc(c.bound, func() { c.x.end(errTimeout) })
 	} else if c.still > 0 && c.quiet == nil {
-		c.quiet = time.AfterFunc(c.still, func() { c.x.cancel(errStreamIdle) })
+		c.quiet = time.AfterFunc(c.still, func() { c.x.end(errStreamIdle) })
 	}
 }
 
@@ -120,7 +119,7 @@ func (c *clock) idle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.quiet == nil && !c.stopped {
-		c.quiet = time.AfterFunc(c.still, func() { c.x.cancel(errStreamIdle) })
+		c.quiet = time.AfterFunc(c.still, func() { c.x.end(errStreamIdle) })
 	}
 }
 
@@ -133,13 +132,20 @@ func (c *clock) touch() {
 	}
 }
 
-// upgraded lifts the bound of the response: a tunnel has no end.
-func (c *clock) upgraded() {
+// answered says that the endpoint has sent everything: how long the client takes
+// to read it is no matter of the route's timeout.
+func (c *clock) answered() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.timeout != nil {
 		c.timeout.Stop()
+		c.timeout = nil
 	}
-	c.mu.Unlock()
+}
+
+// upgraded lifts the bound of the response: a tunnel has no end.
+func (c *clock) upgraded() {
+	c.answered()
 	c.idle()
 }
 

@@ -106,13 +106,18 @@ func (p *passage) copyBody(resp *http.Response) {
 	if resp.ContentLength < 0 && !more() {
 		p.flush() // a stream, whose client may wait for the head
 	}
+	if why := p.cause(); why != nil {
+		p.broken(why) // it had come before there was a response to end
+	}
 	for {
 		n, err := resp.Body.Read(*buf)
+		if err == io.EOF {
+			p.clock.answered()
+		}
 		if n > 0 {
 			p.clock.touch()
 			if _, werr := p.w.Write((*buf)[:n]); werr != nil {
-				p.x.Explain("DC", "downstream_remote_disconnect")
-				panic(http.ErrAbortHandler)
+				p.unread()
 			}
 		}
 		switch {
@@ -126,6 +131,15 @@ func (p *passage) copyBody(resp *http.Response) {
 			p.flush()
 		}
 	}
+}
+
+// unread ends a response that the client takes no more of.
+func (p *passage) unread() {
+	if why := p.cause(); why != nil {
+		p.broken(why)
+	}
+	p.x.Explain("DC", "downstream_remote_disconnect")
+	panic(http.ErrAbortHandler)
 }
 
 // flush sends what is written: it may take long until there is more.

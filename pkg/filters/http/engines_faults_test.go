@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -333,16 +332,8 @@ func testSlowReader(t *testing.T, e engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := int64(-1)
-	redistest.Eventually(t, 30*time.Second, "the endpoint to be held up", func() error {
-		if now := written.Load(); now != before || now == 0 {
-			before = now
-			return fmt.Errorf("%d bytes were written", now)
-		}
-		return nil
-	})
-	if before >= size {
-		t.Errorf("%d bytes were taken that nobody has read", before)
+	if n := heldUp(t, &written); n >= size {
+		t.Errorf("%d bytes were taken that nobody has read", n)
 	}
 	if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
@@ -370,16 +361,8 @@ func testNobodyReads(t *testing.T, e engine) {
 		_, err := io.WriteString(c, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", requests))
 		sent <- err
 	}()
-	before := int64(-1)
-	redistest.Eventually(t, 30*time.Second, "the client to be held up", func() error {
-		if now := served.Load(); now != before || now == 0 {
-			before = now
-			return fmt.Errorf("%d requests were served", now)
-		}
-		return nil
-	})
-	if before >= requests {
-		t.Errorf("%d requests were served whose answers nobody has read", before)
+	if n := heldUp(t, &served); n >= requests {
+		t.Errorf("%d requests were served whose answers nobody has read", n)
 	}
 	in := bufio.NewReader(c)
 	for i := range requests {

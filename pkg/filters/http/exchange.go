@@ -39,6 +39,7 @@ type exchange struct {
 	spans        *spans // nil: none are made
 	flag, detail string
 	received     atomic.Int64
+	begun        atomic.Bool // the response, of an exchange on a goroutine
 	upstream     upstreamState
 	writer       responseWriter
 }
@@ -68,6 +69,16 @@ func (x *exchange) abort() {
 		return
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// end ends an exchange on a goroutine early, and may be called from any. Its
+// handler may be held up by a client that reads nothing: a response that has
+// begun, and now cannot be whole, waits for that client no longer.
+func (x *exchange) end(why error) {
+	x.cancel(why)
+	if x.begun.Load() {
+		_ = http.NewResponseController(x.writer.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // what has no deadlines holds nobody up
+	}
 }
 
 // cause says why the request was ended early; nil: it goes on.

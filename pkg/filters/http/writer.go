@@ -23,6 +23,9 @@ func (w *responseWriter) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
 		w.finish()
+		if w.x.loop == nil {
+			w.x.begun.Store(true)
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

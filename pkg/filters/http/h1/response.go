@@ -37,6 +37,8 @@ type response struct {
 	old      bool // HTTP/1.0
 	last     bool // the connection ends
 	err      error
+
+	over bool // the connection's deadlines are not its own any more; guarded by the connection's deadline
 }
 
 // Header implements http.ResponseWriter.
@@ -214,7 +216,17 @@ func (w *response) end() bool {
 	if cap(w.c.out) > 2*sendAt {
 		w.c.out = make([]byte, 0, bufferSize)
 	}
+	w.leave()
 	return w.err == nil && (w.silent || w.declared < 0 || w.written == w.declared)
+}
+
+// leave gives the deadline of writing back. mu is held.
+func (w *response) leave() {
+	c := w.c
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	w.over = true
+	w.last = w.last || c.cut
 }
 
 // Hijack implements http.Hijacker.
@@ -239,10 +251,18 @@ func (w *response) SetReadDeadline(t time.Time) error {
 	return w.c.setRead(t)
 }
 
-// SetWriteDeadline is for http.ResponseController.
+// SetWriteDeadline is for http.ResponseController. It may be called from any
+// goroutine with a time that has passed: then nothing more is written, and the
+// connection ends.
 func (w *response) SetWriteDeadline(t time.Time) error {
-	w.c.writeUntil = t
-	return w.c.conn.SetWriteDeadline(t)
+	c := w.c
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	if w.over {
+		return net.ErrClosed
+	}
+	c.writeUntil, c.cut = t, c.cut || !t.IsZero() && time.Until(t) <= 0
+	return c.conn.SetWriteDeadline(t)
 }
 
 // EnableFullDuplex is for http.ResponseController: it is always so.

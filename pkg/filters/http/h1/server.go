@@ -71,7 +71,9 @@ type serverConn struct {
 	born   time.Time
 	uses   int
 
-	writeUntil time.Time // deadline that is set
+	deadline   sync.Mutex // of writing
+	writeUntil time.Time  // as it is set; guarded by deadline
+	cut        bool       // it has passed by order: nothing more is written; guarded by deadline
 
 	readUntil atomic.Int64 // deadline that is set, ns since 1970, 0: none; from any goroutine
 	state     atomic.Int32 // from any goroutine
@@ -205,7 +207,9 @@ func (c *serverConn) armWrite() {
 		return
 	}
 	now := time.Now()
-	if left := c.writeUntil.Sub(now); left < d-d/8 {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	if left := c.writeUntil.Sub(now); !c.cut && left < d-d/8 {
 		c.writeUntil = now.Add(d)
 		_ = c.conn.SetWriteDeadline(c.writeUntil)
 	}

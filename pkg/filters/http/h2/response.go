@@ -302,7 +302,9 @@ func (w *response) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline is for http.ResponseController.
+// SetWriteDeadline is for http.ResponseController. It may be called from any
+// goroutine: who waits for the client's window heeds it at once, who writes for the
+// whole connection does not.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	s := w.s
 	s.c.mu.Lock()
