@@ -1,18 +1,17 @@
 package http
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/filters/http/drain"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -39,9 +38,7 @@ type chain struct {
 
 	current atomic.Pointer[bound] // of routes by RDS, latest
 
-	mu      sync.Mutex
-	running map[*exchange]struct{} // guarded by mu
-	waiter  chan struct{}          // closed when running is empty; nil: nobody waits; guarded by mu
+	running drain.Set[*exchange]
 }
 
 // newChain builds the filters. On an error those that were built are closed.
@@ -50,7 +47,7 @@ func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*ch
 		conf: conf, log: ctx.Log, counters: b.metrics.listener(ctx.Listener),
 		routes: b.metrics.routes, listener: ctx.Listener, tracing: newTracing(conf.Tracing, &ctx),
 		source: ctx.Routes, clusters: ctx.Clusters, serverName: []string{conf.Headers.ServerName},
-		running: map[*exchange]struct{}{}, files: b.logs,
+		files: b.logs,
 	}
 	if conf.Routes != nil {
 		c.inline = c.newBound(filters.Routes{Config: conf.Routes, Clusters: ctx.Clusters})
@@ -201,40 +198,12 @@ func (c *chain) reported(p any) {
 func (c *chain) enter(x *exchange) {
 	c.counters.requests.Add(1)
 	c.counters.active.Add(1)
-	c.mu.Lock()
-	c.running[x] = struct{}{}
-	c.mu.Unlock()
+	c.running.Add(x)
 }
 
 func (c *chain) leave(x *exchange) {
 	c.counters.active.Add(-1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.running, x)
-	if len(c.running) == 0 && c.waiter != nil {
-		close(c.waiter)
-		c.waiter = nil
-	}
-}
-
-// wait returns when no request is under way, or with an error when ctx is done.
-func (c *chain) wait(ctx context.Context) error {
-	c.mu.Lock()
-	if len(c.running) == 0 {
-		c.mu.Unlock()
-		return nil
-	}
-	if c.waiter == nil {
-		c.waiter = make(chan struct{})
-	}
-	waiter := c.waiter
-	c.mu.Unlock()
-	select {
-	case <-waiter:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	c.running.Remove(x)
 }
 
 // errRetired ends requests whose configuration is gone.
@@ -242,12 +211,12 @@ var errRetired = errors.New("the configuration of the request has been replaced"
 
 // cut ends the requests under way and tells how many there were.
 func (c *chain) cut() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for x := range c.running {
+	n := 0
+	c.running.Each(func(x *exchange) {
+		n++
 		x.end(errRetired)
-	}
-	return len(c.running)
+	})
+	return n
 }
 
 func (c *chain) close() {

@@ -78,12 +78,12 @@ func (f *Filter) leave(r filters.Retirement, next *Filter, servers []*server) {
 	if r.Cut {
 		f.chain.cut()
 	}
-	if err := f.chain.wait(ctx); err != nil {
+	if err := f.chain.running.Wait(ctx); err != nil {
 		f.chain.counters.cut.Add(uint64(f.chain.cut()))
 		const farewell = 5 * time.Second
 		last, stop := context.WithTimeout(context.Background(), farewell)
 		defer stop()
-		_ = f.chain.wait(last) // a filter that does not heed its context
+		_ = f.chain.running.Wait(last) // a filter that does not heed its context
 	}
 	f.chain.close()
 	f.builder.forget(f)

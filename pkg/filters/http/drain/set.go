@@ -1,4 +1,4 @@
-// Package drain has a server's open connections come to their end together.
+// Package drain has what is open, connections or requests, come to its end together.
 package drain
 
 import (
@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// Set is the open connections of a server. Its methods may be called from any
+// Set is what is open. Its methods may be called from any
 // goroutine, but not by the functions that they are given, which must not block:
 // they are called while the set is locked. A zero Set is empty.
 type Set[C comparable] struct {
@@ -18,7 +18,7 @@ type Set[C comparable] struct {
 	empty chan struct{}  // closed when open is empty; nil: nobody waits; guarded by mu
 }
 
-// Add takes a connection in; false: the set is being drained, and takes none.
+// Add takes one in; false: the set is being drained, and takes none.
 func (s *Set[C]) Add(c C) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +32,7 @@ func (s *Set[C]) Add(c C) bool {
 	return true
 }
 
-// Remove takes a connection out. One that is not in the set changes nothing.
+// Remove takes one out. What is not in the set changes nothing.
 func (s *Set[C]) Remove(c C) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,14 +43,14 @@ func (s *Set[C]) Remove(c C) {
 	}
 }
 
-// Len is how many connections are open.
+// Len is how many are open.
 func (s *Set[C]) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open)
 }
 
-// Each calls f for each connection.
+// Each calls f for all that are open.
 func (s *Set[C]) Each(f func(C)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,39 +63,42 @@ func (s *Set[C]) eachLocked(f func(C)) {
 	}
 }
 
-// Draining says that connections are to end with what they are at.
+// Draining says that all are to end, and none is taken in any more.
 func (s *Set[C]) Draining() bool { return s.draining.Load() }
 
-// Shutdown calls ask for each connection, which is to end soon, and waits until
-// the last was removed. If ctx is done before, it calls end for those that are
-// left, and returns ctx's error.
-func (s *Set[C]) Shutdown(ctx context.Context, ask, end func(C)) error {
-	empty := s.drain(ask)
-	if empty == nil {
+// Wait returns when none is open, or with ctx's error when that is done before.
+func (s *Set[C]) Wait(ctx context.Context) error {
+	s.mu.Lock()
+	if len(s.open) == 0 {
+		s.mu.Unlock()
 		return nil
 	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.mu.Unlock()
 	select {
 	case <-empty:
 		return nil
 	case <-ctx.Done():
-		s.Close(end)
 		return ctx.Err()
 	}
 }
 
-// drain returns what is closed when no connection is left; nil: none is.
-func (s *Set[C]) drain(ask func(C)) <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining.Store(true)
-	s.eachLocked(ask)
-	if len(s.open) > 0 && s.empty == nil {
-		s.empty = make(chan struct{})
+// Shutdown calls ask for all that are open, which are to end soon, and waits for
+// them. If ctx is done before, it calls end for those that are left, and returns
+// ctx's error.
+func (s *Set[C]) Shutdown(ctx context.Context, ask, end func(C)) error {
+	s.Close(ask)
+	err := s.Wait(ctx)
+	if err != nil {
+		s.Close(end)
 	}
-	return s.empty
+	return err
 }
 
-// Close calls end for each connection, and takes none in any more.
+// Close calls end for all that are open, and has the set take none in any more.
 func (s *Set[C]) Close(end func(C)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

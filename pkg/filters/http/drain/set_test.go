@@ -137,3 +137,25 @@ func TestCloseEndsAll(t *testing.T) {
 		t.Error("a connection was taken in after the close")
 	}
 }
+
+func TestWaitRefusesNobody(t *testing.T) {
+	t.Parallel()
+	var s drain.Set[string]
+	if err := s.Wait(t.Context()); err != nil {
+		t.Errorf("for nothing: %v", err)
+	}
+	s.Add("a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that the context is done", err)
+	}
+	if !s.Add("b") || s.Draining() {
+		t.Error("a wait alone has the set refuse what comes")
+	}
+	s.Remove("a")
+	s.Remove("b")
+	if err := s.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
