@@ -146,6 +146,24 @@ func (s *stock) list(t *testing.T) []string {
 	return names
 }
 
+func TestManyItemsAreListed(t *testing.T) {
+	each(t, patient(), func(t *testing.T, s *stock) {
+		want := make([]string, 200)
+		for i := range want {
+			want[i] = s.add(fmt.Sprintf("item-%03d", i), "data")
+		}
+		for limit, want := range map[int][]string{1: want[:1], 64: want[:64], 130: want[:130], 200: want, 1000: want} {
+			got, err := s.List(t.Context(), limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("of at most %d (-want +got):\n%s", limit, diff)
+			}
+		}
+	})
+}
+
 func TestItemsAreListedLeasedAndDone(t *testing.T) {
 	each(t, patient(), func(t *testing.T, s *stock) {
 		if _, err := s.Lease(t.Context(), "w"); !errors.Is(err, workqueue.ErrDrained) {

@@ -2,11 +2,15 @@ package workqueue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 )
 
 // Stream is a queue of the entries of a Redis stream. Producers add to it by
@@ -43,37 +47,54 @@ func OpenStream(o StreamOptions) (*Stream, error) {
 		o.Group = "workers"
 	}
 	return &Stream{
-		redis: &redisClient{address: o.Address, username: o.Username, password: o.Password},
+		redis: newRedisClient(o.Address, o.Username, o.Password),
 		key:   o.Key, group: o.Group, policy: o.Policy.Defaults(),
 	}, nil
 }
 
 // Close ends the connection.
-func (s *Stream) Close() error { return s.redis.Close() }
+func (s *Stream) Close() error {
+	s.redis.close()
+	return nil
+}
+
+// listPage is how many entries are asked for at once: their data comes along.
+const listPage = 64
 
 // List implements Source.
 func (s *Stream) List(ctx context.Context, limit int) ([]string, error) {
-	reply, err := s.redis.do(ctx, "XRANGE", s.key, "-", "+", "COUNT", strconv.Itoa(max(limit, 1)))
-	if err != nil {
-		return nil, err
-	}
 	var out []string
-	for _, e := range reply.list {
-		out = append(out, e.at(0).text)
+	from, page := "-", listPage
+	for {
+		n := max(min(page, limit-len(out)), 1)
+		reply, err := s.redis.do(ctx, "XRANGE", s.key, from, "+", "COUNT", strconv.Itoa(n))
+		if errors.Is(err, probe.ErrTooLong) && n > 1 {
+			page = n / 2
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range reply.Elems {
+			out = append(out, text(reply, i, 0))
+		}
+		if len(reply.Elems) < n || len(out) >= limit {
+			return out, nil
+		}
+		from = "(" + out[len(out)-1]
 	}
-	return out, nil
 }
 
 // Get implements Source.
 func (s *Stream) Get(ctx context.Context, name string) (*Item, error) {
 	reply, err := s.redis.do(ctx, "XRANGE", s.key, name, name)
-	if err != nil && strings.Contains(err.Error(), "Invalid stream ID") || err == nil && len(reply.list) == 0 {
+	if err != nil && strings.Contains(err.Error(), "Invalid stream ID") || err == nil && len(reply.Elems) == 0 {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return itemOf(reply.at(0))
+	return itemOf(at(reply, 0))
 }
 
 // Lease implements Queue: what ran out comes before what is new.
@@ -85,8 +106,8 @@ func (s *Stream) Lease(ctx context.Context, worker string) (*Lease, error) {
 			attempt = 1
 		}
 		switch {
-		case isNoGroup(err):
-			if _, err := s.redis.do(ctx, "XGROUP", "CREATE", s.key, s.group, "0", "MKSTREAM"); err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		case probe.HasCode(err, "NOGROUP"):
+			if _, err := s.redis.do(ctx, "XGROUP", "CREATE", s.key, s.group, "0", "MKSTREAM"); err != nil && !probe.HasCode(err, "BUSYGROUP") {
 				return nil, err
 			}
 			continue
@@ -96,7 +117,7 @@ func (s *Stream) Lease(ctx context.Context, worker string) (*Lease, error) {
 			return nil, s.idle(ctx)
 		}
 		if attempt > s.policy.Attempts {
-			if err := s.bury(ctx, entry.at(0).text, "the worker vanished: its lease ran out"); err != nil {
+			if err := s.bury(ctx, text(entry, 0), "the worker vanished: its lease ran out"); err != nil {
 				return nil, err
 			}
 			continue
@@ -113,37 +134,34 @@ func leaseID(name, worker string, attempt int) string {
 	return name + "~" + strconv.Itoa(attempt) + "~" + worker
 }
 
-func isNoGroup(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOGROUP") }
-
 // claim takes over an entry whose lease has run out; nil: there is none.
-func (s *Stream) claim(ctx context.Context, worker string) (*value, int, error) {
+func (s *Stream) claim(ctx context.Context, worker string) (*redisproto.Value, int, error) {
 	term := strconv.FormatInt(s.policy.Term.Milliseconds(), 10)
 	reply, err := s.redis.do(ctx, "XAUTOCLAIM", s.key, s.group, worker, term, "0-0", "COUNT", "1")
-	if err != nil || len(reply.at(1).list) == 0 {
+	if err != nil || len(at(reply, 1).Elems) == 0 {
 		return nil, 0, err
 	}
-	entry := reply.at(1).at(0)
-	attempt, _, err := s.pending(ctx, entry.at(0).text)
+	entry := at(reply, 1, 0)
+	attempt, _, err := s.pending(ctx, text(entry, 0))
 	return entry, attempt, err
 }
 
 // fresh gives an entry that nobody has had; nil: there is none.
-func (s *Stream) fresh(ctx context.Context, worker string) (*value, error) {
+func (s *Stream) fresh(ctx context.Context, worker string) (*redisproto.Value, error) {
 	reply, err := s.redis.do(ctx, "XREADGROUP", "GROUP", s.group, worker, "COUNT", "1", "STREAMS", s.key, ">")
-	if err != nil || reply.null || len(reply.list) == 0 {
+	if err != nil || len(reply.Elems) == 0 {
 		return nil, err
 	}
-	return reply.at(0).at(1).at(0), nil
+	return at(reply, 0, 1, 0), nil
 }
 
 // pending gives how often an entry was delivered, and to whom; 0: it is not.
 func (s *Stream) pending(ctx context.Context, name string) (attempt int, worker string, err error) {
 	reply, err := s.redis.do(ctx, "XPENDING", s.key, s.group, name, name, "1")
-	if err != nil || len(reply.list) == 0 {
+	if err != nil || len(reply.Elems) == 0 {
 		return 0, "", err
 	}
-	p := reply.at(0)
-	return int(p.at(3).number), p.at(1).text, nil
+	return int(at(reply, 0, 3).Int), text(reply, 0, 1), nil
 }
 
 // idle says whether anybody is at work.
@@ -152,7 +170,7 @@ func (s *Stream) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if reply.at(0).number > 0 {
+	if at(reply, 0).Int > 0 {
 		return ErrEmpty
 	}
 	return ErrDrained
@@ -204,24 +222,27 @@ func (s *Stream) bury(ctx context.Context, name, reason string) error {
 		return err
 	}
 	add := []string{"XADD", s.key + ":dead", "*", "dragoman-item", name, "dragoman-reason", reason}
-	for _, field := range item.at(0).at(1).list {
-		add = append(add, field.text)
+	for i := range at(item, 0, 1).Elems {
+		add = append(add, text(item, 0, 1, i))
 	}
 	return s.redis.transaction(ctx, add, []string{"XACK", s.key, s.group, name}, []string{"XDEL", s.key, name})
 }
 
 // itemOf makes an item of an entry: the field data alone if there is no other,
 // else a JSON object of all fields.
-func itemOf(entry *value) (*Item, error) {
+func itemOf(entry *redisproto.Value) (*Item, error) {
+	name, list := text(entry, 0), at(entry, 1)
 	fields := map[string]string{}
-	list := entry.at(1).list
-	for i := 0; i+1 < len(list); i += 2 {
-		fields[list[i].text] = list[i+1].text
+	for i := 0; i+1 < len(list.Elems); i += 2 {
+		value := text(list, i+1)
+		if len(value) > MaxItem {
+			return nil, fmt.Errorf("entry %q: %w", name, errTooLarge)
+		}
+		fields[text(list, i)] = value
 	}
-	name := entry.at(0).text
 	if data, ok := fields["data"]; ok && len(fields) == 1 {
 		return &Item{name, []byte(data)}, nil
 	}
-	data, err := marshal(fields)
+	data, err := json.Marshal(fields)
 	return &Item{name, data}, err
 }

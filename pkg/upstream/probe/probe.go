@@ -14,12 +14,12 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
-// ErrTooLong is a reply of more than maxReply bytes.
+// ErrTooLong is a reply of more bytes than its target allows.
 var ErrTooLong = errors.New("reply is too long")
 
-// maxReply bounds what a probe takes into memory. The longest reply asked for,
-// CLUSTER SLOTS of 1,000 nodes with fragmented slots, stays far below.
-const maxReply = 16 << 20
+// DefaultMaxReply bounds what a probe takes into memory. The longest reply asked
+// for, CLUSTER SLOTS of 1,000 nodes with fragmented slots, stays far below.
+const DefaultMaxReply = 16 << 20
 
 // ReplyError is an error that a Redis server answered with, such as
 // "LOADING Redis is loading the dataset in memory".
@@ -62,12 +62,14 @@ type Target struct {
 	Address     string
 	TLS         *tls.Config                               // nil: plain
 	Credentials func() (user, password string, err error) // nil: no AUTH
+	MaxReply    int                                       // bytes of a reply; 0: DefaultMaxReply
 }
 
 // Conn is a connection to a Redis server. It is for one goroutine.
 type Conn struct {
-	nc  net.Conn
-	buf []byte // received and not yet parsed
+	nc   net.Conn
+	most int    // bytes of a reply
+	buf  []byte // received and not yet parsed
 }
 
 // Connect makes a connection, with TLS if the target has it, and says nothing
@@ -95,7 +97,10 @@ func Dial(ctx context.Context, t Target) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{nc: nc}
+	c := &Conn{nc: nc, most: t.MaxReply}
+	if c.most <= 0 {
+		c.most = DefaultMaxReply
+	}
 	if err := c.login(ctx, t.Credentials); err != nil {
 		c.Close()
 		return nil, err
@@ -142,6 +147,31 @@ func (c *Conn) Do(ctx context.Context, args ...string) (redisproto.Value, error)
 	return c.read()
 }
 
+// DoAll sends commands together and returns their replies in the same order. Those
+// that are errors are left to ErrorOf; after an error of its own the connection is
+// not good any more.
+func (c *Conn) DoAll(ctx context.Context, commands ...[]string) ([]redisproto.Value, error) {
+	stop, err := c.bound(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	var out []byte
+	for _, args := range commands {
+		out = redisproto.AppendCommand(out, args...)
+	}
+	if _, err := c.nc.Write(out); err != nil {
+		return nil, err
+	}
+	replies := make([]redisproto.Value, len(commands))
+	for i := range replies {
+		if replies[i], err = c.read(); err != nil && !IsReply(err) {
+			return nil, err
+		}
+	}
+	return replies, nil
+}
+
 // Receive waits for the next message, at most as long as the context allows.
 func (c *Conn) Receive(ctx context.Context) (redisproto.Value, error) {
 	stop, err := c.bound(ctx)
@@ -153,19 +183,27 @@ func (c *Conn) Receive(ctx context.Context) (redisproto.Value, error) {
 }
 
 // bound lets reads and writes end with the context: at its deadline, or at once
-// when it is cancelled.
-func (c *Conn) bound(ctx context.Context) (stop func() bool, err error) {
+// when it is cancelled. After stop the context means nothing to the connection.
+func (c *Conn) bound(ctx context.Context) (stop func(), err error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.nc.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	return context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }), nil
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = c.nc.SetDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !cancel() {
+			<-done // the deadline must not be the next command's
+		}
+	}, nil
 }
 
 // read returns one reply, which owns its bytes.
 func (c *Conn) read() (redisproto.Value, error) {
 	lim := redisproto.DefaultLimits()
-	lim.MaxBulk = maxReply
 	for {
 		if len(c.buf) > 0 {
 			v, n, err := redisproto.ParseValue(c.buf, &lim)
@@ -173,10 +211,10 @@ func (c *Conn) read() (redisproto.Value, error) {
 			case err == nil:
 				// What follows moves to a buffer of its own: v aliases this one.
 				c.buf = append([]byte(nil), c.buf[n:]...)
-				return v, replyError(&v)
+				return v, ErrorOf(&v)
 			case !errors.Is(err, redisproto.ErrIncomplete):
 				return v, err
-			case len(c.buf) > maxReply:
+			case len(c.buf) > c.most:
 				return v, ErrTooLong
 			}
 		}
@@ -201,7 +239,8 @@ func (c *Conn) fill() error {
 	return err
 }
 
-func replyError(v *redisproto.Value) error {
+// ErrorOf is the *ReplyError that a reply is; nil: it is none.
+func ErrorOf(v *redisproto.Value) error {
 	if !v.IsError() {
 		return nil
 	}

@@ -96,6 +96,49 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
+func TestDoAll(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	ctx := within(t, 30*time.Second)
+	c, err := probe.Dial(ctx, probe.Target{Network: "tcp", Address: node.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	replies, err := c.DoAll(ctx, []string{"SET", "k", "v"}, []string{"INCR", "k"}, []string{"GET", "k"})
+	if err != nil || len(replies) != 3 {
+		t.Fatalf("%d replies, %v", len(replies), err)
+	}
+	for i, wantCode := range []string{"", "ERR", ""} {
+		if err := probe.ErrorOf(&replies[i]); wantCode == "" && err != nil || wantCode != "" && !probe.HasCode(err, wantCode) {
+			t.Errorf("reply %d: %v, want code %q", i, err, wantCode)
+		}
+	}
+	if got := string(replies[2].Text()); got != "v" {
+		t.Errorf("GET = %q", got)
+	}
+	if err := c.Ping(ctx); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestLongReply(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	node.Do("SET", "k", strings.Repeat("v", 100<<10))
+	ctx := within(t, 30*time.Second)
+	for most, want := range map[int]error{0: nil, 200 << 10: nil, 50 << 10: probe.ErrTooLong} {
+		c, err := probe.Dial(ctx, probe.Target{Network: "tcp", Address: node.Addr(), MaxReply: most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Do(ctx, "GET", "k"); !errors.Is(err, want) {
+			t.Errorf("with at most %d bytes: %v, want %v", most, err, want)
+		}
+	}
+}
+
 // scripted serves one connection with fixed bytes, whatever it is asked.
 func scripted(t *testing.T, reply string) probe.Target {
 	t.Helper()
