@@ -1,9 +1,7 @@
 package kube
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +15,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/dragoman-mesh/dragoman/internal/electiontest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/election"
 )
@@ -44,7 +43,6 @@ func TestLeaderElection(t *testing.T) {
 	ns := api.Namespace(t)
 	account := api.AsServiceAccount(t, ns, "elector")
 	api.Apply(t, ns, electorRights)
-	w := &electionWatch{t: t, claimed: map[int64]string{}}
 	var candidates []*candidate
 	for i := range 3 {
 		way := newWay(t, api.Config().Host)
@@ -52,50 +50,49 @@ func TestLeaderElection(t *testing.T) {
 		config.Host = "https://" + way.address
 		candidates = append(candidates, startCandidate(t, fmt.Sprintf("web-%d", i), ns, api.Kubeconfig(t, config), way))
 	}
-	for _, c := range candidates {
-		w.follow(c)
+	watch := electiontest.NewWatch(t, 5*time.Millisecond, candidates)
+	defer watch.Stop()
+	leader := func(among []*candidate, former *candidate) *candidate {
+		return electiontest.Leader(t, limit, among, former)
 	}
-	defer w.stop()
+	follow := func(among []*candidate, want *candidate) {
+		if got := electiontest.Agree(t, limit, among); got != want {
+			t.Errorf("they follow %s, want %s", got.id, want.id)
+		}
+	}
 
-	first := w.leader(candidates, "")
+	first := leader(candidates, nil)
 	first.Kill()
 	rest := others(candidates, first)
-	second := w.leader(rest, first.id)
+	second := leader(rest, first)
 	second.Freeze()
-	third := w.leader(others(rest, second), second.id)
-	second.Thaw() // its first answer is asked for by w at once
-	w.agree(rest, third.id)
+	third := leader(others(rest, second), second)
+	second.Thaw() // its first answer is asked for by watch at once
+	follow(rest, third)
 
 	// One that is cut off knows nobody when the time is over: no stale name.
 	third.way.cut(true)
-	w.leader(others(rest, third), third.id)
-	redistest.Eventually(t, limit, third.id+" to know of no leader", func() error {
-		if s, err := third.ask(); err != nil || s.Name != "" {
-			return fmt.Errorf("%+v, %w", s, cmp.Or(err, errNotYet))
-		}
-		return nil
-	})
+	leader(others(rest, third), third)
+	electiontest.Forgets(t, limit, third)
 	third.way.cut(false)
-	w.agree(rest, second.id)
+	follow(rest, second)
 
 	// One that ends lets go at once.
-	began := w.token()
+	began := watch.Term()
 	if err := second.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	w.leader(others(rest, second), second.id)
+	leader(others(rest, second), second)
 	if code := second.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	redistest.Eventually(t, limit, "a newer token to be seen", func() error {
-		if got := w.token(); got != began+1 {
+		if got := watch.Term(); got != began+1 {
 			return fmt.Errorf("token %d came after %d", got, began)
 		}
 		return nil
 	})
 }
-
-var errNotYet = errors.New("which is not it")
 
 // candidate is a running elector.
 type candidate struct {
@@ -119,7 +116,11 @@ func startCandidate(t *testing.T, id, namespace, kubeconfig string, way *way) *c
 	return c
 }
 
-func (c *candidate) ask() (s election.State, err error) {
+// Name implements electiontest.Candidate.
+func (c *candidate) Name() string { return c.id }
+
+// State implements electiontest.Candidate.
+func (c *candidate) State() (s election.State, err error) {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + c.address)
 	if err != nil {
@@ -137,91 +138,6 @@ func others(all []*candidate, but *candidate) []*candidate {
 		}
 	}
 	return out
-}
-
-// electionWatch asks all candidates all the time, and finds claims that must not
-// be.
-type electionWatch struct {
-	t       *testing.T
-	ended   atomic.Bool
-	running sync.WaitGroup
-
-	mu      sync.Mutex // guards below
-	claimed map[int64]string
-	highest int64 // token of a claim whose answer has come
-}
-
-func (w *electionWatch) follow(c *candidate) {
-	w.running.Go(func() {
-		for !w.ended.Load() {
-			select {
-			case <-c.Done():
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-			before := w.token()
-			if s, err := c.ask(); err == nil && s.IsLeader {
-				w.claim(c.id, s, before)
-			}
-		}
-	})
-}
-
-// claim notes one. before is the highest token that was claimed when it was asked
-// for.
-func (w *electionWatch) claim(id string, s election.State, before int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s.Name != id {
-		w.t.Errorf("%s leads, and says that %s does", id, s.Name)
-	}
-	if s.Token < before {
-		w.t.Errorf("%s claims term %d after term %d", id, s.Token, before)
-	}
-	if had := w.claimed[s.Token]; had != "" && had != id {
-		w.t.Errorf("%s and %s claim term %d", had, id, s.Token)
-	}
-	w.claimed[s.Token] = id
-	w.highest = max(w.highest, s.Token)
-}
-
-func (w *electionWatch) token() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.highest
-}
-
-func (w *electionWatch) stop() {
-	w.ended.Store(true)
-	w.running.Wait()
-}
-
-// leader waits until one of some candidates leads, which was not the leader.
-func (w *electionWatch) leader(among []*candidate, former string) (found *candidate) {
-	w.t.Helper()
-	redistest.Eventually(w.t, limit, "another leader than "+former, func() error {
-		for _, c := range among {
-			if s, err := c.ask(); err == nil && s.IsLeader && c.id != former {
-				found = c
-				return nil
-			}
-		}
-		return errors.New("there is none")
-	})
-	return found
-}
-
-// agree waits until candidates name the same leader.
-func (w *electionWatch) agree(among []*candidate, name string) {
-	w.t.Helper()
-	redistest.Eventually(w.t, limit, "all to follow "+name, func() error {
-		for _, c := range among {
-			if s, err := c.ask(); err != nil || s.Name != name {
-				return fmt.Errorf("%s says %+v, %w", c.id, s, cmp.Or(err, errNotYet))
-			}
-		}
-		return nil
-	})
 }
 
 // way is a candidate's way to the API server, which can be cut: connections stay

@@ -39,7 +39,7 @@ func leadsToTheElected(t *testing.T, w *world) {
 				return err
 			}
 			for _, e := range among {
-				if s, err := e.state(); err == nil && s.IsLeader && e.name == strings.TrimSpace(out) {
+				if s, err := e.State(); err == nil && s.IsLeader && e.name == strings.TrimSpace(out) {
 					leader = e
 					return nil
 				}
