@@ -31,6 +31,9 @@ type contender struct {
 	sharded bool           // its keys lie on all four shards
 }
 
+// Name is the contender's.
+func (c *contender) Name() string { return c.name }
+
 // launch starts a fresh instance of a contender.
 func launch(ctx context.Context, tb *testbed, name string) (*contender, error) {
 	if name == direct {

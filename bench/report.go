@@ -30,29 +30,10 @@ func (r *results) write(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "# Benchmark\n\n%s\n\n", environment()); err != nil {
 		return err
 	}
-	sections := []struct {
-		title string
-		table gauge.Table
-	}{
-		{"Goals: dragoman as ratios to nutcracker", r.goalTable()},
-		{"Memory", r.memoryTable()},
-		{fmt.Sprintf("Measurements (rounds: %d)", r.Rounds), r.sampleTable()},
-	}
-	for _, s := range sections {
-		if len(s.table.Rows) == 0 {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "## %s\n\n", s.title); err != nil {
-			return err
-		}
-		if err := s.table.Write(w); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-	}
-	return nil
+	return gauge.WriteSections(w,
+		gauge.Section{Title: "Goals: dragoman as ratios to nutcracker", Table: r.goalTable()},
+		gauge.Section{Title: "Memory", Table: r.memoryTable()},
+		gauge.Section{Title: fmt.Sprintf("Measurements (rounds: %d)", r.Rounds), Table: r.sampleTable()})
 }
 
 func (r *results) goalTable() gauge.Table {
@@ -66,10 +47,10 @@ func (r *results) goalTable() gauge.Table {
 		}
 		g := s.shape.goals()
 		verdicts := []gauge.Verdict{
-			{Value: ratio(ours, theirs, throughput), Goal: g.throughput, AtLeast: true},
-			{Value: ratio(ours, theirs, p99), Goal: g.p99, AtLeast: false},
-			{Value: ratio(ours, theirs, cpu), Goal: g.cpu, AtLeast: false},
-			{Value: ratio(ours, tuned, cpu), Goal: g.cpuTuned, AtLeast: false},
+			{Value: gauge.Ratio(ours, theirs, throughput), Goal: g.throughput, AtLeast: true},
+			{Value: gauge.Ratio(ours, theirs, p99), Goal: g.p99, AtLeast: false},
+			{Value: gauge.Ratio(ours, theirs, cpu), Goal: g.cpu, AtLeast: false},
+			{Value: gauge.Ratio(ours, tuned, cpu), Goal: g.cpuTuned, AtLeast: false},
 		}
 		row, reached := []string{s.Shape}, "yes"
 		for _, v := range verdicts {
@@ -96,11 +77,11 @@ func (r *results) sampleTable() gauge.Table {
 				continue
 			}
 			row := []string{s.Shape, name}
-			for _, f := range []field{throughput, p50, p99, cpu, memory} {
-				row = append(row, gauge.Number(medianOf(samples, f)))
+			for _, f := range []func(sample) float64{throughput, p50, p99, cpu, memory} {
+				row = append(row, gauge.Number(gauge.MedianOf(samples, f)))
 			}
-			for _, f := range []field{throughput, p99, cpu} {
-				row = append(row, gauge.Number(ratio(samples, base, f)))
+			for _, f := range []func(sample) float64{throughput, p99, cpu} {
+				row = append(row, gauge.Number(gauge.Ratio(samples, base, f)))
 			}
 			t.Add(row...)
 		}

@@ -11,8 +11,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
-// testbed holds what a run starts: a folder and servers. The folder is removed
-// at the end unless something failed.
+// testbed holds what a run starts.
 type testbed struct {
 	dir    string
 	proxy  string // the proxy's executable
@@ -21,11 +20,7 @@ type testbed struct {
 	shards []int // ports
 }
 
-func newTestbed(ctx context.Context) (*testbed, error) {
-	dir, err := os.MkdirTemp("", "dragoman-bench-")
-	if err != nil {
-		return nil, err
-	}
+func newTestbed(ctx context.Context, dir string) (*testbed, error) {
 	tb := &testbed{dir: dir}
 	for i := range 4 {
 		if err := tb.startShard(ctx, i); err != nil {
@@ -75,6 +70,3 @@ func (tb *testbed) close() {
 	}
 	tb.procs = nil
 }
-
-// remove deletes the folder with configurations and logs.
-func (tb *testbed) remove() error { return os.RemoveAll(tb.dir) }

@@ -37,6 +37,9 @@ type contender struct {
 	proc *gauge.Process // whose CPU and memory count; nil for direct
 }
 
+// Name is the contender's.
+func (c *contender) Name() string { return c.name }
+
 // contender returns the running one of a name, started if need be; nil if there
 // is none for that kind of server.
 func (tb *testbed) contender(ctx context.Context, name string, s server) (*contender, error) {
@@ -223,6 +226,6 @@ spec:
 
 // skip notes, once, what is not measured.
 func (tb *testbed) skip(what string) {
-	note("skipped: %s", what)
+	gauge.Note("skipped: %s", what)
 	tb.skipped = append(tb.skipped, what)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/bench/gauge"
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
@@ -96,13 +97,13 @@ func TestRepeated(t *testing.T) {
 
 func TestParseOptions(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"-rounds", "0"}, {"-contenders", "nobody"}, {"-shape", "("}, {"-idle", "9999"}, {"-copy-bytes", "1"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-time", "1ms"}, {"-idle", "9999"}, {"-copy-bytes", "1"}} {
 		if _, err := parseOptions(args, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
 	o, err := parseOptions([]string{"-quick", "-rounds", "4"}, io.Discard)
-	if err != nil || o.rounds != 4 || o.runTime != time.Second/2 || o.idle != 200 {
+	if err != nil || o.Rounds != 4 || o.runTime != time.Second/2 || o.idle != 200 {
 		t.Errorf("-quick -rounds 4: %+v, %v", o, err)
 	}
 }
@@ -128,8 +129,11 @@ func TestMeshConfig(t *testing.T) {
 func TestEndToEnd(t *testing.T) {
 	t.Parallel()
 	names := []string{pgbouncer, pgbouncerTrans, haproxy, direct}
-	o := &options{rounds: 1, runTime: 200 * time.Millisecond, copyBytes: 1 << 20, memory: true, idle: 5, contenders: names, filter: regexp.MustCompile(`simple, 1 client|COPY|MariaDB.*1 client`)}
-	r, err := onTestbed(o, func(tb *testbed) (*results, error) { return measureAll(t.Context(), tb, o) })
+	o := &options{
+		Options: gauge.Options{Rounds: 1, Contenders: names, Shapes: regexp.MustCompile(`simple, 1 client|COPY|MariaDB.*1 client`)},
+		runTime: 200 * time.Millisecond, copyBytes: 1 << 20, memory: true, idle: 5,
+	}
+	r, err := onTestbed(t.Context(), o, func(tb *testbed) (*results, error) { return measureAll(t.Context(), tb, o) })
 	if err != nil {
 		t.Fatal(err)
 	}

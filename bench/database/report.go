@@ -43,25 +43,14 @@ func (r *results) write(w io.Writer) error {
 	for _, line := range r.Skipped {
 		fmt.Fprintf(&b, "Not measured: %s\n\n", line)
 	}
-	sections := []struct {
-		title string
-		table gauge.Table
-	}{
-		{"Goals: dragoman as ratios to its peers", r.goalTable()},
-		{"Memory", r.memoryTable()},
-		{fmt.Sprintf("Measurements (rounds: %d, COPY of %d MiB)", r.Rounds, r.CopyBytes/mib), r.sampleTable()},
+	err := gauge.WriteSections(&b,
+		gauge.Section{Title: "Goals: dragoman as ratios to its peers", Table: r.goalTable()},
+		gauge.Section{Title: "Memory", Table: r.memoryTable()},
+		gauge.Section{Title: fmt.Sprintf("Measurements (rounds: %d, COPY of %d MiB)", r.Rounds, r.CopyBytes/mib), Table: r.sampleTable()})
+	if err != nil {
+		return err
 	}
-	for _, s := range sections {
-		if len(s.table.Rows) == 0 {
-			continue
-		}
-		fmt.Fprintf(&b, "## %s\n\n", s.title)
-		if err := s.table.Write(&b); err != nil {
-			return err
-		}
-		b.WriteString("\n")
-	}
-	_, err := io.WriteString(w, b.String())
+	_, err = io.WriteString(w, b.String())
 	return err
 }
 
@@ -70,31 +59,11 @@ func p50(s sample) float64        { return s.P50 }
 func p99(s sample) float64        { return s.P99 }
 func throughput(s sample) float64 { return s.Throughput }
 
-func medianOf(samples []sample, f func(sample) float64) float64 {
-	var values []float64
-	for _, s := range samples {
-		values = append(values, f(s))
-	}
-	return gauge.Median(values)
-}
-
-// ratio is the median of the rounds' ratios of a to b, which were measured one
-// after the other.
-func ratio(a, b []sample, f func(sample) float64) float64 {
-	var values []float64
-	for i := range min(len(a), len(b)) {
-		if base := f(b[i]); base > 0 {
-			values = append(values, f(a[i])/base)
-		}
-	}
-	return gauge.Median(values)
-}
-
 // added is how much p99 a adds to direct, as a ratio to what b adds. Where b
 // adds nothing that can be told from noise there is no ratio.
 func added(a, b, base []sample) float64 {
-	none := medianOf(base, p99)
-	ours, theirs := medianOf(a, p99)-none, medianOf(b, p99)-none
+	none := gauge.MedianOf(base, p99)
+	ours, theirs := gauge.MedianOf(a, p99)-none, gauge.MedianOf(b, p99)-none
 	if math.IsNaN(ours) || math.IsNaN(theirs) || theirs < 0.05*none {
 		return math.NaN()
 	}
@@ -113,14 +82,14 @@ func (r *results) goalTable() gauge.Table {
 		bouncer, tcp, base := s.Samples[pgbouncer], s.Samples[haproxy], s.Samples[direct]
 		nan := math.NaN()
 		verdicts := []gauge.Verdict{
-			{Value: ratio(ours, bouncer, cpu), Goal: goalCPU},
-			{Value: ratio(ours, tcp, cpu), Goal: goalCPU},
+			{Value: gauge.Ratio(ours, bouncer, cpu), Goal: goalCPU},
+			{Value: gauge.Ratio(ours, tcp, cpu), Goal: goalCPU},
 			{Value: added(ours, bouncer, base), Goal: goalP99},
 			{Value: added(ours, tcp, base), Goal: goalP99},
 			{Value: nan, Goal: goalCopy, AtLeast: true},
 		}
 		if s.shape.isCopy() {
-			verdicts[0].Value, verdicts[1].Value, verdicts[4].Value = nan, nan, 1/ratio(ours, tcp, cpu)
+			verdicts[0].Value, verdicts[1].Value, verdicts[4].Value = nan, nan, 1/gauge.Ratio(ours, tcp, cpu)
 		}
 		row, reached := []string{s.Shape}, "yes"
 		for _, v := range verdicts {
@@ -146,9 +115,9 @@ func (r *results) sampleTable() gauge.Table {
 			}
 			row := []string{s.Shape, name}
 			for _, f := range []func(sample) float64{throughput, p50, p99, cpu} {
-				row = append(row, gauge.Number(medianOf(samples, f)))
+				row = append(row, gauge.Number(gauge.MedianOf(samples, f)))
 			}
-			t.Add(append(row, gauge.Number(ratio(s.Samples[dragoman], samples, cpu)))...)
+			t.Add(append(row, gauge.Number(gauge.Ratio(s.Samples[dragoman], samples, cpu)))...)
 		}
 	}
 	return t

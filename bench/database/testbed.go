@@ -50,7 +50,7 @@ type failure struct{ error }
 
 func (*host) Helper()                           {}
 func (h *host) Cleanup(fn func())               { h.cleanups = append(h.cleanups, fn) }
-func (*host) Logf(format string, args ...any)   { note(format, args...) }
+func (*host) Logf(format string, args ...any)   { gauge.Note(format, args...) }
 func (*host) Fatalf(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
 
 func (h *host) close() {
@@ -60,14 +60,17 @@ func (h *host) close() {
 	h.cleanups = nil
 }
 
-// onTestbed starts the servers, calls fn and ends everything. The folder with
-// configurations and logs stays after an error.
-func onTestbed(o *options, fn func(*testbed) (*results, error)) (r *results, err error) {
-	dir, err := os.MkdirTemp("", "dragoman-bench-")
-	if err != nil {
-		return nil, err
-	}
-	tb := &testbed{host: &host{}, dir: dir, proxy: o.proxy, args: o.proxyArgs, idle: o.idle, running: map[string]*contender{}}
+// onTestbed starts the servers, calls fn and ends everything.
+func onTestbed(ctx context.Context, o *options, fn func(*testbed) (*results, error)) (r *results, err error) {
+	err = gauge.InFolder(ctx, func(dir string) error {
+		r, err = inFolder(ctx, dir, o, fn)
+		return err
+	})
+	return r, err
+}
+
+func inFolder(ctx context.Context, dir string, o *options, fn func(*testbed) (*results, error)) (r *results, err error) {
+	tb := &testbed{host: &host{}, dir: dir, args: o.ProxyArgs, idle: o.idle, running: map[string]*contender{}}
 	defer func() {
 		if thrown := recover(); thrown != nil {
 			f, ok := thrown.(failure)
@@ -77,15 +80,16 @@ func onTestbed(o *options, fn func(*testbed) (*results, error)) (r *results, err
 			err = f.error
 		}
 		tb.close()
-		if err != nil {
-			err = fmt.Errorf("%w (logs are in %s)", err, dir)
-			return
-		}
-		_ = os.RemoveAll(dir)
 	}()
 	if err := os.Chmod(dir, 0o755); err != nil { // pgbouncer reads its file as another user
 		return nil, err
 	}
+	if slices.ContainsFunc(o.Contenders, isDragoman) {
+		if err := o.EnsureProxy(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	tb.proxy = o.Proxy
 	if err := tb.prepare(o); err != nil {
 		return nil, err
 	}
@@ -93,12 +97,6 @@ func onTestbed(o *options, fn func(*testbed) (*results, error)) (r *results, err
 }
 
 func (tb *testbed) prepare(o *options) error {
-	if tb.proxy == "" && slices.ContainsFunc(o.contenders, isDragoman) {
-		tb.proxy = filepath.Join(tb.dir, "proxy")
-		if err := gauge.BuildProxy(context.Background(), tb.proxy); err != nil {
-			return err
-		}
-	}
 	tb.postgres = dbtest.StartPostgres(tb, dbtest.PostgresSetting("max_connections", strconv.Itoa(o.idle+200)),
 		dbtest.PostgresSetting("shared_buffers", "256MB"), dbtest.PostgresSetting("max_wal_size", "2GB"))
 	tb.postgres.SQL("create table sink (line text)")
@@ -148,7 +146,7 @@ func (tb *testbed) accepts(ctx context.Context, path string) error {
 	if err == nil {
 		return nil
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitUsage {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == gauge.ExitUsage {
 		reason, _, _ := strings.Cut(string(out), "\n")
 		if i := strings.Index(reason, "spec."); i >= 0 { // behind the file's name, which is another one each time
 			reason = reason[i:]

@@ -1,7 +1,11 @@
 package gauge
 
 import (
+	"context"
+	"errors"
+	"io"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,15 +39,123 @@ func TestParseProc(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestRotate(t *testing.T) {
+// letter is a contender.
+type letter string
+
+func (l letter) Name() string { return strings.ToUpper(string(l)) }
+
+func TestRounds(t *testing.T) {
 	t.Parallel()
-	list := []string{"a", "b", "c"}
-	var got []string
-	for i := range 4 {
-		got = append(got, strings.Join(Rotate(list, i), ""))
+	var order strings.Builder
+	measured := 0
+	got, err := Rounds(1, 2, []letter{"a", "b", "c"}, func(c letter) (int, error) {
+		order.WriteString(string(c))
+		measured++
+		return measured, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"abc", "bca", "cab", "abc"}, got); diff != "" {
-		t.Errorf("rotations (-want +got):\n%s", diff)
+	if got := order.String(); got != "abcbcacab" {
+		t.Errorf("the order is %s", got)
+	}
+	if diff := cmp.Diff(map[string][]int{"A": {6, 8}, "B": {4, 9}, "C": {5, 7}}, got); diff != "" {
+		t.Errorf("samples (-want +got):\n%s", diff)
+	}
+	failure := errors.New("broken")
+	_, err = Rounds(0, 1, []letter{"a"}, func(letter) (int, error) { return 0, failure })
+	if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), "A: ") {
+		t.Errorf("a failure is told as %v", err)
+	}
+}
+
+func TestRatio(t *testing.T) {
+	t.Parallel()
+	// The second round was slow for both; the third has nothing to compare to.
+	ours, theirs := []float64{20, 4, 60}, []float64{10, 1}
+	same := func(v float64) float64 { return v }
+	if got := Ratio(ours, theirs, same); got != 3 {
+		t.Errorf("ratio = %v, want 3", got)
+	}
+	if got := Difference(ours, theirs, same); got != 6.5 {
+		t.Errorf("difference = %v, want 6.5", got)
+	}
+	if got := Ratio(ours, nil, same); !math.IsNaN(got) {
+		t.Errorf("ratio to nothing = %v, want NaN", got)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	parse := func(args ...string) (*Options, int, error) {
+		o := &Options{}
+		flags := o.Flags("test", 7, io.Discard)
+		o.ShapeFlags(flags, "GET")
+		o.ContenderFlags(flags, []string{"ours", "theirs"})
+		requests := flags.Int("requests", 100, "")
+		quick := flags.Bool("quick", false, "")
+		err := o.Parse(flags, args, quick, map[string]string{"rounds": "2", "requests": "10"})
+		return o, *requests, err
+	}
+	tests := []struct {
+		args     []string
+		want     Options
+		requests int
+		shape    string // that is measured
+	}{
+		{nil, Options{Rounds: 7, Contenders: []string{"ours", "theirs"}}, 100, "SET"},
+		{[]string{"-quick"}, Options{Rounds: 2, Contenders: []string{"ours", "theirs"}}, 10, "SET"},
+		{
+			[]string{"-quick", "-rounds", "5", "-contenders", "theirs", "-proxy-args", "--a b", "-shape", "^GET"},
+			Options{Rounds: 5, Contenders: []string{"theirs"}, ProxyArgs: []string{"--a", "b"}},
+			10, "GET",
+		},
+	}
+	for _, tt := range tests {
+		o, requests, err := parse(tt.args...)
+		if err != nil || requests != tt.requests || !o.Shapes.MatchString(tt.shape) {
+			t.Errorf("%v: %v, %d requests, shapes %s", tt.args, err, requests, o.Shapes)
+		}
+		o.Shapes = nil
+		if diff := cmp.Diff(tt.want, *o); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+	for _, args := range [][]string{{"-contenders", "ours,nobody"}, {"-rounds", "0"}, {"-shape", "("}, {"-nope"}} {
+		if _, _, err := parse(args...); err == nil {
+			t.Errorf("%v: no error", args)
+		}
+	}
+}
+
+func TestInFolder(t *testing.T) {
+	t.Parallel()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	failure := errors.New("broken")
+	for _, tt := range []struct {
+		name  string
+		ctx   context.Context
+		err   error
+		stays bool
+	}{
+		{"well", t.Context(), nil, false},
+		{"a failure", t.Context(), failure, true},
+		{"an interrupt", cancelled, failure, false},
+	} {
+		var dir string
+		err := InFolder(tt.ctx, func(d string) error {
+			dir = d
+			return tt.err
+		})
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		_, missing := os.Stat(dir)
+		if stays := missing == nil; stays != tt.stays || stays != (err != nil && strings.Contains(err.Error(), dir)) {
+			t.Errorf("%s: the folder stays: %v, told as %v", tt.name, stays, err)
+		}
+		_ = os.RemoveAll(dir)
 	}
 }
 

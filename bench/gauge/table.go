@@ -55,6 +55,31 @@ func (t *Table) writeRow(b *strings.Builder, row []string, widths []int) {
 	b.WriteString("|\n")
 }
 
+// Section is a table under its title.
+type Section struct {
+	Title string
+	Table Table
+}
+
+// WriteSections prints those that have rows, as Markdown.
+func WriteSections(w io.Writer, sections ...Section) error {
+	for _, s := range sections {
+		if len(s.Table.Rows) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "## %s\n\n", s.Title); err != nil {
+			return err
+		}
+		if err := s.Table.Write(w); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Number formats a measurement with about three digits; "-" for none.
 func Number(v float64) string {
 	switch {

@@ -35,6 +35,9 @@ type contender struct {
 	answer []byte
 }
 
+// Name is the contender's.
+func (c *contender) Name() string { return c.name }
+
 // cpu is the CPU time that the contender has used; 0 without a process.
 func (c *contender) cpu() (time.Duration, error) {
 	if c.proc == nil {
@@ -251,7 +254,7 @@ func (tb *testbed) startDragoman(ctx context.Context, port int, k kind) (*gauge.
 	if err != nil {
 		return nil, err
 	}
-	note("%s: admin on %s", dragoman, address)
+	gauge.Note("%s: admin on %s", dragoman, address)
 	return p, p.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
 }
 

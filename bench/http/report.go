@@ -41,27 +41,6 @@ func p99(s sample) float64        { return s.P99 }
 func throughput(s sample) float64 { return s.Throughput }
 func rss(s sample) float64        { return s.RSS }
 
-func medianOf(samples []sample, f func(sample) float64) float64 {
-	var values []float64
-	for _, s := range samples {
-		values = append(values, f(s))
-	}
-	return gauge.Median(values)
-}
-
-// compared is the median of what with makes of the rounds of a and b, which were
-// measured one after the other.
-func compared(a, b []sample, f func(sample) float64, with func(x, y float64) float64) float64 {
-	var values []float64
-	for i := range min(len(a), len(b)) {
-		values = append(values, with(f(a[i]), f(b[i])))
-	}
-	return gauge.Median(values)
-}
-
-func quotient(x, y float64) float64   { return x / y }
-func difference(x, y float64) float64 { return x - y }
-
 // write prints the report as Markdown.
 func (r *results) write(w io.Writer) error {
 	fmt.Fprintf(w, "# HTTP\n\n%d CPUs (%s), %s, %s, %s, %s; %d rounds of %v.\n\n", runtime.NumCPU(), gauge.CPUModel(), runtime.Version(),
@@ -69,14 +48,9 @@ func (r *results) write(w io.Writer) error {
 	for _, s := range r.Skipped {
 		fmt.Fprintf(w, "Not measured: %s\n\n", s)
 	}
-	fmt.Fprintf(w, "## Goals: dragoman and its peers\n\n")
-	goals := r.goalTable()
-	if err := goals.Write(w); err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "\n## Measurements\n\n")
-	samples := r.sampleTable()
-	return samples.Write(w)
+	return gauge.WriteSections(w,
+		gauge.Section{Title: "Goals: dragoman and its peers", Table: r.goalTable()},
+		gauge.Section{Title: "Measurements", Table: r.sampleTable()})
 }
 
 func (r *results) goalTable() gauge.Table {
@@ -84,12 +58,12 @@ func (r *results) goalTable() gauge.Table {
 	for _, s := range r.Shapes {
 		terms := s.shape.kind.terms()
 		ours, theirs := s.Samples[dragoman], s.Samples[terms.peer]
-		latency := gauge.Verdict{Value: compared(ours, theirs, p50, difference)}
+		latency := gauge.Verdict{Value: gauge.Difference(ours, theirs, p50)}
 		if s.shape.clients == 1 && s.shape.kind == plain {
 			latency.Goal = goalP50
 		}
-		t.Add(s.Shape, terms.peer, gauge.Verdict{Value: compared(ours, theirs, cpu, quotient), Goal: terms.goal}.String(), latency.String(),
-			gauge.Number(compared(ours, s.Samples[nginx], cpu, quotient)))
+		t.Add(s.Shape, terms.peer, gauge.Verdict{Value: gauge.Ratio(ours, theirs, cpu), Goal: terms.goal}.String(), latency.String(),
+			gauge.Number(gauge.Ratio(ours, s.Samples[nginx], cpu)))
 	}
 	return t
 }
@@ -104,7 +78,7 @@ func (r *results) sampleTable() gauge.Table {
 			}
 			row := []string{s.Shape, name}
 			for _, f := range []func(sample) float64{throughput, p50, p99, cpu, rss} {
-				v := medianOf(samples, f)
+				v := gauge.MedianOf(samples, f)
 				if v == 0 {
 					v = math.NaN()
 				}

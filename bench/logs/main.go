@@ -5,87 +5,53 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/bench/gauge"
 )
 
 type options struct {
-	rounds, megabytes int
-	proxy, report     string
+	gauge.Options
+	megabytes int
 }
 
-const (
-	exitFailure = 1
-	exitUsage   = 64
-	roundLimit  = 5 * time.Minute
-)
+const roundLimit = 5 * time.Minute
 
-func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
+func main() { gauge.Main("logs", parseOptions, run) }
+
+func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{}
-	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 5, "`number` of rounds; a result is a median over them")
+	flags := o.Flags("logs", 5, out)
 	flags.IntVar(&o.megabytes, "mb", 256, "`megabytes` of log in one round")
-	flags.StringVar(&o.proxy, "proxy", "", "`path` of a compiled proxy (default: build cmd/proxy)")
-	flags.StringVar(&o.report, "o", "", "write the report to this `file` too")
-	if err := flags.Parse(os.Args[1:]); err != nil {
-		os.Exit(exitUsage)
-	}
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "logs:", err)
-		os.Exit(exitFailure)
-	}
+	return o, o.Parse(flags, args, nil, nil)
 }
 
-func run(ctx context.Context, o *options) (err error) {
+func run(ctx context.Context, o *options) error {
 	if _, err := exec.LookPath("rsyslogd"); err != nil {
 		return fmt.Errorf("%w: install rsyslog", err)
 	}
-	dir, err := os.MkdirTemp("", "bench-logs")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err == nil {
-			err = os.RemoveAll(dir)
-			return
-		}
-		err = fmt.Errorf("%w (logs are in %s)", err, dir)
-	}()
-	if o.proxy == "" {
-		o.proxy = filepath.Join(dir, "proxy")
-		if err := gauge.BuildProxy(ctx, o.proxy); err != nil {
+	return gauge.InFolder(ctx, func(dir string) error {
+		if err := o.EnsureProxy(ctx, dir); err != nil {
 			return err
 		}
-	}
-	input := filepath.Join(dir, "access.log")
-	lines, size, err := writeLog(input, o.megabytes<<20)
-	if err != nil {
-		return err
-	}
-	list := contenders(o.proxy, input)
-	samples := make([][]sample, len(list))
-	for round := range o.rounds {
-		for _, i := range gauge.Rotate([]int{0, 1, 2}, round) {
-			s, err := measure(ctx, &list[i], filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), lines)
-			if err != nil {
-				return fmt.Errorf("%s: %w", list[i].name, err)
-			}
-			samples[i] = append(samples[i], s)
+		input := filepath.Join(dir, "access.log")
+		lines, size, err := writeLog(input, o.megabytes<<20)
+		if err != nil {
+			return err
 		}
-	}
-	return report(o, list, samples, size)
+		list := contenders(o.Proxy, input)
+		samples, err := gauge.Rounds(0, o.Rounds, list, func(c contender) (sample, error) { return measure(ctx, &c, dir, lines) })
+		if err != nil {
+			return err
+		}
+		return o.Publish(nil, func(w io.Writer) error { return report(w, o, list, samples, size) })
+	})
 }
 
 // writeLog writes an access log.
@@ -104,6 +70,9 @@ type contender struct {
 	name  string
 	start func(dir string) (*gauge.Process, string, error) // and the file that it writes
 }
+
+// Name is the contender's.
+func (c contender) Name() string { return c.name }
 
 // sample is one round of one contender.
 type sample struct {
@@ -155,8 +124,9 @@ func rsyslog(dir, input string) (*gauge.Process, string, error) {
 }
 
 // measure has one contender ship the file, and waits until all lines are out.
-func measure(ctx context.Context, c *contender, dir string, lines int) (s sample, err error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
+func measure(ctx context.Context, c *contender, within string, lines int) (s sample, err error) {
+	dir, err := os.MkdirTemp(within, "round-")
+	if err != nil {
 		return s, err
 	}
 	began := time.Now()
@@ -206,30 +176,19 @@ func awaitLines(ctx context.Context, path string, want int) error {
 	return nil
 }
 
-func report(o *options, list []contender, samples [][]sample, size int) error {
+func report(w io.Writer, o *options, list []contender, samples map[string][]sample, size int) error {
 	t := gauge.Table{Left: 1, Titles: []string{"", "MB per CPU-second", "MB per second", "CPU / rsyslog's", "resident MB"}}
-	peer := samples[len(samples)-1] // in rounds, as the others
-	for i := range list {
-		var cpu, wall, ratio, rss []float64
-		for round, s := range samples[i] {
-			cpu = append(cpu, float64(size)/1e6/s.cpu.Seconds())
-			wall = append(wall, float64(size)/1e6/s.wall.Seconds())
-			ratio = append(ratio, s.cpu.Seconds()/peer[round].cpu.Seconds())
-			rss = append(rss, float64(s.rss)/1e6)
-		}
-		t.Add(list[i].name, gauge.Number(gauge.Median(cpu)), gauge.Number(gauge.Median(wall)), fmt.Sprintf("%.2f", gauge.Median(ratio)), gauge.Number(gauge.Median(rss)))
+	megabytes := float64(size) / 1e6
+	peer := samples[list[len(list)-1].name]
+	for _, c := range list {
+		ours := samples[c.name]
+		ratio := gauge.Ratio(ours, peer, func(s sample) float64 { return s.cpu.Seconds() })
+		t.Add(c.name, gauge.Number(gauge.MedianOf(ours, func(s sample) float64 { return megabytes / s.cpu.Seconds() })),
+			gauge.Number(gauge.MedianOf(ours, func(s sample) float64 { return megabytes / s.wall.Seconds() })), fmt.Sprintf("%.2f", ratio),
+			gauge.Number(gauge.MedianOf(ours, func(s sample) float64 { return float64(s.rss) / 1e6 })))
 	}
-	var w io.Writer = os.Stdout
-	if o.report != "" {
-		f, err := os.Create(o.report)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		w = io.MultiWriter(os.Stdout, f)
-	}
-	if _, err := fmt.Fprintf(w, "# Logs\n\nMedians of %s rounds, %s MB of nginx' access log each; %s; %s. Ratios are of the same round.\n\n", strconv.Itoa(o.rounds),
-		gauge.Number(float64(size)/1e6), gauge.CPUModel(), gauge.Version("rsyslogd", "-v")); err != nil {
+	if _, err := fmt.Fprintf(w, "# Logs\n\nMedians of %s rounds, %s MB of nginx' access log each; %s; %s. Ratios are of the same round.\n\n", strconv.Itoa(o.Rounds),
+		gauge.Number(megabytes), gauge.CPUModel(), gauge.Version("rsyslogd", "-v")); err != nil {
 		return err
 	}
 	return t.Write(w)

@@ -14,19 +14,16 @@ type exporter struct {
 	http    string
 }
 
+// Name is the exporter's.
+func (s *exporter) Name() string { return s.name }
+
 // run scrapes the two in rounds.
-func (res *shapeResults) run(ctx context.Context, rounds int, servers []*exporter, path string, headers map[string]string, scrapes int) error {
-	res.Samples = map[string][]sample{}
-	for round := range rounds + 1 {
-		for _, s := range gauge.Rotate(servers, round) {
-			m, err := s.measure(ctx, path, headers, scrapes)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", res.Shape, s.name, err)
-			}
-			if round > 0 { // the first one warms up
-				res.Samples[s.name] = append(res.Samples[s.name], m)
-			}
-		}
+func (res *shapeResults) run(ctx context.Context, rounds int, servers []*exporter, path string, headers map[string]string, scrapes int) (err error) {
+	res.Samples, err = gauge.Rounds(1, rounds, servers, func(s *exporter) (sample, error) {
+		return s.measure(ctx, path, headers, scrapes)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", res.Shape, err)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func startJSON(ctx context.Context, name, dir, program string, args ...string) (
 
 // benchJSON measures probes of a document that this process serves.
 func benchJSON(ctx context.Context, o *options, dir string, r *results) error {
-	if !o.filter.MatchString(jsonShape) {
+	if !o.Shapes.MatchString(jsonShape) {
 		return nil
 	}
 	theirs, err := exec.LookPath("bin/json_exporter")
@@ -89,7 +89,7 @@ func benchJSON(ctx context.Context, o *options, dir string, r *results) error {
 		return err
 	}
 	defer stop()
-	ours, err := startJSON(ctx, dragoman, dir, o.proxy, "json-exporter")
+	ours, err := startJSON(ctx, dragoman, dir, o.Proxy, "json-exporter")
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func benchJSON(ctx context.Context, o *options, dir string, r *results) error {
 		return err
 	}
 	res := shapeResults{Shape: jsonShape, Unit: "scrape", Peer: jsonExporter, goal: 0.1}
-	if err := res.run(ctx, o.rounds, servers, probe, plainText(), o.scrapes); err != nil {
+	if err := res.run(ctx, o.Rounds, servers, probe, plainText(), o.scrapes); err != nil {
 		return err
 	}
 	r.Shapes = append(r.Shapes, res)

@@ -90,7 +90,7 @@ func startNginxExporter(ctx context.Context, name, dir, program, uri string, arg
 
 // benchNginx measures scrapes of two exporters of one nginx.
 func benchNginx(ctx context.Context, o *options, dir string, r *results) error {
-	shapes := slices.DeleteFunc(nginxShapes(), func(s nginxShape) bool { return !o.filter.MatchString(s.name) })
+	shapes := slices.DeleteFunc(nginxShapes(), func(s nginxShape) bool { return !o.Shapes.MatchString(s.name) })
 	if len(shapes) == 0 {
 		return nil
 	}
@@ -104,7 +104,7 @@ func benchNginx(ctx context.Context, o *options, dir string, r *results) error {
 		return err
 	}
 	defer nginx.Stop()
-	ours, err := startNginxExporter(ctx, dragoman, dir, o.proxy, uri, "nginx-exporter")
+	ours, err := startNginxExporter(ctx, dragoman, dir, o.Proxy, uri, "nginx-exporter")
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func benchNginx(ctx context.Context, o *options, dir string, r *results) error {
 	}
 	for _, shape := range shapes {
 		res := shapeResults{Shape: shape.name, Unit: "scrape", Peer: nginxExporter, goal: nginxGoal}
-		if err := res.run(ctx, o.rounds, servers, "/metrics", shape.headers, o.scrapes*nginxScrapes); err != nil {
+		if err := res.run(ctx, o.Rounds, servers, "/metrics", shape.headers, o.scrapes*nginxScrapes); err != nil {
 			return err
 		}
 		r.Shapes = append(r.Shapes, res)

@@ -30,6 +30,9 @@ type statsdServer struct {
 	udp     net.Conn
 }
 
+// Name is the server's.
+func (s *statsdServer) Name() string { return s.name }
+
 func startStatsd(ctx context.Context, name, dir, program string, args ...string) (*statsdServer, error) {
 	s := &statsdServer{name: name}
 	for _, address := range []*string{&s.http, &s.lines} {
@@ -74,7 +77,7 @@ func benchStatsd(ctx context.Context, o *options, dir string, r *results) error 
 		return fmt.Errorf("%w: make test-tools builds it; run this from the project's folder", err)
 	}
 	r.Versions = append(r.Versions, "statsd_exporter 0.31.0")
-	ours, err := startStatsd(ctx, dragoman, dir, o.proxy, "statsd-exporter")
+	ours, err := startStatsd(ctx, dragoman, dir, o.Proxy, "statsd-exporter")
 	if err != nil {
 		return err
 	}
@@ -90,20 +93,15 @@ func benchStatsd(ctx context.Context, o *options, dir string, r *results) error 
 		return err
 	}
 	for _, shape := range statsdShapes(o, lines) {
-		if !o.filter.MatchString(shape.name) {
+		if !o.Shapes.MatchString(shape.name) {
 			continue
 		}
-		res := shapeResults{Shape: shape.name, Unit: shape.unit, Peer: statsdExporter, Samples: map[string][]sample{}, goal: shape.goal}
-		for round := range o.rounds + 1 {
-			for _, s := range gauge.Rotate(servers, round) {
-				m, err := s.measure(ctx, &shape)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", shape.name, s.name, err)
-				}
-				if round > 0 { // the first one warms up
-					res.Samples[s.name] = append(res.Samples[s.name], m)
-				}
-			}
+		res := shapeResults{Shape: shape.name, Unit: shape.unit, Peer: statsdExporter, goal: shape.goal}
+		res.Samples, err = gauge.Rounds(1, o.Rounds, servers, func(s *statsdServer) (sample, error) {
+			return s.measure(ctx, &shape)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", shape.name, err)
 		}
 		r.Shapes = append(r.Shapes, res)
 	}
