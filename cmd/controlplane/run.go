@@ -166,7 +166,7 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 			Streams: s.Number("max-streams"), Connections: s.Number("max-streams"), ConnectionAge: age,
 		},
 	}
-	o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())
+	o.Log, o.Level, err = s.Logger(cmd.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}

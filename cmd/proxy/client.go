@@ -155,7 +155,7 @@ func (c *adminClient) status(ctx context.Context, w io.Writer) error {
 	}
 	r.write(w, ready)
 	if ready != nil {
-		return exit.Temporary(errSilent)
+		return exit.Temporary(command.ErrSilent)
 	}
 	return nil
 }

@@ -3,9 +3,6 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
-	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 func main() {
@@ -24,22 +20,8 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(face(args))
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
-	if err == nil || errors.Is(err, errSilent) {
-		return exit.Code(err)
-	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(stderr, "proxy: %s\n", strings.TrimSuffix(line, "\n"))
-	}
-	return exit.Code(err)
+	return command.Run(newRoot(), face(args), stdout, stderr)
 }
-
-// errSilent ends the process with the code it is wrapped in; all has been said.
-var errSilent = errors.New("")
 
 // face makes the arguments of a tool that is replaced those of its command: a
 // binary called as the tool, flags that only the tool has, or no arguments at all
@@ -82,27 +64,12 @@ func twoDashes(args []string) []string {
 }
 
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
+	root := command.Root(&cobra.Command{
 		Use:   "proxy",
 		Short: "An ambassador on localhost for databases and Redis shards elsewhere",
 		Long: "The app talks to localhost; the proxy talks to the right servers outside.\n" +
 			"Settings come from flags, from DRAGOMAN_* variables, and from the file that\n" +
 			"--config names, in this order of strength.",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cmd.Help()
-		},
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit.Usage(fmt.Errorf("unknown command %q; see proxy --help", args[0]))
-			}
-			return nil
-		},
-	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
 		newRun(), newDemo(), newValidate(), newTry(), newStatus(), newWait(), command.NewVersion("proxy"),

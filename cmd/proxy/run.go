@@ -36,7 +36,7 @@ func newRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Log, o.Level, err = s.logger(cmd.ErrOrStderr())
+			o.Log, o.Level, err = s.Logger(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,19 +17,11 @@ import (
 type settings struct{ *flags.Settings }
 
 func newSettings(cmd *cobra.Command) (*settings, error) {
-	s, err := flags.Read(cmd, exit.Usage)
+	s, err := flags.Read(cmd)
 	if err != nil {
 		return nil, err
 	}
 	return &settings{s}, nil
-}
-
-func (s *settings) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
-	log, level, err := s.Logger(w)
-	if err != nil {
-		return nil, nil, exit.Usage(err)
-	}
-	return log, level, nil
 }
 
 // runFlags are those of every command that runs a proxy.

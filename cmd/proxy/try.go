@@ -30,7 +30,7 @@ func newTry() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := runTry(cmd)
 			if errors.Is(err, try.ErrRefused) {
-				return tryRefused{errSilent}
+				return tryRefused{command.ErrSilent}
 			}
 			return err
 		},

@@ -35,7 +35,7 @@ func (f *nutcrackerFlags) openLog(s *settings, stderr io.Writer) (*nutcrackerLog
 		stderr = l.file
 	}
 	var err error
-	if l.logger, l.level, err = s.logger(stderr); err != nil {
+	if l.logger, l.level, err = s.Logger(stderr); err != nil {
 		return nil, err
 	}
 	switch {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
+
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 // LogFlags are those that Logger reads.
@@ -16,12 +18,12 @@ func LogFlags(f *pflag.FlagSet) {
 	f.String("log-format", "auto", "text, json, or auto: text on a terminal, else JSON")
 }
 
-// Logger makes the process' logger; its level can be changed later. An
-// error is the operator's.
+// Logger makes the process' logger; its level can be changed later. An error is
+// one of usage.
 func (s *Settings) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	level := &slog.LevelVar{}
 	if err := level.UnmarshalText([]byte(s.Text("log-level"))); err != nil {
-		return nil, nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", s.Text("log-level"))
+		return nil, nil, exit.Usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", s.Text("log-level")))
 	}
 	o := &slog.HandlerOptions{Level: level}
 	switch format := s.Text("log-format"); {
@@ -30,7 +32,7 @@ func (s *Settings) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	case format == "json", format == "auto":
 		return slog.New(slog.NewJSONHandler(w, o)), level, nil
 	default:
-		return nil, nil, fmt.Errorf("--log-format %q: want auto, text or json", format)
+		return nil, nil, exit.Usage(fmt.Errorf("--log-format %q: want auto, text or json", format))
 	}
 }
 

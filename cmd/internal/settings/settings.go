@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
 
 // Prefix is that of the environment variables: DRAGOMAN_ADMIN_ADDRESS for
@@ -26,8 +28,8 @@ type Settings struct {
 }
 
 // Read reads the bootstrap file, if one is named. A key in it that is no flag of
-// the command is an error, which usage marks as the operator's.
-func Read(cmd *cobra.Command, usage func(error) error) (*Settings, error) {
+// the command is a usage error.
+func Read(cmd *cobra.Command) (*Settings, error) {
 	v := viper.New()
 	v.SetEnvPrefix(Prefix)
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
@@ -41,7 +43,7 @@ func Read(cmd *cobra.Command, usage func(error) error) (*Settings, error) {
 		return s, nil
 	}
 	if err := s.readFile(file); err != nil {
-		return nil, usage(err)
+		return nil, exit.Usage(err)
 	}
 	return s, nil
 }
