@@ -2,7 +2,6 @@
 package csv
 
 import (
-	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -25,36 +24,14 @@ const (
 	maxRows    = 1 << 20
 )
 
-// Source is a table that is fetched.
-type Source struct {
-	families.Ledger
-
-	page   *fetch.Page
-	env    metrics.Env
-	parser Parser
-}
-
 // New checks the rules and makes a source.
-func New(cfg *resource.CSVSource, env metrics.Env) (*Source, error) {
+func New(cfg *resource.CSVSource, env metrics.Env) (*fetch.Source, error) {
 	p, err := NewParser(cfg.Delimiter, cfg.Extract)
 	if err != nil {
 		return nil, err
 	}
-	return &Source{page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{}), env: env, parser: *p}, nil
+	return fetch.NewSource(&cfg.MetricsFetch, env, fetch.Config{}, p.Parse), nil
 }
-
-// Gather implements metrics.Source.
-func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
-	page, err := s.page.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.parser.Parse(string(page), s.env.MaxSeries)
-	return out, s.Note(err)
-}
-
-// Close implements metrics.Source.
-func (s *Source) Close() error { return s.page.Close() }
 
 // Parser makes metrics of a table. It is read-only.
 type Parser struct {

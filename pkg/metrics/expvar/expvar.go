@@ -3,7 +3,6 @@
 package expvar
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -21,31 +20,10 @@ import (
 // maxLevels bounds how deep maps in maps become labels.
 const maxLevels = 8
 
-// Source is a page of expvar.
-type Source struct {
-	families.Ledger
-
-	page *fetch.Page
-	env  metrics.Env
-}
-
 // New makes a source.
-func New(cfg *resource.ExpvarSource, env metrics.Env) (*Source, error) {
-	return &Source{page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{}), env: env}, nil
+func New(cfg *resource.ExpvarSource, env metrics.Env) (*fetch.Source, error) {
+	return fetch.NewSource(&cfg.MetricsFetch, env, fetch.Config{}, Parse), nil
 }
-
-// Gather implements metrics.Source.
-func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
-	page, err := s.page.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out, err := Parse(string(page), s.env.MaxSeries)
-	return out, s.Note(err)
-}
-
-// Close implements metrics.Source.
-func (s *Source) Close() error { return s.page.Close() }
 
 // Parse makes the families of a page; series bounds them, 0 is the default.
 func Parse(page string, series int) ([]*dto.MetricFamily, error) {

@@ -3,7 +3,6 @@
 package jolokia
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,37 +18,15 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// Source is an agent of Jolokia.
-type Source struct {
-	families.Ledger
-
-	page   *fetch.Page
-	env    metrics.Env
-	parser Parser
-}
-
 // New makes a source.
-func New(cfg *resource.JolokiaSource, env metrics.Env) (*Source, error) {
+func New(cfg *resource.JolokiaSource, env metrics.Env) (*fetch.Source, error) {
 	p, err := NewParser(!cfg.ExcludeJVM, cfg.Beans)
 	if err != nil {
 		return nil, err
 	}
 	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
-	return &Source{page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{Header: header}), env: env, parser: *p}, nil
+	return fetch.NewSource(&cfg.MetricsFetch, env, fetch.Config{Header: header}, p.Parse).Posting(p.request), nil
 }
-
-// Gather implements metrics.Source.
-func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
-	page, err := s.page.Do(ctx, http.MethodPost, s.parser.request)
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.parser.Parse(string(page), s.env.MaxSeries)
-	return out, s.Note(err)
-}
-
-// Close implements metrics.Source.
-func (s *Source) Close() error { return s.page.Close() }
 
 // Parser knows what is asked for, and makes metrics of the answer. It is
 // read-only.

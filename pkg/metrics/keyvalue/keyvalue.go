@@ -2,7 +2,6 @@
 package keyvalue
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,36 +18,14 @@ import (
 // maxLine bounds a line, in bytes.
 const maxLine = 64 << 10
 
-// Source is a text that is fetched.
-type Source struct {
-	families.Ledger
-
-	page   *fetch.Page
-	env    metrics.Env
-	parser Parser
-}
-
 // New checks the rules and makes a source.
-func New(cfg *resource.KeyValueSource, env metrics.Env) (*Source, error) {
+func New(cfg *resource.KeyValueSource, env metrics.Env) (*fetch.Source, error) {
 	p, err := NewParser(cfg.Separator, cfg.Extract)
 	if err != nil {
 		return nil, err
 	}
-	return &Source{page: fetch.Open(&cfg.MetricsFetch, env, fetch.Config{}), env: env, parser: *p}, nil
+	return fetch.NewSource(&cfg.MetricsFetch, env, fetch.Config{}, p.Parse), nil
 }
-
-// Gather implements metrics.Source.
-func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
-	page, err := s.page.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.parser.Parse(string(page), s.env.MaxSeries)
-	return out, s.Note(err)
-}
-
-// Close implements metrics.Source.
-func (s *Source) Close() error { return s.page.Close() }
 
 // Parser makes metrics of a text. It is read-only.
 type Parser struct {
