@@ -191,65 +191,13 @@ func (l *Listener) CountDrops() {
 	}
 }
 
-// connections are those of a listener, as long as they run.
-type connections struct {
-	mu      sync.Mutex
-	open    map[net.Conn]struct{} // guarded by mu
-	closing bool                  // guarded by mu
-	running sync.WaitGroup
-}
-
-func (c *connections) add(conn net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing || len(c.open) >= maxConnections {
-		return false
-	}
-	c.open[conn] = struct{}{}
-	return true
-}
-
-func (c *connections) remove(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, conn)
-	_ = conn.Close() // it was read to its end
-}
-
-func (c *connections) close() {
-	c.mu.Lock()
-	c.closing = true
-	for conn := range c.open {
-		_ = conn.SetReadDeadline(time.Unix(1, 0)) // its reader sees that
-	}
-	c.mu.Unlock()
-	c.running.Wait()
-}
-
 func (l *Listener) serveStream(ctx context.Context, listener net.Listener) {
 	Inherit(ctx, l.store)
-	conns := &connections{open: make(map[net.Conn]struct{})}
-	for ctx.Err() == nil {
-		conn, err := listener.Accept()
-		switch {
-		case err == nil && conns.add(conn):
-			conns.running.Go(func() {
-				defer conns.remove(conn)
-				l.read(conn)
-			})
-		case err == nil:
-			l.ledger.Add("connection_limit", 1)
-			_ = conn.Close() // told by its end
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-		default: // out of descriptors, for one
-			l.log.Warn("accepting a connection", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
+	a := sockets.Acceptor{
+		Most: maxConnections, Log: l.log, Serve: func(_ context.Context, conn net.Conn) { l.read(conn) },
+		Refused: func() { l.ledger.Add("connection_limit", 1) },
 	}
-	conns.close()
+	a.Accept(ctx, listener)
 	Leave(ctx, l.store, 0)
 }
 

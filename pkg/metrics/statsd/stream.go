@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,88 +17,27 @@ import (
 // when there is something to read: a connection that keeps still has none.
 const readSize = 64 << 10
 
-// connections are those connections of a listener.
-type connections struct {
-	mu      sync.Mutex
-	open    map[net.Conn]struct{} // guarded by mu
-	closing bool                  // guarded by mu
-	running sync.WaitGroup
-}
-
-// add is false when there is no room, or no time left.
-func (c *connections) add(conn net.Conn, most int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing || len(c.open) >= most {
-		return false
-	}
-	c.open[conn] = struct{}{}
-	return true
-}
-
-func (c *connections) remove(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, conn)
-}
-
-// close ends the connections and waits for them.
-func (c *connections) close() {
-	c.mu.Lock()
-	c.closing = true
-	for conn := range c.open {
-		_ = conn.SetReadDeadline(time.Unix(1, 0)) // what has arrived is still read
-	}
-	c.mu.Unlock()
-	c.running.Wait()
-}
-
-// serveStream accepts connections until ctx is done, and then ends them.
+// serveStream serves connections until ctx is done, and then ends them.
 func (s *Source) serveStream(ctx context.Context, l net.Listener) {
 	s.inherit(ctx)
-	conns := &connections{open: map[net.Conn]struct{}{}}
-	defer func() {
-		conns.close()
-		sockets.Leave(ctx, legacy{store: s.store.Load()})
-	}()
-	for ctx.Err() == nil {
-		conn, err := l.Accept()
-		switch {
-		case err == nil:
-			s.accept(conns, conn)
-		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
-			return
-		default: // out of descriptors, for one
-			s.log.Warn("StatsD: accepting a connection", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(acceptPause):
-			}
-		}
+	a := sockets.Acceptor{
+		Most: s.config.MaxConnections, Serve: s.serveConn, Log: s.log,
+		Refused: func() { s.count(func(st *Stats) { st.Refused++ }) },
 	}
+	a.Accept(ctx, l)
+	sockets.Leave(ctx, legacy{store: s.store.Load()})
 }
 
-const acceptPause = 100 * time.Millisecond
-
-func (s *Source) accept(conns *connections, conn net.Conn) {
-	if !conns.add(conn, s.config.MaxConnections) {
-		s.count(func(st *Stats) { st.Refused++ })
-		_ = conn.Close() // told by its end
-		return
-	}
+func (s *Source) serveConn(ctx context.Context, conn net.Conn) {
 	s.count(func(st *Stats) { st.Connections++ })
-	conns.running.Go(func() {
-		defer conns.remove(conn)
-		err := s.read(conn)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
-			s.count(func(st *Stats) { st.TCPErrors++ })
-		}
-		_ = conn.Close()
-	})
+	err := s.read(ctx, conn)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.count(func(st *Stats) { st.TCPErrors++ })
+	}
 }
 
 // read takes the lines of a connection until it ends.
-func (s *Source) read(conn net.Conn) error {
+func (s *Source) read(ctx context.Context, conn net.Conn) error {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return errors.ErrUnsupported
@@ -123,10 +61,8 @@ func (s *Source) read(conn net.Conn) error {
 		return !errors.Is(errno, syscall.EAGAIN)
 	}
 	for {
-		if idle := s.config.IdleTimeout; idle > 0 {
-			if err := conn.SetReadDeadline(time.Now().Add(idle)); err != nil {
-				return err
-			}
+		if err := sockets.ReadWithin(ctx, conn, s.config.IdleTimeout); err != nil {
+			return err
 		}
 		if err := raw.Read(take); err != nil {
 			lines.end()
