@@ -7,10 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -29,57 +27,6 @@ type ControlPlane struct {
 	// Kubernetes.
 	CAFile string
 	CA     []byte
-}
-
-// binaries builds a program of this module once for the process.
-type binaries struct {
-	mu sync.Mutex
-	// mu guards below
-	dir   string
-	built map[string]error
-}
-
-var programs = &binaries{built: map[string]error{}}
-
-// Binary builds a program of this module, such as controlplane, and gives its
-// path.
-func Binary(tb redistest.TB, name string) string {
-	tb.Helper()
-	programs.mu.Lock()
-	defer programs.mu.Unlock()
-	err, ok := programs.built[name]
-	if !ok {
-		err = programs.buildLocked(name)
-		programs.built[name] = err
-	}
-	if err != nil {
-		tb.Fatalf("building %s: %v", name, err)
-	}
-	return filepath.Join(programs.dir, name)
-}
-
-func (b *binaries) buildLocked(name string) error {
-	if b.dir == "" {
-		dir, err := os.MkdirTemp("", "meshtest")
-		if err != nil {
-			return err
-		}
-		b.dir = dir
-	}
-	cmd := exec.Command("go", "build", "-o", b.dir, "github.com/dragoman-mesh/dragoman/cmd/"+name)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, out)
-	}
-	return nil
-}
-
-// Cleanup removes what was built. To be called at the end of a TestMain.
-func Cleanup() {
-	programs.mu.Lock()
-	defer programs.mu.Unlock()
-	if programs.dir != "" {
-		_ = os.RemoveAll(programs.dir)
-	}
 }
 
 // StartControlPlane runs `controlplane run` with further arguments on ports of

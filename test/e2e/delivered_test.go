@@ -3,41 +3,16 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 )
 
-// delivered is the proxy as it is delivered, built once for the whole test binary: with the race detector it takes memory that users do not
-// pay for.
-var delivered struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// deliver is launch for the proxy as it is delivered.
+// deliver is launch for the proxy as it is delivered: with the race detector it takes memory that users do not pay for.
 func deliver(t *testing.T, env []string, args ...string) *Proxy {
 	t.Helper()
-	delivered.once.Do(func() { delivered.dir, delivered.err = buildDelivered() })
-	if delivered.err != nil {
-		t.Fatal(delivered.err)
-	}
-	return launchBinary(t, filepath.Join(delivered.dir, "proxy"), env, args...)
-}
-
-func buildDelivered() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "e2e"); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", dir, "./cmd/proxy")
-	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%v: %w\n%s", cmd, err, out)
-	}
-	return dir, nil
+	return launchBinary(t, meshtest.Delivered.Binary(t, "proxy"), env, args...)
 }
 
 // memory is one of the sizes in the status of the proxy's process, in bytes: VmRSS is what it has now, VmHWM the most that it has had.

@@ -7,15 +7,14 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -131,41 +130,17 @@ func (p *Proxy) fetch(path string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
-// built is the proxy under test, built once for the whole test binary.
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
 // proxyBinary builds cmd/proxy with the race detector, the first time, and returns its path.
 func proxyBinary(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() { built.dir, built.err = buildProxy() })
-	if built.err != nil {
-		t.Fatal(built.err)
-	}
-	return filepath.Join(built.dir, "proxy")
-}
-
-func buildProxy() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "e2e"); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-race", "-o", dir, "./cmd/proxy")
-	cmd.Dir = filepath.Join("..", "..")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%v: %w\n%s", cmd, err, out)
-	}
-	return dir, nil
+	return meshtest.Checked.Binary(t, "proxy")
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, dir := range []string{built.dir, delivered.dir, nodeModules.dir} {
-		if dir != "" {
-			_ = os.RemoveAll(dir)
-		}
+	meshtest.Cleanup()
+	if nodeModules.dir != "" {
+		_ = os.RemoveAll(nodeModules.dir)
 	}
 	os.Exit(code)
 }

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 )
 
 // adapters are what the language has them for: one for metrics, one for an API.
@@ -43,7 +45,7 @@ func adaptersAreAccepted(t *testing.T, c *cluster) {
 	c.conditionsOf(t, "adapters", ns, "cache",
 		"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=Unknown/NoProxies")
 	c.conditions(t, ns, "cache", "Accepted=True/Accepted", "Programmed=Unknown/NoProxies")
-	if err := holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "True", "cache"); err != nil {
+	if err := meshtest.Holds(c.Kubectl(t, nil, "-n", ns, "get", "adapters"), "ACCEPTED", "REASON", "nginx-metrics", "True", "cache"); err != nil {
 		t.Error(err)
 	}
 }

@@ -83,16 +83,16 @@ func TestAPIServerAway(t *testing.T) {
 	// A proxy that starts now is served as if nothing were the matter.
 	app.stop()
 	follower.stop()
-	proxy.stop()
+	proxy.Stop()
 	again := c.launch(t, proxy)
-	again.ready("LIVE")
+	again.Ready("LIVE")
 	app, follower = startApp(t, port, "one"), startApp(t, led, "one")
-	if _, body := again.get("/ready"); body != "LIVE\n" {
+	if _, body := again.Get("/ready"); body != "LIVE\n" {
 		t.Errorf("the proxy is not served by the control plane: %s", body)
 	}
 	meanwhile(away)
-	plane.shows("/ready", "LIVE")
-	plane.logs("cannot watch; what is known stays in use", "leading no more")
+	plane.Shows("/ready", "LIVE")
+	plane.Logs("cannot watch; what is known stays in use", "leading no more")
 	if n := plane.counter("dragoman_controlplane_refused_credentials_total", "review_unavailable"); n < 2 {
 		t.Errorf("%v tokens that could not be reviewed are counted", n)
 	}
@@ -106,7 +106,7 @@ func TestAPIServerAway(t *testing.T) {
 	getsIn(unknown)
 	c.Apply(t, ns, ambassador("cache", port, document, "prod: {service: {name: redis, port: 6379}}"))
 	c.conditions(t, ns, "cache", "Programmed=True/Programmed: 1 of 1")
-	plane.logs("watching again")
+	plane.Logs("watching again")
 	// Now it could renew, and does not.
 	c.conditions(t, ns, "led", "ResolvedRefs=True", "has expired: one")
 }

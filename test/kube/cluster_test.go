@@ -23,6 +23,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -68,7 +69,7 @@ func (c *cluster) start(t *testing.T, replica, address string) *plane {
 	host := suite.Addresses(t, 1)[0].String()
 	args := container.args(map[string]string{":15010": address, ":15017": net.JoinHostPort(host, strconv.Itoa(webhookPort)), "10s": "1s"})
 	p := &plane{run(t, "controlplane", env, args), replica, address, host}
-	p.ready("LIVE")
+	p.Ready("LIVE")
 	c.replicas = append(c.replicas, p)
 	c.asked(t, c.replicas...)
 	return p
@@ -102,7 +103,7 @@ func (p *plane) onlySecretsWereForbidden() {
 	for line := range strings.Lines(string(p.Output())) {
 		secret := strings.Contains(line, `"resource":"Secret `) || strings.Contains(line, `"resource":"ConfigMap `)
 		if strings.Contains(line, "forbidden") && !secret {
-			p.t.Errorf("the %s %s lacks a right: %s", p.name, p.replica, line)
+			p.t.Errorf("the %s %s lacks a right: %s", p.Name, p.replica, line)
 		}
 	}
 }
@@ -199,7 +200,7 @@ func (c container) args(replace map[string]string) []string {
 // read reads an object as the API server gives it.
 func (c *cluster) read(path string, into any) error {
 	config := c.Config()
-	code, body := get(c.http, config.Host+path, config.BearerToken)
+	code, body := meshtest.Get(c.http, config.Host+path, config.BearerToken)
 	if code != http.StatusOK {
 		return fmt.Errorf("%s: %d %s", path, code, body)
 	}
@@ -261,7 +262,7 @@ func (c *cluster) conditionsOf(t *testing.T, resource, namespace, name string, w
 		for _, one := range s.Conditions {
 			fmt.Fprintf(&text, "%s=%s/%s: %s\n", one.Type, one.Status, one.Reason, one.Message)
 		}
-		return holds(text.String(), want...)
+		return meshtest.Holds(text.String(), want...)
 	})
 	return s
 }
@@ -295,7 +296,7 @@ func (c *cluster) proxy(t *testing.T, pod *corev1.Pod, state string, planes ...*
 // launch starts a proxy that has ended as it was started before.
 func (c *cluster) launch(t *testing.T, p *program) *program {
 	t.Helper()
-	return run(t, p.name, p.env, p.args)
+	return run(t, p.Name, p.env, p.args)
 }
 
 // saw waits until a replica sees a proxy in a state, and gives the version of

@@ -88,7 +88,7 @@ func cronJobsAreInjected(t *testing.T, c *cluster) {
 		}
 	}
 	running := c.runInjected(t, pod, &pod.Spec.InitContainers[0])
-	running.ready("LIVE")
+	running.Ready("LIVE")
 	if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("one") {
 		t.Errorf("through the proxy: %q", got)
 	}

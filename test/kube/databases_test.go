@@ -20,6 +20,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -51,9 +52,9 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 	status := statusAdapter(t, c, ns)
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	for _, name := range []string{"orders", "stock", "cache"} { // a port comes with what its listener needs, its Secret too
-		proxy.eventually(name+" to listen", func() error {
+		proxy.Eventually(name+" to listen", func() error {
 			if !strings.Contains(string(proxy.Output()), `"listener":"`+ns+"/"+name+`"`) {
 				return errors.New("nobody does")
 			}
@@ -72,7 +73,7 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 	reach := func(environment string, more int) {
 		for name, l := range loads {
 			from, _, _ := l.in(environment)
-			proxy.eventually(name+" to work in "+environment, func() error {
+			proxy.Eventually(name+" to work in "+environment, func() error {
 				n, _, err := l.in(environment)
 				if n < from+more {
 					err = errors.Join(err, fmt.Errorf("%d transactions, then %d", from, n))
@@ -83,7 +84,7 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 	}
 	leave := func(environment string) {
 		for name, l := range loads {
-			proxy.eventually(name+" to leave "+environment, func() error {
+			proxy.Eventually(name+" to leave "+environment, func() error {
 				n, err := l.users(environment)
 				if n > 0 {
 					err = errors.Join(err, fmt.Errorf("%d connections", n))
@@ -108,9 +109,9 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 			t.Errorf("%s: dev had %d transactions when all had left it, and then %d, %v", name, at[name], n, err)
 		}
 	}
-	proxy.eventually("the status of all databases", func() error {
-		_, page := get(http.DefaultClient, status, "")
-		return holds(page, "\npg_up 1\n", "\nmysql_up 1\n", "\nredis_up 1\n", fmt.Sprintf("pg_stat_activity_count{datname=%q,state=\"active\",usename=%q}", dbtest.Database, dbtest.SCRAMUser))
+	proxy.Eventually("the status of all databases", func() error {
+		_, page := meshtest.Get(http.DefaultClient, status, "")
+		return meshtest.Holds(page, "\npg_up 1\n", "\nmysql_up 1\n", "\nredis_up 1\n", fmt.Sprintf("pg_stat_activity_count{datname=%q,state=\"active\",usename=%q}", dbtest.Database, dbtest.SCRAMUser))
 	})
 	stop.Store(true)
 	c.Label(t, pod, label, "") // pgbench goes on until it is told

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -26,12 +27,12 @@ func databaseSecretRotates(t *testing.T, c *cluster) {
 	environments, _ := lead(t, c, ns, "orders", map[string]int{"dev": server.Port(), "prod": server.Port()})
 	c.Apply(t, ns, database("orders", "postgres", port, environments))
 	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
 	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=app dbname=placeholder sslmode=disable", port)
 	var open *pgx.Conn
-	proxy.eventually("a session to begin", func() (err error) {
+	proxy.Eventually("a session to begin", func() (err error) {
 		open, err = pgx.Connect(ctx, dsn)
 		return err
 	})
@@ -46,7 +47,7 @@ func databaseSecretRotates(t *testing.T, c *cluster) {
 		}
 		between <- err
 	}()
-	proxy.eventually("the server to refuse the old password", func() error {
+	proxy.Eventually("the server to refuse the old password", func() error {
 		if !strings.Contains(server.Output(), "password authentication failed") {
 			return errors.New("it has not")
 		}
@@ -56,7 +57,7 @@ func databaseSecretRotates(t *testing.T, c *cluster) {
 	if err := <-between; err != nil {
 		t.Errorf("a session that began before the Secret had the new password: %v", err)
 	}
-	proxy.eventually("a session to begin with the new password", func() error {
+	proxy.Eventually("a session to begin with the new password", func() error {
 		conn, err := pgx.Connect(ctx, dsn)
 		if err == nil {
 			err = conn.Close(ctx)
@@ -67,9 +68,9 @@ func databaseSecretRotates(t *testing.T, c *cluster) {
 		t.Errorf("the session that was open: %v", err)
 	}
 	for _, what := range append([]*program{proxy}, c.replicas[0].program, c.replicas[1].program) {
-		_, dump := what.get("/config_dump")
-		if text := dump + string(what.Output()); holds(text, dbtest.Password) == nil || holds(text, "the second password") == nil {
-			t.Errorf("the %s shows a password", what.name)
+		_, dump := what.Get("/config_dump")
+		if text := dump + string(what.Output()); meshtest.Holds(text, dbtest.Password) == nil || meshtest.Holds(text, "the second password") == nil {
+			t.Errorf("the %s shows a password", what.Name)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func TestChartIsInstalled(t *testing.T) {
 		t.Errorf("the proxy's arguments: %s", args)
 	}
 	running.onlySecretsWereForbidden()
-	running.stop()
+	running.Stop()
 	release("uninstall")
 	if out := api.Kubectl(t, nil, "get", "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,priorityclasses", "-o", "name"); strings.Contains(out, "dragoman") {
 		t.Errorf("left behind:\n%s", out)

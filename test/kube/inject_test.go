@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -105,7 +106,7 @@ func podsGetTheirProxy(t *testing.T, c *cluster) {
 	}
 
 	running := c.runInjected(t, pod, &proxy)
-	running.ready("LIVE")
+	running.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	if got := client.Do("GET", "where"); got != bulk("one") {
 		t.Errorf("through the proxy: %q", got)
@@ -198,7 +199,7 @@ func wrongOnesAreRefused(t *testing.T, c *cluster) {
 			if err == nil {
 				t.Fatal("it is taken")
 			}
-			if err := holds(err.Error(), one.want...); err != nil {
+			if err := meshtest.Holds(err.Error(), one.want...); err != nil {
 				t.Error(err)
 			}
 		})

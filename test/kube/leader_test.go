@@ -25,7 +25,7 @@ func leaderMoves(t *testing.T, c *cluster) {
 	c.conditions(t, ns, "cache", "ResolvedRefs=False/LeaseNotFound", "there is no Lease "+ns+"/cache")
 	renew("one", 3600)
 	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	app := startApp(t, port, "one")
 	for _, to := range []string{"two", "three", "one"} {
 		renew(to, 3600)
@@ -44,7 +44,7 @@ func leaderMoves(t *testing.T, c *cluster) {
 	} {
 		renew(fails.holder, fails.seconds)
 		c.conditions(t, ns, "cache", "ResolvedRefs=True", fails.words)
-		proxy.eventually("nobody to serve", func() error {
+		proxy.Eventually("nobody to serve", func() error {
 			if got := client.Do("GET", "where"); got[0] != '-' {
 				return fmt.Errorf("%q", got)
 			}

@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 )
 
 // lokiPort is that of the Service, and of its endpoints.
@@ -103,7 +105,7 @@ func (l *loki) has(t *testing.T, p *program, want ...string) {
 		defer l.mu.Unlock()
 		return slices.Clone(l.lines)
 	}
-	p.eventually(fmt.Sprintf("%d lines", len(want)), func() error {
+	p.Eventually(fmt.Sprintf("%d lines", len(want)), func() error {
 		if n := len(got()); n < len(want) {
 			return fmt.Errorf("%d", n)
 		}
@@ -143,17 +145,17 @@ spec:
 	appendLines(t, log, "from before", "the adapter")
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	c.conditionsOf(t, "adapters", ns, "logs", "Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=True/Programmed: 1 of 1")
 	one.has(t, proxy, "app web-0 from before", "app web-0 the adapter")
 
 	c.EndpointSlice(t, ns, "loki", lokiPort, second)
-	proxy.eventually("the pool to have the second receiver alone", func() error {
-		_, body := proxy.get("/clusters")
-		if holds(body, first) == nil {
+	proxy.Eventually("the pool to have the second receiver alone", func() error {
+		_, body := proxy.Get("/clusters")
+		if meshtest.Holds(body, first) == nil {
 			return errors.New(body)
 		}
-		return holds(body, second)
+		return meshtest.Holds(body, second)
 	})
 	appendLines(t, log, "elsewhere")
 	two.has(t, proxy, "app web-0 elsewhere")

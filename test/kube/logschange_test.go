@@ -31,7 +31,7 @@ spec:
 	}
 	pod := c.web(t, ns, "web-0", "mesh.dragoman.io/inject", "disabled")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	appendLines(t, log, "from before")
 	made := c.Apply(t, ns, adapter(first, "v1", log))[0]
 	one.has(t, proxy, "v1 web-0 from before")
@@ -45,8 +45,8 @@ spec:
 	one.has(t, proxy, "v1 web-0 from before")
 
 	c.Delete(t, made)
-	proxy.eventually("the adapter to be gone", func() error {
-		if code, body := proxy.get("/stats/prometheus"); code != http.StatusOK || strings.Contains(body, `dragoman_logs_lag_bytes{adapter="`) {
+	proxy.Eventually("the adapter to be gone", func() error {
+		if code, body := proxy.Get("/stats/prometheus"); code != http.StatusOK || strings.Contains(body, `dragoman_logs_lag_bytes{adapter="`) {
 			return errors.New("it still runs")
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -34,7 +35,7 @@ spec:
     sources: [{name: app, paths: [%s]}]
     sink: {stdout: {}}
 `, file))
-	c.runInjected(t, early, &early.Spec.InitContainers[0]).ready("LIVE")
+	c.runInjected(t, early, &early.Spec.InitContainers[0]).Ready("LIVE")
 	c.conditionsOf(t, "adapters", ns, "logs", "Programmed=False/LogsNotMounted: 0 of 1", "their pods have no volume for the proxy at "+file, "make pods anew that are older")
 
 	var late *corev1.Pod
@@ -54,9 +55,9 @@ spec:
 	}
 	appendLines(t, file, "one", "two")
 	proxy := c.runInjected(t, late, &late.Spec.InitContainers[0])
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	c.conditionsOf(t, "adapters", ns, "logs", "Programmed=False/LogsNotMounted: 1 of 2")
-	proxy.eventually("records on standard output", func() error { return holds(string(proxy.Output()), `"body":"one"`, `"body":"two"`) })
+	proxy.Eventually("records on standard output", func() error { return meshtest.Holds(string(proxy.Output()), `"body":"one"`, `"body":"two"`) })
 
 	c.Apply(t, ns, loggingPod("asks", "/var/log/of-its-own", ", annotations: {mesh.dragoman.io/log-folders: /var/log/of-its-own/deeper}"))
 	if m := proxyMount(c.pod(t, ns, "asks"), "/var/log/of-its-own"); m == nil || !m.ReadOnly {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -86,17 +87,17 @@ func exampleRuns(t *testing.T, c *cluster) {
 	args = append(args, "--control-plane-name", service)
 	running := run(t, "proxy", proxy.env(pod.Name, pod.Namespace), args)
 	c.conditions(t, "shop", "cache", "Accepted=True", "Programmed=True/Programmed: 1 of 1")
-	running.ready("LIVE")
+	running.Ready("LIVE")
 	if probe := proxy.StartupProbe.Exec.Command; len(probe) == 0 || probe[0] != "/proxy" {
 		t.Errorf("the startup probe is %q", probe)
 	} else {
-		says(t, "proxy", append(probe[1:], "--admin-address", running.admin)...)
+		says(t, "proxy", append(probe[1:], "--admin-address", running.Admin)...)
 	}
 	if c.replicas[0].proxies()["shop/web-0"].ID != "web-0.shop" {
 		t.Error("the control plane does not know the proxy by its pod")
 	}
 	client := redistest.Dial(t, local(6379))
-	running.eventually("both shards to take writes", func() error {
+	running.Eventually("both shards to take writes", func() error {
 		for i := range 64 {
 			if got := client.Do("SET", key(i), "value"); got != "+OK\r\n" {
 				return fmt.Errorf("SET: %q", got)
@@ -110,8 +111,8 @@ func exampleRuns(t *testing.T, c *cluster) {
 		}
 	}
 	c.Label(t, pod, label, "dev")
-	running.eventually("the client to be in dev", func() error {
-		return holds(client.Do("GET", "where"), bulk("dev"))
+	running.Eventually("the client to be in dev", func() error {
+		return meshtest.Holds(client.Do("GET", "where"), bulk("dev"))
 	})
 }
 

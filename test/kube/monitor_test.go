@@ -19,6 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/promtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
@@ -154,23 +155,23 @@ func adaptersServe(t *testing.T, c *cluster) {
 		}
 	}
 	proxy := c.runInjected(t, pod, &pod.Spec.InitContainers[0])
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	c.conditionsOf(t, "adapters", ns, "metrics", "Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Programmed=True/Programmed: 1 of 1")
 	sendStatsD(t, lines, "logins:3|c\n")
 	c.Apply(t, ns, webPod("alone", ", annotations: {mesh.dragoman.io/inject: disabled, prometheus.io/scrape: 'true', prometheus.io/port: '1'}"))
 	found(t, fmt.Sprintf("http://127.0.0.1:%d/numbers", port), pod, c.pod(t, ns, "alone"))
 
 	page := func(path string) string {
-		_, body := get(http.DefaultClient, "http://"+local(port)+path, "")
+		_, body := meshtest.Get(http.DefaultClient, "http://"+local(port)+path, "")
 		return "\n" + body
 	}
-	c.Apply(t, ns, adapterAt(port, lines, "/metrics", `    - {name: more, prometheus: {uri: "http://`+proxy.admin+`/metrics"}}`+"\n"))
-	proxy.eventually("the Adapter's change", func() error {
-		return holds(page("/metrics"), "\nlogins 3\n", `adapter_source_up{source="app"} 1`, `adapter_source_up{source="more"} 1`)
+	c.Apply(t, ns, adapterAt(port, lines, "/metrics", `    - {name: more, prometheus: {uri: "http://`+proxy.Admin+`/metrics"}}`+"\n"))
+	proxy.Eventually("the Adapter's change", func() error {
+		return meshtest.Holds(page("/metrics"), "\nlogins 3\n", `adapter_source_up{source="app"} 1`, `adapter_source_up{source="more"} 1`)
 	})
 	c.conditionsOf(t, "adapters", ns, "metrics", "Programmed=True/Programmed: 1 of 1")
 	c.Label(t, pod, "app", "other")
-	proxy.eventually("the port to be closed", func() error {
+	proxy.Eventually("the port to be closed", func() error {
 		if conn, err := net.Dial("tcp", local(port)); err == nil {
 			conn.Close()
 			return fmt.Errorf("it is open")
@@ -178,7 +179,7 @@ func adaptersServe(t *testing.T, c *cluster) {
 		return nil
 	})
 	c.Label(t, pod, "app", "web")
-	proxy.eventually("the port to be open again", func() error { return holds(page("/metrics"), `adapter_source_up{source="app"} 1`) })
+	proxy.Eventually("the port to be open again", func() error { return meshtest.Holds(page("/metrics"), `adapter_source_up{source="app"} 1`) })
 }
 
 // found makes sure that a Prometheus to which pods are told has one target.

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -37,7 +38,7 @@ func TestAdmissionPolicy(t *testing.T) {
 		t.Fatalf("the webhook gave %d init containers", n)
 	}
 
-	c.replicas[0].stop()
+	c.replicas[0].Stop()
 	c.Kubectl(t, nil, "delete", "mutatingwebhookconfiguration/dragoman-injector")
 	c.Kubectl(t, nil, "apply", "--warnings-as-errors", "-k", "../../manifests/overlays/admission-policy")
 	redistest.Eventually(t, limit, "the policy to be in force", func() error {
@@ -73,7 +74,7 @@ func TestAdmissionPolicy(t *testing.T) {
 				c.DeletePod(t, c.pod(t, ns, "wrong"))
 				return errors.New("it is taken")
 			}
-			return holds(err.Error(), one.want)
+			return meshtest.Holds(err.Error(), one.want)
 		})
 	}
 }

@@ -18,7 +18,7 @@ func TestReplicasDie(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, kubetest.Start(t))
 	a := c.start(t, "controlplane-0", "")
-	a.logs("leading: this replica")
+	a.Logs("leading: this replica")
 	b := c.start(t, "controlplane-1", "")
 	ns, port := c.Namespace(t), redistest.Port(t)
 	_, one := world(t, "one")
@@ -45,9 +45,9 @@ func TestReplicasDie(t *testing.T) {
 	c.EndpointSlice(t, ns, "redis", 6379, two)
 	app.is("two")
 	c.saw(t, pod, "synced")
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	// That one leads when the Lease has expired, and says what is new.
-	b.logs("leading: this replica")
+	b.Logs("leading: this replica")
 	c.Apply(t, ns, ambassador("cache", port, document, "prod: {service: {name: redis, port: 6379}}"))
 	s := c.conditions(t, ns, "cache", "Accepted=True", "ResolvedRefs=True", "Programmed=True/Programmed")
 	if s.ObservedGeneration != before.ObservedGeneration+1 {
@@ -59,35 +59,35 @@ func TestReplicasDie(t *testing.T) {
 	if _, err := c.TryApply(injected, webPod("while-all-are-away", "")); err == nil || !strings.Contains(err.Error(), "inject.mesh.dragoman.io") {
 		t.Errorf("a pod that cannot have its proxy: %v", err)
 	}
-	proxy.ready("control plane unreachable since")
+	proxy.Ready("control plane unreachable since")
 	c.EndpointSlice(t, ns, "redis", 6379, one)
 	app.is("two")
 	app.stop()
-	proxy.stop()
+	proxy.Stop()
 	again := c.launch(t, proxy)
-	again.ready("configuration from disk, control plane unreachable since")
-	again.shows("/metrics", "dragoman_xds_from_disk 1")
+	again.Ready("configuration from disk, control plane unreachable since")
+	again.Shows("/metrics", "dragoman_xds_from_disk 1")
 	app = startApp(t, port, "two")
 	a = c.start(t, "controlplane-2", a.address)
 	c.asked(t, a)
 	c.getsProxy(t, injected, "afterwards")
 	app.is("one")
-	again.shows("/metrics", "dragoman_xds_from_disk 0")
-	again.eventually("/ready to have nothing to say", func() error {
-		if _, body := again.get("/ready"); body != "LIVE\n" {
+	again.Shows("/metrics", "dragoman_xds_from_disk 0")
+	again.Eventually("/ready to have nothing to say", func() error {
+		if _, body := again.Get("/ready"); body != "LIVE\n" {
 			return fmt.Errorf("%s", body)
 		}
 		return nil
 	})
-	a.logs("leading: this replica")
+	a.Logs("leading: this replica")
 
 	// One that is told to end hands over its proxies and the Lease.
 	next := c.start(t, "controlplane-3", b.address)
 	if err := a.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	next.logs("leading: this replica")
-	next.eventually("the proxy to come", func() error {
+	next.Logs("leading: this replica")
+	next.Eventually("the proxy to come", func() error {
 		if next.proxies()[ns+"/web-0"].State != "synced" {
 			return errors.New("it has not")
 		}
@@ -98,7 +98,7 @@ func TestReplicasDie(t *testing.T) {
 	if code := a.ExitCode(); code != 0 {
 		t.Errorf("exit code of one that was told to end: %d", code)
 	}
-	if code, body := again.get("/ready"); body != "LIVE\n" {
+	if code, body := again.Get("/ready"); body != "LIVE\n" {
 		t.Errorf("/ready: %d %s", code, body)
 	}
 	c.Apply(t, ns, ambassador("cache", port, document))
@@ -120,7 +120,7 @@ func TestAuthorityIsReplaced(t *testing.T) {
 	c.Apply(t, ns, ambassador("cache", redistest.Port(t), `dev: {address: "127.0.0.1:6379"}`))
 	c.conditions(t, ns, "cache", "Programmed=Unknown/NoProxies")
 	before := c.ca(t, ns)
-	a.stop()
+	a.Stop()
 	c.Kubectl(t, nil, "-n", system, "delete", "secret/dragoman-ca")
 	c.Kubectl(t, nil, "patch", "mutatingwebhookconfiguration/dragoman-injector", "--type=json",
 		"--patch", `[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]`)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -62,20 +63,20 @@ func endpointsMove(t *testing.T, c *cluster) {
 	c.Apply(t, ns, ambassador("cache", port, "dev: {service: {name: redis, port: 6379}}"))
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	app := startApp(t, port, "one")
-	proxy.shows("/clusters", one.Addr())
+	proxy.Shows("/clusters", one.Addr())
 
 	for i, to := range []string{"two", "one", "two"} {
 		c.EndpointSlice(t, ns, "redis", 6379, []string{second, first}[i%2])
 		app.is(to)
 	}
-	proxy.eventually("the pool to have the second server alone", func() error {
-		_, body := proxy.get("/clusters")
-		if holds(body, one.Addr()) == nil {
+	proxy.Eventually("the pool to have the second server alone", func() error {
+		_, body := proxy.Get("/clusters")
+		if meshtest.Holds(body, one.Addr()) == nil {
 			return fmt.Errorf("%s", body)
 		}
-		return holds(body, two.Addr())
+		return meshtest.Holds(body, two.Addr())
 	})
 	app.stop()
 	before := one.Calls("get")
@@ -104,7 +105,7 @@ func secretRotates(t *testing.T, c *cluster) {
 	c.Secret(t, ns, "redis", map[string]string{"password": "the-first-password"})
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	app := startApp(t, port, "here")
 	before := c.saw(t, pod, "synced")
 
@@ -118,7 +119,7 @@ func secretRotates(t *testing.T, c *cluster) {
 	do("AUTH", "admin", "the-administrators")
 	do("ACL", "SETUSER", "default", ">the-second-password")
 	c.Secret(t, ns, "redis", map[string]string{"password": "the-second-password"})
-	proxy.eventually("the proxy to have the new password", func() error {
+	proxy.Eventually("the proxy to have the new password", func() error {
 		if c.saw(t, pod, "synced") == before {
 			return fmt.Errorf("still %s", before)
 		}
@@ -130,16 +131,16 @@ func secretRotates(t *testing.T, c *cluster) {
 	idle.Do("GET", "where")
 	do("CLIENT", "KILL", "USER", "default")
 	// What is under way when a server closes is lost; the client stays connected.
-	proxy.eventually("the client to be served by a new connection", func() error {
+	proxy.Eventually("the client to be served by a new connection", func() error {
 		if got := idle.Do("GET", "where"); got != bulk("here") {
 			return fmt.Errorf("%q", got)
 		}
 		return nil
 	})
 	for _, what := range append([]*program{proxy}, c.replicas[0].program, c.replicas[1].program) {
-		_, dump := what.get("/config_dump")
-		if text := dump + string(what.Output()); holds(text, "first-password") == nil || holds(text, "second-password") == nil {
-			t.Errorf("the %s shows a password", what.name)
+		_, dump := what.Get("/config_dump")
+		if text := dump + string(what.Output()); meshtest.Holds(text, "first-password") == nil || meshtest.Holds(text, "second-password") == nil {
+			t.Errorf("the %s shows a password", what.Name)
 		}
 	}
 }
@@ -158,7 +159,7 @@ func environmentMoves(t *testing.T, c *cluster) {
 		"dev: {service: {name: redis-dev, port: 6379}}", "prod: {service: {name: redis-prod, port: 6379}}"))
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	app := startApp(t, port, "dev")
 	busy := redistest.Dial(t, local(port))
 	for _, command := range [][]string{{"MULTI"}, {"GET", "where"}} {
@@ -176,7 +177,7 @@ func environmentMoves(t *testing.T, c *cluster) {
 	if got := busy.Do("GET", "where"); got != bulk("prod") {
 		t.Errorf("after its transaction a client is in %q", got)
 	}
-	proxy.shows("/listeners?format=json", `"environment": "prod"`)
+	proxy.Shows("/listeners?format=json", `"environment": "prod"`)
 	if got := c.environment(pod); got != "prod, by pod label "+label {
 		t.Errorf("the control plane says %q", got)
 	}

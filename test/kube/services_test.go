@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -40,7 +41,7 @@ spec: {clusterIP: None, selector: {app: sessions}, ports: [{name: main, port: 63
 		})
 	}
 	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	c.conditions(t, ns, "cache", "ResolvedRefs=True", "Programmed=True")
 	client := redistest.Dial(t, local(port))
 	wrote := func(primaries ...string) func() error {
@@ -59,7 +60,7 @@ spec: {clusterIP: None, selector: {app: sessions}, ports: [{name: main, port: 63
 			for _, name := range primaries {
 				n := nodes[name].Calls("set") - before[name]
 				if sum += n; n == 0 {
-					_, body := proxy.get("/clusters")
+					_, body := proxy.Get("/clusters")
 					return fmt.Errorf("nothing went to %s; the proxy has\n%s", name, body)
 				}
 			}
@@ -69,8 +70,8 @@ spec: {clusterIP: None, selector: {app: sessions}, ports: [{name: main, port: 63
 			return nil
 		}
 	}
-	proxy.eventually("writes to reach both primaries", wrote("a-0", "b-0"))
-	proxy.eventually("reads to reach the replicas alone", func() error {
+	proxy.Eventually("writes to reach both primaries", wrote("a-0", "b-0"))
+	proxy.Eventually("reads to reach the replicas alone", func() error {
 		if n := nodes["a-0"].Calls("get") + nodes["b-0"].Calls("get"); n > 0 {
 			return fmt.Errorf("%d at primaries", n)
 		}
@@ -89,7 +90,7 @@ spec: {clusterIP: None, selector: {app: sessions}, ports: [{name: main, port: 63
 	nodes["a-0"].Do("REPLICAOF", hosts[1].String(), "6379")
 	c.Label(t, pods["a-0"], "role", "replica")
 	c.Label(t, pods["a-1"], "role", "primary")
-	proxy.eventually("writes to reach the new primary", wrote("a-1", "b-0"))
+	proxy.Eventually("writes to reach the new primary", wrote("a-1", "b-0"))
 }
 
 // key differs from others early: FNV-1a leaves such as differ at the end side by
@@ -127,11 +128,11 @@ endpoints: [{addresses: ["%s"], conditions: {ready: true}, targetRef: {kind: Pod
 	c.Apply(t, ns, ambassador("named", named, fmt.Sprintf("dev: {service: {name: outside, port: %d}}", outside.Port())))
 	c.Apply(t, ns, ambassador("dual", dual, "dev: {service: {name: dual, port: 6379}}"))
 	proxy := c.proxy(t, c.web(t, ns, "web-0"), t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	startApp(t, named, "outside")
 	app := startApp(t, dual, "six")
-	_, body := proxy.get("/clusters")
-	if err := holds(body, "["+six+"]:6379"); err != nil || holds(body, four+":") == nil {
+	_, body := proxy.Get("/clusters")
+	if err := meshtest.Holds(body, "["+six+"]:6379"); err != nil || meshtest.Holds(body, four+":") == nil {
 		t.Errorf("a pod is not one endpoint, with the Service's first family: %v\n%s", err, body)
 	}
 	c.EndpointSlice(t, ns, "dual", 6379, four)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -44,7 +45,7 @@ func statusSays(t *testing.T, c *cluster) {
 
 	first := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, first, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	startApp(t, port, "dev").stop()
 	c.conditions(t, ns, "cache", "Programmed=True/Programmed: 1 of 1")
 
@@ -79,7 +80,7 @@ func statusSays(t *testing.T, c *cluster) {
 	if diff := cmp.Diff(want, got[:len(want)]); diff != "" {
 		t.Errorf("kubectl get ambassadors (-want +got):\n%s", diff)
 	}
-	if err := holds(c.Kubectl(t, nil, "-n", ns, "describe", "amb", "cache"), "1 of 1 connected proxies run it", "Observed Generation"); err != nil {
+	if err := meshtest.Holds(c.Kubectl(t, nil, "-n", ns, "describe", "amb", "cache"), "1 of 1 connected proxies run it", "Observed Generation"); err != nil {
 		t.Error(err)
 	}
 }
@@ -104,7 +105,7 @@ func badOneIsRefused(t *testing.T, c *cluster) {
 	c.Apply(t, ns, document(port))
 	pod := c.web(t, ns, "web-0")
 	proxy := c.proxy(t, pod, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	app := startApp(t, port, "one")
 
 	c.Apply(t, ns, document(bad))
@@ -113,13 +114,13 @@ func badOneIsRefused(t *testing.T, c *cluster) {
 		t.Errorf("proxies: %+v", s.Proxies)
 	}
 	c.saw(t, pod, "nacked")
-	out := says(t, "controlplane", "proxies", "--admin-address", c.replicas[0].admin) +
-		says(t, "controlplane", "proxies", "--admin-address", c.replicas[1].admin)
-	if err := holds(out, "nacked", ns+"/web-0: refused Listener "+ns+"/cache:", "address already in use"); err != nil {
+	out := says(t, "controlplane", "proxies", "--admin-address", c.replicas[0].Admin) +
+		says(t, "controlplane", "proxies", "--admin-address", c.replicas[1].Admin)
+	if err := meshtest.Holds(out, "nacked", ns+"/web-0: refused Listener "+ns+"/cache:", "address already in use"); err != nil {
 		t.Error(err)
 	}
-	proxy.eventually("the proxy to say so", func() error { // except while it tries again
-		return holds(says(t, "proxy", "status", "--admin-address", proxy.admin), "Listener "+ns+"/cache: refused", "the one before runs on", "address already in use")
+	proxy.Eventually("the proxy to say so", func() error { // except while it tries again
+		return meshtest.Holds(says(t, "proxy", "status", "--admin-address", proxy.Admin), "Listener "+ns+"/cache: refused", "the one before runs on", "address already in use")
 	})
 	c.EndpointSlice(t, ns, "redis", 6379, two) // what else changes is taken
 	app.is("two")

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -64,7 +65,7 @@ func strangersAreRefused(t *testing.T, c *cluster) {
 		if plane.counter(metric, tt.reason) <= before {
 			t.Errorf("a token %s is not counted", name)
 		}
-		if tt.token != "" && holds(string(plane.Output()), tt.token) == nil {
+		if tt.token != "" && meshtest.Holds(string(plane.Output()), tt.token) == nil {
 			t.Errorf("the log has the token %s", name)
 		}
 	}
@@ -88,8 +89,8 @@ func strangersAreRefused(t *testing.T, c *cluster) {
 	proxy := run(t, "proxy", []string{"POD_NAME=web-0", "POD_NAMESPACE=" + ns}, []string{
 		"run", "--control-plane", plane.address, "--control-plane-ca", c.ca(t, ns), "--token-file", file, "--config-wait", "1s",
 	})
-	proxy.shows("/ready", "the token is not valid here")
-	plane.logs("a node is not admitted", "the API server does not take the token for the audience dragoman")
+	proxy.Shows("/ready", "the token is not valid here")
+	plane.Logs("a node is not admitted", "the API server does not take the token for the audience dragoman")
 	// The kubelet writes a new one: it is read again.
 	if err := os.WriteFile(file, []byte(c.Token(t, pod)), 0o600); err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func strangersAreRefused(t *testing.T, c *cluster) {
 	c.Kubectl(t, nil, "-n", ns, "create", "role", "dragoman-secrets", "--verb", "get,list,watch", "--resource", "secrets", "--resource-name", "redis")
 	c.Kubectl(t, nil, "-n", ns, "create", "rolebinding", "dragoman-secrets", "--role", "dragoman-secrets",
 		"--serviceaccount", system+":dragoman-controlplane")
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	c.conditions(t, ns, "cache", "ResolvedRefs=True", "Programmed=True/Programmed: 1 of 1")
 	good := open(c.Token(t, pod))
 	good.Subscribe(resource.ListenerType)
@@ -123,7 +124,7 @@ func rightsAreFew(t *testing.T, c *cluster) {
 		"/apis/rbac.authorization.k8s.io/v1/clusterroles":             http.StatusForbidden,
 		"/apis/apps/v1/namespaces/" + system + "/deployments":         http.StatusForbidden,
 	} {
-		if code, body := get(c.http, account.Host+path, account.BearerToken); code != want {
+		if code, body := meshtest.Get(c.http, account.Host+path, account.BearerToken); code != want {
 			t.Errorf("%s: got %d, want %d: %.200s", path, code, want, body)
 		}
 	}

@@ -1,22 +1,18 @@
 package mesh
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -24,149 +20,27 @@ import (
 // and the programs under the race detector.
 const limit = 60 * time.Second
 
-// builds are the programs under test, built once for the whole test binary: with
-// the race detector, and as they are delivered.
-var (
-	checked   = builds{args: []string{"-race", "./cmd/proxy", "./cmd/controlplane"}}
-	delivered = builds{env: []string{"CGO_ENABLED=0"}, args: []string{"-trimpath", "-tags", "grpcnotrace", "./cmd/proxy"}}
-)
-
-type builds struct {
-	env, args []string
-
-	once sync.Once
-	dir  string
-	err  error
-}
-
 func binary(t *testing.T, name string) string {
 	t.Helper()
-	return checked.binary(t, name)
-}
-
-func (b *builds) binary(t *testing.T, name string) string {
-	t.Helper()
-	b.once.Do(func() { b.dir, b.err = b.build() })
-	if b.err != nil {
-		t.Fatal(b.err)
-	}
-	return filepath.Join(b.dir, name)
-}
-
-func (b *builds) build() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "mesh"); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", append([]string{"build", "-o", dir}, b.args...)...)
-	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), b.env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%v: %w\n%s", cmd, err, out)
-	}
-	return dir, nil
+	return meshtest.Checked.Binary(t, name)
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, b := range []*builds{&checked, &delivered} {
-		if b.dir != "" {
-			_ = os.RemoveAll(b.dir)
-		}
-	}
+	meshtest.Cleanup()
 	os.Exit(code)
 }
 
 // program is a running proxy or control plane.
 type program struct {
-	*redistest.Process
-	t     *testing.T
-	name  string
-	admin string
+	*meshtest.Program
+	t *testing.T
 }
 
-func run(t *testing.T, b *builds, name, admin string, args ...string) *program {
+func run(t *testing.T, b *meshtest.Build, name, admin string, args ...string) *program {
 	t.Helper()
-	args = append(args, "--admin-address", admin)
-	p := &program{Process: redistest.Run(t, b.binary(t, name), args...), t: t, name: name, admin: admin}
-	t.Cleanup(p.stop)
-	return p
-}
-
-// stop tells the program to end, which it has to do well, unless it is gone.
-func (p *program) stop() {
-	p.t.Helper()
-	select {
-	case <-p.Done():
-	default:
-		if err := p.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			p.t.Errorf("stopping the %s: %v", p.name, err)
-		}
-		select {
-		case <-p.Done():
-			if code := p.ExitCode(); code != 0 {
-				p.t.Errorf("exit code of the %s: %d", p.name, code)
-			}
-		case <-time.After(limit):
-			p.t.Errorf("the %s does not end", p.name)
-		}
-	}
-	if bytes.Contains(p.Output(), []byte("WARNING: DATA RACE")) {
-		p.t.Errorf("data race in the %s:\n%s", p.name, p.Output())
-	}
-}
-
-// get asks the admin server.
-func (p *program) get(path string) (int, string) {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+path, http.NoBody)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return resp.StatusCode, string(body)
-}
-
-// shows waits until an admin page has a text.
-func (p *program) shows(path, text string) {
-	p.t.Helper()
-	p.eventually(path+" to show "+text, func() error {
-		if _, body := p.get(path); !strings.Contains(body, text) {
-			return fmt.Errorf("%s", body)
-		}
-		return nil
-	})
-}
-
-// eventually is redistest's, for as long as the program runs.
-func (p *program) eventually(what string, check func() error) {
-	p.t.Helper()
-	redistest.Eventually(p.t, limit, what, func() error {
-		select {
-		case <-p.Done():
-			p.t.Fatalf("the %s ended with exit code %d:\n%s", p.name, p.ExitCode(), p.Output())
-		default:
-		}
-		return check()
-	})
-}
-
-// ready waits for /ready, whose body has to have a text.
-func (p *program) ready(text string) {
-	p.t.Helper()
-	p.eventually("the "+p.name+" to be ready", func() error {
-		if code, body := p.get("/ready"); code != http.StatusOK || !strings.Contains(body, text) {
-			return fmt.Errorf("%d %s", code, body)
-		}
-		return nil
-	})
+	command := append([]string{b.Binary(t, name)}, args...)
+	return &program{meshtest.Run(t, limit, name, admin, append(command, "--admin-address", admin)...), t}
 }
 
 // says runs a command of a program to its end.
@@ -218,8 +92,8 @@ func (p *plane) start() {
 		"--nodes-file", filepath.Join(p.dir, "nodes.yaml"), "--trust-dir", filepath.Join(p.dir, "trust"),
 		"--xds-address", p.address, "--drain-timeout", "1s",
 	}, p.flags...)
-	p.program = run(p.t, &checked, "controlplane", p.admin, args...)
-	p.ready("")
+	p.program = run(p.t, meshtest.Checked, "controlplane", p.admin, args...)
+	p.Ready("")
 }
 
 // write puts a file as editors do.
@@ -260,7 +134,7 @@ func (p *plane) nodes(list ...node) {
 // proxy runs a proxy of the plane, with its state in a folder.
 func (p *plane) proxy(n node, state string) *program {
 	p.t.Helper()
-	return run(p.t, &checked, "proxy", local(redistest.Port(p.t)), p.args(n, state)...)
+	return run(p.t, meshtest.Checked, "proxy", local(redistest.Port(p.t)), p.args(n, state)...)
 }
 
 func (p *plane) args(n node, state string) []string {
@@ -313,7 +187,7 @@ func world(t *testing.T, name string, o ...redistest.Option) *redistest.Node {
 // connected all the time.
 func asks(p *program, c *redistest.Client, want string) {
 	p.t.Helper()
-	p.eventually("the client to be in "+want, func() error {
+	p.Eventually("the client to be in "+want, func() error {
 		got, err := c.TryDo("GET", "where")
 		if err != nil {
 			p.t.Fatalf("the client was dropped: %v", err)

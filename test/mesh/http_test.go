@@ -71,7 +71,7 @@ spec:
 `, port),
 	}, web)
 	proxy := p.proxy(web, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", local(port))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ spec:
 	c := &httpClient{conn, bufio.NewReader(conn)}
 	asks := func(want string) {
 		t.Helper()
-		proxy.eventually("the answer "+want, func() error {
+		proxy.Eventually("the answer "+want, func() error {
 			got, err := c.get("/v1/a?b=c")
 			if err != nil {
 				t.Fatalf("the client was dropped: %v", err)

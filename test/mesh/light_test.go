@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -31,8 +32,8 @@ func TestLight(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, args := range [][]string{p.args(web, t.TempDir()), {"run", "-f", file, "--drain-timeout", "1s"}} {
-		proxy := run(t, &delivered, "proxy", local(redistest.Port(t)), args...)
-		proxy.ready("LIVE")
+		proxy := run(t, meshtest.Delivered, "proxy", local(redistest.Port(t)), args...)
+		proxy.Ready("LIVE")
 		client := redistest.Dial(t, local(ports[i]))
 		asks(proxy, client, "dev")
 		client.Close()
@@ -44,8 +45,8 @@ func TestLight(t *testing.T) {
 			return nil
 		})
 		t.Logf("%v: %.1f MB when it had just begun, %.1f idle", args[1], float64(peak)/1e6, float64(resident(t, proxy))/1e6)
-		proxy.get("/config_dump")
-		proxy.get("/metrics")
+		proxy.Get("/config_dump")
+		proxy.Get("/metrics")
 		if now := resident(t, proxy); now > mostIdle*3/2 {
 			t.Errorf("%d bytes after a look at everything", now)
 		}

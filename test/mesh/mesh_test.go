@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -23,21 +24,21 @@ func TestEndpointsMove(t *testing.T) {
 		"cache.yaml": cache(port), "dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", prod),
 	}, web, stranger)
 	proxy, nobody := p.proxy(web, t.TempDir()), p.proxy(stranger, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	asks(proxy, client, "dev")
 
 	p.write("dev.yaml", service("shop", "redis-dev", other))
 	asks(proxy, client, "other")
-	proxy.shows("/clusters", other.Addr())
+	proxy.Shows("/clusters", other.Addr())
 
-	nobody.ready("LIVE")
+	nobody.Ready("LIVE")
 	for _, path := range []string{"/listeners", "/clusters"} {
-		if _, body := nobody.get(path); body != "" {
+		if _, body := nobody.Get(path); body != "" {
 			t.Errorf("%s of another namespace's proxy: %s", path, body)
 		}
 	}
-	p.eventually("both proxies to be in sync", func() error {
+	p.Eventually("both proxies to be in sync", func() error {
 		list := p.proxies()
 		for _, id := range []string{"shop/web-1", "bank/web-1"} {
 			if list[id].State != "synced" {
@@ -59,18 +60,18 @@ func TestAway(t *testing.T) {
 	}, web)
 	state := filepath.Join(t.TempDir(), "state")
 	proxy := p.proxy(web, state)
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	asks(proxy, client, "dev")
 
 	p.Kill()
-	proxy.ready("control plane unreachable since")
+	proxy.Ready("control plane unreachable since")
 	asks(proxy, client, "dev")
 	p.write("dev.yaml", service("shop", "redis-dev", other))
 	p.start()
 	asks(proxy, client, "other")
-	proxy.eventually("/ready to have nothing to say", func() error {
-		if _, body := proxy.get("/ready"); body != "LIVE\n" {
+	proxy.Eventually("/ready to have nothing to say", func() error {
+		if _, body := proxy.Get("/ready"); body != "LIVE\n" {
 			return fmt.Errorf("%s", body)
 		}
 		return nil
@@ -78,19 +79,19 @@ func TestAway(t *testing.T) {
 
 	p.Kill()
 	client.Close()
-	proxy.stop()
+	proxy.Stop()
 	proxy = p.proxy(web, state)
-	proxy.ready("configuration from disk, control plane unreachable since")
-	proxy.shows("/metrics", "dragoman_xds_from_disk 1")
+	proxy.Ready("configuration from disk, control plane unreachable since")
+	proxy.Shows("/metrics", "dragoman_xds_from_disk 1")
 	client = redistest.Dial(t, local(port))
 	asks(proxy, client, "other")
-	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "configuration from disk") {
+	if out := says(t, "proxy", "status", "--admin-address", proxy.Admin); !strings.Contains(out, "configuration from disk") {
 		t.Errorf("status: %s", out)
 	}
 	p.write("dev.yaml", service("shop", "redis-dev", dev))
 	p.start()
 	asks(proxy, client, "dev")
-	proxy.shows("/metrics", "dragoman_xds_from_disk 0")
+	proxy.Shows("/metrics", "dragoman_xds_from_disk 0")
 }
 
 // TestRefused moves a listener to a port that somebody else has: it stays where
@@ -108,12 +109,12 @@ func TestRefused(t *testing.T) {
 		"cache.yaml": cache(port), "dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", dev),
 	}, web)
 	proxy := p.proxy(web, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	asks(proxy, client, "dev")
 
 	p.write("cache.yaml", cache(bad))
-	p.eventually("the control plane to know of the refusal", func() error {
+	p.Eventually("the control plane to know of the refusal", func() error {
 		s := p.proxies()["shop/web-1"]
 		for _, want := range []string{"shop/cache", "address already in use"} {
 			if !strings.Contains(s.raw, want) {
@@ -125,7 +126,7 @@ func TestRefused(t *testing.T) {
 	if out := says(t, "controlplane", "proxies", "--admin-address", p.admin); !strings.Contains(out, "address already in use") {
 		t.Errorf("the table does not say why:\n%s", out)
 	}
-	if out := says(t, "proxy", "status", "--admin-address", proxy.admin); !strings.Contains(out, "Listener shop/cache: refused, version ") {
+	if out := says(t, "proxy", "status", "--admin-address", proxy.Admin); !strings.Contains(out, "Listener shop/cache: refused, version ") {
 		t.Errorf("status:\n%s", out)
 	}
 	// What else changes is taken.
@@ -134,9 +135,9 @@ func TestRefused(t *testing.T) {
 	asks(proxy, redistest.Dial(t, local(port)), "other")
 
 	_ = taken.Close()
-	proxy.shows("/listeners", "shop/cache::"+local(bad))
+	proxy.Shows("/listeners", "shop/cache::"+local(bad))
 	asks(proxy, redistest.Dial(t, local(bad)), "other")
-	p.eventually("the refusal to be forgotten", func() error {
+	p.Eventually("the refusal to be forgotten", func() error {
 		if s := p.proxies()["shop/web-1"]; s.State != "synced" {
 			return fmt.Errorf("%s", s.raw)
 		}
@@ -160,14 +161,14 @@ func TestSecretRotates(t *testing.T) {
 	}, web)
 	state := t.TempDir()
 	proxy := p.proxy(web, state)
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	asks(proxy, client, "dev")
 
 	admin := dev.Client()
 	admin.Do("CONFIG", "SET", "requirepass", "second-password")
 	p.write("secret.yaml", secret("second-password"))
-	proxy.eventually("the new secret to arrive", func() error {
+	proxy.Eventually("the new secret to arrive", func() error {
 		admin.Do("CLIENT", "KILL", "TYPE", "normal")
 		got, err := client.TryDo("GET", "where")
 		if err != nil {
@@ -179,9 +180,9 @@ func TestSecretRotates(t *testing.T) {
 		return nil
 	})
 	for _, what := range []*program{proxy, p.program} {
-		_, dump := what.get("/config_dump")
+		_, dump := what.Get("/config_dump")
 		if text := dump + string(what.Output()); strings.Contains(text, "first-password") || strings.Contains(text, "second-password") {
-			t.Errorf("the %s shows a password", what.name)
+			t.Errorf("the %s shows a password", what.Name)
 		}
 	}
 }
@@ -200,12 +201,12 @@ func TestEnvironment(t *testing.T) {
 		"dev.yaml": service("shop", "redis-dev", dev), "prod.yaml": service("shop", "redis-prod", prod),
 	}, web)
 	proxy := p.proxy(web, t.TempDir())
-	proxy.ready("LIVE")
+	proxy.Ready("LIVE")
 	client := redistest.Dial(t, local(port))
 	asks(proxy, client, "dev")
 	p.write("namespace.yaml", namespace("prod"))
 	asks(proxy, client, "prod")
-	proxy.shows("/listeners?format=json", `"environment": "prod"`)
+	proxy.Shows("/listeners?format=json", `"environment": "prod"`)
 	if out := says(t, "controlplane", "proxies", "--admin-address", p.admin); !strings.Contains(out, "prod") {
 		t.Errorf("the control plane does not show the environment:\n%s", out)
 	}
@@ -228,7 +229,7 @@ func TestClientCertificate(t *testing.T) {
 		all := append([]string{
 			"run", "--control-plane", p.address, "--control-plane-ca", filepath.Join(p.dir, "trust", "ca.crt"), "--drain-timeout", "1s",
 		}, args...)
-		return run(t, &checked, "proxy", local(redistest.Port(t)), all...)
+		return run(t, meshtest.Checked, "proxy", local(redistest.Port(t)), all...)
 	}
 	show := func(cert, key string) []string {
 		return []string{"--control-plane-cert", cert, "--control-plane-key", key}
@@ -239,8 +240,8 @@ func TestClientCertificate(t *testing.T) {
 		"of an unknown authority": show(other.Issue("web-1.example")),
 	} {
 		refused := proxy(args...)
-		refused.eventually(name+" to be refused", func() error {
-			if code, body := refused.get("/ready"); code != 503 || !strings.Contains(body, "no control plane has answered: ") {
+		refused.Eventually(name+" to be refused", func() error {
+			if code, body := refused.Get("/ready"); code != 503 || !strings.Contains(body, "no control plane has answered: ") {
 				return fmt.Errorf("%d %s", code, body)
 			}
 			return nil
@@ -249,7 +250,7 @@ func TestClientCertificate(t *testing.T) {
 			t.Errorf("%s: the proxy has a configuration", name)
 		}
 	}
-	proxy(show(pki.Issue("web-1.example"))...).ready("LIVE")
+	proxy(show(pki.Issue("web-1.example"))...).Ready("LIVE")
 	if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("dev") {
 		t.Errorf("got %q", got)
 	}
