@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"pkg/exit":                   0,
 	"pkg/mesh":                   0,
 	"pkg/placeholder":            0,
+	"pkg/problem":                0,
 	"pkg/schema":                 0,
 	"pkg/twemproxy":              0,
 	"pkg/upstream/keyhash":       0,

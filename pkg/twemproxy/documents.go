@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // Environment is the only one that the objects have.
@@ -20,14 +21,14 @@ func AuthEnv(i int) string { return "DRAGOMAN_TWEMPROXY_REDIS_AUTH_" + strconv.I
 // Documents says in this project's documents what the configuration says, one
 // object for each pool. The errors are about pools that have no equal here:
 // those that speak memcached.
-func Documents(file string, cfg *Config) ([]mesh.Object, Errors) {
-	var errs Errors
+func Documents(file string, cfg *Config) ([]mesh.Object, problem.List) {
+	var errs problem.List
 	objs := make([]mesh.Object, 0, len(cfg.Pools))
 	names := Names(cfg)
 	for i := range cfg.Pools {
 		p := &cfg.Pools[i]
 		if !p.Redis {
-			errs.add(file, p.Line, p.Name, "is a memcached pool (redis: false, the default); only Redis is supported: "+
+			errs.Add(file, p.Line, p.Name, "is a memcached pool (redis: false, the default); only Redis is supported: "+
 				"set redis: true if its servers are Redis servers")
 			continue
 		}
@@ -160,8 +161,8 @@ func duration(d time.Duration) *mesh.Duration {
 
 // ResolveListen replaces the host names that pools listen on, which nutcracker
 // resolves when it starts, by what resolve gives: IP addresses.
-func (c *Config) ResolveListen(file string, resolve func(host string) (ip string, err error)) Errors {
-	var errs Errors
+func (c *Config) ResolveListen(file string, resolve func(host string) (ip string, err error)) problem.List {
+	var errs problem.List
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		if p.Listen.Path != "" {
@@ -169,7 +170,7 @@ func (c *Config) ResolveListen(file string, resolve func(host string) (ip string
 		}
 		ip, err := resolve(p.Listen.Host)
 		if err != nil {
-			errs.add(file, p.Line, p.Name+".listen", "%v", err)
+			errs.Add(file, p.Line, p.Name+".listen", "%v", err)
 			continue
 		}
 		p.Listen.Host = ip
@@ -190,8 +191,8 @@ func (p *Pool) ListenAt(v string) error {
 // ParseServers reads what the well-known container image takes in the variable
 // REDIS_SERVERS: addr:port:weight, separated by commas. The result is one pool
 // as that image makes it, which listens on port 6380 of all addresses.
-func ParseServers(variable, value string) (*Config, Errors) {
-	var errs Errors
+func ParseServers(variable, value string) (*Config, problem.List) {
+	var errs problem.List
 	pool := Pool{
 		Name: "redis", Redis: true, Listen: Listen{Host: "0.0.0.0", Port: 6380},
 		Hash: DefaultHash, Distribution: DefaultDistribution, Backlog: DefaultBacklog,
@@ -207,16 +208,16 @@ func ParseServers(variable, value string) (*Config, Errors) {
 		s, reason := parseServer(entry)
 		switch {
 		case reason != "":
-			errs.add(variable, 0, "", "%s", fmt.Sprintf("%q %s", entry, reason))
+			errs.Add(variable, 0, "", "%s", fmt.Sprintf("%q %s", entry, reason))
 		case seen[s.HashName()]:
-			errs.add(variable, 0, "", "%q is there twice", s.HashName())
+			errs.Add(variable, 0, "", "%q is there twice", s.HashName())
 		default:
 			seen[s.HashName()] = true
 			pool.Servers = append(pool.Servers, s)
 		}
 	}
 	if len(errs) == 0 && len(pool.Servers) == 0 {
-		errs.add(variable, 0, "", "names no server")
+		errs.Add(variable, 0, "", "names no server")
 	}
 	if len(errs) > 0 {
 		return nil, errs

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // MaxSize bounds a configuration file, in bytes.
@@ -16,11 +18,11 @@ const MaxSize = 4 << 20
 
 // Parse reads a nutcracker.yml. On success the errors are empty; otherwise the
 // configuration is nil and the errors are all that is wrong with the file.
-func Parse(file string, data []byte) (*Config, Errors) {
+func Parse(file string, data []byte) (*Config, problem.List) {
 	p := parser{file: file}
 	root := p.document(data)
 	if root == nil {
-		return nil, p.errs.sorted()
+		return nil, p.errs.Sorted()
 	}
 	cfg := &Config{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
@@ -29,22 +31,22 @@ func Parse(file string, data []byte) (*Config, Errors) {
 		}
 	}
 	if len(root.Content) == 0 {
-		p.errs.add(file, 0, "", "has no pools")
+		p.errs.Add(file, 0, "", "has no pools")
 	}
 	p.across(cfg.Pools)
 	if len(p.errs) > 0 {
-		return nil, p.errs.sorted()
+		return nil, p.errs.Sorted()
 	}
 	return cfg, nil
 }
 
 type parser struct {
 	file string
-	errs Errors
+	errs problem.List
 }
 
 func (p *parser) fail(line int, path, format string, args ...any) {
-	p.errs.add(p.file, line, path, format, args...)
+	p.errs.Add(p.file, line, path, format, args...)
 }
 
 // document returns the mapping of pools, or nil with errors noted.

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // MaxSize bounds a mapping file, in bytes.
@@ -47,7 +49,7 @@ type defaults struct {
 // Parse reads a mapping file. On success the errors are empty; otherwise the
 // file is nil, and the errors are all that is wrong with it. An empty file has
 // no rules.
-func Parse(file string, data []byte) (*File, Errors) {
+func Parse(file string, data []byte) (*File, problem.List) {
 	d := &decoder{file: file}
 	var (
 		def   defaults
@@ -69,7 +71,7 @@ func Parse(file string, data []byte) (*File, Errors) {
 		f.Rules = append(f.Rules, &u.rule)
 	}
 	if len(d.errs) > 0 {
-		return nil, d.errs.sorted()
+		return nil, d.errs.Sorted()
 	}
 	f.compile()
 	return f, nil

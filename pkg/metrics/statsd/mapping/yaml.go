@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // decoder walks a file and notes every error.
 type decoder struct {
 	file  string
-	errs  Errors
+	errs  problem.List
 	nodes int // visited; anchors could make few lines many
 }
 
@@ -24,7 +26,7 @@ func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	if n != nil {
 		line = n.Line
 	}
-	d.errs.add(d.file, line, path, format, args...)
+	d.errs.Add(d.file, line, path, format, args...)
 }
 
 // document returns the file's mapping, or nil when it is empty or an error was
@@ -41,7 +43,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 		return nil
 	case err != nil:
 		line, reason := syntaxError(err)
-		d.errs.add(d.file, line, "", "%s", reason)
+		d.errs.Add(d.file, line, "", "%s", reason)
 		return nil
 	}
 	if err := dec.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
