@@ -2,7 +2,6 @@ package mysql_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -17,35 +16,18 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-type secrets map[string]string
-
-func (s secrets) Secret(name string) (string, error) { return s[name], nil }
-
 func open(t *testing.T, cfg resource.ServerSource, password string) *mysql.Source {
 	t.Helper()
 	if cfg.Timeout == 0 {
 		cfg.Timeout = time.Minute
 	}
 	cfg.Auth.Password = resource.SecretKey{Name: "p"}
-	s, err := mysql.New(&resource.MySQLSource{ServerSource: cfg}, metrics.Env{Secrets: secrets{"p": password}})
+	s, err := mysql.New(&resource.MySQLSource{ServerSource: cfg}, metrics.Env{Secrets: tooltest.Secrets{"p": password}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
-}
-
-// shows is an error unless the exposition has all of the lines.
-func shows(t *testing.T, s *mysql.Source, lines ...string) error {
-	t.Helper()
-	list, err := s.Gather(t.Context())
-	text := tooltest.Text(t, list)
-	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line) {
-			return fmt.Errorf("%w: %s is missing in\n%s", errors.Join(err, errors.New("not shown")), line, text)
-		}
-	}
-	return err
 }
 
 // TestRealServer asks as somebody who may log in and no more, twice in one
@@ -55,7 +37,7 @@ func TestRealServer(t *testing.T) {
 	server := dbtest.StartMariaDB(t)
 	s := open(t, resource.ServerSource{Address: server.Addr(), Database: dbtest.Database, Auth: resource.MetricsAuth{Username: dbtest.NativeUser}}, dbtest.Password)
 	for range 2 {
-		if err := shows(t, s, "mysql_up 1\n", `mysql_global_status_commands_total{command="select"} `, "mysql_global_status_threads_connected ",
+		if err := tooltest.Shows(t, s, "mysql_up 1\n", `mysql_global_status_commands_total{command="select"} `, "mysql_global_status_threads_connected ",
 			"# TYPE mysql_global_status_handlers_total counter\n", `mysql_global_status_buffer_pool_pages{state="free"} `, "mysql_global_variables_max_connections ",
 			"mysql_global_variables_read_only 0\n", `mysql_version_info{version="`); err != nil {
 			t.Error(err)
@@ -66,11 +48,11 @@ func TestRealServer(t *testing.T) {
 	}
 	id := strings.TrimSpace(server.SQL("SELECT id FROM information_schema.processlist WHERE user = '" + dbtest.NativeUser + "'"))
 	server.SQL("KILL " + id)
-	if err := shows(t, s, "mysql_up 1\n"); err != nil {
+	if err := tooltest.Shows(t, s, "mysql_up 1\n"); err != nil {
 		t.Errorf("after the session was ended: %v", err)
 	}
 	server.Stop()
-	if err := shows(t, s, "mysql_up 0\n"); err == nil || strings.Contains(err.Error(), "not shown") {
+	if err := tooltest.Shows(t, s, "mysql_up 0\n"); err == nil || errors.Is(err, tooltest.ErrNotShown) {
 		t.Errorf("a server that is away: %v", err)
 	}
 }
@@ -81,7 +63,7 @@ func TestReplica(t *testing.T) {
 	server := dbtest.StartMariaDB(t)
 	server.SQL("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='x', MASTER_PASSWORD='y'")
 	s := open(t, resource.ServerSource{Address: server.Addr(), Auth: resource.MetricsAuth{Username: dbtest.NativeUser}}, dbtest.Password)
-	if err := shows(t, s, `mysql_slave_status_slave_io_running{channel_name="",connection_name="",master_host="127.0.0.1",master_uuid=""} 0`+"\n"); err != nil {
+	if err := tooltest.Shows(t, s, `mysql_slave_status_slave_io_running{channel_name="",connection_name="",master_host="127.0.0.1",master_uuid=""} 0`+"\n"); err != nil {
 		t.Error(err)
 	}
 }
@@ -90,7 +72,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartMariaDB(t)
 	s := open(t, resource.ServerSource{Address: server.Addr(), Auth: resource.MetricsAuth{Username: dbtest.NativeUser}}, "wrong password")
-	if err := shows(t, s, "mysql_up 0\n"); !errors.Is(err, sqlprobe.ErrRefused) || strings.Contains(err.Error(), "wrong password") {
+	if err := tooltest.Shows(t, s, "mysql_up 0\n"); !errors.Is(err, sqlprobe.ErrRefused) || strings.Contains(err.Error(), "wrong password") {
 		t.Errorf("a wrong password: %v", err)
 	}
 }
@@ -117,7 +99,7 @@ func TestServersThatAreNone(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)    // until the other end has had enough
 			}()
 			s := open(t, resource.ServerSource{Address: l.Addr().String(), Timeout: 300 * time.Millisecond}, "x")
-			if err := shows(t, s, "mysql_up 0\n"); err == nil || strings.Contains(err.Error(), "not shown") {
+			if err := tooltest.Shows(t, s, "mysql_up 0\n"); err == nil || errors.Is(err, tooltest.ErrNotShown) {
 				t.Errorf("error %v", err)
 			}
 			_ = l.Close() // the goroutine has accepted, or need not any more

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,33 +15,16 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-type secrets map[string]string
-
-func (s secrets) Secret(name string) (string, error) { return s[name], nil }
-
 func open(t *testing.T, cfg resource.ServerSource, password string) *postgres.Source {
 	t.Helper()
 	cfg.Timeout = time.Minute
 	cfg.Auth.Password = resource.SecretKey{Name: "p"}
-	s, err := postgres.New(&resource.PostgresSource{ServerSource: cfg}, metrics.Env{Secrets: secrets{"p": password}})
+	s, err := postgres.New(&resource.PostgresSource{ServerSource: cfg}, metrics.Env{Secrets: tooltest.Secrets{"p": password}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
-}
-
-// shows is an error unless the exposition has all of the lines.
-func shows(t *testing.T, s *postgres.Source, lines ...string) error {
-	t.Helper()
-	list, err := s.Gather(t.Context())
-	text := tooltest.Text(t, list)
-	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line) {
-			return fmt.Errorf("%w: %s is missing in\n%s", errors.Join(err, errors.New("not shown")), line, text)
-		}
-	}
-	return err
 }
 
 // TestRealServers: a primary and its standby, each asked as somebody who may log
@@ -56,17 +38,17 @@ func TestRealServers(t *testing.T) {
 		Address: primary.Addr(), Database: dbtest.Database, TLS: &resource.MetricsTLS{CAFile: pki.CAFile, ServerName: "localhost"},
 		Auth: resource.MetricsAuth{Username: dbtest.TLSUser},
 	}, dbtest.Password)
-	if err := shows(t, s, "pg_up 1\n", `pg_stat_database_numbackends{datid="`, "pg_replication_is_replica 0\n", "pg_replication_lag_seconds 0\n",
+	if err := tooltest.Shows(t, s, "pg_up 1\n", `pg_stat_database_numbackends{datid="`, "pg_replication_is_replica 0\n", "pg_replication_lag_seconds 0\n",
 		`pg_stat_activity_count{datname="app",state="active",usename="`+dbtest.TLSUser+`"} 1`+"\n", "pg_settings_max_connections ", `pg_static{short_version="`,
 		"# TYPE pg_stat_database_xact_commit counter\n"); err != nil {
 		t.Error(err)
 	}
 	primary.SQL("GRANT pg_monitor TO " + dbtest.TLSUser)
 	redistest.Eventually(t, time.Minute, "standby", func() error {
-		return shows(t, s, `pg_stat_replication_pg_wal_lsn_diff{application_name="`)
+		return tooltest.Shows(t, s, `pg_stat_replication_pg_wal_lsn_diff{application_name="`)
 	})
 	replica := open(t, resource.ServerSource{Address: standby.Addr(), Database: dbtest.Database, Auth: resource.MetricsAuth{Username: dbtest.SCRAMUser}}, dbtest.Password)
-	if err := shows(t, replica, "pg_up 1\n", "pg_replication_is_replica 1\n", "pg_replication_lag_seconds "); err != nil {
+	if err := tooltest.Shows(t, replica, "pg_up 1\n", "pg_replication_is_replica 1\n", "pg_replication_lag_seconds "); err != nil {
 		t.Error(err)
 	}
 }
@@ -77,15 +59,15 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	s := open(t, resource.ServerSource{Address: server.SocketPath(), Database: dbtest.Database, Auth: resource.MetricsAuth{Username: dbtest.SCRAMUser}}, dbtest.Password)
-	if err := shows(t, s, "pg_up 1\n"); err != nil {
+	if err := tooltest.Shows(t, s, "pg_up 1\n"); err != nil {
 		t.Error(err)
 	}
 	server.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dragoman metrics'")
-	if err := shows(t, s, "pg_up 1\n"); err != nil {
+	if err := tooltest.Shows(t, s, "pg_up 1\n"); err != nil {
 		t.Errorf("after the session was ended: %v", err)
 	}
 	server.Stop()
-	if err := shows(t, s, "pg_up 0\n"); err == nil || strings.Contains(err.Error(), "not shown") {
+	if err := tooltest.Shows(t, s, "pg_up 0\n"); err == nil || errors.Is(err, tooltest.ErrNotShown) {
 		t.Errorf("a server that is away: %v", err)
 	}
 }
@@ -95,7 +77,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	s := open(t, resource.ServerSource{Address: server.Addr(), Auth: resource.MetricsAuth{Username: dbtest.SCRAMUser}}, "wrong password")
-	if err := shows(t, s, "pg_up 0\n"); !errors.Is(err, sqlprobe.ErrRefused) || strings.Contains(err.Error(), "wrong password") {
+	if err := tooltest.Shows(t, s, "pg_up 0\n"); !errors.Is(err, sqlprobe.ErrRefused) || strings.Contains(err.Error(), "wrong password") {
 		t.Errorf("a wrong password: %v", err)
 	}
 }
