@@ -193,7 +193,7 @@ func (r *Route) Missing(t *filters.Table) string {
 		known = append(known, text)
 	})
 	if len(known) == 0 {
-		return "no server of the database is known in this environment"
+		return "no server of the database is known in this environment: its name does not resolve, or its Service has no endpoints (the proxy's log says more)"
 	}
 	return "no " + r.target.String() + " server of the database is there: " + strings.Join(known, ", ")
 }
