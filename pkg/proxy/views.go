@@ -25,6 +25,7 @@ func (p *Proxy) adminOptions() admin.Options {
 		Listeners:      func() admin.View { return listenersView(p.listeners.Status()) },
 		DrainListeners: p.stopAccepting,
 		Quit:           p.Quit,
+		Answered:       p.pages.touched,
 		Level:          p.opts.Level,
 		Gatherer:       p.registry,
 		Log:            p.log,

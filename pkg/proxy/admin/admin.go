@@ -35,6 +35,8 @@ type Options struct {
 	SlowLog, HotKeys func() any
 	// DrainListeners stops accepting, in the background.
 	DrainListeners func()
+	// Answered is called after each request.
+	Answered func()
 	// Quit ends the process as SIGTERM does.
 	Quit func()
 
@@ -112,7 +114,13 @@ func Handler(o Options) http.Handler {
 	}
 	pprofRoutes(mux)
 	mux.Handle("/", help(routes))
-	return mux
+	if o.Answered == nil {
+		return mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		defer o.Answered()
+		mux.ServeHTTP(w, req)
+	})
 }
 
 func (o Options) routes() []route {

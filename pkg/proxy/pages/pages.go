@@ -38,6 +38,20 @@ func Release(log *slog.Logger) {
 	}
 }
 
+// Resident returns how many bytes of files are in memory for this process: of the
+// binary, for nearly all of them. It is 0 if that cannot be told.
+func Resident() int64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident, shared int64 // pages
+	if _, err := fmt.Sscan(string(statm), &size, &resident, &shared); err != nil {
+		return 0
+	}
+	return shared * int64(os.Getpagesize())
+}
+
 // cleanMappings reads the kernel's smaps for the read-only mappings of a file
 // of which no page differs from it: dropping those loses nothing.
 func cleanMappings(smaps io.Reader, file string) []mapping {

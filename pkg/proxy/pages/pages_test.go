@@ -32,6 +32,9 @@ Anonymous:             0 kB
 // TestReleaseStartup goes on afterwards.
 func TestReleaseStartup(t *testing.T) {
 	t.Parallel()
+	if got := Resident(); got < 1<<20 || got > 1<<30 {
+		t.Errorf("%d bytes of the test's binary are resident", got)
+	}
 	Release(slog.New(slog.DiscardHandler))
 	if got := strings.Repeat("x", 3); got != "xxx" {
 		t.Errorf("got %q", got)
