@@ -39,7 +39,7 @@ func TestLight(t *testing.T) {
 		client.Close()
 		peak := resident(t, proxy)
 		idles(t, proxy)
-		proxy.ready("LIVE") // as a probe
+		proxy.Ready("LIVE") // as a probe
 		client = redistest.Dial(t, local(ports[i]))
 		asks(proxy, client, "dev")
 		client.Close()
