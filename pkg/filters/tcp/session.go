@@ -124,19 +124,9 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 	return len(b)
 }
 
-// ownFrom is the size in bytes from which input is passed on by ownership.
-const ownFrom = 16 << 10
-
 func (s *session) forward(from, to *netloop.Conn, b []byte) {
 	s.active = from.Loop().Now()
-	if len(b) >= ownFrom {
-		to.WriteChunk(from.Own(b))
-	} else {
-		to.Write(b)
-	}
-	if to.Full() {
-		from.Pause()
-	}
+	netloop.Forward(from, to, b)
 }
 
 // Drained implements netloop.Driver.
