@@ -6,8 +6,8 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
-// LookEvery is how often is looked whether credentials that are waited for are
-// there.
+// LookEvery is how often is looked whether what is waited for is there: other
+// credentials, credentials at all, an endpoint.
 const LookEvery = 100 * time.Millisecond
 
 // Awaiting is a login that waits for other credentials than those that a server

@@ -25,7 +25,7 @@ func (s *session) judge(user, plugin string, auth []byte) judgement {
 	if !known {
 		return anotherMethod
 	}
-	a := s.f.conf.AppAuth
+	a := s.Part.Conf.AppAuth
 	if a == nil {
 		return welcome
 	}
@@ -35,9 +35,9 @@ func (s *session) judge(user, plugin string, auth []byte) judgement {
 	if !a.Password.Set() {
 		return welcome
 	}
-	password, err := database.Secret(s.f.ctx.Secrets, a.Password)
+	password, err := database.Secret(s.Part.Context.Secrets, a.Password)
 	if err != nil || password == "" {
-		s.f.log.Error("reading the app's password", "error", err)
+		s.Part.Log.Error("reading the app's password", "error", err)
 		return noPassword
 	}
 	if !mysqlproto.CheckResponse(plugin, password, s.agreed.downScramble[:], auth) {

@@ -13,49 +13,45 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
-	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // Builder makes the filters for MySQL of a process, and keeps what outlives a
 // configuration: counters, and whom a KILL is for.
 type Builder struct {
+	*database.Builder
 	log     *slog.Logger
 	threads *threadMap
-	metrics *metrics
-	dials   *database.Dials
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
 	otherLimit time.Duration // it is waited so long for others than credentials that a server refuses
-
-	mu    sync.Mutex // guards below
-	live  map[*Filter]struct{}
-	gates map[gateKey]*database.Gate
 }
-
-// gateKey is whom the number of sessions is limited to.
-type gateKey struct{ listener, cluster string }
 
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, threads: newThreadMap(), metrics: newMetrics(), dials: database.NewDials("mysql"),
+		Builder: database.NewBuilder(database.MetricsOptions{
+			Filter: "mysql", LostCancel: "failed",
+			Queries:      "Queries and executions of prepared statements.",
+			Transactions: "Responses of a server after which no transaction was open.",
+			Errors:       "Errors that clients were told, by their number and the class of their SQLSTATE.",
+			Cancels:      "KILL that the filter has brought to a server itself, by what became of it.",
+			Latency:      "From a command to the end of its response.",
+			Wait:         "From the accept to the server's greeting: a turn, credentials and a connection.",
+		}, semconv.DBSystemNameMySQL, "MySQL"),
+		log: log, threads: newThreadMap(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second, otherLimit: database.OtherLimit,
-		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{},
 	}
 }
 
@@ -65,80 +61,35 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	if !ok {
 		return nil, fmt.Errorf("building a mysql filter for listener %q: configuration is a %T", ctx.Listener, cfg)
 	}
-	cluster, ok := ctx.Clusters.Cluster(conf.Cluster)
-	if !ok {
-		return nil, fmt.Errorf("building a mysql filter for listener %q: no cluster %q", ctx.Listener, conf.Cluster)
+	f, err := b.NewFilter(database.FilterOptions{Conf: &conf.DatabaseFilter, Context: ctx, Log: b.log, OtherLimit: b.otherLimit})
+	if err != nil {
+		return nil, fmt.Errorf("building a mysql filter for listener %q: %w", ctx.Listener, err)
 	}
-	log := ctx.Log
-	if log == nil {
-		log = b.log
-	}
-	f := &Filter{
-		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
-		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
-		rotation: database.NewRotation(b.otherLimit, ctx.Secrets, &conf.Login),
-	}
-	f.tracing = database.NewTracing(database.TracingOptions{
-		Tracer: ctx.Tracer, Config: conf.Tracing, System: semconv.DBSystemNameMySQL, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.log,
-	})
-	f.unwatch = f.route.Watch(f.rolesMoved)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.live[f] = struct{}{}
-	key := gateKey{ctx.Listener, conf.Cluster}
-	if b.gates[key] == nil {
-		b.gates[key] = &database.Gate{}
-	}
-	f.gate = b.gates[key]
-	f.gate.Resize(conf.Limits.MaxSessions)
-	return f, nil
+	return &Filter{Filter: f, b: b}, nil
 }
 
-func (b *Builder) filters() []*Filter {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Collect(maps.Keys(b.live))
+// Filter serves one listener in one configuration.
+type Filter struct {
+	*database.Filter
+	b *Builder
 }
 
-func (b *Builder) forget(f *Filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.live, f)
+// Accept implements filters.Network.
+func (f *Filter) Accept(c *netloop.Conn) netloop.Driver {
+	s := &session{b: f.b}
+	f.Join(&s.Session, s, c)
+	s.begin()
+	return (*greeter)(s)
 }
 
-// Drain asks every session to end at the next boundary of a transaction, and
-// cuts what is left when ctx is done.
-func (b *Builder) Drain(ctx context.Context) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(time.Minute)
-	}
-	for _, f := range b.filters() {
-		f.each(func(s *session) { s.drain(time.Until(deadline)) })
-	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		n := 0
-		for _, f := range b.filters() {
-			n += f.open()
-		}
-		if n == 0 {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			for _, f := range b.filters() {
-				f.each((*session).cut)
-			}
-			return fmt.Errorf("closing %d sessions of MySQL: %w", n, ctx.Err())
-		}
-	}
+// Refusal is what a client above the listener's own limit is told.
+func (*Filter) Refusal() []byte {
+	return errorPacket(0, mysqlproto.ErrnoTooManyConnections, "", "dragoman: too many connections at this listener")
 }
 
 var (
 	_ filters.Builder = (*Builder)(nil)
 	_ filters.Drainer = (*Builder)(nil)
+	_ filters.Network = (*Filter)(nil)
 	_ filters.Mover   = (*Filter)(nil)
 )

@@ -3,6 +3,7 @@ package mysql
 import (
 	"slices"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -37,7 +38,7 @@ func (s *session) changeUser(payload []byte, seq byte) {
 	auth := u.Auth
 	u.Auth = nil
 	s.changing = &change{user: u, seq: seq}
-	s.changing.timer = s.f.loop.After(s.f.b.startLimit, s.abandon)
+	s.changing.timer = s.Part.Loop.After(s.b.startLimit, s.abandon)
 	plugin := u.AuthPlugin
 	if plugin == "" {
 		plugin = mysqlproto.PluginNative
@@ -64,11 +65,11 @@ func (s *session) judgeChange(plugin string, auth []byte) {
 	x := s.changing
 	switch s.judge(x.user.User, plugin, auth) {
 	case anotherMethod:
-		s.down.Write(s.appendSwitch(nil, x.seq))
+		s.Down.Write(s.appendSwitch(nil, x.seq))
 	case wrongPassword:
-		s.say(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(x.user.User))
+		s.say(database.BadPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(x.user.User))
 	case noPassword:
-		s.say(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
+		s.say(database.NoSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		x.timer.Stop()
 		x.fast = wantsWord(plugin, auth)
@@ -80,18 +81,18 @@ func (s *session) judgeChange(plugin string, auth []byte) {
 // changeAtServer logs in anew, with the credentials as they are now.
 func (s *session) changeAtServer() {
 	x := s.changing
-	by, err := s.f.credentials()
+	by, err := s.Part.Credentials()
 	if err != nil {
 		by = s.by
 	}
-	l := &login{conn: s.up, to: &s.to, by: by, owner: (*changeStep)(s), limit: s.f.b.loginLimit}
-	l.timer = s.f.loop.After(l.limit, func() { l.fail(errTimeout) })
+	l := &login{conn: s.Up, to: &s.To, by: by, owner: (*changeStep)(s), limit: s.b.loginLimit}
+	l.timer = s.Part.Loop.After(l.limit, func() { l.fail(errTimeout) })
 	x.timer = l.timer
 	name, answer, err := l.begin(s.agreed.upPlugin, s.agreed.upScramble[:])
 	u := x.user
 	u.User, u.Auth, u.AuthPlugin, u.Database = by.User, answer, name, s.databaseFor(u.Database)
 	s.by = by
-	s.up.SetDriver(l)
+	s.Up.SetDriver(l)
 	var payload []byte
 	if err == nil {
 		payload, err = u.AppendTo(nil, s.agreed.up)
@@ -110,14 +111,14 @@ func (*changeStep) introduced() {}
 func (d *changeStep) entered(payload []byte) {
 	s := (*session)(d)
 	ok, err := mysqlproto.ParseOK(payload)
-	s.up.SetDriver((*upstream)(s))
+	s.Up.SetDriver((*upstream)(s))
 	if err != nil {
-		s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
+		s.say(database.ProtocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
 		return
 	}
 	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
 	s.fromUp = mysqlproto.Framer{}
-	s.f.rotation.Accepted(*s.by)
+	s.Part.Rotation.Accepted(*s.by)
 	s.keepThread(s.told) // a KILL uses these credentials from now on
 	if s.slow != nil {
 		s.slow.forget()
@@ -125,13 +126,13 @@ func (d *changeStep) entered(payload []byte) {
 	saved := slices.Clone(payload)
 	s.setUp(func(e *mysqlproto.ServerError) {
 		if e != nil {
-			s.say(serverClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
+			s.say(database.ServerClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
 			return
 		}
 		x := s.changing
 		s.changing = nil
 		s.writeOK(x.seq, x.fast, saved)
-		s.tryLeave()
+		s.TryLeave()
 		s.release()
 	})
 }
@@ -139,10 +140,10 @@ func (d *changeStep) entered(payload []byte) {
 // denied implements loginOwner. The password may have been changed meanwhile.
 func (d *changeStep) denied(e *mysqlproto.ServerError, payload []byte) {
 	s := (*session)(d)
-	s.state |= upClosed
+	s.State |= database.UpClosed
 	switch {
-	case s.is(isEnded):
-		s.settle()
+	case s.Is(database.Ended):
+		s.Settle()
 	case s.changing.again == nil && e.Errno == mysqlproto.ErrnoAccessDenied:
 		s.awaitChange(&denial{e, slices.Clone(payload)})
 	default:
@@ -153,20 +154,20 @@ func (d *changeStep) denied(e *mysqlproto.ServerError, payload []byte) {
 // passChangeDenial ends the session with the server's error.
 func (s *session) passChangeDenial(x *denial) {
 	s.logDenied(x.err)
-	s.f.stats.failed(x.err.Errno, x.err.State)
-	s.f.stats.closed[serverRefused].Add(1)
-	s.down.Write(mysqlproto.AppendPacket(nil, s.changing.seq, x.payload))
-	s.finish()
+	s.failed(x.err.Errno, x.err.State)
+	s.Part.Stats.Closed[database.ServerRefused].Add(1)
+	s.Down.Write(mysqlproto.AppendPacket(nil, s.changing.seq, x.payload))
+	s.Finish()
 }
 
 // broken implements loginOwner.
 func (d *changeStep) broken(err error) {
 	s := (*session)(d)
-	s.state |= upClosed
-	if s.is(isEnded) {
-		s.settle()
+	s.State |= database.UpClosed
+	if s.Is(database.Ended) {
+		s.Settle()
 		return
 	}
-	s.f.log.Error("logging in anew at the database", "endpoint", s.to.endpoint.Address, "error", err)
-	s.say(serverClosed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the proxy does not log in anew at this server: "+reasonOf(err))
+	s.Part.Log.Error("logging in anew at the database", "endpoint", s.To.Endpoint.Address, "error", err)
+	s.say(database.ServerClosed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the proxy does not log in anew at this server: "+reasonOf(err))
 }

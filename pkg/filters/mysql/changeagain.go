@@ -30,12 +30,12 @@ type anewStep session
 // awaitChange has the client wait for other credentials than those refused.
 func (s *session) awaitChange(x *denial) {
 	s.changing.again = &changeAgain{}
-	s.changing.again.wait = s.f.rotation.Await(s.f.loop, *s.by, s.f.conf.Limits.MaxWait, func(by *database.Credentials) {
+	s.changing.again.wait = s.Part.Rotation.Await(s.Part.Loop, *s.by, s.Part.Conf.Limits.MaxWait, func(by *database.Credentials) {
 		if by == nil {
 			s.passChangeDenial(x)
 			return
 		}
-		s.f.log.Info("the server refuses the credentials, and others are there by now: logging in anew with those")
+		s.Part.Log.Info("the server refuses the credentials, and others are there by now: logging in anew with those")
 		s.by = by
 		s.enterAnew()
 	})
@@ -43,17 +43,17 @@ func (s *session) awaitChange(x *denial) {
 
 // enterAnew connects to the session's server, when it is its turn.
 func (s *session) enterAnew() {
-	x, limits := s.changing, &s.f.conf.Limits
-	x.again.turn = s.f.b.dials.Enter(s.f.loop, s.to.endpoint, limits.MaxConnecting, func() {
+	x, limits := s.changing, &s.Part.Conf.Limits
+	x.again.turn = s.b.Dials.Enter(s.Part.Loop, s.To.Endpoint, limits.MaxConnecting, func() {
 		x.timer.Stop()
-		s.to.tls = false
-		s.state &^= upClosed
-		x.again.login = s.f.dial(&s.to, s.by, (*anewStep)(s))
-		s.up = x.again.login.conn
+		s.To.TLS = false
+		s.State &^= database.UpClosed
+		x.again.login = s.b.dial(s.Part.Loop, &s.To, s.by, (*anewStep)(s))
+		s.Up = x.again.login.conn
 	})
 	if x.again.turn.Waiting() {
-		x.timer = s.f.loop.After(limits.MaxWait, func() {
-			s.say(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, crowded)
+		x.timer = s.Part.Loop.After(limits.MaxWait, func() {
+			s.say(database.TooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, crowded)
 		})
 	}
 }
@@ -63,11 +63,11 @@ func (d *anewStep) introduced() {
 	s := (*session)(d)
 	s.changing.again.turn.Leave()
 	l := s.changing.again.login
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
 	if !s.agree(&l.greeting, false) {
-		s.say(retired, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
+		s.say(database.Retired, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
 		return
 	}
 	s.thread = l.greeting.ThreadID

@@ -3,6 +3,7 @@ package mysql
 import (
 	"errors"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
@@ -23,10 +24,10 @@ const (
 
 // look looks at the beginning of a command.
 func (s *session) look(b []byte) glance {
-	if s.is(isHeld) {
+	if s.Is(isHeld) {
 		return later
 	}
-	if s.is(isLeaving|isResetting) && s.tracker.Outstanding() > 0 {
+	if s.Is(database.Leaving|isResetting) && s.tracker.Outstanding() > 0 {
 		s.hold()
 		return later
 	}
@@ -111,7 +112,7 @@ func (s *session) serve(b []byte) int {
 		return len(b)
 	}
 	payload, seq, n := b[headLen:headLen+size], b[3]+1, headLen+size
-	s.f.stats.received.Add(uint64(n))
+	s.Part.Stats.Received.Add(uint64(n))
 	switch c := mysqlproto.Command(payload[0]); c {
 	case mysqlproto.ComQuery, mysqlproto.ComProcessKill:
 		k, ok := processKill(payload)
@@ -133,6 +134,6 @@ func (s *session) serve(b []byte) int {
 }
 
 func (s *session) answerError(seq byte, errno uint16, state, message string) {
-	s.f.stats.failed(errno, state)
-	s.down.Write(errorPacket(seq, errno, state, message))
+	s.failed(errno, state)
+	s.Down.Write(errorPacket(seq, errno, state, message))
 }

@@ -67,7 +67,7 @@ func TestConnectStormEnds(t *testing.T) {
 	f := start(t, cfg, addr)
 	t.Cleanup(func() { close(stop) })
 	f.dial()
-	eventually(t, "the first client's turn", func() bool { return f.builder.dials.Open() == 1 })
+	eventually(t, "the first client's turn", func() bool { return f.builder.Dials.Open() == 1 })
 	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "too many sessions begin") {
 		t.Errorf("got %v", err)
 	}

@@ -30,7 +30,7 @@ type threadMap struct {
 type target struct {
 	owner  *session
 	thread uint32 // its server's number
-	to     route
+	to     database.Server
 	by     *database.Credentials
 	others *database.Rotation // of its environment's credentials
 }
@@ -72,14 +72,14 @@ func (m *threadMap) find(id threadID) (target, bool) {
 
 // keepThread makes the session one that can be killed by the wanted number.
 func (s *session) keepThread(wanted uint32) {
-	s.told = s.f.b.threads.put(threadID{s.f.ctx.Listener, wanted}, s.target())
+	s.told = s.b.threads.put(threadID{s.Part.Context.Listener, wanted}, s.target())
 }
 
 // target is the session as one to be killed.
-func (s *session) target() target { return target{s, s.thread, s.to, s.by, s.f.rotation} }
+func (s *session) target() target { return target{s, s.thread, s.To, s.by, s.Part.Rotation} }
 
 func (s *session) forgetThread() {
-	s.f.b.threads.drop(threadID{s.f.ctx.Listener, s.told}, s)
+	s.b.threads.drop(threadID{s.Part.Context.Listener, s.told}, s)
 }
 
 // killText is how much of a query is looked at for a KILL, in bytes.
@@ -143,8 +143,8 @@ func withoutLeadingComments(text []byte) []byte {
 // elsewhere finds the session that a KILL is for, if that is not to be found by
 // this number at the server that the asking session is at.
 func (s *session) elsewhere(k killStatement) (target, bool) {
-	t, ok := s.f.b.threads.find(threadID{s.f.ctx.Listener, k.number})
-	if !ok || t.to.endpoint.Address == s.to.endpoint.Address && t.thread == k.number {
+	t, ok := s.b.threads.find(threadID{s.Part.Context.Listener, k.number})
+	if !ok || t.to.Endpoint.Address == s.To.Endpoint.Address && t.thread == k.number {
 		return target{}, false
 	}
 	return t, true
@@ -153,27 +153,28 @@ func (s *session) elsewhere(k killStatement) (target, bool) {
 // killOther brings a client's KILL to the server of the session that it is for.
 func (s *session) killOther(k killStatement, t target, seq byte) {
 	s.hold()
-	s.killing = s.f.kill(t, k.verb, func(e *mysqlproto.ServerError) {
+	s.killing = s.b.kill(s.Part, t, k.verb, func(e *mysqlproto.ServerError) {
 		s.killing = nil
-		if s.is(isEnded) {
+		if s.Is(database.Ended) {
 			return
 		}
 		if e != nil {
-			s.f.stats.failedKills.Add(1)
-			s.f.stats.failed(e.Errno, e.State)
-			s.down.Write(mysqlproto.AppendPacket(nil, seq, e.AppendTo(nil)))
+			s.Part.Stats.LostCancels.Add(1)
+			s.failed(e.Errno, e.State)
+			s.Down.Write(mysqlproto.AppendPacket(nil, seq, e.AppendTo(nil)))
 		} else {
-			s.f.stats.kills.Add(1)
-			s.down.Write(okPacket(seq, s.tracker.Status()))
+			s.Part.Stats.Cancels.Add(1)
+			s.Down.Write(okPacket(seq, s.tracker.Status()))
 		}
 		s.release()
-		s.tryLeave()
+		s.TryLeave()
 	})
 }
 
 // killer logs in at a server to say KILL there.
 type killer struct {
-	f       *local
+	b       *Builder
+	part    *database.Part
 	login   *login
 	verb    string
 	t       target
@@ -184,16 +185,16 @@ type killer struct {
 
 // kill says KILL to a server, with the credentials that the session was begun
 // with, or with those that its environment has by now. done gets nil for success.
-func (l *local) kill(t target, verb string, done func(*mysqlproto.ServerError)) *killer {
-	x := &killer{f: l, verb: verb, t: t, done: done}
-	x.t.to.optional = !t.to.tls
+func (b *Builder) kill(p *database.Part, t target, verb string, done func(*mysqlproto.ServerError)) *killer {
+	x := &killer{b: b, part: p, verb: verb, t: t, done: done}
+	x.t.to.Optional = !t.to.TLS
 	x.dial()
 	return x
 }
 
 func (x *killer) dial() {
-	x.t.to.tls = false
-	x.login = x.f.dial(&x.t.to, x.t.by, x)
+	x.t.to.TLS = false
+	x.login = x.b.dial(x.part.Loop, &x.t.to, x.t.by, x)
 }
 
 // introduced implements loginOwner.
@@ -209,7 +210,7 @@ func (x *killer) introduced() {
 func (x *killer) entered([]byte) {
 	c := x.login.conn
 	c.SetDriver((*killAnswer)(x))
-	x.login.timer = x.f.loop.After(x.login.limit, c.Close)
+	x.login.timer = x.part.Loop.After(x.login.limit, c.Close)
 	text := append([]byte{byte(mysqlproto.ComQuery)}, x.verb+" "+strconv.FormatUint(uint64(x.t.thread), 10)...)
 	c.Write(mysqlproto.AppendPacket(nil, 0, text))
 }
@@ -222,7 +223,7 @@ func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) {
 		return
 	}
 	x.retried = true
-	x.t.others.Await(x.f.loop, *x.t.by, x.f.conf.Limits.MaxWait, func(by *database.Credentials) {
+	x.t.others.Await(x.part.Loop, *x.t.by, x.part.Conf.Limits.MaxWait, func(by *database.Credentials) {
 		if by == nil {
 			x.end(e)
 			return
@@ -243,7 +244,7 @@ func (x *killer) end(e *mysqlproto.ServerError) {
 	}
 	x.over = true
 	if e != nil {
-		x.f.log.Debug("KILL failed", "endpoint", x.t.to.endpoint.Address, "error", e.Errno, "message", e.Message)
+		x.part.Log.Debug("KILL failed", "endpoint", x.t.to.Endpoint.Address, "error", e.Errno, "message", e.Message)
 	}
 	if x.done != nil {
 		x.done(e)

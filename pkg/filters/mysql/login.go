@@ -2,27 +2,15 @@ package mysql
 
 import (
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
-
-// route is how a server is spoken to.
-type route struct {
-	endpoint *filters.Endpoint
-	startTLS bool // TLS begins in mid-connection
-	optional bool // and need not
-	tls      bool // it has begun
-	timeout  time.Duration
-	probes   netloop.KeepAlive
-}
 
 // login is the proxy's side of one login at a server, and the driver of the
 // connection until it is done: at a session's beginning, for a KILL, and anew in
@@ -30,7 +18,7 @@ type route struct {
 type login struct {
 	// read-only after construction
 	conn  *netloop.Conn
-	to    *route
+	to    *database.Server
 	by    *database.Credentials
 	owner loginOwner
 	timer *netloop.Timer // bounds what the server has to do
@@ -79,21 +67,17 @@ var (
 )
 
 // dial begins a login.
-func (l *local) dial(to *route, by *database.Credentials, owner loginOwner) *login {
-	g := &login{to: to, by: by, owner: owner, limit: l.b.loginLimit}
-	o := netloop.DialOptions{Timeout: to.timeout, KeepAlive: to.probes}
-	if !to.startTLS {
-		o.TLS = to.endpoint.TLS
-	}
-	g.conn = l.loop.Dial(to.endpoint.Network, to.endpoint.Address, o, g)
-	g.timer = l.loop.After(to.timeout+g.limit, func() { g.fail(errTimeout) })
+func (b *Builder) dial(loop *netloop.Loop, to *database.Server, by *database.Credentials, owner loginOwner) *login {
+	g := &login{to: to, by: by, owner: owner, limit: b.loginLimit}
+	g.conn = to.Dial(loop, g)
+	g.timer = loop.After(to.Timeout()+g.limit, func() { g.fail(errTimeout) })
 	return g
 }
 
 // Connected implements netloop.ConnectDriver: the connection stands, or TLS has
 // begun on it.
 func (g *login) Connected(c *netloop.Conn) {
-	g.to.tls = c.TLSState() != nil
+	g.to.TLS = c.TLSState() != nil
 	if g.stage == startingTLS {
 		g.authenticate()
 	}
@@ -150,16 +134,16 @@ func (g *login) packet(payload []byte) {
 func (g *login) enter(r mysqlproto.HandshakeResponse) {
 	g.response = r
 	g.timer.Reset(g.limit)
-	cfg := g.to.endpoint.TLS
+	cfg := g.to.Endpoint.TLS
 	switch {
-	case !g.to.startTLS || cfg == nil:
+	case !g.to.StartTLS || cfg == nil:
 		g.authenticate()
 	case g.greeting.Capabilities.Has(mysqlproto.SSL):
 		g.response.Capabilities |= mysqlproto.SSL
 		g.stage = startingTLS
 		g.write(g.response.AppendSSLRequest(nil))
 		g.conn.StartTLS(cfg, tlsLimit)
-	case g.to.optional:
+	case g.to.Optional:
 		g.authenticate()
 	default:
 		g.fail(errNoTLS)
@@ -197,11 +181,8 @@ func (g *login) begin(plugin string, scramble []byte) (name string, answer []byt
 
 // secure reports whether nobody but the right server can read what is sent.
 func (g *login) secure() bool {
-	return g.to.endpoint.Network == "unix" || g.to.tls && verified(g.to.endpoint.TLS)
+	return g.to.Endpoint.Network == "unix" || g.to.TLS && database.Verified(g.to.Endpoint.TLS)
 }
-
-// verified reports whether a handshake shows who the server is.
-func verified(cfg *tls.Config) bool { return cfg.VerifyConnection != nil || !cfg.InsecureSkipVerify }
 
 // step answers a packet of the exchange.
 func (g *login) step(payload []byte) {
@@ -274,7 +255,8 @@ func (g *login) drop() {
 	}
 	g.dropped = true
 	if g.conn.Driver() == netloop.Driver(g) {
-		g.conn.SetDriver(forsaken{})
+		database.Forsake(g.conn)
+		return
 	}
 	g.conn.Close()
 }
@@ -293,11 +275,3 @@ func (g *login) Closed(_ *netloop.Conn, err error) {
 	}
 	g.fail(fmt.Errorf("%w: %w", errGone, err))
 }
-
-// forsaken is the driver of a connection that nobody has to do with any more.
-type forsaken struct{}
-
-func (forsaken) Data(_ *netloop.Conn, b []byte) int { return len(b) }
-func (forsaken) Drained(*netloop.Conn)              {}
-func (forsaken) EOF(c *netloop.Conn)                { c.Close() }
-func (forsaken) Closed(*netloop.Conn, error)        {}

@@ -1,23 +1,19 @@
 package mysql
 
 import (
-	"strconv"
-
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
-// ownFrom is the size in bytes from which input is passed on by ownership.
-const ownFrom = 16 << 10
-
 // Data implements netloop.Driver: what the client says.
 func (d *downstream) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(d)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
-	s.active = c.Loop().Now()
+	s.Active = c.Loop().Now()
 	if s.changing != nil {
 		return s.changeAnswer(b)
 	}
@@ -47,8 +43,8 @@ scan:
 		case mysqlproto.StepMore:
 		}
 	}
-	s.f.stats.received.Add(uint64(at))
-	s.forward(c, s.up, b[:at])
+	s.Part.Stats.Received.Add(uint64(at))
+	netloop.Forward(c, s.Up, b[:at])
 	return at
 }
 
@@ -72,23 +68,23 @@ func (s *session) clientHead() {
 	if !command {
 		return
 	}
-	if s.began == 0 {
-		s.began = s.active
+	if s.Began == 0 {
+		s.Began = s.Active
 	}
 	switch mysqlproto.Command(h.First) {
 	case mysqlproto.ComQuery, mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
-		s.f.stats.queries.Add(1)
+		s.Part.Stats.Queries.Add(1)
 	case mysqlproto.ComResetConnection:
 		s.reset()
 	case mysqlproto.ComStmtSendLongData, mysqlproto.ComStmtClose, mysqlproto.ComQuit:
 		if s.tracker.Outstanding() == 0 {
-			s.began = 0 // nothing answers them
+			s.Began = 0 // nothing answers them
 		}
 	}
 	switch {
 	case s.slow == nil:
 	case s.slow.wants(h.First):
-		s.fromDown.Gather(s.slow.reach())
+		s.fromDown.Gather(s.slow.Reach())
 	default:
 		s.slow.other(mysqlproto.Command(h.First))
 	}
@@ -96,8 +92,8 @@ func (s *session) clientHead() {
 
 // reset has the session's settings made again after COM_RESET_CONNECTION.
 func (s *session) reset() {
-	if len(s.f.statements(s.agreed.mariaDB)) > 0 {
-		s.state |= isResetting
+	if len(s.statements()) > 0 {
+		s.State |= isResetting
 	}
 	if s.slow != nil {
 		s.slow.forget()
@@ -106,31 +102,17 @@ func (s *session) reset() {
 
 // clientBroke ends a session whose client has left the protocol.
 func (s *session) clientBroke(err error) {
-	s.f.log.Warn("closing a session: its client does not keep to the protocol", "error", err)
-	s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: "+reasonOf(err))
-}
-
-func (s *session) forward(from, to *netloop.Conn, b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	if len(b) >= ownFrom {
-		to.WriteChunk(from.Own(b))
-	} else {
-		to.Write(b)
-	}
-	if to.Full() {
-		from.Pause()
-	}
+	s.Part.Log.Warn("closing a session: its client does not keep to the protocol", "error", err)
+	s.say(database.ProtocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: "+reasonOf(err))
 }
 
 // Data implements netloop.Driver: what the server says.
 func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(u)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
-	s.active = c.Loop().Now()
+	s.Active = c.Loop().Now()
 	forward := s.own == nil
 	for at := 0; at < len(b); {
 		n, step := s.fromUp.Next(b[at:], s.tracker.InRows())
@@ -143,7 +125,7 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 			ok = s.serverPacket(s.fromUp.Payload())
 		case mysqlproto.StepMore:
 		}
-		if !ok || s.is(isEnded) {
+		if !ok || s.Is(database.Ended) {
 			return len(b)
 		}
 	}
@@ -151,9 +133,9 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 		s.ownDone()
 		return len(b)
 	}
-	s.f.stats.sent.Add(uint64(len(b)))
-	s.forward(c, s.down, b)
-	if s.is(isHeld | isLeaving | isResetting) {
+	s.Part.Stats.Sent.Add(uint64(len(b)))
+	netloop.Forward(c, s.Down, b)
+	if s.Is(isHeld | database.Leaving | isResetting) {
 		s.afterAnswer()
 	}
 	return len(b)
@@ -182,23 +164,23 @@ func (s *session) serverHead(rest []byte) bool {
 func (s *session) serverPacket(payload []byte) bool {
 	h := s.fromUp.Head()
 	if h.First == 0xff && s.tracker.Outstanding() == 0 {
-		s.state |= sawFatal // nobody has asked
+		s.State |= sawFatal // nobody has asked
 	}
-	if s.slow != nil && s.tracker.Current() == mysqlproto.ComStmtPrepare && !s.is(isAnswering) && s.own == nil {
+	if s.slow != nil && s.tracker.Current() == mysqlproto.ComStmtPrepare && !s.Is(isAnswering) && s.own == nil {
 		s.slow.prepared(h, payload)
 	}
 	end, err := s.tracker.Server(h, payload)
 	if err != nil {
-		s.f.log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
-		s.state |= sawFatal // a part of what it said may be with the client already
-		s.say(protocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
+		s.Part.Log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.To.Endpoint.Address)
+		s.State |= sawFatal // a part of what it said may be with the client already
+		s.say(database.ProtocolError, errnoMalformed, mysqlproto.StateGeneral, "dragoman: the server does not keep to the protocol")
 		return false
 	}
 	if !end {
-		s.state |= isAnswering
+		s.State |= isAnswering
 		return true
 	}
-	s.state &^= isAnswering
+	s.State &^= isAnswering
 	if s.own != nil {
 		s.own.end(h, payload)
 		return true
@@ -232,66 +214,57 @@ func (s *session) answered(h mysqlproto.Head, payload []byte) {
 	code := ""
 	if h.First == 0xff {
 		if e, err := mysqlproto.ParseError(payload); err == nil {
-			s.f.stats.failed(e.Errno, e.State)
-			s.f.noteError(e.Errno)
-			code = strconv.Itoa(int(e.Errno))
+			kind := errorKind(e.Errno, e.State)
+			s.Part.Stats.Failed(kind)
+			s.noteError(e.Errno)
+			code = kind.Code
 		}
 	}
-	if spans := s.spans(); spans != nil {
+	if spans := s.Spans(); spans != nil {
 		if code != "" {
-			spans.Failed(code, s.f.loop.WallTime(), s.to.endpoint)
+			spans.Failed(code, s.Part.Loop.WallTime(), s.To.Endpoint)
 		}
-		spans.Ready(s.tracker.Outstanding() == 0, s.f.loop.WallTime(), s.to.endpoint)
+		spans.Ready(s.tracker.Outstanding() == 0, s.Part.Loop.WallTime(), s.To.Endpoint)
 	}
-	if s.began != 0 {
-		took := s.active - s.began
-		s.f.stats.latency.Observe(took)
-		if s.slow != nil {
-			s.slow.done(s, took)
-		}
-	}
-	s.began = 0
-	if s.tracker.Outstanding() > 0 {
-		s.began = s.active
-	}
+	s.Answered(s.Active, s.tracker.Outstanding() > 0)
 	if !s.tracker.InTransaction() {
-		s.f.stats.transactions.Add(1)
+		s.Part.Stats.Transactions.Add(1)
 	}
 }
 
 // afterAnswer does what was waiting for the server's answer, if that has come.
 func (s *session) afterAnswer() {
-	if s.is(isEnded) || s.start != nil {
+	if s.Is(database.Ended) || s.start != nil {
 		return
 	}
-	if s.is(isResetting) && s.tracker.AtCommand() && !s.busy() {
+	if s.Is(isResetting) && s.tracker.AtCommand() && !s.busy() {
 		s.hold()
 		s.setUp(func(e *mysqlproto.ServerError) {
-			s.state &^= isResetting
+			s.State &^= isResetting
 			if e != nil {
-				s.say(serverClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
+				s.say(database.ServerClosed, e.Errno, e.State, "dragoman: the server refuses a setting of the session: "+e.Message)
 				return
 			}
 			s.afterAnswer()
 		})
 		return
 	}
-	s.tryLeave()
+	s.TryLeave()
 	s.release()
 }
 
 // Drained implements netloop.Driver.
 func (d *downstream) Drained(*netloop.Conn) {
-	if d.up != nil && (*session)(d).start == nil {
-		d.up.Resume()
+	if d.Up != nil && (*session)(d).start == nil {
+		d.Up.Resume()
 	}
 }
 
 // Drained implements netloop.Driver.
 func (u *upstream) Drained(*netloop.Conn) {
 	s := (*session)(u)
-	if !s.is(isHeld) && s.start == nil {
-		u.down.Resume()
+	if !s.Is(isHeld) && s.start == nil {
+		u.Down.Resume()
 	}
 }
 
@@ -300,7 +273,7 @@ func (d *downstream) EOF(*netloop.Conn) { (*session)(d).abandon() }
 
 // EOF implements netloop.Driver: the server has ended the session.
 func (u *upstream) EOF(c *netloop.Conn) {
-	if (*session)(u).is(isEnded) {
+	if (*session)(u).Is(database.Ended) {
 		c.Close()
 		return
 	}
@@ -308,24 +281,24 @@ func (u *upstream) EOF(c *netloop.Conn) {
 }
 
 func (s *session) serverGone() {
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
 	if s.tracker.Ended() {
-		s.finish()
+		s.Finish()
 		return
 	}
-	s.f.log.Info("the server has closed a session", "endpoint", s.to.endpoint.Address)
-	s.f.route.Refresh("a server closes a session")
+	s.Part.Log.Info("the server has closed a session", "endpoint", s.To.Endpoint.Address)
+	s.Part.Route.Refresh("a server closes a session")
 	if s.start == nil && !s.busy() && s.tracker.AtCommand() {
 		// As it does with sessions that are idle for wait_timeout: without a word.
-		s.f.stats.closed[serverClosed].Add(1)
-		s.finish()
+		s.Part.Stats.Closed[database.ServerClosed].Add(1)
+		s.Finish()
 		return
 	}
-	s.f.b.dials.Lost(s.to.endpoint)
-	s.f.report(s.to.endpoint, filters.Disconnect)
-	s.say(serverClosed, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, "dragoman: the server closed the connection unexpectedly")
+	s.b.Dials.Lost(s.To.Endpoint)
+	s.Part.Report(s.To.Endpoint, filters.Disconnect)
+	s.say(database.ServerClosed, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, "dragoman: the server closed the connection unexpectedly")
 }
 
 // Closed implements netloop.Driver.
@@ -334,11 +307,7 @@ func (d *downstream) Closed(_ *netloop.Conn, err error) { (*session)(d).downGone
 // Closed implements netloop.Driver.
 func (u *upstream) Closed(_ *netloop.Conn, err error) {
 	s := (*session)(u)
-	s.state |= upClosed
-	s.uncount()
-	if err != nil && !s.is(isEnded) {
-		s.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
-	}
+	s.LostUp(err)
 	s.serverGone()
-	s.settle()
+	s.Settle()
 }

@@ -1,36 +1,23 @@
 package mysql
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
-	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
 
-// Times that are nobody's to configure.
-const (
-	// tlsLimit bounds a handshake in mid-connection.
-	tlsLimit = 10 * time.Second
-	// farewellLimit bounds what a server may take to do the last that a client has
-	// asked for before it left.
-	farewellLimit = 10 * time.Minute
-	// holdEvery is how often is looked whether what a client waits for is there.
-	holdEvery = 100 * time.Millisecond
-)
+// tlsLimit bounds a handshake in mid-connection.
+const tlsLimit = 10 * time.Second
 
 // session is an app's connection and the one to its server. Everything in it is
 // its loop's.
 type session struct {
-	f          *local
-	down, up   *netloop.Conn // up is nil while there is none
-	prev, next *session      // of f
-	start      *startup      // nil once the client has been let in
-	place      *database.Waiter
-	leaving    *netloop.Timer
-	slow       *slowQuery        // nil unless slow queries are logged
-	counted    *filters.Endpoint // where the session counts; nil: nowhere
+	database.Session
+	b     *Builder
+	start *startup   // nil once the client has been let in
+	slow  *slowQuery // nil unless somebody wants to know of queries
 
 	tracker          *mysqlproto.Tracker // nil until the server has let us in
 	fromDown, fromUp mysqlproto.Framer
@@ -38,14 +25,10 @@ type session struct {
 	changing         *change // COM_CHANGE_USER that is under way
 	killing          *killer // KILL for the client that is under way
 
-	to     route
 	by     *database.Credentials // with which the server was logged in at
 	agreed agreement
 	told   uint32 // number of the thread, as the client knows it
 	thread uint32 // and as the server does
-	began  int64  // loop time of the oldest command that is not answered, ns; 0: none
-	active int64  // loop time of the last traffic, ns
-	state  state
 }
 
 // agreement is what a session keeps of its handshakes. A client may begin anew
@@ -71,22 +54,13 @@ type errand struct {
 // scrambleLen is the length of a scramble in bytes.
 const scrambleLen = 20
 
-// state is a set of a session's flags.
-type state uint16
-
+// The flags of a session that only this protocol has.
 const (
-	isLeaving   state = 1 << iota // ends at the next boundary
-	isHeld                        // the client is not read from until the server has answered
-	isAnswering                   // a part of a response has been passed on
-	isResetting                   // COM_RESET_CONNECTION is being answered
-	isEnded                       // nothing more is passed on
-	sawFatal                      // the server has said why it ends the session
-	isMoving                      // the endpoint is not the cluster's any more
-	downClosed                    // the connections are gone
-	upClosed
+	isHeld      = database.OwnState << iota // the client is not read from until the server has answered
+	isAnswering                             // a part of a response has been passed on
+	isResetting                             // COM_RESET_CONNECTION is being answered
+	sawFatal                                // the server has said why it ends the session
 )
-
-func (s *session) is(f state) bool { return s.state&f != 0 }
 
 // The drivers of a session, by what they know of it. Before the server has let
 // us in, its connection's driver is a login.
@@ -110,24 +84,37 @@ func okPacket(seq byte, status mysqlproto.Status) []byte {
 }
 
 // refuse ends a session that has not begun with an error of the proxy's own.
-func (s *session) refuse(why reason, errno uint16, state, message string) {
-	if s.is(isEnded) {
+func (s *session) refuse(why database.Reason, errno uint16, state, message string) {
+	if s.Is(database.Ended) {
 		return
 	}
-	s.f.stats.refused[why].Add(1)
-	s.f.log.Warn("refusing a session", "reason", why.String(), "error", errno, "sqlstate", state, "message", message)
+	s.Part.Stats.Refused[why].Add(1)
+	s.Part.Log.Warn("refusing a session", "reason", why.String(), "error", errno, "sqlstate", state, "message", message)
 	s.tell(errno, state, message)
-	s.finish()
+	s.Finish()
 }
 
 // tell sends the client an error where it expects one.
 func (s *session) tell(errno uint16, state, message string) {
-	s.f.stats.failed(errno, state)
+	s.failed(errno, state)
 	seq := s.nextSeq()
 	if seq == 0 {
 		state = ""
 	}
-	s.down.Write(errorPacket(seq, errno, state, message))
+	s.Down.Write(errorPacket(seq, errno, state, message))
+}
+
+// failed counts an error that the client is told.
+func (s *session) failed(errno uint16, state string) { s.Part.Stats.Failed(errorKind(errno, state)) }
+
+// errorKind is what an error is counted by: its number, and the class of its
+// SQLSTATE.
+func errorKind(errno uint16, state string) database.ErrorKind {
+	kind := database.ErrorKind{Code: strconv.Itoa(int(errno)), Class: database.OtherError}
+	if len(state) == 5 && database.PlainState(state[:2]) {
+		kind.Class = state[:2]
+	}
+	return kind
 }
 
 // nextSeq is the sequence number that the client expects next from its server. A
@@ -139,7 +126,7 @@ func (s *session) nextSeq() byte {
 		return s.start.seq
 	case s.changing != nil:
 		return s.changing.seq
-	case s.is(isAnswering):
+	case s.Is(isAnswering):
 		return s.fromUp.LastSeq() + 1
 	case s.tracker.Outstanding() > 0:
 		return s.fromDown.LastSeq() + 1
@@ -149,40 +136,21 @@ func (s *session) nextSeq() byte {
 
 // say ends a session that was under way, with an error if the client is between
 // two packets of the server; another error would be taken for data.
-func (s *session) say(why reason, errno uint16, state, message string) {
-	if s.is(isEnded) {
+func (s *session) say(why database.Reason, errno uint16, state, message string) {
+	if s.Is(database.Ended) {
 		return
 	}
-	s.f.stats.closed[why].Add(1)
-	if s.fromUp.AtBoundary() && !s.is(sawFatal) {
+	s.Part.Stats.Closed[why].Add(1)
+	if s.fromUp.AtBoundary() && !s.Is(sawFatal) {
 		s.tell(errno, state, message)
 	}
-	s.finish()
+	s.Finish()
 }
 
-// finish lets the client have what was written for it, and ends both connections.
-func (s *session) finish() {
-	s.over()
-	if !s.is(downClosed) {
-		s.down.CloseLingering()
-	}
-	if s.up != nil && !s.is(upClosed) {
-		s.up.Close()
-	}
-}
-
-// over marks the session as ended.
-func (s *session) over() {
-	s.state |= isEnded
-	if spans := s.spans(); spans != nil {
-		spans.Abandon(s.f.loop.WallTime(), s.to.endpoint)
-	}
-	if s.leaving != nil {
-		s.leaving.Stop()
-		s.leaving = nil
-	}
-	if st := s.start; st != nil {
-		st.stop()
+// Over implements database.Ender.
+func (s *session) Over() {
+	if s.start != nil {
+		s.start.stop()
 	}
 	if s.changing != nil {
 		s.changing.stop()
@@ -192,30 +160,19 @@ func (s *session) over() {
 // abandon ends a session whose client is gone. What the server is busy with is
 // killed: it would not notice before it is done, and hold its locks.
 func (s *session) abandon() {
-	if s.is(isEnded) {
-		return
-	}
-	s.over()
-	if !s.is(downClosed) {
-		s.down.Close()
-	}
-	if s.up == nil || s.is(upClosed) {
+	if s.Is(database.Ended) || !s.Abandoned() {
 		return
 	}
 	switch {
 	case s.start != nil || s.changing != nil || !s.fromDown.AtBoundary():
 		s.killOwn()
-		s.up.Close()
+		s.Up.Close()
 	case s.tracker.Ended():
-		// It has asked for something and said goodbye at once: the server does the
-		// one and then the other, as it would without us.
-		s.up.Resume()
-		s.up.CloseWrite()
-		s.leaving = s.f.loop.After(farewellLimit, s.up.Close)
+		s.Farewell()
 	default:
 		s.killOwn()
-		s.up.Write(quit())
-		s.up.CloseAfterFlush()
+		s.Up.Write(quit())
+		s.Up.CloseAfterFlush()
 	}
 }
 
@@ -227,33 +184,12 @@ func (s *session) killOwn() {
 	if s.tracker == nil || s.tracker.AtCommand() || !s.fromDown.AtBoundary() && s.tracker.Outstanding() <= 1 {
 		return // it has nothing to do, or waits for the rest of a command
 	}
-	s.f.stats.ownKills.Add(1)
-	s.f.kill(s.target(), "KILL", nil)
+	s.Part.Stats.OwnCancels.Add(1)
+	s.b.kill(s.Part, s.target(), "KILL", nil)
 }
 
-// settle forgets a session of which nothing is left.
-func (s *session) settle() {
-	if !s.is(downClosed) || s.up != nil && !s.is(upClosed) {
-		return
-	}
-	if s.leaving != nil {
-		s.leaving.Stop()
-	}
-	if s.place != nil {
-		s.f.gate.Leave(s.place)
-		s.place = nil
-	}
-	s.uncount()
-	s.forgetThread()
-	s.f.remove(s)
-}
-
-// checkIdle ends a session that has been quiet for too long.
-func (s *session) checkIdle(limit time.Duration) {
-	if s.start == nil && !s.busy() && s.tracker.AtCommand() && time.Duration(s.f.loop.Now()-s.active) >= limit {
-		s.say(idleTimeout, mysqlproto.ErrnoIdle, mysqlproto.StateGeneral, "dragoman: the client was disconnected because of inactivity")
-	}
-}
+// Forget implements database.Ender.
+func (s *session) Forget() { s.forgetThread() }
 
 // busy reports whether the proxy does something of its own for the session, in
 // which the client has to wait.
@@ -261,23 +197,23 @@ func (s *session) busy() bool { return s.own != nil || s.changing != nil || s.ki
 
 // hold stops to read from the client until everything is answered.
 func (s *session) hold() {
-	if s.is(isHeld) {
+	if s.Is(isHeld) {
 		return
 	}
-	s.state |= isHeld
-	s.down.Pause()
-	s.down.SetHangupNotice(true)
+	s.State |= isHeld
+	s.Down.Pause()
+	s.Down.SetHangupNotice(true)
 }
 
 // release reads from the client again, if what it was held for is done.
 func (s *session) release() {
-	if !s.is(isHeld) || s.is(isEnded|isResetting) || s.start != nil || s.busy() || s.tracker.Outstanding() > 0 && !s.tracker.Uploading() {
+	if !s.Is(isHeld) || s.Is(database.Ended|isResetting) || s.start != nil || s.busy() || s.tracker.Outstanding() > 0 && !s.tracker.Uploading() {
 		return
 	}
-	s.state &^= isHeld
-	s.down.SetHangupNotice(false)
-	if !s.up.Full() {
-		s.down.Resume()
+	s.State &^= isHeld
+	s.Down.SetHangupNotice(false)
+	if !s.Up.Full() {
+		s.Down.Resume()
 	}
 }
 
@@ -288,7 +224,7 @@ func (s *session) run(c mysqlproto.Command, text string, then func(*mysqlproto.S
 	payload = append(payload, text...)
 	s.own = &errand{then: then}
 	s.tracker.Client(mysqlproto.Head{Len: len(payload), First: byte(c)})
-	s.up.Write(mysqlproto.AppendPacket(nil, 0, payload))
+	s.Up.Write(mysqlproto.AppendPacket(nil, 0, payload))
 }
 
 // attributes is what goes before the text of a query where both sides have
@@ -306,7 +242,7 @@ func (s *session) setUp(then func(*mysqlproto.ServerError)) {
 }
 
 func (s *session) setUpFrom(i int, then func(*mysqlproto.ServerError)) {
-	all := s.f.statements(s.agreed.mariaDB)
+	all := s.statements()
 	if i == len(all) {
 		then(nil)
 		return

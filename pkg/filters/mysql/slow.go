@@ -3,55 +3,37 @@ package mysql
 import (
 	"bytes"
 	"encoding/binary"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
+	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
-const (
-	// slowText is how much of a query is kept for the log, in bytes.
-	slowText = 1 << 10
-	// maxStatements bounds how many prepared statements of a session are known.
-	maxStatements = 64
-	// latestStatement is what MariaDB's clients call the statement that they have
-	// just prepared, before they know its number.
-	latestStatement = 1<<32 - 1
-)
+// latestStatement is what MariaDB's clients call the statement that they have
+// just prepared, before they know its number.
+const latestStatement = 1<<32 - 1
 
 // slowQuery knows what a session asks for, so that it can be logged if it takes
-// long, and have spans: the text without literals, and no parameters.
+// long, and have spans.
 type slowQuery struct {
-	logs       bool
-	spans      *database.Spans    // nil: none
-	current    string             // the latest query; "" if nobody needs it
-	preparing  []watched          // what the server has not numbered yet
-	statements map[uint32]watched // prepared ones
-	latest     watched            // of those
-}
-
-// watched is a prepared statement.
-type watched struct {
-	text   string
-	sample database.Sample // for the first time that it is executed
-	used   bool
+	database.QueryWatch
+	preparing  []database.Prepared          // what the server has not numbered yet
+	statements map[uint32]database.Prepared // by their numbers
+	latest     database.Prepared            // of those
 }
 
 // watchQueries begins to look at queries, if the configuration asks for it.
 func (s *session) watchQueries(namespace string) {
-	conf := s.f.conf
-	if conf.Login.Database != "" {
-		namespace = conf.Login.Database
-	}
-	q := &slowQuery{logs: conf.SlowQuery >= 0, spans: s.f.tracing.Session(namespace), statements: map[uint32]watched{}}
-	if q.logs || q.spans != nil {
-		s.slow = q
+	if w, needed := s.Part.Watch(namespace); needed {
+		s.slow = &slowQuery{QueryWatch: w, statements: map[uint32]database.Prepared{}}
+		s.Queries = &s.slow.QueryWatch
 	}
 }
 
 // forget is for a session that has been made as new.
 func (q *slowQuery) forget() {
-	*q = slowQuery{logs: q.logs, spans: q.spans, statements: map[uint32]watched{}}
+	q.Current = ""
+	*q = slowQuery{QueryWatch: q.QueryWatch, statements: map[uint32]database.Prepared{}}
 }
 
 // wants reports whether the text of a command is of use.
@@ -63,18 +45,10 @@ func (*slowQuery) wants(first byte) bool {
 	return false
 }
 
-// reach is how much of a command is looked at, bytes.
-func (q *slowQuery) reach() int {
-	if q.spans != nil {
-		return database.TraceText
-	}
-	return slowText
-}
-
 // other is a command whose text is of no use.
 func (q *slowQuery) other(c mysqlproto.Command) {
 	if c != mysqlproto.ComStmtSendLongData && c != mysqlproto.ComQuit { // which nothing answers
-		q.spans.EndOfUnit()
+		q.Spans.EndOfUnit()
 	}
 }
 
@@ -83,15 +57,15 @@ func (q *slowQuery) text(s *session, payload []byte) {
 	switch mysqlproto.Command(payload[0]) {
 	case mysqlproto.ComQuery:
 		sql := s.agreed.queryText(payload)
-		sample := q.spans.Sample(sql)
+		sample := q.Spans.Sample(sql)
 		q.begin(s, sample, q.readable(s, sql, sample.On))
 	case mysqlproto.ComStmtPrepare:
-		w := watched{sample: q.spans.Sample(payload[1:]), text: q.readable(s, payload[1:], true)}
-		q.current, q.latest = w.text, w
-		if len(q.preparing) < maxStatements {
+		w := database.Prepared{Sample: q.Spans.Sample(payload[1:]), Text: q.readable(s, payload[1:], true)}
+		q.Current, q.latest = w.Text, w
+		if len(q.preparing) < database.MaxStatements {
 			q.preparing = append(q.preparing, w)
 		}
-		q.spans.EndOfUnit()
+		q.Spans.EndOfUnit()
 	case mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
 		q.executed(s, payload)
 	case mysqlproto.ComStmtClose:
@@ -103,10 +77,10 @@ func (q *slowQuery) text(s *session, payload []byte) {
 
 // readable is a query's text for the log and for spans.
 func (q *slowQuery) readable(s *session, sql []byte, needed bool) string {
-	if !q.logs && !needed {
+	if !q.Needs(needed) {
 		return ""
 	}
-	return withoutLiterals(sql[:min(len(sql), slowText)], s.tracker.Status()&mysqlproto.StatusNoBackslash != 0)
+	return withoutLiterals(sql[:min(len(sql), database.SlowText)], s.tracker.Status()&mysqlproto.StatusNoBackslash != 0)
 }
 
 // executed is the execution of a prepared statement. The parent that its text
@@ -117,26 +91,22 @@ func (q *slowQuery) executed(s *session, payload []byte) {
 	if id == latestStatement {
 		w, known = q.latest, true
 	}
-	sample := w.sample
-	switch {
-	case !known:
-		sample = database.Sample{}
-	case w.used:
-		sample = q.spans.Again()
+	var sample database.Sample
+	if known {
+		sample = q.Execute(&w)
 	}
-	w.used = true
 	if id == latestStatement {
 		q.latest = w
 	} else if known {
 		q.statements[id] = w
 	}
-	q.begin(s, sample, w.text)
+	q.begin(s, sample, w.Text)
 }
 
 func (q *slowQuery) begin(s *session, sample database.Sample, text string) {
-	q.current = text
-	q.spans.Begin(sample, text, true, s.f.loop.WallTime())
-	q.spans.EndOfUnit()
+	q.Current = text
+	q.Spans.Begin(sample, text, true, s.Part.Loop.WallTime())
+	q.Spans.EndOfUnit()
 }
 
 func statementID(payload []byte) (uint32, bool) {
@@ -154,26 +124,9 @@ func (q *slowQuery) prepared(h mysqlproto.Head, payload []byte) {
 	w := q.preparing[0]
 	q.preparing = q.preparing[1:]
 	id, ok := statementID(payload)
-	if h.First == 0 && ok && len(q.statements) < maxStatements {
+	if h.First == 0 && ok && len(q.statements) < database.MaxStatements {
 		q.statements[id] = w
 	}
-}
-
-// spans are those of the session's queries; nil for none.
-func (s *session) spans() *database.Spans {
-	if s.slow == nil {
-		return nil
-	}
-	return s.slow.spans
-}
-
-// done logs a query that took long.
-func (q *slowQuery) done(s *session, took int64) {
-	if !q.logs || time.Duration(took) < s.f.conf.SlowQuery {
-		return
-	}
-	s.f.stats.slowQueries.Add(1)
-	s.f.log.Info("slow query", "duration", time.Duration(took), "query", q.current, "endpoint", s.to.endpoint.Address)
 }
 
 // withoutLiterals puts a question mark in the place of strings and numbers, and
@@ -186,7 +139,7 @@ func withoutLiterals(sql []byte, noBackslash bool) string {
 		c := sql[i]
 		switch {
 		case c == '\'' || c == '"':
-			i = endOfString(sql, i+1, c, noBackslash)
+			i = sqltext.EndOfString(sql, i+1, c, !noBackslash)
 			out = append(out, '?')
 		case c == '`':
 			end := bytes.IndexByte(sql[i+1:], '`')
@@ -195,48 +148,17 @@ func withoutLiterals(sql []byte, noBackslash bool) string {
 			}
 			out = append(out, sql[i:i+end+2]...)
 			i += end + 2
-		case isDigit(c) && (len(out) == 0 || !isWord(out[len(out)-1])):
-			for i < len(sql) && (isWord(sql[i]) || sql[i] == '.') {
-				i++
-			}
+		case sqltext.IsDigit(c) && (len(out) == 0 || !sqltext.IsWord(out[len(out)-1])):
+			i = sqltext.EndOfNumber(sql, i)
 			out = append(out, '?')
 		case c == '#' || bytes.HasPrefix(sql[i:], []byte("-- ")):
-			i = after(sql, i, "\n")
+			i = sqltext.After(sql, i, "\n")
 		case bytes.HasPrefix(sql[i:], []byte("/*")):
-			i = after(sql, i, "*/")
+			i = sqltext.After(sql, i, "*/")
 		default:
 			out = append(out, c)
 			i++
 		}
 	}
 	return string(out)
-}
-
-// endOfString returns the index behind the quote that closes a string.
-func endOfString(sql []byte, i int, quote byte, noBackslash bool) int {
-	for ; i < len(sql); i++ {
-		switch {
-		case sql[i] == '\\' && !noBackslash:
-			i++
-		case sql[i] != quote:
-		case i+1 < len(sql) && sql[i+1] == quote:
-			i++
-		default:
-			return i + 1
-		}
-	}
-	return len(sql)
-}
-
-func after(sql []byte, i int, end string) int {
-	if n := bytes.Index(sql[i:], []byte(end)); n >= 0 {
-		return i + n + len(end)
-	}
-	return len(sql)
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func isWord(c byte) bool {
-	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
 }

@@ -4,11 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -22,9 +19,9 @@ const (
 
 // startup is what a session needs until it is let in.
 type startup struct {
-	timer    *netloop.Timer // bounds what the client does
-	hold     *netloop.Timer // until the next look at what is waited for
-	accepted int64          // loop time, ns
+	database.Entry
+	timer *netloop.Timer // bounds what the client does
+	login *login
 
 	seq      byte                         // of the next packet to the client; 0: it has not got a greeting
 	answered bool                         // the client has done its part
@@ -32,20 +29,11 @@ type startup struct {
 	fast     bool                         // the client expects a word of caching_sha2_password before the OK
 	offered  mysqlproto.Capabilities      // to the client
 	response mysqlproto.HandshakeResponse // the client's
-
-	tried   []*filters.Endpoint
-	failure error // of the latest attempt
-	login   *login
-	turn    *database.Turn
-	retried bool // with credentials that were read again
 }
 
 func (st *startup) stop() {
-	st.turn.Leave()
-	for _, t := range []*netloop.Timer{st.timer, st.hold} {
-		if t != nil {
-			t.Stop()
-		}
+	if st.timer != nil {
+		st.timer.Stop()
 	}
 	if st.login != nil {
 		st.login.drop()
@@ -54,55 +42,15 @@ func (st *startup) stop() {
 
 // begin has a new client wait for its turn.
 func (s *session) begin() {
-	s.start = &startup{accepted: s.down.Loop().Now()}
-	s.down.Pause()
-	s.down.SetHangupNotice(true)
-	if why := database.PeerRefusal(s.down.FD(), s.f.conf.AppAuth); why != "" {
-		s.refuse(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, why)
+	s.start = &startup{}
+	s.start.Begin(&s.Session, s)
+	s.Down.Pause()
+	s.Down.SetHangupNotice(true)
+	if why := database.PeerRefusal(s.Down.FD(), s.Part.Conf.AppAuth); why != "" {
+		s.refuse(database.BadPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, why)
 		return
 	}
-	s.queue()
-}
-
-// queue has the client wait for its turn.
-func (s *session) queue() {
-	st := s.start
-	s.place = &database.Waiter{Loop: s.f.loop, Entered: s.myTurn}
-	switch s.f.gate.Enter(s.place, int(s.f.conf.Limits.MaxWaiting)) {
-	case database.Entered:
-		s.connect()
-	case database.Queued:
-		s.f.stats.queued.Add(1)
-		st.hold = s.f.loop.After(s.f.conf.Limits.MaxWait, func() {
-			s.refuse(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, "dragoman: all "+
-				strconv.FormatUint(uint64(s.f.conf.Limits.MaxSessions), 10)+" connections of this listener are in use (limits.maxConnections, limits.maxWait)")
-		})
-	case database.Refused:
-		s.place = nil
-		s.refuse(tooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, "dragoman: too many clients wait for a connection already")
-	}
-}
-
-// myTurn begins to connect.
-func (s *session) myTurn() {
-	if s.is(isEnded) || s.start == nil {
-		return // settle gives the place back
-	}
-	if s.start.hold != nil {
-		s.start.hold.Stop()
-	}
-	s.connect()
-}
-
-// wait looks again soon for what is missing, until the client has waited long
-// enough.
-func (s *session) wait(why reason, message string) {
-	st := s.start
-	if time.Duration(s.f.loop.Now()-st.accepted)+holdEvery > s.f.conf.Limits.MaxWait {
-		s.refuse(why, errnoUnreachable, mysqlproto.StateLinkFailure, message)
-		return
-	}
-	st.hold = s.f.loop.After(holdEvery, s.connect)
+	s.start.Queue()
 }
 
 // greet tells the client what its server has told us, but for the scramble and
@@ -116,7 +64,7 @@ func (s *session) greet(up *mysqlproto.Greeting) {
 		ServerVersion: up.ServerVersion, ThreadID: s.told, Scramble: s.agreed.downScramble[:], Charset: up.Charset, Status: up.Status,
 		Capabilities: offered(up.Capabilities), AuthPlugin: s.agreed.downPlugin,
 	}
-	if s.down.ListenerTLS() != nil {
+	if s.Down.ListenerTLS() != nil {
 		g.Capabilities |= mysqlproto.SSL
 	}
 	payload, err := g.AppendTo(nil)
@@ -124,16 +72,16 @@ func (s *session) greet(up *mysqlproto.Greeting) {
 		s.loginFailed("dragoman: the server's greeting cannot be passed on", err)
 		return
 	}
-	s.f.stats.wait.Observe(s.f.loop.Now() - st.accepted)
-	s.down.Write(mysqlproto.AppendPacket(nil, 0, payload))
+	s.Part.Stats.Wait.Observe(s.Part.Loop.Now() - st.Accepted)
+	s.Down.Write(mysqlproto.AppendPacket(nil, 0, payload))
 	st.offered = g.Capabilities
 	st.seq = 2 // the client's answer has 1
-	st.timer = s.f.loop.After(s.f.b.startLimit, func() {
-		s.f.stats.refused[slowClient].Add(1)
+	st.timer = s.Part.Loop.After(s.b.startLimit, func() {
+		s.Part.Stats.Refused[database.SlowClient].Add(1)
 		s.abandon()
 	})
-	s.down.SetHangupNotice(false)
-	s.down.Resume()
+	s.Down.SetHangupNotice(false)
+	s.Down.Resume()
 }
 
 // greetedPlugin is the method that clients are greeted with: what the server does,
@@ -166,7 +114,7 @@ func (*greeter) Connected(*netloop.Conn) {}
 // Data implements netloop.Driver.
 func (g *greeter) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(g)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
 	if s.start.answered {
@@ -204,7 +152,7 @@ func (g *greeter) Data(c *netloop.Conn, b []byte) int {
 }
 
 func (s *session) badHandshake(err error) {
-	s.refuse(badClient, mysqlproto.ErrnoHandshake, mysqlproto.StateLinkFailure, "dragoman: bad handshake: "+reasonOf(err))
+	s.refuse(database.BadClient, mysqlproto.ErrnoHandshake, mysqlproto.StateLinkFailure, "dragoman: bad handshake: "+reasonOf(err))
 }
 
 func reasonOf(err error) string {
@@ -217,8 +165,8 @@ func reasonOf(err error) string {
 // admit looks at what an app answers to the greeting, and whether it may come in.
 func (s *session) admit(auth []byte) {
 	r := &s.start.response
-	if s.down.ListenerTLS() != nil && s.down.TLSState() == nil {
-		s.refuse(badClient, errnoInsecure, mysqlproto.StateGeneral, "dragoman: this listener takes connections with TLS only")
+	if s.Down.ListenerTLS() != nil && s.Down.TLSState() == nil {
+		s.refuse(database.BadClient, errnoInsecure, mysqlproto.StateGeneral, "dragoman: this listener takes connections with TLS only")
 		return
 	}
 	s.agreed.down = r.Capabilities & (s.start.offered.Relayable() | mysqlproto.LongPassword)
@@ -236,17 +184,17 @@ func (s *session) checkApp(plugin string, auth []byte) {
 	switch s.judge(st.response.User, plugin, auth) {
 	case anotherMethod:
 		st.switched = true
-		s.down.Write(s.appendSwitch(nil, st.seq))
+		s.Down.Write(s.appendSwitch(nil, st.seq))
 	case wrongPassword:
-		s.refuse(badPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(st.response.User))
+		s.refuse(database.BadPassword, mysqlproto.ErrnoAccessDenied, mysqlproto.StateAccessDenied, deniedApp(st.response.User))
 	case noPassword:
-		s.refuse(noSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
+		s.refuse(database.NoSecret, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the password that apps have to give is not there")
 	case welcome:
 		st.fast = wantsWord(plugin, auth)
 		st.answered = true
 		st.timer.Stop()
-		s.down.Pause()
-		s.down.SetHangupNotice(true)
+		s.Down.Pause()
+		s.Down.SetHangupNotice(true)
 		s.enter()
 	}
 }
@@ -262,7 +210,7 @@ func (s *session) enter() {
 	r := st.response
 	r.Database = s.databaseFor(r.Database)
 	if !s.agree(&l.greeting, r.Database != "") {
-		s.refuse(retired, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
+		s.refuse(database.Retired, mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
 		return
 	}
 	r.Capabilities = s.agreed.up
@@ -286,7 +234,7 @@ func (s *session) agree(g *mysqlproto.Greeting, named bool) bool {
 
 // databaseFor is the environment's database, or the one that the app asks for.
 func (s *session) databaseFor(app string) string {
-	if name := s.f.conf.Login.Database; name != "" {
+	if name := s.Part.Conf.Login.Database; name != "" {
 		return name
 	}
 	return app
@@ -303,10 +251,7 @@ func (g *greeter) Closed(_ *netloop.Conn, err error) { (*session)(g).downGone(er
 
 // downGone is the end of the client's connection.
 func (s *session) downGone(err error) {
-	s.state |= downClosed
-	if err != nil && !s.is(isEnded) {
-		s.f.log.Debug("a client's connection failed", "error", err)
-	}
+	s.LostDown(err)
 	s.abandon()
-	s.settle()
+	s.Settle()
 }

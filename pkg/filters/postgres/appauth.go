@@ -14,14 +14,14 @@ import (
 // then: what a server says of versions comes before what it says of passwords,
 // and none is asked yet.
 func (s *session) askPassword() {
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
-	a := s.f.conf.AppAuth
-	password, err := database.Secret(s.f.ctx.Secrets, a.Password)
+	a := s.Part.Conf.AppAuth
+	password, err := database.Secret(s.Part.Context.Secrets, a.Password)
 	if err != nil {
-		s.refuse(noSecret, pgproto.StateCannotConnectNow, "dragoman: the password that apps have to give is not there", "")
-		s.f.log.Error("reading the app's password", "error", err)
+		s.refuse(database.NoSecret, pgproto.StateCannotConnectNow, "dragoman: the password that apps have to give is not there", "")
+		s.Part.Log.Error("reading the app's password", "error", err)
 		return
 	}
 	m := &s.start.message
@@ -29,7 +29,7 @@ func (s *session) askPassword() {
 		User: m.User(), Password: password, Doomed: a.Username != "" && a.Username != m.User(),
 	}
 	_, _ = rand.Read(conf.Random[:]) // never fails
-	switch s.f.conf.AppAuthMethod {
+	switch localOf(s.Part).filter.conf.AppAuthMethod {
 	case resource.PostgresMD5:
 		conf.Method = pgproto.MethodMD5
 	case resource.PostgresPassword:
@@ -37,23 +37,23 @@ func (s *session) askPassword() {
 	case resource.PostgresSCRAM:
 		conf.Method = pgproto.MethodSCRAM
 		if conf.Password != "" {
-			loop := s.f.loop
-			conf.Password = s.f.verifierFor(password, func() { loop.Post(s.askPassword) })
+			loop := s.Part.Loop
+			conf.Password = localOf(s.Part).filter.verifierFor(password, func() { loop.Post(s.askPassword) })
 			if conf.Password == "" {
-				s.down.Pause()
+				s.Down.Pause()
 				return
 			}
 		}
 	}
-	s.down.Resume()
+	s.Down.Resume()
 	auth, err := pgproto.NewAuthServer(conf)
 	if err != nil {
-		s.refuse(badClient, pgproto.StateInternalError, "dragoman: "+err.Error(), "")
+		s.refuse(database.BadClient, pgproto.StateInternalError, "dragoman: "+err.Error(), "")
 		return
 	}
 	out := s.negotiateDown(nil)
 	s.start.password = auth
-	s.down.Write(auth.Start(out))
+	s.Down.Write(auth.Start(out))
 }
 
 // negotiateDown tells the client that it gets version 3.0 without options.
@@ -86,22 +86,22 @@ func (s *session) readPassword(b []byte) int {
 		err = &pgproto.ProtocolError{Reason: "a password was expected"}
 	}
 	if err != nil {
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
 		return len(b)
 	}
 	out, done, err := s.start.password.Step(nil, payload)
 	switch {
 	case errors.Is(err, pgproto.ErrAuthFailed):
-		s.refuse(badPassword, pgproto.StateInvalidPassword,
+		s.refuse(database.BadPassword, pgproto.StateInvalidPassword,
 			`password authentication failed for user "`+s.start.message.User()+`"`, "dragoman asks for the password of spec.postgres.appAuth.")
 	case err != nil:
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
 	case done:
-		s.down.Write(out)
+		s.Down.Write(out)
 		s.start.password, s.start.told = nil, true
 		s.proceed()
 	default:
-		s.down.Write(out)
+		s.Down.Write(out)
 	}
 	return n
 }

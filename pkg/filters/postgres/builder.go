@@ -11,52 +11,54 @@
 package postgres
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
-	"github.com/dragoman-mesh/dragoman/pkg/netloop"
-	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // Builder makes the PostgreSQL filters of a process, and keeps what outlives a
-// configuration: counters, derived keys, and whom a cancel request is for.
+// configuration: counters, derived keys, pools, and whom a cancel request is for.
 type Builder struct {
-	log     *slog.Logger
-	keys    *keyCache
-	cancels *cancelMap
-	metrics *metrics
-	dials   *database.Dials
+	*database.Builder
+	log       *slog.Logger
+	keys      *keyCache
+	cancels   *cancelMap
+	framing   *framing
+	poolDescs poolDescs
+	poolStats database.PerLoop[poolStats]
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in
 	otherLimit time.Duration // it is waited so long for others than credentials that a server refuses
 
 	mu      sync.Mutex // guards below
-	live    map[*Filter]struct{}
-	gates   map[gateKey]*database.Gate
-	budgets map[gateKey]*budget
+	budgets map[database.GateKey]*budget
 	pools   map[poolKey]*pool
 }
-
-// gateKey is whom the number of sessions is limited to.
-type gateKey struct{ listener, cluster string }
 
 // NewBuilder returns a builder that logs to log.
 func NewBuilder(log *slog.Logger) *Builder {
 	return &Builder{
-		log: log, keys: newKeyCache(), cancels: newCancelMap(), metrics: newMetrics(), dials: database.NewDials("postgres"),
+		Builder: database.NewBuilder(database.MetricsOptions{
+			Filter: "postgres", LostCancel: "unknown",
+			Queries:      "Queries, executions of prepared statements and function calls.",
+			Transactions: "Answers of a server after which no transaction was open.",
+			Errors:       "Errors that clients were told, by their SQLSTATE and its class.",
+			Cancels:      "Requests to cancel, by what became of them.",
+			Latency:      "From a request to the answer that the server is ready for another.",
+			Wait:         "From the end of a client's own part of the login to the server's letting in.",
+		}, semconv.DBSystemNamePostgreSQL, "PostgreSQL"),
+		log: log, keys: newKeyCache(), cancels: newCancelMap(), framing: newFraming(), poolDescs: newPoolDescs(),
 		startLimit: 30 * time.Second, loginLimit: 20 * time.Second, otherLimit: database.OtherLimit,
-		live: map[*Filter]struct{}{}, gates: map[gateKey]*database.Gate{}, budgets: map[gateKey]*budget{}, pools: map[poolKey]*pool{},
+		budgets: map[database.GateKey]*budget{}, pools: map[poolKey]*pool{},
 	}
 }
 
@@ -66,87 +68,50 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	if !ok {
 		return nil, fmt.Errorf("building a postgres filter for listener %q: configuration is a %T", ctx.Listener, cfg)
 	}
-	cluster, ok := ctx.Clusters.Cluster(conf.Cluster)
-	if !ok {
-		return nil, fmt.Errorf("building a postgres filter for listener %q: no cluster %q", ctx.Listener, conf.Cluster)
-	}
-	log := ctx.Log
-	if log == nil {
-		log = b.log
-	}
-	f := &Filter{
-		b: b, conf: conf, ctx: ctx, cluster: cluster, log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
-		locals: map[*netloop.Loop]*local{}, route: sqlroute.New(cluster, conf.Target),
-		rotation: database.NewRotation(b.otherLimit, ctx.Secrets, &conf.Login),
-	}
-	f.unwatch = f.route.Watch(f.rolesMoved)
-	f.tracing = database.NewTracing(database.TracingOptions{
-		Tracer: ctx.Tracer, Config: conf.Tracing, System: semconv.DBSystemNamePostgreSQL, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.log,
+	f := &Filter{b: b, conf: conf}
+	var err error
+	f.Filter, err = b.NewFilter(database.FilterOptions{
+		Conf: &conf.DatabaseFilter, Context: ctx, Log: b.log, OtherLimit: b.otherLimit,
+		Part: func(p *database.Part) database.LoopPart { return &local{Part: p, filter: f} },
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.live[f] = struct{}{}
-	key := gateKey{ctx.Listener, conf.Cluster}
-	if b.gates[key] == nil {
-		b.gates[key] = &database.Gate{}
+	if err != nil {
+		return nil, fmt.Errorf("building a postgres filter for listener %q: %w", ctx.Listener, err)
 	}
-	f.gate = b.gates[key]
-	f.gate.Resize(conf.Limits.MaxSessions)
 	if conf.Pool != nil {
-		if b.budgets[key] == nil {
-			b.budgets[key] = newBudget()
-		}
-		f.budget = b.budgets[key]
+		f.budget = b.budgetOf(f.GateKey())
 		f.budget.resize(conf.Pool.Size)
 	}
 	return f, nil
 }
 
-func (b *Builder) filters() []*Filter {
+func (b *Builder) budgetOf(key database.GateKey) *budget {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Collect(maps.Keys(b.live))
+	if b.budgets[key] == nil {
+		b.budgets[key] = newBudget()
+	}
+	return b.budgets[key]
 }
 
-func (b *Builder) forget(f *Filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.live, f)
+// Describe implements prometheus.Collector.
+func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
+	b.Builder.Describe(ch)
+	for _, desc := range b.poolDescs.all() {
+		ch <- desc
+	}
 }
 
-// Drain asks every session to end at the next boundary of a transaction, and
-// cuts what is left when ctx is done.
-func (b *Builder) Drain(ctx context.Context) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(time.Minute)
-	}
-	for _, f := range b.filters() {
-		f.each(func(s *session) { s.drain(time.Until(deadline)) })
-	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		n := 0
-		for _, f := range b.filters() {
-			n += f.open()
-		}
-		if n == 0 {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			for _, f := range b.filters() {
-				f.each((*session).cut)
-			}
-			return fmt.Errorf("closing %d sessions of PostgreSQL: %w", n, ctx.Err())
-		}
+// Collect implements prometheus.Collector.
+func (b *Builder) Collect(ch chan<- prometheus.Metric) {
+	b.Builder.Collect(ch)
+	for name, all := range b.poolStats.ByListener() {
+		b.poolDescs.collect(&database.Collection[poolStats]{To: ch, Listener: name, All: all})
 	}
 }
 
 var (
 	_ filters.Builder = (*Builder)(nil)
 	_ filters.Drainer = (*Builder)(nil)
+	_ filters.Network = (*Filter)(nil)
 	_ filters.Mover   = (*Filter)(nil)
 )

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -18,13 +18,6 @@ type cancelID struct {
 	key string
 }
 
-// route is how a session's server is spoken to.
-type route struct {
-	endpoint *filters.Endpoint
-	startTLS bool // TLS begins in mid-connection
-	tls      bool
-}
-
 // cancelMap knows which server each session uses: a request to cancel comes over
 // a connection of its own, and is for that server and no other, whatever the
 // environment is by now.
@@ -35,13 +28,13 @@ type cancelMap struct {
 
 type cancelEntry struct {
 	owner *session
-	to    route
+	to    database.Server
 	lent  *poolClient // knows which server works for it at the moment; nil: it is always to
 }
 
 func newCancelMap() *cancelMap { return &cancelMap{byID: map[cancelID]cancelEntry{}} }
 
-func (m *cancelMap) put(id cancelID, s *session, to route) {
+func (m *cancelMap) put(id cancelID, s *session, to database.Server) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.byID[id] = cancelEntry{owner: s, to: to}
@@ -63,7 +56,7 @@ func (m *cancelMap) drop(id cancelID, s *session) {
 	}
 }
 
-func (m *cancelMap) find(id cancelID) (to route, lent *poolClient, ok bool) {
+func (m *cancelMap) find(id cancelID) (to database.Server, lent *poolClient, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.byID[id]
@@ -74,24 +67,24 @@ func (m *cancelMap) find(id cancelID) (to route, lent *poolClient, ok bool) {
 // closed, which is when it has acted, or when that takes too long.
 type canceller struct {
 	id    cancelID
-	to    route
+	to    database.Server
 	timer *netloop.Timer
 	done  func()
 }
 
-func cancelAt(loop *netloop.Loop, to route, id cancelID, done func()) {
+func cancelAt(loop *netloop.Loop, to database.Server, id cancelID, done func()) {
 	x := &canceller{id: id, to: to, done: done}
 	o := netloop.DialOptions{Timeout: cancelLimit}
-	if to.tls && !to.startTLS {
-		o.TLS = to.endpoint.TLS
+	if to.TLS && !to.StartTLS {
+		o.TLS = to.Endpoint.TLS
 	}
-	c := loop.Dial(to.endpoint.Network, to.endpoint.Address, o, x)
+	c := loop.Dial(to.Endpoint.Network, to.Endpoint.Address, o, x)
 	x.timer = loop.After(cancelLimit, c.Close)
 }
 
 // Connected implements netloop.ConnectDriver.
 func (x *canceller) Connected(c *netloop.Conn) {
-	if x.to.tls && x.to.startTLS && c.TLSState() == nil {
+	if x.to.TLS && x.to.StartTLS && c.TLSState() == nil {
 		c.Write(sslRequest())
 		return
 	}
@@ -105,11 +98,11 @@ func (x *canceller) Connected(c *netloop.Conn) {
 
 // Data implements netloop.Driver.
 func (x *canceller) Data(c *netloop.Conn, b []byte) int {
-	if x.to.tls && x.to.startTLS && c.TLSState() == nil && len(b) == 1 && b[0] == 'S' {
-		c.StartTLS(x.to.endpoint.TLS, cancelLimit)
+	if x.to.TLS && x.to.StartTLS && c.TLSState() == nil && len(b) == 1 && b[0] == 'S' {
+		c.StartTLS(x.to.Endpoint.TLS, cancelLimit)
 		return 1
 	}
-	if c.TLSState() == nil && x.to.tls {
+	if c.TLSState() == nil && x.to.TLS {
 		c.Close() // the session has TLS: its key does not go over the wire without
 	}
 	return len(b)

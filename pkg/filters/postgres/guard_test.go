@@ -163,7 +163,7 @@ func TestConnectStormEnds(t *testing.T) {
 	if _, err := first.Write(hello(t)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first client's turn", func() bool { return f.builder.dials.Open() == 1 })
+	eventually(t, "the first client's turn", func() bool { return f.builder.Dials.Open() == 1 })
 	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "too many sessions begin") {
 		t.Errorf("got %v", err)
 	}

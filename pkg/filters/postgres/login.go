@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -13,11 +12,9 @@ import (
 // login is what the proxy's login at a server needs until it is done.
 type login struct {
 	auth     *pgproto.Auth
-	by       database.Credentials
 	timer    *netloop.Timer
 	askedTLS bool // the server has been asked, and has not answered
 	began    bool // the start-up message is sent
-	retried  bool // with credentials that were read again
 	need     keysNeeded
 	out      []byte
 }
@@ -36,79 +33,58 @@ type keysNeeded struct {
 // we let it in.
 func loginLimits() pgproto.Limits { return pgproto.Limits{MaxStartup: 10_000, MaxMessage: 64 << 10} }
 
-// connect begins to log in at an endpoint, as soon as there are one and
-// credentials.
-func (s *session) connect() {
-	if s.is(isEnded) {
-		return
-	}
-	st := s.start
-	st.turn.Leave() // of an attempt that has failed
-	if !s.readCredentials() {
-		s.wait(noSecret, "dragoman: the credentials for the database are not there")
-		return
-	}
-	table := s.f.cluster.Table()
-	e := s.f.route.Next(table, st.tried, st.failure != nil)
-	if e == nil && s.f.route.ByRole() {
-		st.tried = nil
-	}
-	switch {
-	case e == nil && len(st.tried) == 0 && st.failure != nil:
-		s.wait(connectFailed, "dragoman: no server of the database can be reached: "+reasonOf(st.failure)+"; "+s.f.route.Missing(table))
-		return
-	case e == nil && len(st.tried) == 0:
-		s.wait(noEndpoint, "dragoman: "+s.f.route.Missing(table))
-		return
-	case e == nil:
-		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: no server of the database can be reached: "+reasonOf(st.failure), "")
-		return
-	}
-	st.tried = append(st.tried, e)
-	s.awaitTurn(table, e)
-}
-
-// readCredentials reads them as they are now.
-func (s *session) readCredentials() bool {
-	by, err := database.ReadCredentials(s.f.ctx.Secrets, &s.f.conf.Login)
-	if err != nil {
-		s.f.log.Debug("reading credentials", "error", err)
-		return false
-	}
-	s.start.login.by = by
-	return true
-}
-
-func (s *session) dial(table *filters.Table, e *filters.Endpoint) {
-	l := &s.start.login
-	*l = login{by: l.by, retried: l.retried}
-	s.to = route{endpoint: e}
-	s.countAt(e)
-	o := netloop.DialOptions{Timeout: 3 * time.Second}
-	if table.Options != nil {
-		o.Timeout, o.KeepAlive = table.Options.ConnectTimeout, table.Options.KeepAlive
-		s.to.startTLS = table.Options.StartTLS
-	}
-	if !s.to.startTLS {
-		o.TLS = e.TLS
-	}
-	s.state &^= upClosed
-	up := s.f.loop.Dial(e.Network, e.Address, o, (*loginStep)(s))
-	s.up = up
-	l.timer = s.f.loop.After(o.Timeout+s.f.b.loginLimit, func() {
-		s.f.report(e, filters.RequestTimeout)
-		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
+// Dial implements database.Login.
+func (s *session) Dial() {
+	s.start.login = login{}
+	s.Up = s.To.Dial(s.Part.Loop, (*loginStep)(s))
+	s.start.login.timer = s.Part.Loop.After(s.To.Timeout()+s.b.loginLimit, func() {
+		s.Part.Report(s.To.Endpoint, filters.RequestTimeout)
+		s.refuse(database.ConnectFailed, pgproto.StateConnectionFailure, "dragoman: the database does not answer", "")
 	})
+}
+
+// Drop implements database.Login.
+func (s *session) Drop() {
+	if t := s.start.login.timer; t != nil {
+		t.Stop()
+	}
+	if s.Up != nil && !s.Is(database.UpClosed) {
+		database.Forsake(s.Up)
+	}
+	s.Up = nil
+	if s.pool != nil {
+		s.pool.end()
+		s.pool = nil
+		s.State &^= database.Shared
+	}
+}
+
+// Underway implements database.Login.
+func (s *session) Underway() bool { return s.Up != nil && !s.Is(database.UpClosed) && !s.start.told }
+
+// Refuse implements database.Login.
+func (s *session) Refuse(r database.Refusal) {
+	state, hint := pgproto.StateConnectionFailure, ""
+	switch {
+	case r.Why == database.TooMany:
+		state = stateTooMany
+	case r.Waited:
+		state = pgproto.StateCannotConnectNow
+	}
+	if r.Limit != "" {
+		hint = r.Limit + " bounds them, limits.maxWait the wait."
+	}
+	s.refuse(r.Why, state, r.Message, hint)
 }
 
 // Connected implements netloop.ConnectDriver: the connection stands, or TLS has
 // begun on it.
 func (d *loginStep) Connected(c *netloop.Conn) {
 	s := (*session)(d)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
-	if s.to.startTLS && s.to.endpoint.TLS != nil && c.TLSState() == nil {
+	if s.To.StartTLS && s.To.Endpoint.TLS != nil && c.TLSState() == nil {
 		s.start.login.askedTLS = true
 		c.Write(sslRequest())
 		return
@@ -120,35 +96,35 @@ func (d *loginStep) Connected(c *netloop.Conn) {
 func (s *session) introduce() {
 	st := s.start
 	l := &st.login
-	state := s.up.TLSState()
-	s.to.tls = state != nil
+	state := s.Up.TLSState()
+	s.To.TLS = state != nil
 	conf := pgproto.AuthConfig{
-		User: l.by.User, Password: l.by.Password, Nonce: nonce(), Derive: s.derive,
+		User: s.start.By.User, Password: s.start.By.Password, Nonce: nonce(), Derive: s.derive,
 		Allow: pgproto.MethodNone | pgproto.MethodMD5 | pgproto.MethodSCRAM | pgproto.MethodSCRAMPlus,
 	}
-	if state != nil && verified(s.to.endpoint.TLS) {
+	if state != nil && database.Verified(s.To.Endpoint.TLS) {
 		conf.Allow |= pgproto.MethodCleartext
 	}
-	conf.Allow &= s.f.conf.RequireAuth.Methods()
+	conf.Allow &= localOf(s.Part).filter.conf.RequireAuth.Methods()
 	if state != nil {
 		if len(state.PeerCertificates) > 0 {
 			conf.Binding = pgproto.EndpointBinding(state.PeerCertificates[0])
 		}
 	}
 	l.auth, l.began = pgproto.NewAuth(conf), true
-	m := s.serverParams(l.by.User)
+	m := s.serverParams(s.start.By.User)
 	out, err := m.AppendTo(nil)
 	if err != nil {
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
 		return
 	}
-	s.up.Write(out)
+	s.Up.Write(out)
 }
 
 // derive gives keys that are there, and remembers which are missing.
 func (s *session) derive(password string, salt []byte, iterations int) (pgproto.SCRAMKeys, error) {
 	id := keyOf(password, salt, iterations)
-	if keys, ok := s.f.b.keys.get(id); ok {
+	if keys, ok := s.b.keys.get(id); ok {
 		return keys, nil
 	}
 	s.start.login.need = keysNeeded{id, salt, iterations}
@@ -158,7 +134,7 @@ func (s *session) derive(password string, salt []byte, iterations int) (pgproto.
 // Data implements netloop.Driver.
 func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(d)
-	if s.is(isEnded) || c != s.up {
+	if s.Is(database.Ended) || c != s.Up {
 		return len(b)
 	}
 	if s.start.login.askedTLS {
@@ -166,7 +142,7 @@ func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
 	}
 	lim := loginLimits()
 	n := 0
-	for !s.is(isEnded) && s.up == c {
+	for !s.Is(database.Ended) && s.Up == c {
 		typ, payload, size, err := pgproto.ParseMessage(b[n:], &lim)
 		switch {
 		case errors.Is(err, pgproto.ErrIncomplete):
@@ -197,8 +173,8 @@ func (s *session) answeredTLS(c *netloop.Conn, b []byte) int {
 		// More than an answer is in plain text what will be taken for encrypted.
 		s.loginFailed("dragoman: the server's answer to the request for TLS is not one", nil)
 	case b[0] == 'S':
-		c.StartTLS(s.to.endpoint.TLS, tlsLimit)
-	case b[0] == 'N' && s.f.conf.TLSOptional:
+		c.StartTLS(s.To.Endpoint.TLS, tlsLimit)
+	case b[0] == 'N' && s.Part.Conf.TLSOptional:
 		s.introduce()
 	default:
 		s.loginFailed("dragoman: the server does not offer TLS, which this environment demands", nil)
@@ -222,11 +198,11 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 		return s.authenticate(payload)
 	case pgproto.TypeNoticeResponse:
 		if s.errand == nil {
-			s.down.Write(whole)
+			s.Down.Write(whole)
 		}
 	case pgproto.TypeNegotiateProtocolVersion:
 		if !s.start.told && s.errand == nil {
-			s.down.Write(whole)
+			s.Down.Write(whole)
 		}
 	case pgproto.TypeErrorResponse:
 		s.loginRefused(payload, whole)
@@ -247,21 +223,21 @@ func (s *session) authenticate(payload []byte) outcome {
 		s.loginFailed("dragoman: the proxy does not log in at this server: "+err.Error(), err)
 		return next
 	case done:
-		s.begin()
+		s.letIn()
 		return through
 	}
-	s.up.Write(out)
+	s.Up.Write(out)
 	return next
 }
 
 // awaitKeys has keys derived beside the loop, and shows the message again then.
 func (s *session) awaitKeys() {
-	l, up, loop := &s.start.login, s.up, s.f.loop
+	l, up, loop := &s.start.login, s.Up, s.Part.Loop
 	up.Pause()
-	s.f.b.keys.derive(l.need.id, l.by.Password, l.need.salt, l.need.iterations, func(err error) {
+	s.b.keys.derive(l.need.id, s.start.By.Password, l.need.salt, l.need.iterations, func(err error) {
 		loop.Post(func() {
 			switch {
-			case s.is(isEnded) || s.up != up || s.start == nil:
+			case s.Is(database.Ended) || s.Up != up || s.start == nil:
 			case err != nil:
 				s.loginFailed("dragoman: "+err.Error(), err)
 			default:
@@ -270,14 +246,6 @@ func (s *session) awaitKeys() {
 		})
 	})
 }
-
-// forsaken is the driver of a connection that nobody has to do with any more.
-type forsaken struct{}
-
-func (forsaken) Data(_ *netloop.Conn, b []byte) int { return len(b) }
-func (forsaken) Drained(*netloop.Conn)              {}
-func (forsaken) EOF(c *netloop.Conn)                { c.Close() }
-func (forsaken) Closed(*netloop.Conn, error)        {}
 
 // Drained implements netloop.Driver.
 func (*loginStep) Drained(*netloop.Conn) {}
@@ -288,28 +256,29 @@ func (d *loginStep) EOF(c *netloop.Conn) { c.Close() }
 // Closed implements netloop.Driver.
 func (d *loginStep) Closed(c *netloop.Conn, err error) {
 	s := (*session)(d)
-	if c != s.up {
+	if c != s.Up {
 		return
 	}
-	s.state |= upClosed
-	s.uncount()
-	if s.is(isEnded) {
-		s.settle()
+	s.LostUp(nil)
+	if s.Is(database.Ended) {
+		s.Settle()
 		return
 	}
 	s.start.login.timer.Stop()
-	s.f.stats.connectFailures.Add(1)
-	s.f.report(s.to.endpoint, filters.ConnectFailure)
-	if s.start.failure = err; err == nil {
-		s.start.failure = errClosed
+	s.Part.Stats.ConnectFailures.Add(1)
+	s.Part.Report(s.To.Endpoint, filters.ConnectFailure)
+	why := errClosed.Error()
+	if err != nil {
+		why = reasonOf(err)
 	}
-	s.f.log.Warn("connecting to the database failed", "endpoint", s.to.endpoint.Address, "error", err)
-	entered := s.start.login.began || s.to.startTLS && c.TLSState() != nil
-	if entered && (s.start.told || !s.f.route.ByRole()) {
-		s.refuse(connectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")
-		s.settle()
+	s.start.Failed(why)
+	s.Part.Log.Warn("connecting to the database failed", "endpoint", s.To.Endpoint.Address, "error", err)
+	entered := s.start.login.began || s.To.StartTLS && c.TLSState() != nil
+	if entered && (s.start.told || !s.Part.Route.ByRole()) {
+		s.refuse(database.ConnectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")
+		s.Settle()
 		return
 	}
-	s.up = nil
-	s.connect()
+	s.Up = nil
+	s.start.Connect()
 }

@@ -66,25 +66,25 @@ func (l *local) pooling() *pool {
 	if l.pool != nil {
 		return l.pool
 	}
-	c := l.conf
+	c, b := l.filter.conf, l.filter.b
 	key := poolKey{
-		loop: l.loop, listener: l.ctx.Listener, cluster: c.Cluster, login: c.Login, target: c.Target,
+		loop: l.Loop, listener: l.Context.Listener, cluster: c.Cluster, login: c.Login, target: c.Target,
 		readOnly: c.ReadOnly, tlsOptional: c.TLSOptional, session: c.Pool.Session,
 	}
 	if c.StatementTimeout != nil {
 		key.timeout = c.StatementTimeout.String()
 	}
-	l.pool = l.b.poolOf(key, func() *pool {
+	l.pool = b.poolOf(key, func() *pool {
 		return &pool{
-			b: l.b, key: key, stats: &l.stats.pool, epoch: stale + 1,
+			b: b, key: key, stats: b.poolStats.Of(key.listener, key.loop), epoch: stale + 1,
 			groups: map[string]*group{}, servers: map[*poolServer]struct{}{}, statements: statements{byKey: map[string]*statement{}},
 			settings: map[settings]*settings{}, assigned: map[string]*assignments{},
 		}
 	})
 	l.pool.users++
 	l.pool.f = l
-	l.pool.budget = l.budget
-	l.budget.join(l.pool)
+	l.pool.budget = l.filter.budget
+	l.pool.budget.join(l.pool)
 	return l.pool
 }
 
@@ -101,13 +101,15 @@ func (b *Builder) poolOf(key poolKey, build func() *pool) *pool {
 
 // releasePool has a retired filter leave its pool: to its successor if that has the
 // same, else for good.
-func (l *local) releasePool(next *local) {
+func (l *local) releasePool(next *database.Part) {
 	if l.pool == nil {
 		return
 	}
 	p := l.pool
-	if next != nil && !next.over && next.conf.Pool != nil && l.sameTarget(next.Filter) {
-		next.pooling()
+	if next != nil && !next.Over() {
+		if to := localOf(next); to.filter.conf.Pool != nil && l.sameTarget(to) {
+			to.pooling()
+		}
 	}
 	l.pool = nil
 	if p.users--; p.users == 0 {
@@ -138,7 +140,7 @@ func (p *pool) trim() {
 	}
 }
 
-func (p *pool) conf() *resource.PostgresPool { return p.f.conf.Pool }
+func (p *pool) conf() *resource.PostgresPool { return p.f.filter.conf.Pool }
 
 // group returns the group of a session.
 func (p *pool) group(c *poolClient) *group {
@@ -201,19 +203,19 @@ func (p *pool) watchWaiting() {
 	if first == 1<<63-1 {
 		return
 	}
-	p.waitTimer = p.key.loop.After(p.f.conf.Limits.MaxWait-time.Duration(p.key.loop.Now()-first), p.turnAway)
+	p.waitTimer = p.key.loop.After(p.f.Conf.Limits.MaxWait-time.Duration(p.key.loop.Now()-first), p.turnAway)
 }
 
 // turnAway refuses those who have waited for too long.
 func (p *pool) turnAway() {
-	limit := p.f.conf.Limits.MaxWait
+	limit := p.f.Conf.Limits.MaxWait
 	message := "dragoman: no connection to the database became free in " + limit.String()
 	hint := "All " + strconv.FormatUint(uint64(p.conf().Size), 10) + " of the pool are in use: pool.size bounds them, limits.maxWait the wait."
 	for _, g := range p.groups {
 		for _, list := range [][]*poolClient{slices.Clone(g.waiting), slices.Clone(g.greeted)} {
 			for _, c := range list {
 				if time.Duration(p.key.loop.Now()-c.since) >= limit {
-					c.s.refuse(tooMany, stateTooMany, message, hint)
+					c.s.refuse(database.TooMany, stateTooMany, message, hint)
 				}
 			}
 		}
@@ -229,7 +231,7 @@ func (p *pool) watch() {
 }
 
 func (p *pool) sweep() {
-	by, err := database.ReadCredentials(p.f.ctx.Secrets, &p.f.conf.Login)
+	by, err := database.ReadCredentials(p.f.Context.Secrets, &p.f.Conf.Login)
 	idle, now := p.conf().IdleTimeout, p.key.loop.Now()
 	for _, s := range p.all() {
 		if err == nil && s.is(isOpen) && s.by != by {
@@ -261,9 +263,9 @@ const maxGroups = 32
 // review looks at the connections after the cluster's endpoints have moved.
 func (p *pool) review(deadline time.Duration) {
 	p.key.loop.After(deadline/2, func() {
-		table := p.f.cluster.Table()
+		table := p.f.Cluster.Table()
 		for _, s := range p.all() {
-			if s.to.endpoint == nil || p.f.route.Judge(table, s.to.endpoint) == sqlroute.Stays {
+			if s.to.Endpoint == nil || p.f.Route.Judge(table, s.to.Endpoint) == sqlroute.Stays {
 				continue
 			}
 			s.state |= isWorn
@@ -271,10 +273,32 @@ func (p *pool) review(deadline time.Duration) {
 			case s.isIdle():
 				s.close(closedWorn)
 			case c != nil && (p.key.session || s.is(isPinned)):
-				c.s.drain(deadline / 2)
+				c.s.Drain(deadline / 2)
 			case c != nil:
 				p.key.loop.After(deadline/2, func() { s.overstays(c) })
 			}
 		}
 	})
+}
+
+// reconsider looks at shared connections after roles or health have changed.
+func (p *pool) reconsider() {
+	table := p.f.Cluster.Table()
+	for _, s := range p.all() {
+		if s.to.Endpoint == nil || p.f.Route.Judge(table, s.to.Endpoint) != sqlroute.Demoted {
+			continue
+		}
+		s.state |= isWorn
+		switch c := s.client; {
+		case s.isIdle():
+			s.close(closedWorn)
+		case c == nil:
+		case !s.to.Endpoint.Healthy():
+			c.s.Cut()
+		case p.key.session || s.is(isPinned):
+			c.s.Drain(p.f.RoleDeadline())
+		default:
+			p.key.loop.After(p.f.RoleDeadline(), func() { s.overstays(c) })
+		}
+	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -18,7 +19,7 @@ const (
 // Data implements netloop.Driver: what the server says.
 func (s *poolServer) Data(conn *netloop.Conn, b []byte) int {
 	from, at := 0, 0 // b[from:at] is the session's
-	lim := s.g.p.b.metrics.limits
+	lim := s.g.p.b.framing.limits
 	for at < len(b) && !s.is(isGone) {
 		if s.left > 0 {
 			k := int(min(s.left, int64(len(b)-at)))
@@ -111,8 +112,8 @@ func (s *poolServer) send(conn *netloop.Conn, b []byte) {
 	if len(b) == 0 || c == nil {
 		return
 	}
-	s.g.p.f.stats.sent.Add(uint64(len(b)))
-	c.s.forward(conn, c.s.down, b)
+	s.g.p.f.Stats.Sent.Add(uint64(len(b)))
+	netloop.Forward(conn, c.s.Down, b)
 }
 
 // passDue gives the session the answers of ours that come next.
@@ -134,18 +135,18 @@ func (s *poolServer) passDue(conn *netloop.Conn, b []byte, from, at int) int {
 // putInstead gives the session an error of ours in the place of the server's.
 func (s *poolServer) putInstead() {
 	if s.instead != "" && s.client != nil {
-		s.client.s.down.WriteString(s.instead)
+		s.client.s.Down.WriteString(s.instead)
 	}
 	s.instead = ""
 }
 
 // broke ends a connection whose server has left the protocol.
 func (s *poolServer) broke(err error) {
-	s.g.p.f.log.Error("closing a connection: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
+	s.g.p.f.Log.Error("closing a connection: its server does not keep to the protocol", "error", err, "endpoint", s.to.Endpoint.Address)
 	c := s.client
 	if c != nil {
 		s.detach()
-		c.s.say(protocolError, pgproto.StateProtocolViolation, "dragoman: the server does not keep to the protocol")
+		c.s.say(database.ProtocolError, pgproto.StateProtocolViolation, "dragoman: the server does not keep to the protocol")
 	}
 	s.abort()
 }
@@ -182,7 +183,7 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 		s.tracker.Server(h.Type, 0)
 		s.tag(payload)
 		if !s.swallows() && s.client.s.slow != nil {
-			s.client.s.spans().Completed(s.g.p.key.loop.WallTime(), s.to.endpoint)
+			s.client.s.Spans().Completed(s.g.p.key.loop.WallTime(), s.to.Endpoint)
 		}
 	}
 	if s.g.p.key.session || !s.is(isOpen) {
@@ -247,7 +248,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if severity == 'F' || severity == 'P' {
 		s.state |= isFatal
 	}
-	s.g.p.f.noteState(string(state), severity == 'F')
+	noteState(s.g.p.f.Part, string(state), severity == 'F')
 	if s.is(isOwnQuery) {
 		s.state |= isFailed
 		return false
@@ -262,7 +263,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	}
 	if s.g.p.key.session {
 		if c != nil {
-			c.s.failed(state, s.to.endpoint)
+			c.s.failed(state, s.to.Endpoint)
 		}
 		return c != nil
 	}
@@ -277,7 +278,7 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if more {
 		c.state |= isSkipping
 	}
-	c.s.failed(state, s.to.endpoint)
+	c.s.failed(state, s.to.Endpoint)
 	return s.instead == ""
 }
 

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -28,9 +29,9 @@ type poolClient struct {
 
 	names      map[string]named // its prepared statements
 	namedBytes int
-	unnamed    *unnamed // nil: there is none
-	spare      *unnamed // memory for the next
-	next       *local   // where it goes on at the end of its transaction; nil: nowhere
+	unnamed    *unnamed       // nil: there is none
+	spare      *unnamed       // memory for the next
+	next       *database.Part // where it goes on at the end of its transaction; nil: nowhere
 }
 
 // clientState is a set of a pooled session's flags.
@@ -61,10 +62,10 @@ const (
 // Data implements netloop.Driver: what the client says.
 func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 	s := c.s
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
-	s.active = conn.Loop().Now()
+	s.Active = conn.Loop().Now()
 	from, at := 0, 0 // b[from:at] is for the server
 	for at < len(b) && (c.left > 0 || !c.is(isStopped)) {
 		if c.left > 0 {
@@ -76,7 +77,7 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 			}
 			continue
 		}
-		h, err := pgproto.ParseHead(b[at:], s.f.b.metrics.limits)
+		h, err := pgproto.ParseHead(b[at:], s.b.framing.limits)
 		if errors.Is(err, pgproto.ErrIncomplete) {
 			break
 		}
@@ -89,7 +90,7 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 			from = at
 		}
 		v, n := c.message(h, b[at:])
-		if s.is(isEnded) {
+		if s.Is(database.Ended) {
 			return len(b)
 		}
 		if v == unread {
@@ -108,7 +109,7 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 		}
 	}
 	c.send(conn, b[from:at])
-	s.f.stats.received.Add(uint64(at))
+	s.Part.Stats.Received.Add(uint64(at))
 	if c.is(isStopped) && c.left == 0 {
 		conn.Pause()
 	}
@@ -131,7 +132,7 @@ func rewrites(typ byte) bool {
 // send passes bytes on to the server.
 func (c *poolClient) send(conn *netloop.Conn, b []byte) {
 	if len(b) > 0 && c.server != nil {
-		c.s.forward(conn, c.server.conn, b)
+		netloop.Forward(conn, c.server.conn, b)
 	}
 }
 
@@ -151,7 +152,7 @@ func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
 	if c.server == nil {
 		switch h.Type {
 		case pgproto.TypeSync:
-			c.s.down.Write(pgproto.AppendReadyForQuery(nil, pgproto.TxIdle))
+			c.s.Down.Write(pgproto.AppendReadyForQuery(nil, pgproto.TxIdle))
 			return dropped, 0
 		case pgproto.TypeFlush, pgproto.TypeCopyData, pgproto.TypeCopyDone, pgproto.TypeCopyFail:
 			return dropped, 0
@@ -160,7 +161,7 @@ func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
 			return unread, 0
 		}
 	} else if c.server.is(isSetting) {
-		c.s.down.Pause()
+		c.s.Down.Pause()
 		return unread, 0
 	}
 	if c.p.key.session {
@@ -180,41 +181,41 @@ func (c *poolClient) acquire() bool {
 	if c.g.take(c) {
 		return true
 	}
-	if !c.s.is(isEnded) {
-		c.s.down.Pause()
-		c.s.down.SetHangupNotice(true)
+	if !c.s.Is(database.Ended) {
+		c.s.Down.Pause()
+		c.s.Down.SetHangupNotice(true)
 	}
 	return false
 }
 
 // ready has a client that has waited go on.
 func (c *poolClient) ready() {
-	c.s.down.SetHangupNotice(false)
+	c.s.Down.SetHangupNotice(false)
 	c.mayRead()
 }
 
 // mayRead reads on if nothing speaks against it.
 func (c *poolClient) mayRead() {
 	srv := c.server
-	if c.s.is(isEnded) || c.is(isQueued) || srv != nil && (srv.is(isSetting) || srv.conn.Full()) {
+	if c.s.Is(database.Ended) || c.is(isQueued) || srv != nil && (srv.is(isSetting) || srv.conn.Full()) {
 		return
 	}
 	if c.is(isStopped) && srv != nil && srv.tracker.Outstanding() > 0 && !srv.tracker.CopyIn() {
 		return
 	}
 	c.state &^= isStopped
-	c.s.down.Resume()
+	c.s.Down.Resume()
 }
 
 // account counts a message that goes to the server.
 func (c *poolClient) account(typ byte) {
 	s := c.s
-	if s.began == 0 {
-		s.began = s.active
+	if s.Began == 0 {
+		s.Began = s.Active
 	}
 	switch typ {
 	case pgproto.TypeQuery, pgproto.TypeExecute, pgproto.TypeFunctionCall:
-		s.f.stats.queries.Add(1)
+		s.Part.Stats.Queries.Add(1)
 	}
 }
 
@@ -222,7 +223,7 @@ func (c *poolClient) account(typ byte) {
 // unit if the session is to leave: who sends ahead would never come to an end.
 func (c *poolClient) tell(typ byte) {
 	c.server.tracker.Client(typ)
-	if c.s.is(isLeaving) && endsUnit(typ) {
+	if c.s.Is(database.Leaving) && endsUnit(typ) {
 		c.state |= isStopped
 	}
 }
@@ -235,7 +236,7 @@ func (c *poolClient) watchSlow(h pgproto.Head, m []byte) {
 		return
 	}
 	if slow.head(h.Type); slow.wants(h.Type) {
-		slow.text(c.s, h.Type, m[headSize:min(len(m), headSize+min(h.Len, slow.reach()))])
+		slow.text(c.s, h.Type, m[headSize:min(len(m), headSize+min(h.Len, slow.Reach()))])
 	}
 }
 
@@ -245,22 +246,12 @@ func (c *poolClient) answered(status pgproto.TxStatus) {
 	if c.assigning != nil {
 		c.assign()
 	}
-	if s.began != 0 {
-		took := c.p.key.loop.Now() - s.began
-		s.f.stats.latency.Observe(took)
-		if s.slow != nil {
-			s.slow.done(s, took)
-		}
-	}
-	if spans := s.spans(); spans != nil {
-		spans.Ready(srv.tracker.Outstanding() == 0, s.f.loop.WallTime(), srv.to.endpoint)
-	}
-	s.began = 0
-	if srv.tracker.Outstanding() > 0 || srv.tracker.Pipelining() {
-		s.began = s.active
+	s.Answered(c.p.key.loop.Now(), srv.tracker.Outstanding() > 0 || srv.tracker.Pipelining())
+	if spans := s.Spans(); spans != nil {
+		spans.Ready(srv.tracker.Outstanding() == 0, s.Part.Loop.WallTime(), srv.to.Endpoint)
 	}
 	if status == pgproto.TxIdle {
-		s.f.stats.transactions.Add(1)
+		s.Part.Stats.Transactions.Add(1)
 	}
 	c.finished()
 }
@@ -277,7 +268,7 @@ func (c *poolClient) finished() {
 	case c.left > 0:
 		c.state |= isDue
 		return
-	case c.s.is(isLeaving):
+	case c.s.Is(database.Leaving):
 		c.depart()
 		return
 	case c.p.key.session || c.unnamed != nil && c.unnamed.long:

@@ -349,7 +349,7 @@ func TestPoolEnvironmentChange(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "work to be done in dev", func() bool { return inDev.Load() > 100 })
+	eventually(t, "all to work in dev", func() bool { return inDev.Load() > 100 && f.metric("sessions_total") >= 8 })
 	done := f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
 	select {
 	case <-done:

@@ -1,6 +1,10 @@
 package postgres
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
+)
 
 // hint is what a statement's text says about state that a server keeps for a
 // session beyond a transaction. It errs to "state": that costs a session's share
@@ -38,7 +42,7 @@ func hintsOf(sql []byte) (h hint) {
 			continue
 		}
 		end := i + 1
-		for end < len(sql) && isWord(sql[end]) {
+		for end < len(sql) && sqltext.IsWord(sql[end]) {
 			end++
 		}
 		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' {
@@ -92,11 +96,11 @@ func hintOfSet(rest []byte) hint {
 }
 
 func nextWord(b []byte) (word, rest []byte) {
-	for len(b) > 0 && !isWord(b[0]) {
+	for len(b) > 0 && !sqltext.IsWord(b[0]) {
 		b = b[1:]
 	}
 	n := 0
-	for n < len(b) && isWord(b[n]) {
+	for n < len(b) && sqltext.IsWord(b[n]) {
 		n++
 	}
 	return b[:n], b[n:]
@@ -138,7 +142,7 @@ func deallocated(sql []byte) []byte {
 		return rest[1 : n-1]
 	}
 	for _, c := range rest {
-		if !isWord(c) {
+		if !sqltext.IsWord(c) {
 			return nil
 		}
 	}

@@ -1,8 +1,7 @@
 package postgres
 
 import (
-	"time"
-
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -36,7 +35,7 @@ func (c *poolClient) end() {
 	c.forgetNames()
 	c.unnamed, c.spare = nil, nil
 	if c.id != (cancelID{}) {
-		c.s.f.b.cancels.drop(c.id, c.s)
+		c.s.b.cancels.drop(c.id, c.s)
 		c.id = cancelID{}
 	}
 }
@@ -44,22 +43,22 @@ func (c *poolClient) end() {
 // serverGone is the end of the connection that worked for the session.
 func (c *poolClient) serverGone(srv *poolServer) {
 	s := c.s
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
 	if srv.is(isFatal) {
-		s.f.stats.closed[serverClosed].Add(1)
-		s.finish()
+		s.Part.Stats.Closed[database.ServerClosed].Add(1)
+		s.Finish()
 		return
 	}
-	s.f.report(srv.to.endpoint, filters.Disconnect)
-	s.f.log.Warn("the server has closed a connection that a session used", "endpoint", srv.to.endpoint.Address)
-	s.f.stats.closed[serverClosed].Add(1)
+	s.Part.Report(srv.to.Endpoint, filters.Disconnect)
+	s.Part.Log.Warn("the server has closed a connection that a session used", "endpoint", srv.to.Endpoint.Address)
+	s.Part.Stats.Closed[database.ServerClosed].Add(1)
 	if srv.left == 0 {
-		s.down.Write(fatal(pgproto.StateConnectionFailure, "dragoman: the server closed the connection unexpectedly", ""))
-		s.f.stats.failed(pgproto.StateConnectionFailure)
+		s.Down.Write(fatal(pgproto.StateConnectionFailure, "dragoman: the server closed the connection unexpectedly", ""))
+		s.Part.Stats.Failed(errorKind(pgproto.StateConnectionFailure))
 	}
-	s.finish()
+	s.Finish()
 }
 
 // cancel has what a server does for the session cancelled; done is called when
@@ -85,18 +84,17 @@ func (c *poolClient) settled() bool {
 // atBoundary reports whether the client is between two messages of its server.
 func (c *poolClient) atBoundary() bool { return c.server == nil || c.server.left == 0 }
 
-// leave takes a session off its retired filter.
-func (c *poolClient) leave(next *local, r filters.Retirement) {
-	s := c.s
-	switch {
-	case s.f.sameTarget(next.Filter):
-		s.moveTo(next)
-	case next.conf.Pool == nil || next.conf.Pool.Session || c.p.key.session && c.server != nil:
-		s.drain(r.Deadline)
-	default:
-		c.next = next
-		s.drain(r.Deadline)
+// goOnAt has the session go on at another filter's part, at once where the pool is
+// the same, or else between two transactions, if it can.
+func (c *poolClient) goOnAt(next *local) bool {
+	if localOf(c.s.Part).sameTarget(next) {
+		c.s.MoveTo(next.Part)
+		return true
 	}
+	if pool := next.filter.conf.Pool; pool != nil && !pool.Session && (!c.p.key.session || c.server == nil) {
+		c.next = next.Part
+	}
+	return false
 }
 
 // tryLeave ends or moves a session that is to leave if no transaction is under
@@ -104,7 +102,7 @@ func (c *poolClient) leave(next *local, r filters.Retirement) {
 func (c *poolClient) tryLeave() {
 	srv := c.server
 	switch {
-	case c.s.is(isEnded):
+	case c.s.Is(database.Ended):
 	case srv == nil, srv.is(isSetting):
 		if !c.is(isQueued) || c.next != nil {
 			c.depart()
@@ -122,11 +120,10 @@ func (c *poolClient) depart() {
 	if c.next != nil && !pinned && c.unnamed == nil && c.move() {
 		return
 	}
-	s.f.stats.closed[drained].Add(1)
-	s.f.stats.failed(pgproto.StateAdminShutdown)
-	s.down.Write(fatal(pgproto.StateAdminShutdown, shutdownMessage, ""))
-	s.over()
-	s.down.CloseLingering()
+	s.Part.Stats.Closed[database.Drained].Add(1)
+	s.tellShutdown()
+	s.End()
+	s.Down.CloseLingering()
 }
 
 // move has the session go on under the configuration that has taken the place of
@@ -135,50 +132,38 @@ func (c *poolClient) depart() {
 // false where a server has described a statement to the client, which may be
 // another thing there.
 func (c *poolClient) move() bool {
-	s, next := c.s, c.next
-	for next.next != nil {
-		next = next.next
-	}
-	if next.over || next.isRetired() || next.conf.Pool == nil || next.conf.Pool.Session || len(c.names) > 0 {
+	next := c.next.Latest()
+	to := localOf(next)
+	if next.Over() || next.Retired() || to.filter.conf.Pool == nil || to.filter.conf.Pool.Session || len(c.names) > 0 {
 		return false
 	}
+	s := c.s
 	c.g.leave(c)
 	c.forgetNames()
-	if s.leaving != nil {
-		s.leaving.Stop()
-		s.leaving = nil
-	}
-	s.state &^= isLeaving
+	s.StayOn()
 	c.next = nil
-	c.p = next.pooling()
+	c.p = to.pooling()
 	c.g = c.p.group(c)
-	s.moveTo(next)
-	s.f.stats.pool.moved.Add(1)
+	s.MoveTo(next)
+	c.p.stats.moved.Add(1)
 	c.state &^= isStopped
-	s.down.Resume()
+	s.Down.Resume()
 	return true
 }
 
 // overstays ends a session whose connection should be gone by now.
 func (s *poolServer) overstays(c *poolClient) {
 	if s.client == c && !s.is(isGone) {
-		c.s.cut()
-	}
-}
-
-// reviewPool looks at pooled connections after the endpoints have moved.
-func (l *local) reviewPool(deadline time.Duration) {
-	if l.pool != nil {
-		l.pool.review(deadline)
+		c.s.Cut()
 	}
 }
 
 // cancelLent passes a request to cancel on to the loop of the session that it is
 // for.
 func (s *session) cancelLent(c *poolClient) {
-	loop := s.f.loop
+	loop := s.Part.Loop
 	done := func() { loop.Post(s.abandon) } // the client waits for our close as it would for the server's
-	if !c.s.down.Loop().Post(func() { c.cancel(done) }) {
+	if !c.s.Down.Loop().Post(func() { c.cancel(done) }) {
 		s.abandon()
 	}
 }

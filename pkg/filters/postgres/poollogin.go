@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
@@ -12,27 +13,30 @@ import (
 // client.
 func (g *group) open() {
 	p := g.p
-	now := p.key.loop.Now()
 	s := &poolServer{g: g, vars: &settings{}, facts: &facts{}}
 	p.servers[s] = struct{}{}
 	g.opening++
 	g.members++
 	p.watch()
-	errand := &session{f: p.f, errand: s, state: downClosed}
-	errand.start = &startup{message: g.message, accepted: now, since: now, waiting: true}
-	errand.connect()
+	errand := &session{b: p.b, errand: s}
+	p.f.Errand(&errand.Session, errand)
+	errand.start = &startup{message: g.message}
+	e := &errand.start.Entry
+	e.Begin(&errand.Session, errand)
+	e.Waiting, e.OnBehalf = true, true
+	e.Connect()
 }
 
 // loggedIn has the connection of a login for the pool go on as one of the pool.
 func (s *poolServer) loggedIn(errand *session) {
-	s.conn, s.to, s.by = errand.up, errand.to, errand.start.login.by
+	s.conn, s.to, s.by = errand.Up, errand.To, *errand.start.By
 	s.timer = s.g.p.key.loop.After(s.g.p.b.loginLimit, func() {
 		const state = pgproto.StateConnectionFailure
 		s.g.refused(s, fatal(state, "dragoman: the database does not answer", ""), state)
 	})
-	s.counted, errand.counted = errand.counted, nil
-	errand.start = nil
-	errand.state |= isEnded
+	s.counted = errand.GiveCount()
+	errand.start, errand.Entry = nil, nil
+	errand.State |= database.Ended
 	s.conn.SetDriver(s)
 }
 
@@ -102,9 +106,10 @@ func (g *group) refused(s *poolServer, reply []byte, state string) {
 // join makes a session one of the pool's: it is let in as soon as it is known
 // what servers report.
 func (s *session) joinPool() {
-	p := s.f.pooling()
-	c := &poolClient{s: s, p: p, startup: s.start.message, since: s.f.loop.Now(), vars: &settings{}}
+	p := localOf(s.Part).pooling()
+	c := &poolClient{s: s, p: p, startup: s.start.message, since: s.Part.Loop.Now(), vars: &settings{}}
 	s.pool = c
+	s.State |= database.Shared
 	c.g = p.group(c)
 	if c.g.facts != nil {
 		c.welcome(c.g.facts)
@@ -119,18 +124,16 @@ func (s *session) joinPool() {
 // welcome lets the session in, with what servers report, and a key for requests
 // to cancel that is the pool's own: which server works for it changes.
 func (c *poolClient) welcome(f *facts) {
-	s, now := c.s, c.p.key.loop.Now()
+	s := c.s
 	st := s.start
 	var out []byte
 	if !st.told {
 		out = s.negotiateDown(out)
 	}
 	st.stop()
-	s.f.stats.logins.Add(1)
-	s.f.stats.login.Observe(now - st.accepted)
-	s.f.stats.wait.Observe(now - st.since)
+	s.Part.Stats.Wait.Observe(s.Part.Loop.Now() - st.Since)
+	s.LetIn()
 	s.start = nil
-	s.active = now
 	s.watchQueries(c.startup.Database())
 	name, _ := c.startup.Get(settingName(applicationName))
 	c.vars = c.p.shared(f.settings.with(applicationName, name))
@@ -143,12 +146,12 @@ func (c *poolClient) welcome(f *facts) {
 		out = pgproto.AppendParameterStatus(out, param.Name, param.Value)
 	}
 	c.id = newCancelID()
-	s.f.b.cancels.lend(c.id, c)
+	s.b.cancels.lend(c.id, c)
 	out = pgproto.AppendBackendKeyData(out, c.id.pid, []byte(c.id.key))
-	s.down.Write(pgproto.AppendReadyForQuery(out, pgproto.TxIdle))
-	s.down.SetDriver(c)
-	s.down.SetHangupNotice(false)
-	s.down.Resume()
+	s.Down.Write(pgproto.AppendReadyForQuery(out, pgproto.TxIdle))
+	s.Down.SetDriver(c)
+	s.Down.SetHangupNotice(false)
+	s.Down.Resume()
 }
 
 // learn tells the client what servers report by now, as far as it is not the
@@ -162,20 +165,20 @@ func (c *poolClient) learn(f *facts) {
 		if settingOf(p.Name) >= 0 || slices.Contains(told.params, p) {
 			continue
 		}
-		c.s.down.Write(pgproto.AppendParameterStatus(nil, p.Name, p.Value))
+		c.s.Down.Write(pgproto.AppendParameterStatus(nil, p.Name, p.Value))
 	}
 }
 
 // turnAway ends a session with an error that the server has for the pool.
 func (c *poolClient) turnAway(reply []byte, state string) {
 	s := c.s
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
-	s.f.stats.failed(state)
-	s.f.stats.refused[serverRefused].Add(1)
-	s.down.Write(reply)
-	s.finish()
+	s.Part.Stats.Failed(errorKind(state))
+	s.Part.Stats.Refused[database.ServerRefused].Add(1)
+	s.Down.Write(reply)
+	s.Finish()
 }
 
 // newCancelID returns what no server has told.

@@ -41,7 +41,10 @@ type poolDescs struct {
 	connections, opened, failed, closed, assigned, wait, resets, pinned, moved, statements *prometheus.Desc
 }
 
-func newPoolDescs(desc func(name, help string, labels ...string) *prometheus.Desc) poolDescs {
+func newPoolDescs() poolDescs {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return database.Desc("postgres", name, help, labels...)
+	}
 	return poolDescs{
 		connections: desc("pool_server_connections", "Connections of the pool to servers, by whether a session uses them.", "state"),
 		opened:      desc("pool_opened_total", "Connections of the pool that a server has let in."),
@@ -60,13 +63,13 @@ func (d *poolDescs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{d.connections, d.opened, d.failed, d.closed, d.assigned, d.wait, d.resets, d.pinned, d.moved, d.statements}
 }
 
-// pools exports the counters of pools, if there were any.
-func (c *collection) pools(d *poolDescs) {
+// collect exports the counters of pools, if there were any.
+func (d *poolDescs) collect(c *database.Collection[poolStats]) {
 	var open, active, opened int64
 	for _, s := range c.All {
-		open += s.pool.open.Load()
-		active += s.pool.active.Load()
-		opened += int64(s.pool.opened.Load() + s.pool.failed.Load())
+		open += s.open.Load()
+		active += s.active.Load()
+		opened += int64(s.opened.Load() + s.failed.Load())
 	}
 	if opened == 0 {
 		return
@@ -76,17 +79,17 @@ func (c *collection) pools(d *poolDescs) {
 	}
 	gauge(active, "active")
 	gauge(open-active, "idle")
-	c.Count(d.opened, func(s *stats) *atomic.Uint64 { return &s.pool.opened })
-	c.Count(d.failed, func(s *stats) *atomic.Uint64 { return &s.pool.failed })
+	c.Count(d.opened, func(s *poolStats) *atomic.Uint64 { return &s.opened })
+	c.Count(d.failed, func(s *poolStats) *atomic.Uint64 { return &s.failed })
 	for r := range closeReasons {
-		c.Count(d.closed, func(s *stats) *atomic.Uint64 { return &s.pool.closed[r] }, r.String())
+		c.Count(d.closed, func(s *poolStats) *atomic.Uint64 { return &s.closed[r] }, r.String())
 	}
-	c.Count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.hits }, "at_once")
-	c.Count(d.assigned, func(s *stats) *atomic.Uint64 { return &s.pool.waits }, "waited")
-	c.Count(d.resets, func(s *stats) *atomic.Uint64 { return &s.pool.resets })
-	c.Count(d.pinned, func(s *stats) *atomic.Uint64 { return &s.pool.pinned })
-	c.Count(d.moved, func(s *stats) *atomic.Uint64 { return &s.pool.moved })
-	c.Count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.prepared }, "prepared")
-	c.Count(d.statements, func(s *stats) *atomic.Uint64 { return &s.pool.reused }, "reused")
-	c.Histogram(d.wait, func(s *stats) *database.Histogram { return &s.pool.wait })
+	c.Count(d.assigned, func(s *poolStats) *atomic.Uint64 { return &s.hits }, "at_once")
+	c.Count(d.assigned, func(s *poolStats) *atomic.Uint64 { return &s.waits }, "waited")
+	c.Count(d.resets, func(s *poolStats) *atomic.Uint64 { return &s.resets })
+	c.Count(d.pinned, func(s *poolStats) *atomic.Uint64 { return &s.pinned })
+	c.Count(d.moved, func(s *poolStats) *atomic.Uint64 { return &s.moved })
+	c.Count(d.statements, func(s *poolStats) *atomic.Uint64 { return &s.prepared }, "prepared")
+	c.Count(d.statements, func(s *poolStats) *atomic.Uint64 { return &s.reused }, "reused")
+	c.Histogram(d.wait, func(s *poolStats) *database.Histogram { return &s.wait })
 }

@@ -14,7 +14,7 @@ func (s *poolServer) pin() {
 	}
 	s.state |= isPinned
 	s.g.p.stats.pinned.Add(1)
-	s.client.s.f.log.Debug("a session keeps its connection: it has state there", "endpoint", s.to.endpoint.Address)
+	s.client.s.Part.Log.Debug("a session keeps its connection: it has state there", "endpoint", s.to.Endpoint.Address)
 }
 
 // tag takes the end of a statement: what it says of state that stays.

@@ -140,7 +140,7 @@ func (c *poolClient) answer(kind byte) {
 	if kind == pgproto.TypeClose {
 		typ = pgproto.TypeCloseComplete
 	}
-	c.s.down.Write(pgproto.AppendHead(c.p.scratch[:0], typ, 0))
+	c.s.Down.Write(pgproto.AppendHead(c.p.scratch[:0], typ, 0))
 }
 
 // fail has the server fail, and gives the client another error in the place of
@@ -347,6 +347,6 @@ func (c *poolClient) deallocates(h pgproto.Head, m []byte) bool {
 	c.mean(string(name), nil)
 	c.unnamed = nil
 	out := pgproto.AppendMessage(nil, pgproto.TypeCommandComplete, []byte("DEALLOCATE\x00"))
-	c.s.down.Write(pgproto.AppendReadyForQuery(out, status))
+	c.s.Down.Write(pgproto.AppendReadyForQuery(out, status))
 	return true
 }

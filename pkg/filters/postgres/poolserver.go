@@ -15,7 +15,7 @@ import (
 type poolServer struct {
 	g       *group
 	conn    *netloop.Conn
-	to      route
+	to      database.Server
 	id      cancelID          // the server's own
 	client  *poolClient       // whom it works for; nil: nobody
 	counted *filters.Endpoint // where it counts as a session
@@ -104,7 +104,7 @@ func (f *facts) same(other *facts) bool {
 // has to be given the session's settings.
 func (s *poolServer) serve(c *poolClient) bool {
 	s.client, c.server = c, s
-	c.s.to = s.to
+	c.s.To = s.to
 	s.g.p.stats.active.Add(1)
 	if s.g.p.key.session {
 		s.state |= isDirty
@@ -145,7 +145,7 @@ func (s *poolServer) ownAnswered() {
 	switch {
 	case was&isFailed != 0 || !s.tracker.Idle():
 		if s.g.p.f != nil {
-			s.g.p.f.log.Warn("a server refuses a query of the pool's own: closing the connection", "endpoint", s.to.endpoint.Address, "settings", was&isSetting != 0)
+			s.g.p.f.Log.Warn("a server refuses a query of the pool's own: closing the connection", "endpoint", s.to.Endpoint.Address, "settings", was&isSetting != 0)
 		}
 		s.close(closedFailed)
 	case was&isSetting != 0 && c != nil:
@@ -211,7 +211,7 @@ func (s *poolServer) abort() {
 		s.detach()
 	}
 	if !s.tracker.Settled() && s.id != (cancelID{}) {
-		s.g.p.f.stats.ownCancels.Add(1)
+		s.g.p.f.Stats.OwnCancels.Add(1)
 		cancelAt(s.g.p.key.loop, s.to, s.id, nil)
 	}
 	s.close(closedDirty)
@@ -228,7 +228,7 @@ func (s *poolServer) close(why closeReason) {
 	}
 	if c := s.client; c != nil { // only while it is given settings
 		s.detach()
-		c.s.refuse(serverRefused, pgproto.StateConnectionFailure, "dragoman: the server does not take the session's settings", "")
+		c.s.refuse(database.ServerRefused, pgproto.StateConnectionFailure, "dragoman: the server does not take the session's settings", "")
 	}
 	p := s.g.p
 	p.stats.closed[why].Add(1)
@@ -293,7 +293,7 @@ func (s *poolServer) Closed(_ *netloop.Conn, err error) {
 	g.p.stats.open.Add(-1)
 	s.forget()
 	if err != nil {
-		g.p.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
+		g.p.f.Log.Debug("a server's connection failed", "endpoint", s.to.Endpoint.Address, "error", err)
 	}
 	if c != nil {
 		c.serverGone(s)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
 )
 
 // assignment is a setting that servers do not report, as a session has set it by a
@@ -46,7 +48,7 @@ func plainSet(sql []byte) (a assignment, ok bool) {
 	}
 	sign := bytes.TrimLeft(rest, " \t\r\n")
 	to, _ := nextWord(sign)
-	if len(word) == 0 || len(sign) == 0 || sign[0] != '=' && (!is(to, "to") || !isWord(sign[0])) {
+	if len(word) == 0 || len(sign) == 0 || sign[0] != '=' && (!is(to, "to") || !sqltext.IsWord(sign[0])) {
 		return assignment{}, false
 	}
 	name := strings.ToLower(string(word))

@@ -1,14 +1,13 @@
 package postgres
 
 import (
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
 const (
-	// ownFrom is the size in bytes from which input is passed on by ownership.
-	ownFrom = 16 << 10
 	// streamPiece is the size in bytes from which input may be a part of a COPY or
 	// of a large answer. Both sides write 8 KiB at a time.
 	streamPiece = 4 << 10
@@ -17,38 +16,37 @@ const (
 	errorHead = 256
 )
 
-// Types at whose heads the framers stop.
-func clientTypes() *pgproto.TypeSet {
-	t := pgproto.ClientTypes()
-	return &t
+// framing is what the framers of all sessions read. It is read-only.
+type framing struct {
+	clientTypes, serverTypes, firstTypes pgproto.TypeSet // at whose heads they stop
+	limits                               *pgproto.Limits
 }
 
-func serverTypes() *pgproto.TypeSet {
-	t := pgproto.ServerTypes()
-	return &t
+func newFraming() *framing {
+	return &framing{clientTypes: pgproto.ClientTypes(), serverTypes: pgproto.ServerTypes(), firstTypes: firstTypes(), limits: limits()}
 }
 
 // firstTypes are those before the first ReadyForQuery.
-func firstTypes() *pgproto.TypeSet {
+func firstTypes() pgproto.TypeSet {
 	t := pgproto.ServerTypes()
 	k := pgproto.Types(pgproto.TypeBackendKeyData)
 	for i := range t {
 		t[i] |= k[i]
 	}
-	return &t
+	return t
 }
 
 // Data implements netloop.Driver: what the client says.
 func (d *downstream) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(d)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
-	s.active = c.Loop().Now()
-	if s.is(isLeaving) {
+	s.Active = c.Loop().Now()
+	if s.Is(database.Leaving) {
 		return s.readUnit(c, b)
 	}
-	types, lim := s.f.b.metrics.clientTypes, s.f.b.metrics.limits
+	types, lim := &s.b.framing.clientTypes, s.b.framing.limits
 	for at := 0; at < len(b); {
 		n, step, err := s.fromDown.Next(b[at:], types, lim)
 		at += n
@@ -64,68 +62,57 @@ func (d *downstream) Data(c *netloop.Conn, b []byte) int {
 		case pgproto.StepMore:
 		}
 	}
-	s.f.stats.received.Add(uint64(len(b)))
+	s.Part.Stats.Received.Add(uint64(len(b)))
 	if len(b) >= streamPiece {
 		s.upload.Saw(c, len(b))
 	}
-	s.forward(c, s.up, b)
+	netloop.Forward(c, s.Up, b)
 	return len(b)
 }
 
 // clientHead takes the head of a message of the client.
 func (s *session) clientHead() {
 	h := s.fromDown.Head()
-	if s.began == 0 {
-		s.began = s.active
+	if s.Began == 0 {
+		s.Began = s.Active
 	}
 	s.tracker.Client(h.Type)
 	switch h.Type {
 	case pgproto.TypeQuery, pgproto.TypeExecute, pgproto.TypeFunctionCall:
-		s.f.stats.queries.Add(1)
+		s.Part.Stats.Queries.Add(1)
 	}
 	if s.slow == nil {
 		return
 	}
 	if s.slow.head(h.Type); s.slow.wants(h.Type) {
-		s.fromDown.Gather(s.slow.reach())
+		s.fromDown.Gather(s.slow.Reach())
 	}
 }
 
 // clientBroke ends a session whose client has left the protocol.
 func (s *session) clientBroke(err error) {
-	s.f.log.Warn("closing a session: its client does not keep to the protocol", "error", err)
-	s.say(protocolError, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err))
-}
-
-func (s *session) forward(from, to *netloop.Conn, b []byte) {
-	if len(b) >= ownFrom {
-		to.WriteChunk(from.Own(b))
-	} else {
-		to.Write(b)
-	}
-	if to.Full() {
-		from.Pause()
-	}
+	s.Part.Log.Warn("closing a session: its client does not keep to the protocol", "error", err)
+	s.say(database.ProtocolError, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err))
 }
 
 // Data implements netloop.Driver: what the server says.
 func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(u)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
-	s.active = c.Loop().Now()
-	m := s.f.b.metrics
+	s.Active = c.Loop().Now()
+	m := s.b.framing
 	for at := 0; at < len(b); {
-		types := m.serverTypes
-		if !s.is(isReady) {
-			types = m.firstTypes
+		types := &m.serverTypes
+		if !s.Is(isReady) {
+			types = &m.firstTypes
 		}
 		n, step, err := s.fromUp.Next(b[at:], types, m.limits)
 		at += n
 		if err != nil {
-			s.f.log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.to.endpoint.Address)
-			s.say(protocolError, pgproto.StateProtocolViolation, "dragoman: the server does not keep to the protocol")
+			s.Part.Log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.To.Endpoint.Address)
+			s.say(database.ProtocolError, pgproto.StateProtocolViolation, "dragoman: the server does not keep to the protocol")
 			return len(b)
 		}
 		switch step {
@@ -136,13 +123,13 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 		case pgproto.StepMore:
 		}
 	}
-	s.f.stats.sent.Add(uint64(len(b)))
+	s.Part.Stats.Sent.Add(uint64(len(b)))
 	if len(b) >= streamPiece {
 		s.answer.Saw(c, len(b))
 	}
-	s.forward(c, s.down, b)
-	if s.is(isLeaving) {
-		s.tryLeave()
+	netloop.Forward(c, s.Down, b)
+	if s.Is(database.Leaving) {
+		s.TryLeave()
 	}
 	return len(b)
 }
@@ -161,8 +148,8 @@ func (s *session) serverHead(rest []byte) {
 		s.fromUp.Gather(want)
 	case pgproto.TypeCommandComplete:
 		s.tracker.Server(h.Type, 0)
-		if spans := s.spans(); spans != nil {
-			spans.Completed(s.f.loop.WallTime(), s.to.endpoint)
+		if spans := s.Spans(); spans != nil {
+			spans.Completed(s.Part.Loop.WallTime(), s.To.Endpoint)
 		}
 	default:
 		s.tracker.Server(h.Type, 0)
@@ -181,24 +168,24 @@ func (s *session) serverMessage(typ byte, payload []byte) {
 	case pgproto.TypeErrorResponse:
 		s.tracker.Server(typ, 0)
 		state, severity := pgproto.NoticeState(payload), severityOf(payload)
-		s.failed(state, s.to.endpoint)
-		s.f.noteState(string(state), severity == 'F')
+		s.failed(state, s.To.Endpoint)
+		noteState(s.Part, string(state), severity == 'F')
 		if severity == 'F' || severity == 'P' {
-			s.state |= sawFatal
+			s.State |= sawFatal
 		}
 	case pgproto.TypeBackendKeyData:
 		if pid, key, err := pgproto.ParseBackendKeyData(payload); err == nil && s.id == (cancelID{}) {
 			s.id = cancelID{pid, string(key)}
-			s.f.b.cancels.put(s.id, s, s.to)
+			s.b.cancels.put(s.id, s, s.To)
 		}
 	}
 }
 
 // failed is an error of the server that the client is told.
 func (s *session) failed(state []byte, e *filters.Endpoint) {
-	s.f.stats.failed(string(state))
-	if spans := s.spans(); spans != nil {
-		spans.Failed(string(state), s.f.loop.WallTime(), e)
+	s.Part.Stats.Failed(errorKind(string(state)))
+	if spans := s.Spans(); spans != nil {
+		spans.Failed(string(state), s.Part.Loop.WallTime(), e)
 	}
 }
 
@@ -219,41 +206,31 @@ func severityOf(payload []byte) byte {
 func (s *session) answered(status pgproto.TxStatus) {
 	s.upload.Ended()
 	s.answer.Ended()
-	if !s.is(isReady) {
-		s.state |= isReady
-		s.began = 0
+	if !s.Is(isReady) {
+		s.State |= isReady
+		s.Began = 0
 		return
 	}
-	if s.began != 0 {
-		took := s.active - s.began
-		s.f.stats.latency.Observe(took)
-		if s.slow != nil {
-			s.slow.done(s, took)
-		}
-	}
-	if spans := s.spans(); spans != nil {
-		spans.Ready(s.tracker.Outstanding() == 0, s.f.loop.WallTime(), s.to.endpoint)
-	}
-	s.began = 0
-	if s.tracker.Outstanding() > 0 || s.tracker.Pipelining() {
-		s.began = s.active
+	s.Answered(s.Active, s.tracker.Outstanding() > 0 || s.tracker.Pipelining())
+	if spans := s.Spans(); spans != nil {
+		spans.Ready(s.tracker.Outstanding() == 0, s.Part.Loop.WallTime(), s.To.Endpoint)
 	}
 	if status == pgproto.TxIdle {
-		s.f.stats.transactions.Add(1)
+		s.Part.Stats.Transactions.Add(1)
 	}
 }
 
 // Drained implements netloop.Driver.
 func (d *downstream) Drained(*netloop.Conn) {
-	if d.up != nil && (*session)(d).start == nil {
-		d.up.Resume()
+	if d.Up != nil && (*session)(d).start == nil {
+		d.Up.Resume()
 	}
 }
 
 // Drained implements netloop.Driver.
 func (u *upstream) Drained(*netloop.Conn) {
-	if !(*session)(u).is(isHeld) {
-		u.down.Resume()
+	if !(*session)(u).Is(isHeld) {
+		u.Down.Resume()
 	}
 }
 
@@ -262,7 +239,7 @@ func (d *downstream) EOF(*netloop.Conn) { (*session)(d).abandon() }
 
 // EOF implements netloop.Driver: the server has ended the session.
 func (u *upstream) EOF(c *netloop.Conn) {
-	if (*session)(u).is(isEnded) {
+	if (*session)(u).Is(database.Ended) {
 		c.Close()
 		return
 	}
@@ -270,19 +247,19 @@ func (u *upstream) EOF(c *netloop.Conn) {
 }
 
 func (s *session) serverGone() {
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return
 	}
 	if s.tracker.Terminated() {
-		s.finish()
+		s.Finish()
 		return
 	}
-	s.f.b.dials.Lost(s.to.endpoint)
-	if !s.is(sawFatal) {
-		s.f.report(s.to.endpoint, filters.Disconnect)
-		s.f.log.Warn("the server has closed a session", "endpoint", s.to.endpoint.Address)
+	s.b.Dials.Lost(s.To.Endpoint)
+	if !s.Is(sawFatal) {
+		s.Part.Report(s.To.Endpoint, filters.Disconnect)
+		s.Part.Log.Warn("the server has closed a session", "endpoint", s.To.Endpoint.Address)
 	}
-	s.say(serverClosed, pgproto.StateConnectionFailure, "dragoman: the server closed the connection unexpectedly")
+	s.say(database.ServerClosed, pgproto.StateConnectionFailure, "dragoman: the server closed the connection unexpectedly")
 }
 
 // Closed implements netloop.Driver.
@@ -291,11 +268,7 @@ func (d *downstream) Closed(_ *netloop.Conn, err error) { (*session)(d).downGone
 // Closed implements netloop.Driver.
 func (u *upstream) Closed(_ *netloop.Conn, err error) {
 	s := (*session)(u)
-	s.state |= upClosed
-	s.uncount()
-	if err != nil && !s.is(isEnded) {
-		s.f.log.Debug("a server's connection failed", "endpoint", s.to.endpoint.Address, "error", err)
-	}
+	s.LostUp(err)
 	s.serverGone()
-	s.settle()
+	s.Settle()
 }

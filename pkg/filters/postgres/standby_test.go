@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -129,14 +130,14 @@ func TestLoginElsewhere(t *testing.T) {
 			c.a.SetHealthy(false)
 			s.feed(s.servers[0], fatal(pgproto.StateCannotConnectNow, "the database system is starting up", ""))
 			c.set(c.b)
-			s.loop.Advance(holdEvery)
+			s.loop.Advance(database.LookEvery)
 		}},
 		{"server hangs up", func(s *stage, c *roles) {
 			c.a.SetHealthy(false)
 			s.servers[0].FeedEOF()
 			s.loop.Turn()
 			c.set(c.b)
-			s.loop.Advance(holdEvery)
+			s.loop.Advance(database.LookEvery)
 		}},
 	}
 	for _, tc := range tests {
@@ -166,12 +167,12 @@ func TestWaitForPrimary(t *testing.T) {
 	s, c := roleStage(t, nothing)
 	c.set(nil)
 	s.feed(s.client, hello(t))
-	s.loop.Advance(holdEvery)
+	s.loop.Advance(database.LookEvery)
 	if len(s.servers) != 0 {
 		t.Fatal("it is connected to a standby")
 	}
 	c.set(c.b)
-	s.loop.Advance(holdEvery)
+	s.loop.Advance(database.LookEvery)
 	if len(s.servers) != 1 || c.b.Sessions() != 1 {
 		t.Fatalf("%d connections with a primary", len(s.servers))
 	}
@@ -179,7 +180,7 @@ func TestWaitForPrimary(t *testing.T) {
 	c.set(nil)
 	s.feed(s.client, hello(t))
 	for range 60 {
-		s.loop.Advance(holdEvery)
+		s.loop.Advance(database.LookEvery)
 	}
 	_, payload, _, err := pgproto.ParseMessage(s.client.TakeOutput(), limits())
 	if err != nil {

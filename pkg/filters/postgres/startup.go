@@ -5,36 +5,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
-	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
 // startup is what a session needs until it is let in.
 type startup struct {
-	message  pgproto.Startup // what the app has asked for
-	timer    *netloop.Timer  // of the step that is under way
-	hold     *netloop.Timer  // until the next look at what is waited for
-	accepted int64           // loop time, ns
-	since    int64           // loop time since which the client waits, ns
+	database.Entry
+	message pgproto.Startup // what the app has asked for
+	timer   *netloop.Timer  // bounds what the client does
+	login   login
 
 	askedTLS, askedGSS bool
 	password           *pgproto.AuthServer // while the app is asked for its password
 	told               bool                // the client has got a message of authentication
-	waiting            bool                // the client has done its part
-
-	tried   []*filters.Endpoint
-	failure error // of the latest attempt
-	turn    *database.Turn
-	login   login
 }
 
 func (st *startup) stop() {
-	st.turn.Leave()
-	for _, t := range []*netloop.Timer{st.timer, st.hold, st.login.timer} {
+	for _, t := range []*netloop.Timer{st.timer, st.login.timer} {
 		if t != nil {
 			t.Stop()
 		}
@@ -43,10 +33,11 @@ func (st *startup) stop() {
 
 // greet waits for the client's first packet.
 func (s *session) greet() {
-	loop := s.down.Loop()
-	s.start = &startup{accepted: loop.Now()}
-	s.start.timer = loop.After(s.f.b.startLimit, func() {
-		s.f.stats.refused[slowClient].Add(1)
+	s.start = &startup{}
+	s.start.Begin(&s.Session, s)
+	s.start.Then = s.myTurn
+	s.start.timer = s.Part.Loop.After(s.b.startLimit, func() {
+		s.Part.Stats.Refused[database.SlowClient].Add(1)
 		s.abandon()
 	})
 }
@@ -61,18 +52,18 @@ func (*greeter) Connected(*netloop.Conn) {}
 // Data implements netloop.Driver.
 func (g *greeter) Data(c *netloop.Conn, b []byte) int {
 	s := (*session)(g)
-	if s.is(isEnded) {
+	if s.Is(database.Ended) {
 		return len(b)
 	}
 	if s.start.password != nil {
 		return s.readPassword(b)
 	}
-	packet, n, err := pgproto.ParseStartup(b, limits())
+	packet, n, err := pgproto.ParseStartup(b, s.b.framing.limits)
 	switch {
 	case errors.Is(err, pgproto.ErrIncomplete):
 		return 0
 	case err != nil:
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
 		return len(b)
 	}
 	switch packet.Kind {
@@ -101,7 +92,7 @@ func reasonOf(err error) string {
 func (s *session) beginTLS(c *netloop.Conn, b []byte) int {
 	cfg := c.ListenerTLS()
 	if cfg == nil || c.TLSState() != nil {
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: this listener does not speak TLS", "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: this listener does not speak TLS", "")
 		return len(b)
 	}
 	c.StartTLS(cfg, tlsLimit)
@@ -112,13 +103,13 @@ func (s *session) beginTLS(c *netloop.Conn, b []byte) int {
 // there is none of. What came behind the request came in plain text and would be
 // taken for encrypted: nobody but an attacker sends that.
 func (s *session) answerEncryption(kind pgproto.StartupKind, b []byte, n int) int {
-	st, c := s.start, s.down
+	st, c := s.start, s.Down
 	again := &st.askedTLS
 	if kind == pgproto.GSSENCRequest {
 		again = &st.askedGSS
 	}
 	if *again || n != len(b) || c.TLSState() != nil {
-		s.refuse(badClient, pgproto.StateProtocolViolation, "dragoman: unencrypted data after a request for encryption, or the request twice", "")
+		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: unencrypted data after a request for encryption, or the request twice", "")
 		return len(b)
 	}
 	*again = true
@@ -134,36 +125,36 @@ func (s *session) answerEncryption(kind pgproto.StartupKind, b []byte, n int) in
 
 // cancelOther passes a request to cancel on to the server that it is for.
 func (s *session) cancelOther(id cancelID) {
-	to, lent, ok := s.f.b.cancels.find(id)
+	to, lent, ok := s.b.cancels.find(id)
 	if !ok {
-		s.f.stats.unknownCancels.Add(1)
+		s.Part.Stats.LostCancels.Add(1)
 		s.abandon()
 		return
 	}
-	s.f.stats.cancels.Add(1)
+	s.Part.Stats.Cancels.Add(1)
 	s.start.timer.Reset(2 * cancelLimit)
 	if lent != nil {
 		s.cancelLent(lent)
 		return
 	}
-	cancelAt(s.f.loop, to, id, s.abandon) // the client waits for our close as it would for the server's
+	cancelAt(s.Part.Loop, to, id, s.abandon) // the client waits for our close as it would for the server's
 }
 
 // admit looks at what an app asks for, and whether it may.
 func (s *session) admit() {
-	m, peer := &s.start.message, database.PeerRefusal(s.down.FD(), s.f.conf.AppAuth)
+	m, peer := &s.start.message, database.PeerRefusal(s.Down.FD(), s.Part.Conf.AppAuth)
 	switch {
-	case s.down.ListenerTLS() != nil && s.down.TLSState() == nil:
-		s.refuse(badClient, pgproto.StateInvalidAuth, "dragoman: this listener takes connections with TLS only", "Use sslmode=require.")
+	case s.Down.ListenerTLS() != nil && s.Down.TLSState() == nil:
+		s.refuse(database.BadClient, pgproto.StateInvalidAuth, "dragoman: this listener takes connections with TLS only", "Use sslmode=require.")
 	case m.User() == "":
-		s.refuse(badClient, pgproto.StateInvalidAuth, "no PostgreSQL user name specified in startup packet", "")
+		s.refuse(database.BadClient, pgproto.StateInvalidAuth, "no PostgreSQL user name specified in startup packet", "")
 	case m.Replication():
-		s.refuse(badClient, pgproto.StateFeatureNotSupported, "dragoman: replication connections are not passed on", "Connect to the server itself.")
+		s.refuse(database.BadClient, pgproto.StateFeatureNotSupported, "dragoman: replication connections are not passed on", "Connect to the server itself.")
 	case peer != "":
-		s.refuse(badPassword, pgproto.StateInvalidAuth, peer, "")
+		s.refuse(database.BadPassword, pgproto.StateInvalidAuth, peer, "")
 	case !s.userAllowed():
-		s.refuse(badPassword, pgproto.StateInvalidAuth, `dragoman: user "`+m.User()+`" may not use this listener (appAuth.username)`, "")
-	case s.f.conf.AppAuth != nil && s.f.conf.AppAuth.Password.Set():
+		s.refuse(database.BadPassword, pgproto.StateInvalidAuth, `dragoman: user "`+m.User()+`" may not use this listener (appAuth.username)`, "")
+	case s.Part.Conf.AppAuth != nil && s.Part.Conf.AppAuth.Password.Set():
 		s.askPassword()
 	default:
 		s.proceed()
@@ -173,55 +164,27 @@ func (s *session) admit() {
 // userAllowed looks at the name that an app gives, where it need not give a
 // password: one with a wrong name is asked for that nevertheless.
 func (s *session) userAllowed() bool {
-	a := s.f.conf.AppAuth
+	a := s.Part.Conf.AppAuth
 	return a == nil || a.Username == "" || a.Password.Set() || a.Username == s.start.message.User()
 }
 
 // proceed has the client wait until it is let in: for its turn first.
 func (s *session) proceed() {
 	st := s.start
-	st.waiting, st.since = true, s.f.loop.Now()
+	st.Since = s.Part.Loop.Now()
 	st.timer.Stop()
-	s.down.Pause()
-	s.down.SetHangupNotice(true)
-	s.place = &database.Waiter{Loop: s.f.loop, Entered: s.myTurn}
-	switch s.f.gate.Enter(s.place, int(s.f.conf.Limits.MaxWaiting)) {
-	case database.Entered:
-		s.myTurn()
-	case database.Queued:
-		s.f.stats.queued.Add(1)
-		st.timer = s.f.loop.After(s.f.conf.Limits.MaxWait, func() {
-			s.refuse(tooMany, stateTooMany, "dragoman: all "+strconv.FormatUint(uint64(s.f.conf.Limits.MaxSessions), 10)+
-				" connections of this listener are in use", "limits.maxConnections bounds them, limits.maxWait the wait.")
-		})
-	case database.Refused:
-		s.place = nil
-		s.refuse(tooMany, stateTooMany, "dragoman: too many clients wait for a connection already", "")
-	}
+	s.Down.Pause()
+	s.Down.SetHangupNotice(true)
+	st.Queue()
 }
 
-// myTurn begins to connect.
+// myTurn begins to connect, or shares what others have begun.
 func (s *session) myTurn() {
-	if s.is(isEnded) {
-		return // settle gives the place back
-	}
-	s.start.timer.Stop()
-	if s.f.conf.Pool != nil {
+	if localOf(s.Part).filter.conf.Pool != nil {
 		s.joinPool()
 		return
 	}
-	s.connect()
-}
-
-// wait looks again soon for what is missing, until the client has waited long
-// enough.
-func (s *session) wait(why reason, message string) {
-	st := s.start
-	if time.Duration(s.f.loop.Now()-st.since)+holdEvery > s.f.conf.Limits.MaxWait {
-		s.refuse(why, pgproto.StateCannotConnectNow, message, "")
-		return
-	}
-	st.hold = s.f.loop.After(holdEvery, s.connect)
+	s.start.Connect()
 }
 
 // Drained implements netloop.Driver.
@@ -235,18 +198,15 @@ func (g *greeter) Closed(_ *netloop.Conn, err error) { (*session)(g).downGone(er
 
 // downGone is the end of the client's connection.
 func (s *session) downGone(err error) {
-	s.state |= downClosed
-	if err != nil && !s.is(isEnded) {
-		s.f.log.Debug("a client's connection failed", "error", err)
-	}
+	s.LostDown(err)
 	s.abandon()
-	s.settle()
+	s.Settle()
 }
 
 // serverParams are the settings that the server is given: the app's, and ours
 // over them.
 func (s *session) serverParams(user string) pgproto.Startup {
-	conf := s.f.conf
+	conf := s.Part.Conf
 	m := pgproto.Startup{Kind: pgproto.StartupMessage, Version: s.start.message.Version}
 	ours := s.ourParams()
 	for _, p := range s.start.message.Params {
@@ -269,10 +229,10 @@ func (s *session) serverParams(user string) pgproto.Startup {
 // options.
 func (s *session) ourParams() []pgproto.Param {
 	var ours []pgproto.Param
-	if d := s.f.conf.StatementTimeout; d != nil {
+	if d := s.Part.Conf.StatementTimeout; d != nil {
 		ours = append(ours, pgproto.Param{Name: "statement_timeout", Value: strconv.FormatInt(d.Milliseconds(), 10)})
 	}
-	if s.f.conf.ReadOnly {
+	if s.Part.Conf.ReadOnly {
 		ours = append(ours, pgproto.Param{Name: "default_transaction_read_only", Value: "on"})
 	}
 	return ours

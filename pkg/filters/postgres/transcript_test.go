@@ -233,7 +233,7 @@ func FuzzStartup(f *testing.F) {
 			c.FeedEOF()
 		}
 		s.loop.Advance(s.builder.startLimit * 3)
-		if n := s.filter.open(); n != 0 {
+		if n := s.filter.Open(); n != 0 {
 			t.Errorf("%d sessions are left", n)
 		}
 		if n := len(s.builder.cancels.byID); n != 0 {
