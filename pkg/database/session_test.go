@@ -237,20 +237,23 @@ func TestTurnAtTheGateIsOfOnePlace(t *testing.T) {
 	loop.OnDial = func(*netloop.Conn, string, string) { dials++ }
 	one := resource.DatabaseLimits{MaxSessions: 1}
 	old := echoes(t, b, at, one)
-	first, waits := comes(loop, old), comes(loop, old)
+	comes(loop, old)
+	waits := comes(loop, old)
 	if waits.Up != nil {
 		t.Fatal("two sessions where one may be")
 	}
 	next := echoes(t, b, at, one)
-	retiring(old, network{next}, time.Minute) // posted before the gate's word
-	first.Down.Close()
+	retiring(old, network{next}, time.Minute)
+	next.gate.Resize(2) // its word comes after that of the retirement
 	loop.Turn()
 	if waits.Entry != nil || dials != 2 {
 		t.Errorf("%d connects for two sessions", dials)
 	}
+	if third := comes(loop, next); third.Up != nil {
+		t.Error("a third session where two may be")
+	}
 	waits.Down.Close()
-	loop.Turn()
-	if third := comes(loop, next); third.Entry != nil {
+	if loop.Turn(); dials != 3 {
 		t.Error("a place at the gate is lost")
 	}
 }
