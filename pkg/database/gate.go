@@ -1,5 +1,3 @@
-// Package database has what the filters of databases share: the gate that limits
-// how many sessions there are, how long things take, and secrets.
 package database
 
 import (

@@ -268,3 +268,31 @@ func TestIdleSessionsAreTold(t *testing.T) {
 	loop.Advance(time.Second)
 	wantNotes(t, s, "quiet")
 }
+
+// TestSlowQueries are logged as the configuration says that the session is under by
+// now.
+func TestSlowQueries(t *testing.T) {
+	t.Parallel()
+	loop, b, at := netloop.NewTestLoop(), newEchoes(), someplace()
+	old, next := echoes(t, b, at, resource.DatabaseLimits{}), echoes(t, b, at, resource.DatabaseLimits{})
+	old.Conf.SlowQuery = time.Second
+	s := comes(loop, old)
+	w, needed := old.Watch("")
+	if _, other := next.Watch(""); !needed || other {
+		t.Fatalf("watched: %v where slowQuery is set, %v where not", needed, other)
+	}
+	s.Queries = &w
+	query := func(took time.Duration) {
+		s.Began = loop.Now()
+		loop.Advance(took)
+		s.Answered(loop.Now(), false)
+	}
+	query(time.Second - 1)
+	query(time.Second)
+	retiring(old, network{next}, time.Minute)
+	loop.Turn()
+	query(time.Minute)
+	if n := s.Part.Stats.SlowQueries.Load(); n != 1 || s.Part.Filter != next {
+		t.Errorf("%d slow queries, want 1", n)
+	}
+}
