@@ -1,14 +1,18 @@
 package postgres
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
 
 // relay accepts connections, has dial make two of each, and copies between them.
@@ -41,6 +45,76 @@ func relay(t *testing.T, dial func(net.Conn) (down, up net.Conn)) string {
 		}
 	}()
 	return ln.Addr().String()
+}
+
+// tapped keeps what is read of a connection.
+type tapped struct {
+	net.Conn
+	seen *logged
+}
+
+func (c tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	_, _ = c.seen.Write(b[:n])
+	return n, err
+}
+
+// TestCancelOverTLS: the key of a session that has TLS does not go over the wire without, whether its client cancels or the proxy does after the
+// client is gone.
+func TestCancelOverTLS(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	server := dbtest.StartPostgres(t, dbtest.PostgresTLS(pki))
+	for mode, change := range modes() {
+		for i, how := range []string{"asked for", "at once"} {
+			t.Run(how+" "+mode, func(t *testing.T) {
+				t.Parallel()
+				wire := &logged{}
+				cfg := config()
+				change(cfg)
+				f := start(t, cfg)
+				f.main().lead(trusting(t, pki, "localhost"), relay(t, func(down net.Conn) (net.Conn, net.Conn) {
+					up, err := net.Dial("tcp", server.Addr())
+					if err != nil {
+						return nil, nil
+					}
+					down = tapped{down, wire}
+					if how == "at once" {
+						down = tls.Server(down, pki.ServerConfig())
+					}
+					return down, up
+				}))
+				if how == "at once" {
+					f.main().table.Store(&filters.Table{Version: 2, Options: &filters.UpstreamOptions{ConnectTimeout: 5 * time.Second}, Shards: f.main().Table().Shards})
+				}
+				query := fmt.Sprintf("select pg_sleep(%d), '%s'", 600+i, mode)
+				running := func() bool {
+					return server.SQL("select count(*) from pg_stat_activity where state = 'active' and query = '"+strings.ReplaceAll(query, "'", "''")+"'") == "1"
+				}
+				conn, ended := f.connect(), make(chan error, 1)
+				ask := func() {
+					_, err := conn.Exec(context.Background(), query)
+					ended <- err
+				}
+				go ask()
+				eventually(t, "the query to run", running)
+				if err := conn.PgConn().CancelRequest(withTimeout(t)); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-ended; codeOf(err) != "57014" {
+					t.Errorf("the query ended with %v", err)
+				}
+				go ask()
+				eventually(t, "the query to run", running)
+				_ = conn.PgConn().Conn().Close()
+				eventually(t, "the query to be cancelled", func() bool { return !running() })
+				<-ended
+				if strings.Contains(wire.String(), "\x04\xd2\x16\x2e") {
+					t.Error("a request to cancel can be read on the wire")
+				}
+			})
+		}
+	}
 }
 
 // TestDirectTLSOfTheApp: an app may begin with TLS at once, as version 17 has it.
