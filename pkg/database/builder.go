@@ -62,12 +62,12 @@ func (b *Builder) NewFilter(o FilterOptions) (*Filter, error) {
 	if !ok {
 		return nil, fmt.Errorf("no cluster %q", conf.Cluster)
 	}
-	log := ctx.Log
+	log := ctx.Log // which names the listener
 	if log == nil {
-		log = o.Log
+		log = o.Log.With("listener", ctx.Listener)
 	}
 	f := &Filter{
-		b: b, Conf: conf, Context: ctx, Cluster: cluster, Log: log.With("listener", ctx.Listener, "cluster", conf.Cluster),
+		b: b, Conf: conf, Context: ctx, Cluster: cluster, Log: log.With("cluster", conf.Cluster),
 		Route: sqlroute.New(cluster, conf.Target), Rotation: NewRotation(o.OtherLimit, ctx.Secrets, &conf.Login),
 		own: o.Part, parts: map[*netloop.Loop]*Part{},
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,6 +91,33 @@ func (p *Proxy) Stop() {
 	if bytes.Contains(p.Output(), []byte("WARNING: DATA RACE")) {
 		p.t.Errorf("data race in the proxy:\n%s", p.Output())
 	}
+	for line := range bytes.Lines(p.Output()) {
+		if key := doubled(line); key != "" {
+			p.t.Errorf("the log has %q twice, which no reader of JSON keeps: %s", key, line)
+		}
+	}
+}
+
+// doubled gives a key that a line of the log has more than once, if it is an object.
+func doubled(line []byte) string {
+	if line[0] != '{' {
+		return ""
+	}
+	d, seen := json.NewDecoder(bytes.NewReader(line)), map[string]bool{}
+	_, _ = d.Token() // the bracket
+	for d.More() {
+		key, err := d.Token()
+		name, ok := key.(string)
+		var value json.RawMessage
+		if err != nil || !ok || d.Decode(&value) != nil {
+			return ""
+		}
+		if seen[name] {
+			return name
+		}
+		seen[name] = true
+	}
+	return ""
 }
 
 // Rewrite replaces the document, as an editor does: the new file beside the old, then renamed over it.

@@ -207,7 +207,7 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 	case pgproto.TypeErrorResponse:
 		s.loginRefused(payload, whole)
 	default:
-		s.loginFailed("dragoman: the server says something that does not belong in a login", nil)
+		s.loginFailed("dragoman: the server does not speak PostgreSQL's protocol: it says something that does not belong in a login", nil)
 	}
 	return next
 }
