@@ -258,6 +258,9 @@ func (l *Loop) keep(c *Conn, cur *Chunk) {
 		return
 	case old != nil && cur != old && len(rest) <= len(old.buf):
 		old.r, old.w = 0, copy(old.buf, rest)
+		if l.given {
+			l.abandon(cur)
+		}
 		return
 	default:
 		c.in = l.NewChunk(len(rest))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -183,6 +184,31 @@ func TestOwnGivesTheBufferAway(t *testing.T) {
 	}
 	if got := string(c.in.Bytes()); got != "end" {
 		t.Errorf("kept %q", got)
+	}
+}
+
+// TestOwnBetweenLeftovers: input was kept before the buffer is given away, and some
+// is kept again. What comes next must not be read into what was given away.
+func TestOwnBetweenLeftovers(t *testing.T) {
+	t.Parallel()
+	l := NewTestLoop()
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1500)
+	var own *Chunk
+	c := l.Pipe(&script{data: func(c *Conn, in []byte) int {
+		if own != nil || len(in) < len(big) {
+			return 0
+		}
+		own = c.Own(in[:len(big)])
+		return len(big)
+	}}, Downstream)
+	c.Feed(big[:5])
+	c.Feed(append(bytes.Clone(big[5:]), "end"...))
+	c.Feed(bytes.Repeat([]byte("x"), len(big)))
+	if !bytes.Equal(own.Bytes(), big) {
+		t.Error("what was given away has changed")
+	}
+	if got, want := string(c.in.Bytes()), "end"+strings.Repeat("x", len(big)); got != want {
+		t.Errorf("kept %.20q and so on, %d bytes; want %d", got, len(got), len(want))
 	}
 }
 
