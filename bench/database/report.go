@@ -80,9 +80,13 @@ func (r *results) goalTable() gauge.Table {
 			continue
 		}
 		bouncer, tcp, base := s.Samples[pgbouncer], s.Samples[haproxy], s.Samples[direct]
+		pooled := ours
+		if s.shape.kind == connects {
+			pooled = s.Samples[dragomanPool] // pgbouncer connects to the server no more often
+		}
 		nan := math.NaN()
 		verdicts := []gauge.Verdict{
-			{Value: gauge.Ratio(ours, bouncer, cpu), Goal: goalCPU},
+			{Value: gauge.Ratio(pooled, bouncer, cpu), Goal: goalCPU},
 			{Value: gauge.Ratio(ours, tcp, cpu), Goal: goalCPU},
 			{Value: added(ours, bouncer, base), Goal: goalP99},
 			{Value: added(ours, tcp, base), Goal: goalP99},
