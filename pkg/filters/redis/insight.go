@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +14,43 @@ import (
 // slowLog keeps the latest slow commands of each listener. Values never enter
 // it: an entry has the command's name, and who sent it.
 type slowLog struct {
-	mu      sync.Mutex // guards below
-	entries map[string][]SlowEntry
+	mu        sync.Mutex // guards below
+	listeners map[string]*slowRing
+}
+
+// slowRing has room for a number of entries, the latest. When a server is late all
+// its commands are slow: one more costs the same, however many there are.
+type slowRing struct {
+	entries []slowCommand
+	next    int // index of the oldest once there is no more room
+}
+
+// slowCommand is an entry before anybody reads it.
+type slowCommand struct {
+	SlowEntry
+	from netip.AddrPort // of a client with such an address
+}
+
+// add puts an entry in, in place of the oldest if there are limit or more.
+func (r *slowRing) add(e slowCommand, limit int) {
+	if len(r.entries) > limit || len(r.entries) < limit && r.next != 0 { // configured anew
+		r.entries = r.latest(limit)
+		r.next = 0
+	}
+	switch {
+	case limit == 0:
+	case len(r.entries) < limit:
+		r.entries = append(r.entries, e)
+	default:
+		r.entries[r.next] = e
+		r.next = (r.next + 1) % limit
+	}
+}
+
+// latest are at most n entries, in their order.
+func (r *slowRing) latest(n int) []slowCommand {
+	list := slices.Concat(r.entries[r.next:], r.entries[:r.next])
+	return list[max(0, len(list)-n):]
 }
 
 // SlowEntry is one slow command.
@@ -30,9 +66,11 @@ type SlowEntry struct {
 
 // slow records a command that took ns.
 func (f *localFilter) slow(c *client, s *slot, took int64) {
-	e := SlowEntry{
-		Time: f.w.loop.WallTime(), Listener: f.name, Command: s.cmd.name,
-		Client: c.conn.RemoteAddr(), Duration: time.Duration(took), Failed: s.failed,
+	e := slowCommand{from: c.conn.RemoteAddrPort(), SlowEntry: SlowEntry{
+		Time: f.w.loop.WallTime(), Listener: f.name, Command: s.cmd.name, Duration: time.Duration(took), Failed: s.failed,
+	}}
+	if !e.from.IsValid() {
+		e.Client = c.conn.RemoteAddr()
 	}
 	if c.x != nil {
 		e.Name = c.x.name
@@ -40,14 +78,15 @@ func (f *localFilter) slow(c *client, s *slot, took int64) {
 	l := &f.b.slow
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.entries == nil {
-		l.entries = map[string][]SlowEntry{}
+	r := l.listeners[f.name]
+	if r == nil {
+		if l.listeners == nil {
+			l.listeners = map[string]*slowRing{}
+		}
+		r = &slowRing{}
+		l.listeners[f.name] = r
 	}
-	list := append(l.entries[f.name], e)
-	if extra := len(list) - int(f.cfg.SlowLog.MaxLen); extra > 0 {
-		list = slices.Delete(list, 0, extra)
-	}
-	l.entries[f.name] = list
+	r.add(e, int(f.cfg.SlowLog.MaxLen))
 }
 
 // SlowLog returns the slow commands of all listeners, the latest first.
@@ -55,10 +94,16 @@ func (b *Builder) SlowLog() any {
 	b.slow.mu.Lock()
 	defer b.slow.mu.Unlock()
 	all := []SlowEntry{}
-	for _, list := range b.slow.entries {
-		all = append(all, list...)
+	for _, r := range b.slow.listeners {
+		for _, e := range r.latest(len(r.entries)) {
+			if e.from.IsValid() {
+				e.Client = e.from.String()
+			}
+			all = append(all, e.SlowEntry)
+		}
 	}
-	slices.SortFunc(all, func(x, y SlowEntry) int { return y.Time.Compare(x.Time) })
+	slices.Reverse(all)
+	slices.SortStableFunc(all, func(x, y SlowEntry) int { return y.Time.Compare(x.Time) })
 	return all
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -159,6 +160,39 @@ func TestSlowLog(t *testing.T) {
 	text, err := json.Marshal(entries)
 	if err != nil || strings.Contains(string(text), "secret") {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestSlowRing(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		limits []int // one for each of entries 1, 2, 3...
+		want   []int64
+	}{
+		"has room":           {[]int{3, 3}, []int64{1, 2}},
+		"is full":            {[]int{3, 3, 3}, []int64{1, 2, 3}},
+		"forgets the oldest": {[]int{3, 3, 3, 3, 3, 3, 3, 3}, []int64{6, 7, 8}},
+		"gets more room":     {[]int{3, 3, 3, 3, 5, 5, 5}, []int64{3, 4, 5, 6, 7}},
+		"gets less room":     {[]int{4, 4, 4, 4, 4, 2, 2}, []int64{6, 7}},
+		"gets less at once":  {[]int{4, 4, 4, 4, 4, 2}, []int64{5, 6}},
+		"is switched off":    {[]int{3, 3, 3, 3, 0, 0}, nil},
+		"is switched on":     {[]int{0, 0, 2, 2}, []int64{3, 4}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r slowRing
+			for i, limit := range tt.limits {
+				r.add(slowCommand{SlowEntry: SlowEntry{Duration: time.Duration(i + 1)}}, limit)
+			}
+			var got []int64
+			for _, e := range r.latest(len(r.entries)) {
+				got = append(got, int64(e.Duration))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
