@@ -117,7 +117,7 @@ func handleBlocking(c *client, r *request) bool {
 		c.extra().exclusive = u
 	}
 	seq, s := c.open(r)
-	u.send(pl.frame, pending{c: c, seq: seq, start: s.start, shard: u.pool.stats, replay: c.replayOf(pl.to, pl.frame, restartPlain)})
+	u.send(pl.frame, &pending{c: c, seq: seq, start: s.start, shard: u.pool.stats, replay: c.replayOf(pl.to, pl.frame, restartPlain)})
 	if u != c.session() {
 		c.giveBack(u, false)
 	}
@@ -215,10 +215,10 @@ func (c *client) fanOutAside(r *request, a aside) bool {
 			continue
 		}
 		if a.first != nil {
-			u.send(a.first, pending{what: expectIgnore, start: ask.start})
+			u.send(a.first, &pending{what: expectIgnore, start: ask.start})
 		}
 		ask.shard = u.pool.stats
-		u.send(frame, ask)
+		u.send(frame, &ask)
 		u.returning = true
 		x.waits = append(x.waits, u)
 	}
@@ -306,7 +306,7 @@ func (c *client) selectOn(u *upstream, r *request, db int32) {
 		return frame
 	}
 	frame := redisproto.AppendCommand(nil, "SELECT", strconv.Itoa(int(effectiveDB(db, u.pool.opts))))
-	u.send(frame, pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
+	u.send(frame, &pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
 }
 
 func (c *client) trySelect(r *request, db int32) bool {

@@ -101,7 +101,7 @@ func (c *client) sendTo(r *request, ft fanTarget, frame []byte, seq uint32, star
 		c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
 		return
 	}
-	u.send(frame, pending{c: c, seq: seq, part: part, start: start, deadline: c.f.deadline(), shard: p.stats})
+	u.send(frame, &pending{c: c, seq: seq, part: part, start: start, deadline: c.f.deadline(), shard: p.stats})
 }
 
 // handleRandomKey asks every shard, since some may be empty.

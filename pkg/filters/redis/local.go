@@ -199,7 +199,7 @@ func handleHello(c *client, r *request) bool {
 	}
 	if own := c.own(); own != nil && resp != c.resp {
 		own.send(redisproto.AppendCommand(nil, "HELLO", strconv.Itoa(int(resp))),
-			pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
+			&pending{what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline()})
 	}
 	c.user, c.resp = u, resp
 	if setName {

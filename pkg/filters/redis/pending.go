@@ -14,6 +14,15 @@ type pending struct {
 	shard    *shardStats
 }
 
+// set makes p a copy of from, field by field: what was written just before in that
+// way can't be read in larger pieces at once, as copying it whole would.
+func (p *pending) set(from *pending) {
+	p.c, p.seq, p.part = from.c, from.seq, from.part
+	p.start, p.deadline = from.start, from.deadline
+	p.hops, p.what = from.hops, from.what
+	p.replay, p.shard = from.replay, from.shard
+}
+
 // replay is a request that is kept because a redirection may ask for it again.
 type replay struct {
 	frame   []byte
@@ -49,7 +58,8 @@ const (
 
 func (q *pendings) len() int { return int(q.tail - q.head) }
 
-func (q *pendings) push(p pending) {
+// push adds a copy of p.
+func (q *pendings) push(p *pending) {
 	if q.len() == len(q.items) {
 		old := q.items
 		q.items = make([]pending, max(minPendings, 2*len(old)))
@@ -57,7 +67,7 @@ func (q *pendings) push(p pending) {
 			q.items[i&uint32(len(q.items)-1)] = old[i&uint32(len(old)-1)]
 		}
 	}
-	q.items[q.tail&uint32(len(q.items)-1)] = p
+	q.items[q.tail&uint32(len(q.items)-1)].set(p)
 	q.tail++
 }
 
@@ -67,13 +77,13 @@ func (q *pendings) at(i int) *pending {
 	return &q.items[(q.head+uint32(i))&uint32(len(q.items)-1)]
 }
 
-func (q *pendings) pop() pending {
-	p := q.front()
-	v := *p
-	p.c, p.replay, p.shard = nil, nil, nil
+// pop removes the first and makes p a copy of it.
+func (q *pendings) pop(p *pending) {
+	first := q.front()
+	p.set(first)
+	first.c, first.replay, first.shard = nil, nil, nil
 	q.head++
 	if q.head == q.tail && len(q.items) > keepPendings {
 		q.items = nil
 	}
-	return v
 }

@@ -194,7 +194,7 @@ func (p *pool) dial() (*upstream, string) {
 	}, u)
 	u.conn.Write(setup)
 	for range u.setup {
-		u.expect(pending{what: expectSetup, deadline: now + int64(p.opts.ConnectTimeout)})
+		u.expect(&pending{what: expectSetup, deadline: now + int64(p.opts.ConnectTimeout)})
 	}
 	return u, ""
 }

@@ -63,13 +63,13 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	}
 	p.c.f.stats.redirections++
 	if ask {
-		to.send(askingRequest, pending{what: expectIgnore, start: p.start})
+		to.send(askingRequest, &pending{what: expectIgnore, start: p.start})
 	}
 	again := *p
 	again.hops++
 	again.shard = to.pool.stats
 	again.deadline = p.c.f.deadline()
-	to.send(p.replay.frame, again)
+	to.send(p.replay.frame, &again)
 	return true
 }
 

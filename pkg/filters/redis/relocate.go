@@ -45,19 +45,20 @@ func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
 	c.f.stats.redirections++
 	again := *p
 	again.hops++
-	asking := func() { to.send(askingRequest, pending{what: expectIgnore, start: p.start}) }
+	asking := func() { to.send(askingRequest, &pending{what: expectIgnore, start: p.start}) }
 	if ask {
 		asking()
 	}
 	if p.replay.restart == restartMulti { // which keeps the effect of ASKING until its end
-		to.send(requestMulti, pending{what: expectIgnore, start: p.start, replay: &replay{frame: requestMulti}})
+		to.send(requestMulti, &pending{what: expectIgnore, start: p.start, replay: &replay{frame: requestMulti}})
 	}
 	to.resend(again)
 	for each := ask && p.replay.restart == restartPlain; u.queue.len() > 0; {
 		if each {
 			asking()
 		}
-		next := u.queue.pop()
+		var next pending
+		u.queue.pop(&next)
 		each = each && !next.replay.multi
 		to.resend(next)
 	}
@@ -71,7 +72,7 @@ func (u *upstream) resend(p pending) {
 		p.deadline = p.c.f.deadline()
 	}
 	p.shard = u.pool.stats
-	u.send(p.replay.frame, p)
+	u.send(p.replay.frame, &p)
 }
 
 // handOver makes to what u was for its client, and closes u: its server forgets

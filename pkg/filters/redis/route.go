@@ -169,7 +169,7 @@ func (c *client) mirror(r *request, rt *route, key, frame []byte) {
 			continue
 		}
 		if u, _ := p.get(c); u != nil && !u.conn.Full() { // rather a gap than a queue without end
-			u.send(frame, pending{start: c.w.loop.Now(), deadline: c.f.deadline()})
+			u.send(frame, &pending{start: c.w.loop.Now(), deadline: c.f.deadline()})
 		}
 	}
 }

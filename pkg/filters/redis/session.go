@@ -55,7 +55,7 @@ func (c *client) sendSession(u *upstream, t target, frame []byte, seq uint32, s 
 		c.state |= stateClosing
 		return
 	}
-	u.send(frame, pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
+	u.send(frame, &pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: u.pool.stats})
 }
 
 // outOfBand passes on what the server says unasked.

@@ -258,7 +258,7 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 	if t.table.Slots != nil && c.f.cfg.Redirection && len(frame) <= maxReplay {
 		item.replay = &replay{frame: bytes.Clone(frame)}
 	}
-	u.send(frame, item)
+	u.send(frame, &item)
 }
 
 // maxReplay is the size up to which a request is kept for a redirection.

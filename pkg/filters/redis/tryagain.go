@@ -38,7 +38,7 @@ func (u *upstream) splitUp(p *pending) bool {
 			continue
 		}
 		one.replay = &replay{frame: frame}
-		to.send(frame, one)
+		to.send(frame, &one)
 	}
 	return true
 }

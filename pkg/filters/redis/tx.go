@@ -204,8 +204,8 @@ func (t *tx) pin(c *client, to target) string {
 }
 
 // unasked is the reply to a request of which the client knows nothing.
-func (t *tx) unasked(c *client, frame []byte) pending {
-	return pending{
+func (t *tx) unasked(c *client, frame []byte) *pending {
+	return &pending{
 		what: expectIgnore, start: c.w.loop.Now(), deadline: c.f.deadline(), replay: c.replayOf(t.home, frame, restartNever),
 	}
 }
@@ -223,8 +223,8 @@ func (t *tx) send(c *client, r *request, frame []byte) {
 }
 
 // asked is the reply to a request of the client's.
-func (t *tx) asked(c *client, seq uint32, s *slot, frame []byte) pending {
-	p := pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats}
+func (t *tx) asked(c *client, seq uint32, s *slot, frame []byte) *pending {
+	p := &pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats}
 	p.replay = c.replayOf(t.home, frame, t.restart)
 	t.restart = restartNever
 	return p

@@ -249,7 +249,7 @@ func (up *upload) complete(c *client) {
 	switch {
 	case up.u != nil:
 		s := c.ring.at(up.seq)
-		up.u.expect(pending{c: c, seq: up.seq, start: s.start, deadline: c.f.deadline(), shard: up.u.pool.stats})
+		up.u.expect(&pending{c: c, seq: up.seq, start: s.start, deadline: c.f.deadline(), shard: up.u.pool.stats})
 		if !up.pinned {
 			c.giveBack(up.u, false)
 			c.state |= stateBarrier
@@ -275,7 +275,7 @@ func (up *upload) sendShared(c *client) {
 			if up.t.table.Slots != nil && c.f.cfg.Redirection {
 				item.replay = &replay{frame: bytes.Clone(up.held.Contiguous(c.w.loop))}
 			}
-			u.sendChain(&up.held, item)
+			u.sendChain(&up.held, &item)
 			return
 		}
 		reason = "ERR dragoman: " + p.describe() + why

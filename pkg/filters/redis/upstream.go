@@ -81,14 +81,14 @@ func (u *upstream) othersWait(c *client) bool {
 }
 
 // send queues a request. The bytes are copied.
-func (u *upstream) send(frame []byte, p pending) {
+func (u *upstream) send(frame []byte, p *pending) {
 	u.cork()
 	u.conn.Write(frame)
 	u.sent(p)
 }
 
 // sendChain is send for a request in chunks, which it owns.
-func (u *upstream) sendChain(frame *netloop.Chain, p pending) {
+func (u *upstream) sendChain(frame *netloop.Chain, p *pending) {
 	u.cork()
 	u.conn.WriteChain(frame)
 	u.sent(p)
@@ -102,7 +102,7 @@ func (u *upstream) cork() {
 	}
 }
 
-func (u *upstream) sent(p pending) {
+func (u *upstream) sent(p *pending) {
 	u.expect(p)
 	if u.conn.Full() && p.c != nil {
 		u.choke(p.c)
@@ -135,7 +135,7 @@ func (u *upstream) unchoke() {
 	}
 }
 
-func (u *upstream) expect(p pending) {
+func (u *upstream) expect(p *pending) {
 	u.queue.push(p)
 	if p.deadline == 0 {
 		return
@@ -288,7 +288,8 @@ func (u *upstream) passOn(p *netloop.Chunk) {
 
 func (u *upstream) endPieces() {
 	u.pieces = false
-	p := u.queue.pop()
+	var p pending
+	u.queue.pop(&p)
 	if p.live() && p.what == expectReply {
 		if p.shard != nil {
 			p.shard.observe(u.pool.w.loop.Now()-p.start, u.failed)
@@ -314,7 +315,8 @@ func (u *upstream) deliver(frame []byte) {
 		u.unasked(frame)
 		return
 	}
-	p := u.queue.pop()
+	var p pending
+	u.queue.pop(&p)
 	switch p.what {
 	case expectReply:
 		u.deliverReply(&p, frame)
@@ -445,7 +447,8 @@ func (u *upstream) lost() {
 	}
 	msg := "ERR dragoman: " + p.describe() + ": " + u.broken
 	for partial := u.pieces; u.queue.len() > 0; partial = false {
-		f := u.queue.pop()
+		var f pending
+		u.queue.pop(&f)
 		switch {
 		case !f.live():
 		case partial && f.c.ring.at(f.seq).open:
