@@ -160,7 +160,7 @@ func (s *slot) streams() bool { return s.finish == nil && s.merge == nil && !s.m
 func (c *client) piece(seq uint32, p *netloop.Chunk) {
 	s := c.ring.at(seq)
 	switch {
-	case s.mute:
+	case s.mute && s.finish == nil:
 		c.w.loop.Free(p)
 	case seq == c.ring.head && s.streams():
 		s.open = true

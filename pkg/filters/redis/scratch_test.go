@@ -46,3 +46,21 @@ func TestScratchIsGivenBack(t *testing.T) {
 	})
 	check(t, c, "MGET nope", "*1 $-1")
 }
+
+// TestRewrittenAndSilenced: a reply that comes in pieces, has to be rewritten, and is
+// not wanted.
+func TestRewrittenAndSilenced(t *testing.T) {
+	t.Parallel()
+	f := fourShards(t, nil)
+	c := f.dial()
+	for i := range 400 {
+		check(t, c, "SET "+strconv.Itoa(i*7919)+strings.Repeat("k", 3000)+" x", "+OK")
+	}
+	for _, silence := range []string{"SKIP", "OFF"} {
+		c.Send(redistest.Command("CLIENT", "REPLY", silence) + redistest.Command("SCAN", "0", "COUNT", "10000"))
+		if silence == "OFF" {
+			check(t, c, "CLIENT REPLY ON", "+OK")
+		}
+		check(t, c, "PING", "+PONG", "DBSIZE", ":400")
+	}
+}
