@@ -60,9 +60,6 @@ func (r *Rotation) note(c Credentials, now time.Time) (left time.Duration, first
 	return r.limit - now.Sub(r.since), first
 }
 
-// Others reports whether there are other credentials by now.
-func (r *Rotation) Others(than Credentials) bool { return r.other(than) != nil }
-
 // Accepted is a login that has gone well.
 func (r *Rotation) Accepted(c Credentials) {
 	r.mu.Lock()

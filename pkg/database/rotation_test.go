@@ -49,11 +49,11 @@ func TestRotation(t *testing.T) {
 	}
 	check(old, 0, 5*time.Second, 2)
 	check(old, 2*time.Second, 3*time.Second, 0)
-	if r.Others(old) {
+	if r.other(old) != nil {
 		t.Error("there are others than those that the source has")
 	}
 	source.password = "new"
-	if !r.Others(old) {
+	if r.other(old) == nil {
 		t.Error("the new password is not seen")
 	}
 	check(old, time.Minute, 5*time.Second-time.Minute, 0)
