@@ -45,6 +45,8 @@ func TestRequireAuth(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("got %q, %v, want an error with %q", got, err, tt.want)
+			case tt.want != "" && !strings.Contains(err.Error(), "HINT:  The password itself is shown over verified TLS only"):
+				t.Errorf("the app does not hear what to do: %v", err)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
@@ -89,5 +90,9 @@ func (s *session) passDenial(d *denial) {
 // loginFailed ends a session because of what the server did, or is.
 func (s *session) loginFailed(message string, err error) {
 	s.Part.Log.Error("logging in at the database", "endpoint", s.To.Endpoint.Address, "message", message, "error", err)
-	s.refuse(database.LoginError, pgproto.StateInvalidAuth, message, "")
+	hint := ""
+	if errors.Is(err, pgproto.ErrMethodRefused) {
+		hint = "The password itself is shown over verified TLS only (tls.mode verify-ca or verify-full); requireAuth of the environment may allow less."
+	}
+	s.refuse(database.LoginError, pgproto.StateInvalidAuth, message, hint)
 }
