@@ -254,7 +254,9 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 		c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
 		return
 	}
-	item := pending{c: c, seq: seq, part: part, start: s.start, deadline: c.f.deadline(), shard: p.stats}
+	var item pending // filled by field, as the compiler would copy a literal
+	item.c, item.seq, item.part = c, seq, part
+	item.start, item.deadline, item.shard = s.start, c.f.deadline(), p.stats
 	if t.table.Slots != nil && c.f.cfg.Redirection && len(frame) <= maxReplay {
 		item.replay = &replay{frame: bytes.Clone(frame)}
 	}
