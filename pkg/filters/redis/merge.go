@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
@@ -95,7 +96,7 @@ func (m *merge) done(c *client, seq uint32, _ int32) {
 	s := c.ring.at(seq)
 	s.merge = nil
 	c.held -= m.size
-	c.w.merged = m.result(c.w.merged[:0], c.resp)
+	c.w.merged = m.result(slices.Grow(c.w.merged[:0], m.size), c.resp)
 	c.reply(seq, c.w.merged)
 	c.w.putMerge(m)
 	if cap(c.w.merged) > keepMergeCap {
