@@ -356,9 +356,12 @@ func (s *Session) Uncount() {
 	}
 }
 
-// GiveCount has somebody else end it.
-func (s *Session) GiveCount() *filters.Endpoint {
-	e := s.counted
-	s.counted = nil
-	return e
+// HandOver ends an errand that has logged in: its connection goes on as somebody
+// else's, who has to end the count at the endpoint, too.
+func (s *Session) HandOver() (counted *filters.Endpoint) {
+	s.Entry.stop()
+	s.Entry = nil
+	s.State |= Ended
+	counted, s.counted = s.counted, nil
+	return counted
 }

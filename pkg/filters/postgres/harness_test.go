@@ -161,6 +161,8 @@ func launch(tb testing.TB, tune func(*Builder), tracer trace.Tracer, cfg *resour
 		defer cancel()
 		if err := group.Stop(ctx); err != nil {
 			tb.Error(err)
+		} else if n := f.builder.Dials.Open(); n != 0 {
+			tb.Errorf("%d turns to connect are not given back", n)
 		}
 		if tb.Failed() {
 			tb.Logf("log of the filter:\n%s", f.log)

@@ -156,6 +156,26 @@ func TestPoolManyClients(t *testing.T) {
 	}
 }
 
+// TestPoolConnectsOneByOne: limits.maxConnecting is about connections that begin, not
+// about those that a pool has.
+func TestPoolConnectsOneByOne(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, mode := range []string{"session", "transaction"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			cfg := pooled(mode, 8)
+			cfg.Limits.MaxConnecting = 1
+			f := start(t, cfg, server.Addr())
+			for i := range 5 {
+				if _, err := f.connect().Exec(withTimeout(t), "begin"); err != nil {
+					t.Fatalf("session %d: %v", i+1, err)
+				}
+			}
+		})
+	}
+}
+
 // TestPoolLibpq: lib/pq prepares an unnamed statement in one transaction and uses
 // it in the next.
 func TestPoolLibpq(t *testing.T) {

@@ -34,9 +34,8 @@ func (s *poolServer) loggedIn(errand *session) {
 		const state = pgproto.StateConnectionFailure
 		s.g.refused(s, fatal(state, "dragoman: the database does not answer", ""), state)
 	})
-	s.counted = errand.GiveCount()
-	errand.start, errand.Entry = nil, nil
-	errand.State |= database.Ended
+	s.counted = errand.HandOver()
+	errand.start = nil
 	s.conn.SetDriver(s)
 }
 
