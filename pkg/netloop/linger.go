@@ -20,8 +20,15 @@ const (
 // FIN goes out behind the output, and what comes is thrown away until the peer
 // closes, or for five seconds. To the driver and in all counts the connection is
 // closed as soon as its output is out.
+//
+// Over TCP the last words and the FIN leave together: a client that has read an
+// error that ends its session, and looks whether its connection is still good for
+// another one, must not find it open.
 func (c *Conn) CloseLingering() {
 	c.flags |= isLingering
+	if c.fd >= 0 && !c.is(isUnix) {
+		_ = syscall.SetsockoptInt(int(c.fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1) // else they follow each other
+	}
 	c.CloseAfterFlush()
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 )
 
@@ -75,6 +76,38 @@ func lingering(t *testing.T, l *Loop) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestLastWordsComeWithTheEnd: who has read them finds the connection closed, not a moment later.
+func TestLastWordsComeWithTheEnd(t *testing.T) {
+	t.Parallel()
+	g := startGroup(t, GroupOptions{Loops: 1})
+	const times = 200
+	closed := make(chan error, times)
+	n := serve(t, g, ListenOptions{}, func(*Conn) Driver { return bidsFarewell(closed) })
+	for range times {
+		c := dial(t, n.Addr())
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 8)
+		if got, err := c.Read(buf); err != nil || string(buf[:got]) != "bye" {
+			t.Fatalf("the last words are %q, %v", buf[:got], err)
+		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Read(func(fd uintptr) bool { // without waiting
+			if got, err := syscall.Read(int(fd), buf); got != 0 || err != nil {
+				t.Errorf("after the last words: %d bytes, %v; want the end", got, err)
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestLingeringIsBounded: who sends without end, or never closes, is left.
