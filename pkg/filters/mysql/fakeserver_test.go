@@ -1,0 +1,145 @@
+package mysql
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
+)
+
+// fake is a server that a test writes.
+func fake(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				serve(c)
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
+// hello is the greeting of a server that does not speak TLS.
+func hello(t testing.TB, caps mysqlproto.Capabilities) []byte {
+	t.Helper()
+	g := mysqlproto.Greeting{
+		ServerVersion: "8.0.1", ThreadID: 1, Scramble: []byte("abcdefghijklmnopqrst"), Charset: 45, AuthPlugin: mysqlproto.PluginNative,
+		Capabilities: bareCaps | caps, Status: mysqlproto.StatusAutocommit,
+	}
+	payload, err := g.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mysqlproto.AppendPacket(nil, 0, payload)
+}
+
+// readPacket reads one packet of the proxy.
+func readPacket(c net.Conn) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, payloadLen(head[:]))
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+// welcoming is a server that lets everybody in, and then does what serve does.
+func welcoming(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	return fake(t, func(c net.Conn) {
+		_, _ = c.Write(hello(t, 0))
+		if _, err := readPacket(c); err != nil {
+			return
+		}
+		_, _ = c.Write(okPacket(2, mysqlproto.StatusAutocommit))
+		serve(c)
+	})
+}
+
+func switchTo(plugin string) []byte {
+	s := mysqlproto.AuthSwitch{Plugin: plugin, Data: []byte("abcdefghijklmnopqrst\x00")}
+	return mysqlproto.AppendPacket(nil, 2, s.AppendTo(nil))
+}
+
+// TestFakeServer: a server that asks for the password itself, or is none, gets
+// nothing of use.
+func TestFakeServer(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	afterHello := func(answer []byte) func(net.Conn) {
+		return func(c net.Conn) {
+			_, _ = c.Write(hello(t, 0))
+			if _, err := readPacket(c); err == nil {
+				_, _ = c.Write(answer)
+			}
+		}
+	}
+	tests := map[string]struct {
+		tls   *tls.Config
+		serve func(c net.Conn)
+		want  string
+	}{
+		"cleartext":       {nil, afterHello(switchTo(mysqlproto.PluginCleartext)), "refused"},
+		"a dialog":        {nil, afterHello(switchTo("dialog")), "refused"},
+		"the old method":  {nil, afterHello([]byte{1, 0, 0, 2, 0xfe}), "mysql_old_password"},
+		"full, in plain":  {nil, afterHello([]byte{2, 0, 0, 2, 1, 4}), "no use for"},
+		"a second factor": {nil, afterHello([]byte{2, 0, 0, 2, 2, 'x'}), "second factor"},
+		"no TLS":          {trusting(t, pki, "localhost"), afterHello(nil), "does not offer TLS"},
+		"something else":  {nil, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not log in at this server"},
+		"version 9":       {nil, func(c net.Conn) { _, _ = c.Write([]byte{2, 0, 0, 0, 9, 0}) }, "version 9"},
+		"nothing":         {nil, func(c net.Conn) { c.Close() }, "the connection ended"},
+		"nothing at last": {nil, func(c net.Conn) { afterHello(nil)(c); c.Close() }, "the connection ended"},
+		"no room":         {nil, func(c net.Conn) { _, _ = c.Write(errorPacket(0, 1040, "", "Too many connections")) }, "1040"},
+		"a long greeting": {nil, func(c net.Conn) { _, _ = c.Write([]byte{0xff, 0xff, 0x7f, 0, 10}) }, "before the first command"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var heard bytes.Buffer
+			addr := fake(t, func(c net.Conn) {
+				tc.serve(c)
+				if _, ok := c.(*net.TCPConn); ok {
+					rest, _ := io.ReadAll(c)
+					mu.Lock()
+					defer mu.Unlock()
+					heard.Write(rest)
+				}
+			})
+			f := start(t, config(), addr)
+			f.main().lead(tc.tls, addr)
+			_, err := f.client("select 1")
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the app is told: %v, want %q", err, tc.want)
+			}
+			eventually(t, "the connection to end", func() bool { return f.metric("downstream_connections") == 0 })
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(heard.String(), dbtest.Password) {
+				t.Error("the server has got the password")
+			}
+		})
+	}
+}
