@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +25,9 @@ type Builder struct {
 	system  attribute.KeyValue
 	title   string
 
+	live filters.Live[*Filter]
+
 	mu    sync.Mutex // guards below
-	live  map[*Filter]struct{}
 	gates map[GateKey]*Gate
 }
 
@@ -40,7 +39,7 @@ type GateKey struct{ Listener, Cluster string }
 func NewBuilder(o MetricsOptions, system attribute.KeyValue, title string) *Builder {
 	return &Builder{
 		Metrics: NewMetrics(o), Dials: NewDials(o.Filter), system: system, title: title,
-		live: map[*Filter]struct{}{}, gates: map[GateKey]*Gate{},
+		gates: map[GateKey]*Gate{},
 	}
 }
 
@@ -75,9 +74,9 @@ func (b *Builder) NewFilter(o FilterOptions) (*Filter, error) {
 		Tracer: ctx.Tracer, Config: conf.Tracing, System: b.system, Environment: ctx.Environment, Listener: ctx.Listener, Log: f.Log,
 	})
 	f.unwatch = f.Route.Watch(f.rolesMoved)
+	b.live.Add(f)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.live[f] = struct{}{}
 	key := f.GateKey()
 	if b.gates[key] == nil {
 		b.gates[key] = &Gate{}
@@ -99,22 +98,10 @@ func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 	b.Metrics.Collect(ch)
 }
 
-func (b *Builder) filters() []*Filter {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Collect(maps.Keys(b.live))
-}
-
-func (b *Builder) forget(f *Filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.live, f)
-}
-
 // Open is the number of sessions.
 func (b *Builder) Open() int {
 	n := 0
-	for _, f := range b.filters() {
+	for _, f := range b.live.All() {
 		n += f.Open()
 	}
 	return n
@@ -127,7 +114,7 @@ func (b *Builder) Drain(ctx context.Context) error {
 	if !ok {
 		deadline = time.Now().Add(time.Minute)
 	}
-	for _, f := range b.filters() {
+	for _, f := range b.live.All() {
 		f.each(func(s *Session) { s.Drain(time.Until(deadline)) })
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -137,7 +124,7 @@ func (b *Builder) Drain(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			n := b.Open()
-			for _, f := range b.filters() {
+			for _, f := range b.live.All() {
 				f.each(func(s *Session) { s.self.Cut() })
 			}
 			return fmt.Errorf("closing %d sessions of %s: %w", n, b.title, ctx.Err())

@@ -232,7 +232,7 @@ func (f *Filter) settle() {
 	}
 	f.mu.Unlock()
 	if gone {
-		f.b.forget(f)
+		f.b.live.Remove(f)
 	}
 	if done != nil {
 		done()

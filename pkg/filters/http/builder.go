@@ -11,9 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,14 +25,12 @@ type Builder struct {
 	log     *slog.Logger
 	metrics *metrics
 	logs    *logFiles
-
-	mu   sync.Mutex
-	live map[*Filter]struct{} // with connections or requests, or not yet retired; guarded by mu
+	live    filters.Live[*Filter] // with connections or requests, or not yet retired
 }
 
 // NewBuilder returns a builder whose chains are made of the filters of chain.
 func NewBuilder(log *slog.Logger, chain filters.HTTPChain) *Builder {
-	return &Builder{chain: chain, log: log, metrics: newMetrics(), logs: &logFiles{open: map[string]*logFile{}}, live: map[*Filter]struct{}{}}
+	return &Builder{chain: chain, log: log, metrics: newMetrics(), logs: &logFiles{open: map[string]*logFile{}}}
 }
 
 // Build implements filters.Builder for a *resource.HTTPManager.
@@ -52,16 +47,14 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 		return nil, fmt.Errorf("building an http filter for listener %q: %w", ctx.Listener, err)
 	}
 	f := &Filter{builder: b, conf: conf, log: ctx.Log, chain: chain, server: newServer(conf, chain)}
-	b.mu.Lock()
-	b.live[f] = struct{}{}
-	b.mu.Unlock()
+	b.live.Add(f)
 	return f, nil
 }
 
 // Drain implements filters.Drainer: connections end after the request that
 // they are at, and are closed when ctx is done.
 func (b *Builder) Drain(ctx context.Context) error {
-	list := b.filters()
+	list := b.live.All()
 	results := make(chan error, len(list))
 	for _, f := range list {
 		go func() { results <- f.drain(ctx) }()
@@ -73,18 +66,6 @@ func (b *Builder) Drain(ctx context.Context) error {
 	errs = append(errs, b.chain.Drain(ctx))
 	b.logs.flush()
 	return errors.Join(errs...)
-}
-
-func (b *Builder) filters() []*Filter {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Collect(maps.Keys(b.live))
-}
-
-func (b *Builder) forget(f *Filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.live, f)
 }
 
 // Describe implements prometheus.Collector.

@@ -86,7 +86,7 @@ func (f *Filter) leave(r filters.Retirement, next *Filter, servers []*server) {
 		_ = f.chain.running.Wait(last) // a filter that does not heed its context
 	}
 	f.chain.close()
-	f.builder.forget(f)
+	f.builder.live.Remove(f)
 }
 
 // shutdown lets servers end, and closes them when ctx is done.

@@ -36,10 +36,10 @@ type Builder struct {
 	// are beside the logs.
 	positions string
 	lag       *prometheus.Desc
+	running   filters.Live[*filter]
 
 	mu       sync.Mutex
 	counters map[string]*logs.Counters // by listener; guarded by mu
-	running  map[*filter]bool          // guarded by mu
 }
 
 // Options of a Builder; the zero value is the process' own.
@@ -60,7 +60,7 @@ func NewBuilder(log *slog.Logger, o Options) *Builder {
 		o.Getenv = os.Getenv
 	}
 	b := &Builder{
-		log: log, out: o.Stdout, host: map[string]string{}, positions: o.Getenv("DRAGOMAN_LOG_POSITIONS"), counters: map[string]*logs.Counters{}, running: map[*filter]bool{},
+		log: log, out: o.Stdout, host: map[string]string{}, positions: o.Getenv("DRAGOMAN_LOG_POSITIONS"), counters: map[string]*logs.Counters{},
 		lag: prometheus.NewDesc("dragoman_logs_lag_bytes", "Bytes of the files that have not been delivered yet.", []string{"adapter", "source"}, nil),
 	}
 	for variable, attribute := range map[string]string{
@@ -143,30 +143,10 @@ func (b *Builder) sink(conf *resource.LogsFilter, ctx filters.Context, log *slog
 	return nil, fmt.Errorf("a sink is a %T", conf.Sink)
 }
 
-func (b *Builder) started(f *filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.running[f] = true
-}
-
-// stopped reports whether the filter was running.
-func (b *Builder) stopped(f *filter) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was := b.running[f]
-	delete(b.running, f)
-	return was
-}
-
 // Drain implements filters.Drainer: what is in the files is delivered, as far as
 // there is time.
 func (b *Builder) Drain(ctx context.Context) error {
-	b.mu.Lock()
-	list := make([]*filter, 0, len(b.running))
-	for f := range b.running {
-		list = append(list, f)
-	}
-	b.mu.Unlock()
+	list := b.running.All()
 	results := make(chan error, len(list))
 	for _, f := range list {
 		go func() { results <- f.drain(ctx) }()
@@ -189,7 +169,7 @@ func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range b.counters {
 		c.Collect(ch)
 	}
-	for f := range b.running {
+	for _, f := range b.running.All() {
 		for source, bytes := range f.pipeline.Lag() {
 			ch <- prometheus.MustNewConstMetric(b.lag, prometheus.GaugeValue, float64(bytes), f.listener, source)
 		}

@@ -52,7 +52,7 @@ func (f *filter) start(before *logs.Pipeline) {
 	}
 	f.state = running
 	f.pipeline.Start(before)
-	f.builder.started(f)
+	f.builder.running.Add(f)
 }
 
 // Retire implements filters.Network. A successor takes over the files.
@@ -85,7 +85,7 @@ func (f *filter) end() state {
 	defer f.mu.Unlock()
 	was := f.state
 	f.state = over
-	f.builder.stopped(f)
+	f.builder.running.Remove(f)
 	return was
 }
 

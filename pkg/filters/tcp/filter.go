@@ -19,14 +19,12 @@ import (
 // Builder makes tcp filters and keeps their counters.
 type Builder struct {
 	metrics *metrics
-
-	mu   sync.Mutex
-	live map[*Filter]struct{} // with connections, or not yet retired; guarded by mu
+	live    filters.Live[*Filter] // with connections, or not yet retired
 }
 
 // NewBuilder returns a builder without filters.
 func NewBuilder() *Builder {
-	return &Builder{metrics: newMetrics(), live: map[*Filter]struct{}{}}
+	return &Builder{metrics: newMetrics()}
 }
 
 // Build implements filters.Builder for a *resource.TCPFilter.
@@ -43,9 +41,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 		builder: b, conf: conf, cluster: cluster, balancer: newBalancer(cluster),
 		counters: b.metrics.listener(ctx.Listener), log: ctx.Log, sessions: map[*session]struct{}{},
 	}
-	b.mu.Lock()
-	b.live[f] = struct{}{}
-	b.mu.Unlock()
+	b.live.Add(f)
 	return f, nil
 }
 
@@ -62,7 +58,7 @@ func (b *Builder) Drain(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			n := b.connections()
-			for _, f := range b.filters() {
+			for _, f := range b.live.All() {
 				f.cut()
 			}
 			return fmt.Errorf("closing %d tcp connections: %w", n, ctx.Err())
@@ -70,28 +66,12 @@ func (b *Builder) Drain(ctx context.Context) error {
 	}
 }
 
-func (b *Builder) filters() []*Filter {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	list := make([]*Filter, 0, len(b.live))
-	for f := range b.live {
-		list = append(list, f)
-	}
-	return list
-}
-
 func (b *Builder) connections() int {
 	n := 0
-	for _, f := range b.filters() {
+	for _, f := range b.live.All() {
 		n += f.open()
 	}
 	return n
-}
-
-func (b *Builder) forget(f *Filter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.live, f)
 }
 
 // Filter forwards the connections of one listener to one cluster.
@@ -160,7 +140,7 @@ func (f *Filter) settle() {
 	}
 	f.mu.Unlock()
 	if gone {
-		f.builder.forget(f)
+		f.builder.live.Remove(f)
 	}
 	if done != nil {
 		done()
