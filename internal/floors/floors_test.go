@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"pkg/httpproto":              0,
 	"pkg/statsdproto":            0,
 	"pkg/exit":                   0,
+	"pkg/linked":                 0,
 	"pkg/mesh":                   0,
 	"pkg/placeholder":            0,
 	"pkg/problem":                0,

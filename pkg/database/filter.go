@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -47,7 +48,7 @@ type Part struct {
 	Stats *Stats
 	Own   LoopPart // the protocol's; nil: nothing
 
-	sessions *Session     // list
+	sessions linked.List[*Session]
 	latest   *Credentials // those that were read last
 	next     *Part        // where sessions that are still beginning go on; nil until retired
 	over     bool         // retired without a successor
@@ -100,36 +101,23 @@ func (f *Filter) each(fn func(*Session)) {
 }
 
 func (p *Part) each(fn func(*Session)) {
-	for s := p.sessions; s != nil; {
-		next := s.next
+	for s := range p.sessions.All() {
 		fn(s)
-		s = next
 	}
 }
 
 // add makes a session one of the filter's.
 func (p *Part) add(s *Session) {
 	s.Part, s.joined = p, true
-	s.prev, s.next = nil, p.sessions
-	if p.sessions != nil {
-		p.sessions.prev = s
-	}
-	p.sessions = s
+	p.sessions.Add(s)
 	p.Filter.sessions.Add(1)
 	p.Stats.Open.Add(1)
 	p.watchIdle()
 }
 
 func (p *Part) unlink(s *Session) {
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		p.sessions = s.next
-	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	}
-	s.prev, s.next, s.joined = nil, nil, false
+	p.sessions.Remove(s)
+	s.joined = false
 	p.Stats.Open.Add(-1)
 	p.Filter.sessions.Add(-1)
 }
@@ -145,7 +133,7 @@ func (p *Part) watchIdle() {
 	p.sweep = p.Loop.After(every, func() {
 		p.sweep = nil
 		p.each(func(s *Session) { s.checkIdle(limit) })
-		if p.sessions != nil {
+		if p.sessions.Len() > 0 {
 			p.watchIdle()
 		}
 	})

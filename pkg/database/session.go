@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/sqlroute"
 )
@@ -27,12 +28,13 @@ type Session struct {
 	Active   int64         // loop time of the last traffic, ns
 	State    State
 
-	self       Protocol
-	prev, next *Session // of Part
-	place      *Waiter  // at the gate; nil while there is none
-	leaving    *netloop.Timer
-	counted    *filters.Endpoint // where the session counts; nil: nowhere
-	joined     bool              // it is one of Part's list
+	linked.Links[*Session] // of Part's list
+
+	self    Protocol
+	place   *Waiter // at the gate; nil while there is none
+	leaving *netloop.Timer
+	counted *filters.Endpoint // where the session counts; nil: nowhere
+	joined  bool              // it is one of Part's list
 }
 
 // Protocol is what a session does in the words of its protocol. None of it is

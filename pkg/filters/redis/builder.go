@@ -111,7 +111,7 @@ func (b *Builder) clients(ctx context.Context) int {
 	for _, w := range b.allWorkers() {
 		err := w.loop.Call(ctx, func() {
 			for _, f := range w.filters {
-				n += f.n
+				n += f.clients.Len()
 			}
 		})
 		if err != nil && !errors.Is(err, netloop.ErrStopped) {
@@ -123,7 +123,7 @@ func (b *Builder) clients(ctx context.Context) int {
 
 // seeOff closes the clients of a filter without a successor.
 func (f *localFilter) seeOff(deadline time.Duration) {
-	if f.n > 0 {
+	if f.clients.Len() > 0 {
 		f.closeAll(deadline)
 	}
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
@@ -21,8 +22,8 @@ type client struct {
 	state  clientState
 	since  uint32 // when it came, see tenth
 	lastIn uint32 // when it sent something last
-	// prev and next link the clients of f.
-	prev, next *client
+
+	linked.Links[*client] // of the clients of f
 }
 
 // clientState is a set of flags.

@@ -200,8 +200,8 @@ func (b *bench) finish() {
 		b.tb.Fatal(err)
 	}
 	for _, f := range b.w.filters {
-		if f.n != 0 {
-			b.tb.Fatalf("%d clients are left", f.n)
+		if f.clients.Len() != 0 {
+			b.tb.Fatalf("%d clients are left", f.clients.Len())
 		}
 	}
 	for _, p := range b.w.pools {

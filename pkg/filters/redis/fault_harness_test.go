@@ -271,7 +271,7 @@ func (w *worker) checkClients() error {
 	}
 	for _, f := range w.filters {
 		n := 0
-		for c := f.clients; c != nil; c = c.next {
+		for c := range f.clients.All() {
 			n++
 			held := 0
 			for seq := c.ring.head; seq != c.ring.tail; seq++ {
@@ -288,8 +288,8 @@ func (w *worker) checkClients() error {
 				return fmt.Errorf("client %d paused a connection, and nobody watches", c.conn.ID())
 			}
 		}
-		if n != f.n {
-			return fmt.Errorf("filter %s counts %d clients of %d", f.name, f.n, n)
+		if n != f.clients.Len() {
+			return fmt.Errorf("filter %s counts %d clients of %d", f.name, f.clients.Len(), n)
 		}
 	}
 	return nil
@@ -304,7 +304,7 @@ func (w *worker) checkIdle() error {
 		}
 	}
 	for _, f := range w.filters {
-		for c := f.clients; c != nil; c = c.next {
+		for c := range f.clients.All() {
 			if c.held != 0 || c.ring.len() != 0 {
 				return fmt.Errorf("client %d has %d requests outstanding and %d bytes held", c.conn.ID(), c.ring.len(), c.held)
 			}

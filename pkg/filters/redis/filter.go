@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -152,8 +153,7 @@ type localFilter struct {
 
 	untilSample uint32 // keys until the next one is sampled
 
-	clients   *client // list
-	n         int
+	clients   linked.List[*client]
 	successor *localFilter // where the clients go at their next request
 	over      bool         // retired without a successor
 	retired   func()       // set when the filter has to go; called when the last client has
@@ -188,28 +188,14 @@ const maxGather = 64 << 20
 
 func (f *localFilter) add(c *client) {
 	c.f = f
-	c.prev, c.next = nil, f.clients
-	if f.clients != nil {
-		f.clients.prev = c
-	}
-	f.clients = c
-	f.n++
+	f.clients.Add(c)
 	f.stats.active++
 }
 
 func (f *localFilter) remove(c *client) {
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		f.clients = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-	f.n--
+	f.clients.Remove(c)
 	f.stats.active--
-	if f.n == 0 && f.retired != nil {
+	if f.clients.Len() == 0 && f.retired != nil {
 		f.retired()
 		f.retired = nil
 	}

@@ -19,13 +19,11 @@ func (f *localFilter) watchIdle() {
 			return
 		}
 		now, longest := f.w.tenths(), uint32(int64(limit)/tenth)
-		for c := f.clients; c != nil; {
-			next := c.next
+		for c := range f.clients.All() {
 			if now-c.lastIn > longest && c.idle() {
 				f.stats.idleClients++
 				c.drop()
 			}
-			c = next
 		}
 		f.watchIdle()
 	})

@@ -35,7 +35,7 @@ func TestServersAreProbed(t *testing.T) {
 					fds = append(fds, u.conn.FD())
 				}
 			}
-			for c := w.filters[f.filter].clients; c != nil; c = c.next {
+			for c := range w.filters[f.filter].clients.All() {
 				if c.x != nil && c.x.exclusive != nil {
 					fds = append(fds, c.x.exclusive.conn.FD())
 				}

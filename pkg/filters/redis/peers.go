@@ -50,10 +50,8 @@ func (w *worker) peers(listener string, each func(*client)) {
 		if f.name != listener {
 			continue
 		}
-		for p := f.clients; p != nil; {
-			next := p.next
+		for p := range f.clients.All() {
 			each(p)
-			p = next
 		}
 	}
 }

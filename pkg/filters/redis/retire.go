@@ -51,13 +51,12 @@ func (w *worker) retire(f, next *Filter, r filters.Retirement, done func()) {
 
 // leave makes the clients of a retired filter go.
 func (f *localFilter) leave(cut bool, deadline time.Duration) {
-	if f.n == 0 {
+	if f.clients.Len() == 0 {
 		f.retired()
 		f.retired = nil
 		return
 	}
-	for c := f.clients; c != nil; {
-		next := c.next
+	for c := range f.clients.All() {
 		switch {
 		case cut:
 			c.drop()
@@ -65,28 +64,25 @@ func (f *localFilter) leave(cut bool, deadline time.Duration) {
 		case f.successor == nil:
 			c.finishUp()
 		}
-		c = next
 	}
 	f.dropAfter(deadline)
 }
 
 // closeAll lets every client have its replies and then closes it.
 func (f *localFilter) closeAll(deadline time.Duration) {
-	for c := f.clients; c != nil; {
-		next := c.next
+	for c := range f.clients.All() {
 		c.finishUp()
-		c = next
 	}
 	f.dropAfter(deadline)
 }
 
 // dropAfter closes the clients that are still there when the deadline is over.
 func (f *localFilter) dropAfter(deadline time.Duration) {
-	if f.n == 0 {
+	if f.clients.Len() == 0 {
 		return
 	}
 	f.w.loop.After(deadline, func() {
-		for c := f.clients; c != nil; c = f.clients {
+		for c := f.clients.First(); c != nil; c = f.clients.First() {
 			c.drop()
 		}
 	})

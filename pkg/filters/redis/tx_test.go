@@ -136,7 +136,7 @@ func TestTransactionOutlivesItsServer(t *testing.T) {
 func allClients(w *worker) func(func(*client) bool) {
 	return func(yield func(*client) bool) {
 		for _, f := range w.filters {
-			for c := f.clients; c != nil; c = c.next {
+			for c := range f.clients.All() {
 				if c.x != nil && !yield(c) {
 					return
 				}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"weak"
+
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 )
 
 // entry is one resource over time: what grants point at and subs hang on.
@@ -16,9 +18,8 @@ type entry struct {
 	current atomic.Pointer[Resource]
 
 	mu sync.Mutex
-	// mu guards below, and the links of the subs in the list
-	first *sub
-	count int
+	// mu guards below, and the links of the subs
+	subs linked.List[*sub]
 }
 
 // hash is that of the current version, 0 if there is none. A nil entry has none.
@@ -35,36 +36,18 @@ func (e *entry) hash() uint64 {
 func (e *entry) subscribe(s *sub) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.next = e.first
-	if s.next != nil {
-		s.next.prev = s
-	}
-	e.first = s
-	e.count++
+	e.subs.Add(s)
 }
 
 func (e *entry) unsubscribe(s *sub) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		e.first = s.next
-	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	}
-	s.prev, s.next = nil, nil
-	e.count--
+	e.subs.Remove(s)
 }
 
 // followers appends the entry's subs.
 func (e *entry) followers(subs []*sub) []*sub {
-	subs = slices.Grow(subs, e.count)
-	for s := e.first; s != nil; s = s.next {
-		subs = append(subs, s)
-	}
-	return subs
+	return slices.AppendSeq(slices.Grow(subs, e.subs.Len()), e.subs.All())
 }
 
 // swap puts a version in place, and appends to subs who has to hear of it. It

@@ -3,6 +3,8 @@ package server
 import (
 	"strings"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/linked"
 )
 
 // mark is a set of facts about a sub.
@@ -32,8 +34,8 @@ type sub struct {
 	name string
 	// entry is nil while the name is not granted.
 	entry *entry
-	// prev and next are others of the same entry, whose lock guards them.
-	prev, next *sub
+	// Links are to others of the same entry, whose lock guards them.
+	linked.Links[*sub]
 	// sent is the hash of the version that the client was sent last, or said at
 	// first that it has; 0: none, or none that is known.
 	sent  uint64
