@@ -73,7 +73,7 @@ type Endpoint struct {
 	Hostname string // as configured, for messages and SNI
 	Shard    string
 	Zone     string
-	Weight   uint32
+	Weight   uint32      // share of the load beside the others of the cluster
 	TLS      *tls.Config // nil: plain
 
 	healthy  atomic.Bool
@@ -173,13 +173,13 @@ type HTTPUpstream struct {
 	TableSize        int // HTTP/2, bytes, as are the two that follow; 0: as net/http does
 	StreamWindow     int
 	ConnectionWindow int
-	MaxPending       int // requests that wait for a connection, in the cluster
-	MaxRequests      int // in flight, in the cluster
-	MaxConnections   int // in the cluster
-	MaxRetries       int // in flight, where there is no budget
-	RetryBudget      float64
-	RetryMinimum     int
-	StatusCounts     bool // a 5xx is a ServerError: the cluster says itself when to eject
+	MaxPending       int     // requests that wait for a connection, in the cluster
+	MaxRequests      int     // in flight, in the cluster
+	MaxConnections   int     // in the cluster
+	MaxRetries       int     // in flight, where there is no budget
+	RetryBudget      float64 // share of the requests in flight that may be retries, 0 to 1; 0: MaxRetries is meant
+	RetryMinimum     int     // retries in flight that a budget always allows
+	StatusCounts     bool    // a 5xx is a ServerError: the cluster says itself when to eject
 }
 
 // HTTPProtocol says what an upstream speaks.

@@ -8,7 +8,7 @@ import (
 // HandshakeResponse is a client's answer to the greeting (HandshakeResponse41).
 type HandshakeResponse struct {
 	Capabilities Capabilities
-	MaxPacket    uint32
+	MaxPacket    uint32 // that the client takes, bytes
 	Charset      uint8
 	User         string
 	// Auth answers the scramble.

@@ -14,10 +14,10 @@ type Stats struct {
 	Events     uint64
 	Reads      uint64 // system calls
 	Writes     uint64 // system calls
-	BytesIn    uint64
-	BytesOut   uint64
-	BusyNanos  int64 // time not spent waiting
-	Downstream int   // open connections
+	BytesIn    uint64 // read from sockets, before TLS is taken off
+	BytesOut   uint64 // written to them
+	BusyNanos  int64  // time not spent waiting
+	Downstream int    // open connections
 	Upstream   int
 	PoolBytes  int // in free lists
 	HeldBytes  int // in chunks handed out: input, output, and what drivers hold

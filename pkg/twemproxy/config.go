@@ -45,7 +45,7 @@ type Pool struct {
 	AutoEjectHosts     bool
 	ServerConnections  int
 	ServerRetryTimeout time.Duration
-	ServerFailureLimit int
+	ServerFailureLimit int // failures in a row until a server is ejected
 	Servers            []Server
 }
 

@@ -9,7 +9,7 @@ import (
 // Unwrapped is what a container runtime wrote for a part of an app's line.
 type Unwrapped struct {
 	Content   []byte
-	Timestamp int64
+	Timestamp int64 // ns since 1970
 	Stderr    bool
 	Partial   bool // more of the line follows
 }

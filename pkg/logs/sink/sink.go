@@ -32,7 +32,7 @@ type Batch struct {
 	Groups  []Group // of which the first Used are filled
 	Used    int
 	Records int
-	Bytes   int
+	Bytes   int // of them, in wire form
 	// Refused counts the records that will never be taken, by the sink.
 	Refused int
 }

@@ -22,7 +22,7 @@ const printBytes = 1024
 // Print is a fingerprint: a hash of the first bytes. A file that has grown since
 // still has them.
 type Print struct {
-	Length int    `json:"length"`
+	Length int    `json:"length"` // of what is hashed, bytes
 	Hash   uint64 `json:"hash,string"`
 }
 

@@ -37,7 +37,7 @@ type Part struct {
 	Name      string
 	Runner    *Runner
 	Relabeler *relabel.Relabeler
-	MaxSeries int
+	MaxSeries int // that are shown of it; further ones are losses
 }
 
 // Options of a Scraper.

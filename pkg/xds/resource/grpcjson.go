@@ -54,7 +54,7 @@ type GRPCJSONFilter struct {
 	Stream           JSONStream
 	ConvertStatus    bool // a google.rpc.Status is the body of a failed call's answer
 	MaxRequest       int  // bytes of a message
-	MaxResponse      int
+	MaxResponse      int  // bytes of a message, or of an app's answer
 	Health           bool
 	AnswerReflection bool
 }

@@ -152,10 +152,10 @@ type HTTP1 struct {
 
 // HTTP2 are options of HTTP/2; 0 means the default.
 type HTTP2 struct {
-	MaxStreams       uint32
-	StreamWindow     uint32
-	ConnectionWindow uint32
-	TableSize        uint32
+	MaxStreams       uint32 // at once, of a connection
+	StreamWindow     uint32 // bytes
+	ConnectionWindow uint32 // bytes
+	TableSize        uint32 // of HPACK, bytes
 	Floods           HTTP2Floods
 }
 

@@ -62,7 +62,7 @@ type LogsSource struct {
 // LogsMultiline says which lines belong together.
 type LogsMultiline struct {
 	Start    string // pattern of the first line of an event
-	MaxLines int
+	MaxLines int    // of an event; never 0
 	// Timeout after the last line, when the event is taken for whole.
 	Timeout time.Duration
 }

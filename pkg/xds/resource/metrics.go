@@ -28,7 +28,8 @@ type MetricsFilter struct {
 	Sources []MetricsSource // names are unique
 	Rules   []MetricsRule   // for all sources, after those of each
 	Relabel []Relabeling    // for all sources, after all rules
-	// SeriesPerSource and BytesPerSource bound what a source may cost; never 0.
+	// SeriesPerSource bounds what is kept and shown of a source, BytesPerSource what
+	// is read of one answer; never 0.
 	SeriesPerSource uint32
 	BytesPerSource  int64
 	// MinInterval is how long what a source gave is given again.

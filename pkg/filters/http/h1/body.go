@@ -9,8 +9,8 @@ import (
 
 // Limits of what is read.
 type Limits struct {
-	HeadBytes int
-	Fields    int
+	HeadBytes int // of a head, and of trailers
+	Fields    int // lines of either
 }
 
 // body reads a message's body from a buffer.

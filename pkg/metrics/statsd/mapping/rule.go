@@ -35,8 +35,8 @@ type Quantile struct {
 type SummaryOptions struct {
 	Quantiles  []Quantile
 	MaxAge     time.Duration
-	AgeBuckets int
-	BufCap     int
+	AgeBuckets int // in which MaxAge is divided
+	BufCap     int // observations
 }
 
 // HistogramOptions are those of a histogram, classic and native at once.
