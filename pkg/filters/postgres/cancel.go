@@ -64,22 +64,28 @@ func (m *cancelMap) find(id cancelID) (to database.Server, lent *poolClient, ok 
 }
 
 // canceller brings one request to a server. done is called when the server has
-// closed, which is when it has acted, or when that takes too long.
+// closed, which is when it has acted, or when that takes too long: then it is late,
+// and the server may act at any time.
 type canceller struct {
 	id    cancelID
 	to    database.Server
 	timer *netloop.Timer
-	done  func()
+	sent  bool
+	late  bool
+	done  func(late bool)
 }
 
-func cancelAt(loop *netloop.Loop, to database.Server, id cancelID, done func()) {
+func cancelAt(loop *netloop.Loop, to database.Server, id cancelID, done func(late bool)) {
 	x := &canceller{id: id, to: to, done: done}
 	o := netloop.DialOptions{Timeout: cancelLimit}
 	if to.TLS && !to.StartTLS {
 		o.TLS = to.Endpoint.TLS
 	}
 	c := loop.Dial(to.Endpoint.Network, to.Endpoint.Address, o, x)
-	x.timer = loop.After(cancelLimit, c.Close)
+	x.timer = loop.After(cancelLimit, func() {
+		x.late = x.sent
+		c.Close()
+	})
 }
 
 // Connected implements netloop.ConnectDriver.
@@ -90,6 +96,7 @@ func (x *canceller) Connected(c *netloop.Conn) {
 	}
 	packet := pgproto.Startup{Kind: pgproto.CancelRequest, PID: x.id.pid, Key: []byte(x.id.key)}
 	if b, err := packet.AppendTo(nil); err == nil {
+		x.sent = true
 		c.Write(b)
 		return
 	}
@@ -118,7 +125,7 @@ func (*canceller) EOF(c *netloop.Conn) { c.Close() }
 func (x *canceller) Closed(*netloop.Conn, error) {
 	x.timer.Stop()
 	if x.done != nil {
-		x.done()
+		x.done(x.late)
 	}
 }
 

@@ -172,8 +172,11 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 	case pgproto.TypeCopyInResponse, pgproto.TypeCopyBothResponse:
 		s.tracker.Server(h.Type, 0)
 		s.ledger.copyIn()
-		if s.client != nil {
+		switch {
+		case s.client != nil:
 			s.client.mayRead()
+		case s.is(isOrphan) && s.tracker.CopyIn():
+			s.abort() // nobody is there to send any
 		}
 		return !s.swallows(), true
 	case pgproto.TypeCopyOutResponse, pgproto.TypeCopyDone:
@@ -235,7 +238,7 @@ func (s *poolServer) orphanReady() {
 		s.state &^= isOrphan
 		s.timer.Stop()
 		s.cleanUp()
-	case s.tracker.Settled():
+	case s.tracker.Outstanding() == 0:
 		s.close(closedDirty)
 	}
 }

@@ -280,6 +280,7 @@ func (c *poolClient) finished() {
 	srv.hints = 0
 	if !srv.is(isPinned) {
 		srv.release()
+		c.mayRead() // it may have been paused because that server took no more
 	}
 }
 

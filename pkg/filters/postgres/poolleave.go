@@ -17,9 +17,9 @@ func (c *poolClient) bye() {
 		srv.abort()
 	case srv.tracker.Idle() && srv.ledger.empty():
 		srv.release()
-	case c.is(isQuitting) && !srv.tracker.Settled():
+	case c.is(isQuitting) && srv.tracker.Outstanding() > 0 && !srv.tracker.CopyIn():
 		// It has asked for something and said goodbye at once: the server does that,
-		// as it would without us.
+		// as it would without us. What only the client could bring to an end is given up.
 		srv.orphan()
 	default:
 		srv.abort()
@@ -70,8 +70,8 @@ func (c *poolClient) cancel(done func()) {
 		return
 	}
 	srv.cancels++
-	cancelAt(c.p.key.loop, srv.to, srv.id, func() {
-		srv.afterCancel()
+	cancelAt(c.p.key.loop, srv.to, srv.id, func(late bool) {
+		srv.afterCancel(late)
 		done()
 	})
 }

@@ -61,6 +61,7 @@ const (
 	isDirty                              // a session has had it to itself
 	isFatal                              // it has said why it ends
 	hasSet                               // a setting that is perhaps not tracked
+	hasSetOther                          // one that is not: it is not search_path
 	isDuePassing                         // answers of ours are due behind left
 )
 
@@ -301,9 +302,13 @@ func (s *poolServer) Closed(_ *netloop.Conn, err error) {
 	g.grow()
 }
 
-// afterCancel is the end of a request to cancel.
-func (s *poolServer) afterCancel() {
+// afterCancel is the end of a request to cancel. One that the server may still
+// come to must not find another session here.
+func (s *poolServer) afterCancel(late bool) {
 	s.cancels--
+	if late {
+		s.state |= isWorn
+	}
 	if s.is(isHeldBack) && !s.is(isGone) {
 		s.settleDown()
 	}

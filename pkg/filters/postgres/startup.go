@@ -137,7 +137,7 @@ func (s *session) cancelOther(id cancelID) {
 		s.cancelLent(lent)
 		return
 	}
-	cancelAt(s.Part.Loop, to, id, s.abandon) // the client waits for our close as it would for the server's
+	cancelAt(s.Part.Loop, to, id, func(bool) { s.abandon() }) // the client waits for our close as it would for the server's
 }
 
 // admit looks at what an app asks for, and whether it may.

@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+)
+
+// slowPostmaster passes connections on to a server, and holds requests to cancel
+// back until it is told to let them through.
+func slowPostmaster(t *testing.T, server string, letThrough <-chan struct{}) string {
+	t.Helper()
+	const cancelCode = 80877102
+	return fake(t, func(c net.Conn) {
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		packet, err := readPacket(c)
+		if err != nil {
+			return
+		}
+		if binary.BigEndian.Uint32(packet) == cancelCode {
+			<-letThrough
+		}
+		up, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		_, _ = up.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(packet)+4)), packet...))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = io.Copy(c, up)
+			c.Close()
+		})
+		_, _ = io.Copy(up, c)
+		up.Close()
+		wg.Wait()
+	})
+}
+
+// TestPoolLateCancel: a request to cancel that a server is slow to take finds no
+// other session at the connection that it was for.
+func TestPoolLateCancel(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	letThrough := make(chan struct{})
+	var once sync.Once
+	release := func() { once.Do(func() { close(letThrough) }) }
+	defer release()
+	f := start(t, pooled("transaction", 1), slowPostmaster(t, server.Addr(), letThrough))
+	first, other := f.connect(), f.connect()
+	ctx := withTimeout(t)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := first.Exec(ctx, "select pg_sleep(1)")
+		answer <- err
+	}()
+	eventually(t, "the query to run", func() bool {
+		return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(1)' and state = 'active'") == "1"
+	})
+	before := server.SQL("select pid from pg_stat_activity where usename = 'u_scram'")
+	if err := first.PgConn().CancelRequest(ctx); err != nil { // the proxy gives it up
+		t.Fatal(err)
+	}
+	if err := <-answer; err != nil {
+		t.Fatal(err)
+	}
+	if got := one[string](t, other, "select pg_backend_pid()::text"); got == before {
+		t.Error("another session has the connection that a request to cancel may still come to")
+	}
+	release()
+	if got := one[string](t, other, "select pg_backend_pid()::text"); got == before {
+		t.Error("the connection is used again")
+	}
+}

@@ -1,0 +1,39 @@
+package postgres
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// TestPoolGoodbyeInTheMiddle: a client that says goodbye where only it could bring
+// what is under way to its end leaves nothing behind, as without a pool.
+func TestPoolGoodbyeInTheMiddle(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	server.SQL("create table t (n int); grant all on t to public")
+	query := func(sql string) []byte { return pgproto.AppendQuery(nil, sql) }
+	for name, say := range map[string][]byte{
+		"COPY":               query("copy t from stdin"),
+		"COPY after a query": append(query("select 1"), query("copy t from stdin")...),
+		"no Sync": slices.Concat(pgproto.AppendMessage(nil, pgproto.TypeParse, []byte("\x00insert into t values (1)\x00\x00\x00")),
+			pgproto.AppendMessage(nil, pgproto.TypeBind, make([]byte, 8)), pgproto.AppendMessage(nil, pgproto.TypeExecute, make([]byte, 5))),
+	} {
+		for _, mode := range []string{"session", "transaction"} {
+			t.Run(name+", "+mode, func(t *testing.T) {
+				t.Parallel()
+				f := start(t, pooled(mode, 1), server.Addr())
+				k := f.connect().PgConn().Conn()
+				if _, err := k.Write(append(bytes.Clone(say), pgproto.AppendTerminate(nil)...)); err != nil {
+					t.Fatal(err)
+				}
+				if got := f.must("select count(*) from t"); got != "0" {
+					t.Errorf("%s rows", got)
+				}
+			})
+		}
+	}
+}
