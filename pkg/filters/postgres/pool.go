@@ -148,6 +148,9 @@ func (p *pool) group(c *poolClient) *group {
 	g := p.groups[key]
 	if g == nil {
 		g = &group{p: p, key: key, message: c.startup}
+		if !p.key.session { // DISCARD ALL would give a session another's name; in mode Session it is nearly always its own
+			g.message.Params = slices.DeleteFunc(slices.Clone(c.startup.Params), isApplicationName)
+		}
 		p.groups[key] = g
 	}
 	if g.facts == nil {

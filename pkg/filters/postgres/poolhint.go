@@ -13,11 +13,11 @@ type hint uint8
 
 const (
 	hintSet      hint = 1 << iota // SET of something that is not tracked
-	hintTemp                      // temporary tables, sequences and views
+	hintPath                      // SET search_path, which is tracked if the server reports it
+	hintTemp                      // temporary tables, sequences and views that outlive the transaction
 	hintHold                      // cursors WITH HOLD
 	hintAdvisory                  // advisory locks of sessions
-	hintConfig                    // set_config
-	hintLocal                     // is for this transaction only
+	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
 )
 
@@ -35,6 +35,7 @@ func hintsOf(sql []byte) (h hint) {
 		sql, h = sql[:maxHintText], hintCut
 	}
 	var before []byte // the word before
+	temps := 0        // temporary things less those that the end of the transaction drops
 	for i := 0; i < len(sql); {
 		c := sql[i] | 0x20
 		if c < 'a' || c > 'z' {
@@ -46,29 +47,43 @@ func hintsOf(sql []byte) (h hint) {
 			end++
 		}
 		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' {
-			h |= hintOfWord(before, sql[i:end], sql[end:])
+			switch word := sql[i:end]; {
+			case isTemp(before, word):
+				temps++
+			case is(word, "drop") && is(before, "commit"):
+				temps--
+			default:
+				h |= hintOfWord(before, word, sql[end:])
+			}
 		}
 		before, i = sql[i:end], end
 	}
+	if temps > 0 {
+		h |= hintTemp
+	}
 	return h
+}
+
+// isTemp reports whether a word and the one before it make something temporary.
+func isTemp(before, word []byte) bool {
+	if !is(word, "temp") && !is(word, "temporary") {
+		return false
+	}
+	for _, verb := range []string{"create", "replace", "global", "local", "into"} {
+		if is(before, verb) {
+			return true
+		}
+	}
+	return false
 }
 
 func hintOfWord(before, word, rest []byte) hint {
 	switch {
 	case is(word, "set"):
 		return hintOfSet(rest)
-	case is(word, "temp"), is(word, "temporary"):
-		for _, verb := range []string{"create", "replace", "global", "local", "into"} {
-			if is(before, verb) {
-				return hintTemp
-			}
-		}
-		return 0
-	case is(word, "true"), is(word, "drop"): // set_config(..., true), ON COMMIT DROP
-		return hintLocal
 	case is(word, "hold") && is(before, "with"):
 		return hintHold
-	case is(word, "set_config"):
+	case is(word, "set_config") && !endsWithTrue(rest):
 		return hintConfig
 	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
 		if is(word[:len("pg_advisory_")], "pg_advisory_") || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {
@@ -76,6 +91,30 @@ func hintOfWord(before, word, rest []byte) hint {
 		}
 	}
 	return 0
+}
+
+// endsWithTrue reports whether the last argument of a call is the word true: that
+// makes set_config one for this transaction only.
+func endsWithTrue(call []byte) bool {
+	depth, last := 0, 0 // last is where the last argument begins
+	for i, quoted := 0, false; i < len(call); i++ {
+		switch c := call[i]; {
+		case c == '\'':
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			if depth++; depth == 1 {
+				last = i + 1
+			}
+		case c == ',' && depth == 1:
+			last = i + 1
+		case c == ')':
+			if depth--; depth <= 0 {
+				return is(bytes.TrimSpace(call[last:i]), "true")
+			}
+		}
+	}
+	return false
 }
 
 // hintOfSet looks at what follows SET.
@@ -89,7 +128,10 @@ func hintOfSet(rest []byte) hint {
 			return 0
 		}
 	}
-	if i := settingOf(string(word)); i >= 0 && i != searchPath {
+	switch i := settingOf(string(word)); {
+	case i == searchPath:
+		return hintPath
+	case i >= 0:
 		return 0
 	}
 	return hintSet
@@ -124,7 +166,7 @@ func is(word []byte, lower string) bool {
 
 // keeps reports whether a text that was executed leaves state behind.
 func (h hint) keeps() bool {
-	return h&(hintHold|hintAdvisory) != 0 || h&(hintTemp|hintConfig) != 0 && h&hintLocal == 0
+	return h&(hintHold|hintAdvisory|hintTemp|hintConfig) != 0
 }
 
 // deallocated returns the name in "DEALLOCATE name" as it stands alone, nil if

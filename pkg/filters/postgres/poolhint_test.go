@@ -9,20 +9,28 @@ import (
 func TestHints(t *testing.T) {
 	t.Parallel()
 	for sql, want := range map[string]hint{
-		"select 1":                                    0,
-		"update t set x = 1":                          hintSet, // its tag says that it is no SET
-		"set local x = 1":                             0,
-		"SET TimeZone TO 'UTC'":                       0,
-		"set search_path to a":                        hintSet,
-		"create temp table x (n int)":                 hintTemp,
-		"create temporary view x as select 1":         hintTemp,
-		"create temp table x (n int) on commit drop":  hintTemp | hintLocal,
-		"select temp from weather":                    0,
-		"declare k cursor with hold for select 1":     hintHold,
-		"select pg_try_advisory_lock(1)":              hintAdvisory,
-		"select pg_advisory_xact_lock(1)":             0,
-		"select set_config('a', 'b', true)":           hintConfig | hintLocal,
-		"select '" + strings.Repeat("x", maxHintText): hintCut,
+		"select 1":                                            0,
+		"update t set x = 1":                                  hintSet, // its tag says that it is no SET
+		"set local x = 1":                                     0,
+		"SET TimeZone TO 'UTC'":                               0,
+		"set search_path to a":                                hintPath,
+		"create temp table x (n int)":                         hintTemp,
+		"create temporary view x as select 1":                 hintTemp,
+		"create temp table x (n int) on commit drop":          0,
+		"drop table if exists x; create temp table x (n int)": hintTemp,
+		"create temp table x (n int) on commit drop; create temp table y (n int)": hintTemp,
+		"create temp table x as select true as t":                                 hintTemp,
+		"select temp from weather":                                                0,
+		"declare k cursor with hold for select 1":                                 hintHold,
+		"select pg_try_advisory_lock(1)":                                          hintAdvisory,
+		"select pg_advisory_xact_lock(1)":                                         0,
+		"select set_config('a', 'b', true)":                                       0,
+		"select set_config('a', '),', TRUE ), 1":                                  0,
+		"select set_config('a', 'true', false)":                                   hintConfig,
+		"select set_config('a', 'b', false) where true":                           hintConfig,
+		"select set_config('a', lower('b'), true), set_config('c', 'd', false)":   hintConfig,
+		"select set_config('a', 'b', $1)":                                         hintConfig,
+		"select '" + strings.Repeat("x", maxHintText):                             hintCut,
 	} {
 		if got := hintsOf([]byte(sql + "\x00")); got != want {
 			t.Errorf("%.60q: %b, want %b", sql, got, want)

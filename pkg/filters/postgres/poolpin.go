@@ -24,8 +24,11 @@ func (s *poolServer) tag(payload []byte) {
 	}
 	switch payload[0] {
 	case 'S':
-		if s.hints&(hintSet|hintCut) != 0 && tagged(payload, "SET") {
-			s.state |= hasSet
+		if s.hints&(hintSet|hintPath|hintCut) == 0 || !tagged(payload, "SET") {
+			return
+		}
+		if s.state |= hasSet; s.hints&(hintSet|hintCut) != 0 {
+			s.state |= hasSetOther
 		}
 	case 'L':
 		if tagged(payload, "LISTEN") || tagged(payload, "LOAD") {
@@ -65,10 +68,10 @@ func (s *poolServer) tag(payload []byte) {
 // Only search_path may be or not, by the server's version: what is reported comes
 // before ReadyForQuery.
 func (s *poolServer) pinForSet() {
-	if s.is(hasSet) && !s.said {
+	if s.is(hasSetOther) || s.is(hasSet) && !s.said {
 		s.pin()
 	}
-	s.state &^= hasSet
+	s.state &^= hasSet | hasSetOther
 	s.said = false
 }
 

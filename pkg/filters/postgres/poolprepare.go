@@ -33,8 +33,8 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 			return unread, 0
 		}
 		hints := hintsOf(payloadOf(h, m))
-		if hints&hintSet != 0 && c.remember(payloadOf(h, m)) {
-			hints &^= hintSet
+		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m)) {
+			hints &^= hintSet | hintPath
 		}
 		srv.hints |= hints
 		if c.unnamed != nil || srv.unnamed != 0 {

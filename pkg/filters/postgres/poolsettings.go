@@ -121,6 +121,8 @@ func appendLiteral(dst []byte, value string) []byte {
 	return append(dst, '\'')
 }
 
+func isApplicationName(p pgproto.Param) bool { return p.Name == settingName(applicationName) }
+
 // groupKey tells sessions apart that can't share connections: by the database
 // and by the settings of their start-up, to which RESET goes back.
 func groupKey(m *pgproto.Startup) string {

@@ -1,0 +1,88 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+)
+
+// TestPoolStateStays: what a session has made at its server is there in its next
+// transaction, and no other session meets it, in the ways that apps write such
+// things.
+func TestPoolStateStays(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for name, tc := range map[string]struct{ make, look, want, others string }{
+		"a temporary table made anew": {
+			"drop table if exists mine; create temp table mine as select 1 as n", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary table of a longer transaction": {
+			"begin; create temp table mine (n int); insert into mine values (1); select true; commit", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"two temporary tables": {
+			"begin; create temp table brief (n int) on commit drop; create temp table mine as select 1 as n; commit", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a setting that is true": {
+			"select set_config('my.own', 'true', false)", "select current_setting('my.own')", "true",
+			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",
+		},
+		"two settings": {
+			"select set_config('my.other', 'x', true), set_config('my.own', 'y', false)", "select current_setting('my.own')", "y",
+			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 2), server.Addr())
+			maker, other := f.connect(), f.connect()
+			ctx := withTimeout(t)
+			if _, err := maker.PgConn().Exec(ctx, tc.make).ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if got := one[string](t, other, tc.others); got != "none" {
+					t.Errorf("another session sees %q", got)
+				}
+				if got := one[string](t, maker, tc.look); got != tc.want {
+					t.Errorf("got %q", got)
+				}
+			}
+			if err := maker.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the connection to be made as new", func() bool { return f.metric("pool_resets_total") == 1 })
+			if got := one[string](t, other, tc.others); got != "none" {
+				t.Errorf("another session sees %q afterwards", got)
+			}
+		})
+	}
+}
+
+// TestPoolNames: a session that gives up its settings does not get the name of the
+// app that its connection was begun for.
+func TestPoolNames(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	const show = "select current_setting('application_name')"
+	first, second := f.connect("application_name=first"), f.connect("application_name=second")
+	if got := one[string](t, first, show); got != "first" {
+		t.Errorf("got %q", got)
+	}
+	if got := one[string](t, second, show); got != "second" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := second.Exec(withTimeout(t), "discard all"); err != nil {
+		t.Fatal(err)
+	}
+	if got := one[string](t, second, show, pgx.QueryExecModeSimpleProtocol); got != "" {
+		t.Errorf("after DISCARD ALL: %q", got)
+	}
+	if got := one[string](t, first, show); got != "first" {
+		t.Errorf("got %q", got)
+	}
+}
