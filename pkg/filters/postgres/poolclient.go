@@ -157,6 +157,9 @@ func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
 		case pgproto.TypeFlush, pgproto.TypeCopyData, pgproto.TypeCopyDone, pgproto.TypeCopyFail:
 			return dropped, 0
 		}
+		if v, n, ok := c.parseAhead(h, m); ok {
+			return v, n
+		}
 		if !c.acquire() {
 			return unread, 0
 		}

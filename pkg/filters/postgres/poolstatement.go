@@ -28,6 +28,8 @@ type statement struct {
 	name  string // at servers, if need be with something behind it
 	refs  int    // sessions' names and servers that have it
 	hints hint
+	// proven is the pool's epoch in which a server has taken it; [stale]: none has.
+	proven uint64
 }
 
 // named is a session's prepared statement.
@@ -46,20 +48,24 @@ type statements struct {
 // of returns the statement for a payload behind the name, as it is understood
 // with the given settings. The caller takes a reference.
 func (t *statements) of(vars *settings, assigned *assignments, body []byte) *statement {
-	t.key = vars.appendMeaning(t.key[:0])
-	if assigned != nil {
-		t.key = append(t.key, assigned.key...)
-	}
-	at := len(t.key)
-	t.key = append(t.key, body...)
-	if st := t.byKey[string(t.key)]; st != nil {
+	if st := t.known(vars, assigned, body); st != nil {
 		return st
 	}
 	t.last++
 	key := string(t.key)
-	st := &statement{key: key, body: key[at:], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body)}
+	st := &statement{key: key, body: key[len(key)-len(body):], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body)}
 	t.byKey[key] = st
 	return st
+}
+
+// known is of for a statement that is there already; nil: it is not.
+func (t *statements) known(vars *settings, assigned *assignments, body []byte) *statement {
+	t.key = vars.appendMeaning(t.key[:0])
+	if assigned != nil {
+		t.key = append(t.key, assigned.key...)
+	}
+	t.key = append(t.key, body...)
+	return t.byKey[string(t.key)]
 }
 
 // hold takes a reference.
