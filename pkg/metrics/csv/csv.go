@@ -114,20 +114,18 @@ type cell struct {
 }
 
 // language finds columns by a pattern with a star, which a label may name as *.
-type language struct{}
+type language struct{ rules.Names[cell] }
 
 // Each implements rules.Language: each cell of the columns is a series.
 func (language) Each(pattern string) (func(cell, func(cell)) error, error) {
-	before, after, starred := strings.Cut(pattern, "*")
-	if strings.Contains(after, "*") {
+	wanted, ok := rules.ParsePattern(pattern)
+	if !ok {
 		return nil, errors.New("at most one * may be in the name of a column")
 	}
 	return func(doc cell, yield func(cell)) error {
 		var columns []cell
 		for i, name := range doc.table.columns {
-			rest, ok := strings.CutPrefix(name, before)
-			star, also := strings.CutSuffix(rest, after)
-			if starred && ok && also || name == pattern {
+			if star, ok := wanted.Match(name); ok {
 				columns = append(columns, cell{table: doc.table, at: i, star: star})
 			}
 		}
@@ -144,41 +142,22 @@ func (language) Each(pattern string) (func(cell, func(cell)) error, error) {
 	}, nil
 }
 
-// Value implements rules.Language.
-func (language) Value(string) (rules.Template[cell], error) { return own{}, nil }
-
-// Label implements rules.Language.
-func (language) Label(column string) (rules.Template[cell], error) {
-	if column == "" {
-		return nil, errors.New("is empty; a text goes into double quotes")
-	}
-	return other(column), nil
-}
-
-// own is the text of the cell.
-type own struct{}
-
-func (own) Constant() bool { return false }
-
-func (own) Append(dst []byte, c cell) ([]byte, error) {
+// Text implements rules.Named.
+func (c cell) Text() (string, error) {
 	if c.at >= len(c.row) {
-		return dst, fmt.Errorf("a line ends before the column %q", c.table.columns[c.at])
+		return "", fmt.Errorf("a line ends before the column %q", c.table.columns[c.at])
 	}
-	return append(dst, c.row[c.at]...), nil
+	return c.row[c.at], nil
 }
 
-// other is what the star stood for, or the text of another column of the line.
-type other string
+// Star implements rules.Named.
+func (c cell) Star() string { return c.star }
 
-func (other) Constant() bool { return false }
-
-func (o other) Append(dst []byte, c cell) ([]byte, error) {
-	if o == "*" {
-		return append(dst, c.star...), nil
-	}
-	i := slices.Index(c.table.columns, string(o))
+// Beside implements rules.Named: it is in another column of the line.
+func (c cell) Beside(column string) (string, error) {
+	i := slices.Index(c.table.columns, column)
 	if i < 0 || i >= len(c.row) {
-		return dst, fmt.Errorf("the column %q is %w", string(o), rules.ErrNotFound)
+		return "", fmt.Errorf("the column %q is %w", column, rules.ErrNotFound)
 	}
-	return append(dst, c.row[i]...), nil
+	return c.row[i], nil
 }

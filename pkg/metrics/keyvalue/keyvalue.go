@@ -125,16 +125,16 @@ type entry struct {
 }
 
 // language finds keys by a pattern with a star, which a label may name as *.
-type language struct{}
+type language struct{ rules.Names[entry] }
 
 // Each implements rules.Language.
 func (language) Each(pattern string) (func(entry, func(entry)) error, error) {
-	before, after, starred := strings.Cut(pattern, "*")
-	if strings.Contains(after, "*") {
+	wanted, ok := rules.ParsePattern(pattern)
+	if !ok {
 		return nil, errors.New("at most one * may be in a key")
 	}
 	return func(doc entry, yield func(entry)) error {
-		if !starred {
+		if !wanted.Starred() {
 			if _, ok := doc.table.values[pattern]; !ok {
 				return fmt.Errorf("the key %q is %w", pattern, rules.ErrNotFound)
 			}
@@ -142,9 +142,7 @@ func (language) Each(pattern string) (func(entry, func(entry)) error, error) {
 			return nil
 		}
 		for _, key := range doc.table.keys {
-			rest, ok := strings.CutPrefix(key, before)
-			star, also := strings.CutSuffix(rest, after)
-			if ok && also {
+			if star, ok := wanted.Match(key); ok {
 				yield(entry{table: doc.table, key: key, star: star})
 			}
 		}
@@ -152,38 +150,17 @@ func (language) Each(pattern string) (func(entry, func(entry)) error, error) {
 	}, nil
 }
 
-// Value implements rules.Language.
-func (language) Value(string) (rules.Template[entry], error) { return own{}, nil }
+// Text implements rules.Named.
+func (e entry) Text() (string, error) { return e.table.values[e.key], nil }
 
-// Label implements rules.Language.
-func (language) Label(key string) (rules.Template[entry], error) {
-	if key == "" {
-		return nil, errors.New("is empty; a text goes into double quotes")
-	}
-	return other(key), nil
-}
+// Star implements rules.Named.
+func (e entry) Star() string { return e.star }
 
-// own is the value of the entry.
-type own struct{}
-
-func (own) Constant() bool { return false }
-
-func (own) Append(dst []byte, e entry) ([]byte, error) {
-	return append(dst, e.table.values[e.key]...), nil
-}
-
-// other is what the star stood for, or the value of another key.
-type other string
-
-func (other) Constant() bool { return false }
-
-func (o other) Append(dst []byte, e entry) ([]byte, error) {
-	if o == "*" {
-		return append(dst, e.star...), nil
-	}
-	v, ok := e.table.values[string(o)]
+// Beside implements rules.Named: it is another key's.
+func (e entry) Beside(key string) (string, error) {
+	v, ok := e.table.values[key]
 	if !ok {
-		return dst, fmt.Errorf("the key %q is %w", string(o), rules.ErrNotFound)
+		return "", fmt.Errorf("the key %q is %w", key, rules.ErrNotFound)
 	}
-	return append(dst, v...), nil
+	return v, nil
 }
