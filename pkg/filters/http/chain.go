@@ -44,7 +44,7 @@ type chain struct {
 // newChain builds the filters. On an error those that were built are closed.
 func (b *Builder) newChain(conf *resource.HTTPManager, ctx filters.Context) (*chain, error) {
 	c := &chain{
-		conf: conf, log: ctx.Log, counters: b.metrics.listener(ctx.Listener),
+		conf: conf, log: ctx.Log, counters: b.metrics.listeners.Of(ctx.Listener),
 		routes: b.metrics.routes, listener: ctx.Listener, tracing: newTracing(conf.Tracing, &ctx),
 		source: ctx.Routes, clusters: ctx.Clusters, serverName: []string{conf.Headers.ServerName},
 		files: b.logs,

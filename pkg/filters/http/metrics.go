@@ -1,10 +1,11 @@
 package http
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
 
 // refusal says why a connection or request was turned away before any filter
@@ -38,8 +39,7 @@ type counters struct {
 }
 
 type metrics struct {
-	mu        sync.Mutex
-	listeners map[string]*counters // guarded by mu
+	listeners filters.ByListener[counters]
 	routes    *routeMetrics
 
 	requests, responses, active, refused, panics, cut, unlogged *prometheus.Desc
@@ -50,7 +50,7 @@ func newMetrics() *metrics {
 		return prometheus.NewDesc("dragoman_http_"+name, help, append([]string{"listener"}, labels...), nil)
 	}
 	return &metrics{
-		listeners: map[string]*counters{}, routes: newRouteMetrics(),
+		routes:    newRouteMetrics(),
 		requests:  desc("downstream_requests_total", "Requests received."),
 		responses: desc("downstream_responses_total", "Responses sent, by the class of their status; 0xx: ended without one.", "class"),
 		active:    desc("downstream_requests_active", "Requests under way."),
@@ -59,17 +59,6 @@ func newMetrics() *metrics {
 		cut:       desc("downstream_cut_total", "Requests ended because their configuration was replaced and the deadline had passed."),
 		unlogged:  desc("access_log_lines_lost_total", "Lines of access logs that were lost, since their file could not keep up."),
 	}
-}
-
-func (m *metrics) listener(name string) *counters {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c, ok := m.listeners[name]
-	if !ok {
-		c = &counters{}
-		m.listeners[name] = c
-	}
-	return c
 }
 
 func (m *metrics) describe(ch chan<- *prometheus.Desc) {
@@ -81,9 +70,7 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 
 func (m *metrics) collect(ch chan<- prometheus.Metric) {
 	m.routes.collect(ch)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, c := range m.listeners {
+	for name, c := range m.listeners.All() {
 		count := func(d *prometheus.Desc, n uint64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{name}, labels...)...)
 		}

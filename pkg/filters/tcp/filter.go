@@ -39,7 +39,7 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 	}
 	f := &Filter{
 		builder: b, conf: conf, cluster: cluster, balancer: newBalancer(cluster),
-		counters: b.metrics.listener(ctx.Listener), log: ctx.Log, sessions: map[*session]struct{}{},
+		counters: b.metrics.listeners.Of(ctx.Listener), log: ctx.Log, sessions: map[*session]struct{}{},
 	}
 	b.live.Add(f)
 	return f, nil

@@ -1,10 +1,11 @@
 package tcp
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
 
 // reason says why the filter ended a connection.
@@ -32,8 +33,7 @@ type counters struct {
 }
 
 type metrics struct {
-	mu        sync.Mutex
-	listeners map[string]*counters // guarded by mu
+	listeners filters.ByListener[counters]
 
 	accepted, open, received, sent, connects, failures, closed *prometheus.Desc
 }
@@ -43,26 +43,14 @@ func newMetrics() *metrics {
 		return prometheus.NewDesc("dragoman_tcp_"+name, help, append([]string{"listener"}, labels...), nil)
 	}
 	return &metrics{
-		listeners: map[string]*counters{},
-		accepted:  desc("downstream_connections_total", "Connections accepted."),
-		open:      desc("downstream_connections", "Connections open now."),
-		received:  desc("downstream_received_bytes_total", "Bytes received from clients."),
-		sent:      desc("downstream_sent_bytes_total", "Bytes sent to clients."),
-		connects:  desc("upstream_connects_total", "Upstream connections made."),
-		failures:  desc("upstream_connect_failures_total", "Upstream connects that failed."),
-		closed:    desc("closed_total", "Connections ended by the filter, by reason.", "reason"),
+		accepted: desc("downstream_connections_total", "Connections accepted."),
+		open:     desc("downstream_connections", "Connections open now."),
+		received: desc("downstream_received_bytes_total", "Bytes received from clients."),
+		sent:     desc("downstream_sent_bytes_total", "Bytes sent to clients."),
+		connects: desc("upstream_connects_total", "Upstream connections made."),
+		failures: desc("upstream_connect_failures_total", "Upstream connects that failed."),
+		closed:   desc("closed_total", "Connections ended by the filter, by reason.", "reason"),
 	}
-}
-
-func (m *metrics) listener(name string) *counters {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c, ok := m.listeners[name]
-	if !ok {
-		c = &counters{}
-		m.listeners[name] = c
-	}
-	return c
 }
 
 // Describe implements prometheus.Collector.
@@ -76,9 +64,7 @@ func (b *Builder) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (b *Builder) Collect(ch chan<- prometheus.Metric) {
 	m := b.metrics
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, c := range m.listeners {
+	for name, c := range m.listeners.All() {
 		count := func(d *prometheus.Desc, n uint64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{name}, labels...)...)
 		}
