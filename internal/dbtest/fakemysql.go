@@ -74,13 +74,6 @@ func (f *FakeMySQL) Logins() []string {
 	return append([]string(nil), f.logins...)
 }
 
-// Forget empties the cache of caching_sha2_password, as a restart or FLUSH PRIVILEGES does: the next client has to show its password.
-func (f *FakeMySQL) Forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.cached = false
-}
-
 // Remember fills the cache of caching_sha2_password, as another client's login does.
 func (f *FakeMySQL) Remember() {
 	f.mu.Lock()

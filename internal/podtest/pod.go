@@ -236,9 +236,6 @@ func (p *Pod) AwaitUp(limit time.Duration) {
 	}
 }
 
-// Up is closed when all containers have been started.
-func (p *Pod) Up() <-chan struct{} { return p.up }
-
 // AwaitEnd waits until the pod has come to its end by itself, and returns its phase.
 func (p *Pod) AwaitEnd(limit time.Duration) corev1.PodPhase {
 	p.tb.Helper()

@@ -41,7 +41,7 @@ func Server(tb TB, opts ...Option) *Node {
 // newNode prepares a node without starting it.
 func newNode(tb TB, opts ...Option) *Node {
 	tb.Helper()
-	config := nodeConfig{binary: "redis-server", host: "127.0.0.1"}
+	config := nodeConfig{host: "127.0.0.1"}
 	for _, opt := range opts {
 		opt(&config)
 	}
@@ -49,7 +49,7 @@ func newNode(tb TB, opts ...Option) *Node {
 	if n.port == 0 {
 		n.port = Port(tb)
 	}
-	n.Process = newProcess(tb, config.binary, "redis.conf")
+	n.Process = newProcess(tb, "redis-server", "redis.conf")
 	n.socketPath = filepath.Join(n.dir, "s")
 	conf := config.render(n.port, n.socketPath)
 	if err := os.WriteFile(filepath.Join(n.dir, "redis.conf"), []byte(conf), 0o600); err != nil {

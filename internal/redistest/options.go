@@ -9,7 +9,6 @@ import (
 type Option func(*nodeConfig)
 
 type nodeConfig struct {
-	binary     string
 	password   string
 	users      []aclUser
 	noDefault  bool
@@ -24,9 +23,6 @@ type nodeConfig struct {
 }
 
 type aclUser struct{ name, password, rules string }
-
-// WithBinary starts another program than the redis-server found in PATH.
-func WithBinary(path string) Option { return func(c *nodeConfig) { c.binary = path } }
 
 // WithPassword sets the default user's password, also for replication.
 func WithPassword(password string) Option { return func(c *nodeConfig) { c.password = password } }

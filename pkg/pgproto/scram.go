@@ -98,13 +98,6 @@ func (v *Verifier) String() string {
 	return fmt.Sprintf("%s%d:%s$%s:%s", verifierPrefix, v.Iterations, b64(v.Salt), b64(v.StoredKey[:]), b64(v.ServerKey[:]))
 }
 
-// MockVerifier returns the verifier of a user that is not known: always the same
-// salt for the same name, and no password. secret is the server's own.
-func MockVerifier(secret []byte, user string) Verifier {
-	salt := sign(secret, user)
-	return Verifier{Salt: salt[:16], Iterations: 4096, Doomed: true}
-}
-
 func decodeKey(dst []byte, s string) bool {
 	b, err := base64.StdEncoding.DecodeString(s)
 	return err == nil && copy(dst, b) == len(dst) && len(b) == len(dst)

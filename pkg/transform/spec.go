@@ -26,11 +26,6 @@ const (
 	MsgPack   Format = "msgpack"
 )
 
-// Formats lists them.
-func Formats() []Format {
-	return []Format{JSON, XML, SOAP, Form, Multipart, CSV, NDJSON, MsgPack}
-}
-
 // Side is one of the two formats, with its options. Those of other formats are
 // refused.
 type Side struct {

@@ -237,19 +237,3 @@ func (d *Doc) Clone(id ID) ID {
 	}
 	return clone
 }
-
-// Same tells whether two values are: kinds, texts, names and order.
-func Same(a *Doc, x ID, b *Doc, y ID) bool {
-	m, n := a.At(x), b.At(y)
-	if m.Kind != n.Kind || m.Text != n.Text || m.Name != n.Name || m.Timestamp != n.Timestamp {
-		return false
-	}
-	x, y = m.First, n.First
-	for x != None && y != None {
-		if !Same(a, x, b, y) {
-			return false
-		}
-		x, y = a.At(x).Next, b.At(y).Next
-	}
-	return x == None && y == None
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/distribution"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/keyhash"
 )
@@ -54,7 +55,7 @@ func TestTwemproxyVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key = keyhash.Tag(key, '{', '}')
+		key = redisproto.HashTag(key, '{', '}')
 		hash := mustHash(t, row[1])
 		got := []string{
 			servers[distribution.ByKey{Hash: hash, Distribution: ketama}.Pick(key)],

@@ -1,12 +1,9 @@
 // Package keyhash turns a key into a number: the hashes of twemproxy, bit for
-// bit, the ones of Envoy, and the slot of Redis Cluster. It does no I/O, keeps
-// no state and does not allocate.
+// bit, and the ones of Envoy. It does no I/O, keeps no state and does not allocate.
+// What of a key is hashed, and the slots of Redis Cluster, are pkg/redisproto's.
 package keyhash
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // Func hashes a key. The twemproxy functions return 32 bits, Envoy's 64.
 // A Func neither keeps nor changes the key.
@@ -75,29 +72,4 @@ func catalogue() []named {
 		{Murmur2x64A, MurmurHash2},
 		{XXHash64, xxHash64},
 	}
-}
-
-// Tag returns the part of key that is hashed when keys may carry a hash tag:
-// what stands between the first left and the next right, if that is not empty,
-// else the whole key. twemproxy's hash_tag, Envoy's enable_hashtagging and the
-// hash tags of Redis Cluster (both with '{' and '}') agree on this. The result
-// is a part of key and lives as long as it.
-func Tag(key []byte, left, right byte) []byte {
-	start := bytes.IndexByte(key, left) + 1
-	if start == 0 {
-		return key
-	}
-	if n := bytes.IndexByte(key[start:], right); n > 0 {
-		return key[start : start+n]
-	}
-	return key
-}
-
-// Slots is the number of hash slots of a Redis Cluster.
-const Slots = 16384
-
-// Slot returns the hash slot of Redis Cluster for a key, below Slots. The key
-// must be reduced to its Tag.
-func Slot(tag []byte) uint16 {
-	return uint16(crc16(tag) % Slots)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/keyhash"
 )
 
@@ -58,7 +59,7 @@ func TestTwemproxyVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[row[1]]++
-		if got := mustLookup(t, row[1])(keyhash.Tag(key, '{', '}')); got != want {
+		if got := mustLookup(t, row[1])(redisproto.HashTag(key, '{', '}')); got != want {
 			t.Errorf("%s(%s) = %d, want %d", row[1], row[0], got, want)
 		}
 	}
@@ -135,45 +136,11 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestTag(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ key, want string }{
-		{"", ""},
-		{"plain", "plain"},
-		{"user:{42}:name", "42"},
-		{"{}rest", "{}rest"},
-		{"{}{x}", "{}{x}"},
-		{"{{x}}", "{x"},
-		{"}{x}", "x"},
-		{"{open", "{open"},
-		{"{", "{"},
-	}
-	for _, tt := range tests {
-		if got := string(keyhash.Tag([]byte(tt.key), '{', '}')); got != tt.want {
-			t.Errorf("Tag(%q) = %q, want %q", tt.key, got, tt.want)
-		}
-	}
-	if got := string(keyhash.Tag([]byte("a$b$c"), '$', '$')); got != "b" {
-		t.Errorf("Tag with equal marks = %q, want b", got)
-	}
-}
-
-// Values of CLUSTER KEYSLOT.
-func TestSlot(t *testing.T) {
-	t.Parallel()
-	tests := map[string]uint16{"": 0, "123456789": 12739, "foo": 12182, "bar": 5061, "hello": 866, "somekey": 11058}
-	for key, want := range tests {
-		if got := keyhash.Slot([]byte(key)); got != want {
-			t.Errorf("Slot(%q) = %d, want %d", key, got, want)
-		}
-	}
-}
-
 func TestNoAllocation(t *testing.T) {
 	key := []byte("user:{1234567890}:session")
 	for _, name := range keyhash.Names() {
 		f := mustLookup(t, name)
-		if n := testing.AllocsPerRun(100, func() { f(keyhash.Tag(key, '{', '}')) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { f(redisproto.HashTag(key, '{', '}')) }); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
 		}
 	}
