@@ -42,6 +42,7 @@ const (
 	isRemains                       // what is left of one that lingers
 	isCorked                        // SetCorked
 	isHeld                          // its output waits, corked, since the iteration before
+	hasSent                         // something was written since all had been acknowledged
 )
 
 // Conn is one connection of a loop. It costs no buffer while it has no unread
@@ -60,6 +61,7 @@ type Conn struct {
 	slot     int32
 	gen      int32
 	flags    state
+	patience uint16 // how long the peer may acknowledge nothing, in s; 0: as long as the kernel waits
 	side     Side
 }
 

@@ -88,6 +88,7 @@ func (l *Loop) startDial(c *Conn, network, addr string, o DialOptions) error {
 		c.remote = addrPortOf(to)
 		setTCP(fd)
 		o.KeepAlive.set(fd)
+		c.setPatience(o.KeepAlive.patience())
 		if err := bindSource(fd, o.SourceAddr); err != nil {
 			return err
 		}

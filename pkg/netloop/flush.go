@@ -126,6 +126,7 @@ func (l *Loop) drain(c *Conn, q *Chain) {
 			return
 		}
 		l.stats.BytesOut += uint64(n)
+		c.flags |= hasSent
 		q.Skip(l, n)
 		if n < want { // the kernel's buffer is full: an edge will follow
 			l.blocked(c)

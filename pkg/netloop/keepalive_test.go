@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"context"
+	"io"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +53,26 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// TestKeepAliveChanges: a listener's next connections have other probes; those that are there keep theirs.
+func TestKeepAliveChanges(t *testing.T) {
+	t.Parallel()
+	g := startGroup(t, GroupOptions{Loops: 1})
+	accepted := make(chan int, 2)
+	n := serve(t, g, ListenOptions{KeepAlive: KeepAlive{Idle: 5 * time.Minute}}, func(c *Conn) Driver {
+		accepted <- c.FD()
+		return echo()
+	})
+	dial(t, n.Addr())
+	first := <-accepted
+	n.SetKeepAlive(KeepAlive{Idle: 20 * time.Second, Interval: 5 * time.Second, Probes: 4})
+	dial(t, n.Addr())
+	for fd, want := range map[int][]int{first: {1, 300, 100, 3}, <-accepted: {1, 20, 5, 4}} {
+		if diff := cmp.Diff(want, probesOf(fd)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
 func probesOf(fd int) []int {
 	var got []int
 	for _, o := range [][2]int{
@@ -69,4 +90,29 @@ func probesOf(fd int) []int {
 		}
 	}
 	return got
+}
+
+// TestSlowPeerIsNotSilent: a peer that takes nothing for much longer than a silent one is waited for is there all the same, as its kernel says.
+func TestSlowPeerIsNotSilent(t *testing.T) {
+	t.Parallel()
+	const most = 64 << 20 // more than any kernel takes for a peer that does not read
+	g := startGroup(t, GroupOptions{Loops: 1})
+	loop := g.Loops()[0]
+	ended := make(chan error, 1)
+	n := serve(t, g, ListenOptions{KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second, Probes: 1}}, func(c *Conn) Driver {
+		c.Write(make([]byte, most))
+		return &script{closed: func(_ *Conn, err error) { ended <- err }}
+	})
+	peer := dial(t, n.Addr())
+	over := make(chan struct{})
+	loop.Post(func() { loop.After(4*2*time.Second, func() { close(over) }) })
+	<-over // several times as long
+	select {
+	case err := <-ended:
+		t.Fatalf("the connection has ended: %v", err)
+	default:
+	}
+	if _, err := io.CopyN(io.Discard, peer, most); err != nil {
+		t.Errorf("reading at last: %v", err)
+	}
 }

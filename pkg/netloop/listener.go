@@ -47,9 +47,10 @@ type Listener struct {
 	unix   string // path to remove
 	slot   int32  // loop goroutine only
 
-	tls  atomic.Pointer[listenTLS]
-	max  atomic.Int64
-	live atomic.Int64
+	tls      atomic.Pointer[listenTLS]
+	max      atomic.Int64
+	live     atomic.Int64
+	patience atomic.Uint32 // KeepAlive.patience
 
 	mu    sync.Mutex
 	fd    int // -1: closed
@@ -106,7 +107,7 @@ func (n *Listener) bind(fd, family int, sa syscall.Sockaddr, addr string) error 
 	const soReusePort = 15
 	if family != syscall.AF_UNIX {
 		_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-		n.o.KeepAlive.set(fd) // which what it accepts takes over
+		n.setKeepAlive(fd, n.o.KeepAlive)
 		if n.o.ReusePort {
 			if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soReusePort, 1); err != nil {
 				return fmt.Errorf("SO_REUSEPORT: %w", err)
@@ -281,6 +282,7 @@ func (n *Listener) adopt(l *Loop, fd int, remote netip.AddrPort) {
 	c.flags |= isWritable
 	if remote.IsValid() {
 		setTCP(fd)
+		c.setPatience(uint16(n.patience.Load()))
 	} else {
 		c.flags |= isUnix
 	}
@@ -318,6 +320,21 @@ func (c *Conn) ListenerTLS() *tls.Config {
 		return t.cfg
 	}
 	return nil
+}
+
+// SetKeepAlive changes the probes of connections accepted from now on, which must not be none.
+func (n *Listener) SetKeepAlive(k KeepAlive) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fd >= 0 {
+		n.setKeepAlive(n.fd, k)
+	}
+}
+
+// setKeepAlive tells the listening socket, from which those that it accepts take the options over.
+func (n *Listener) setKeepAlive(fd int, k KeepAlive) {
+	k.set(fd)
+	n.patience.Store(uint32(k.patience()))
 }
 
 // SetMaxConnections changes the limit; 0: none. Open connections stay.

@@ -79,6 +79,7 @@ type Loop struct {
 	given        bool   // shown's memory has been given away
 	quiet        bool   // nothing came for a while: park in the scheduler
 	lingering    int    // remains of connections
+	silence      silence
 	nvec         int
 	vectors      [maxVectors]syscall.Iovec
 	events       []syscall.EpollEvent
