@@ -211,7 +211,7 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 		StartTLS:       spec.LateTLS(),
 		UnixMode:       os.FileMode(spec.Address.Mode),
 		MaxConnections: int(spec.MaxConnections),
-		KeepAlive:      netloop.KeepAlive{Idle: clientKeepAlive},
+		KeepAlive:      keepAlive(spec),
 	}
 	if r, ok := k.filter.Load().Network.(refuser); ok {
 		o.OnRefuse = r.Refusal()
@@ -222,6 +222,15 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 		return nil, &BindError{Listener: spec.Name, Address: spec.Address.Addr, Err: err}
 	}
 	return ln, nil
+}
+
+// keepAlive are the probes of a listener's clients.
+func keepAlive(spec *resource.Listener) netloop.KeepAlive {
+	k := spec.TCPKeepalive
+	if k == nil {
+		return netloop.KeepAlive{Idle: clientKeepAlive}
+	}
+	return netloop.KernelKeepAlive(k.Time, k.Interval, k.Probes)
 }
 
 // refuser is a filter with a last word for connections above the limit.
@@ -320,6 +329,9 @@ func (c *Change) swap(p *part, old []retirement) []retirement {
 		return old
 	}
 	k.ln.SetMaxConnections(int(p.spec.MaxConnections))
+	if p.spec.Address.Network == resource.NetworkTCP {
+		k.ln.SetKeepAlive(keepAlive(p.spec))
+	}
 	if k.secrets != c.deps.Secrets || k.spec.LateTLS() != p.spec.LateTLS() || !reflect.DeepEqual(k.spec.TLS, p.spec.TLS) {
 		set := k.ln.SetTLS
 		if p.spec.LateTLS() {

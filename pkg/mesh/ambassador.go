@@ -28,6 +28,8 @@ type AmbassadorSpec struct {
 	Protocol Protocol  `json:"protocol"`
 	Listen   Listen    `json:"listen"`
 	Limits   *Limits   `json:"limits,omitempty"`
+	// TCPKeepalive looks after the servers of every environment; idle is 30s by default.
+	TCPKeepalive *TCPKeepalive `json:"tcpKeepalive,omitempty"`
 	// Redis is only for protocol redis; absent: the defaults of its fields.
 	Redis *RedisSpec `json:"redis,omitempty"`
 	// TCP is only for protocol tcp; absent: the defaults of its fields.
@@ -108,6 +110,7 @@ type EnvironmentRule struct {
 // +kubebuilder:validation:XValidation:rule="has(self.port) != has(self.path)",message="exactly one of port and path is needed"
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.address)",message="address goes with a port"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || has(self.path)",message="mode goes with a path"
+// +kubebuilder:validation:XValidation:rule="!has(self.tcpKeepalive) || has(self.port)",message="tcpKeepalive goes with a port"
 
 // Listen is where the app connects: a port or a path.
 type Listen struct {
@@ -128,8 +131,10 @@ type Listen struct {
 	// Backlog is the system's queue of connections not yet accepted; default:
 	// as large as the system allows.
 	// +kubebuilder:validation:Minimum=1
-	Backlog *uint32        `json:"backlog,omitempty"`
-	TLS     *DownstreamTLS `json:"tls,omitempty"`
+	Backlog *uint32 `json:"backlog,omitempty"`
+	// TCPKeepalive looks after clients that are silent; idle is 5m by default.
+	TCPKeepalive *TCPKeepalive  `json:"tcpKeepalive,omitempty"`
+	TLS          *DownstreamTLS `json:"tls,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="has(self.cert) != (has(self.certFile) || has(self.keyFile))",message="a certificate is needed: cert, or certFile and keyFile"

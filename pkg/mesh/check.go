@@ -66,6 +66,7 @@ func checkAmbassador(a *Ambassador, o options) Errors {
 	c.onlyDatabases(s.Limits, s.Protocol)
 	c.selector(s.Selector)
 	c.listen(&s.Listen, "spec.listen")
+	c.keepalive(s.TCPKeepalive, "spec.tcpKeepalive")
 	c.limits(s.Limits)
 	c.environments(s)
 	c.choice(s)
@@ -119,6 +120,8 @@ func (c *checker) listen(l *Listen, at string) {
 		}
 	}
 	c.atLeastOne(l.Backlog, at+".backlog")
+	c.require(l.TCPKeepalive == nil || l.Path == "", at+".tcpKeepalive", "goes with a port only", "remove it")
+	c.keepalive(l.TCPKeepalive, at+".tcpKeepalive")
 	if l.TLS == nil {
 		return
 	}

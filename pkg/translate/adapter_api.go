@@ -67,6 +67,7 @@ func (t *translator) apiListener(a *mesh.Adapter) {
 			resource.ListenerMetadata: pack(&optionsv1.ListenerOptions{DrainDeadline: duration(nil, defaultDrainDeadline)}),
 		}},
 		TcpBacklogSize:   optional(api.Listen.Backlog),
+		TcpKeepalive:     keepalive(api.Listen.TCPKeepalive, defaultClientIdle),
 		TrafficDirection: corev3.TrafficDirection_INBOUND,
 	})
 }

@@ -42,6 +42,8 @@ func (t *translator) cluster(u *mesh.Upstream, name string) {
 	c := &clusterv3.Cluster{
 		Name:            name,
 		TransportSocket: t.upstreamTLS(u.TLS, name),
+
+		UpstreamConnectionOptions: serverKeepalive(t.a.Spec.TCPKeepalive),
 	}
 	switch {
 	case t.a.Spec.Protocol == mesh.ProtocolRedis:

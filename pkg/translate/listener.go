@@ -63,6 +63,7 @@ func (t *translator) listener(env *mesh.Environment, main string, v Variant) {
 			resource.ListenerMetadata: pack(options),
 		}},
 		TcpBacklogSize:   optional(s.Listen.Backlog),
+		TcpKeepalive:     keepalive(s.Listen.TCPKeepalive, defaultClientIdle),
 		TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 	}
 	t.set.Listeners = append(t.set.Listeners, l)

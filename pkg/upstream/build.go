@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -126,11 +125,7 @@ func keepAlive(k *resource.TCPKeepalive) netloop.KeepAlive {
 	if k == nil {
 		return netloop.KeepAlive{Idle: 30 * time.Second}
 	}
-	return netloop.KeepAlive{
-		Idle:     cmp.Or(k.Time, 2*time.Hour),
-		Interval: cmp.Or(k.Interval, 75*time.Second),
-		Probes:   int(cmp.Or(k.Probes, 9)),
-	}
+	return netloop.KernelKeepAlive(k.Time, k.Interval, k.Probes)
 }
 
 // credentials reads user and password at each call; nil if none are named. A

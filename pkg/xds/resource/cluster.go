@@ -24,7 +24,7 @@ type Cluster struct {
 	TLS            *UpstreamTLS // nil: plain text
 	Redis          RedisUpstream
 	HTTP           HTTPUpstream
-	TCPKeepalive   *TCPKeepalive // nil: the system's default
+	TCPKeepalive   *TCPKeepalive // nil: the proxy's default
 	// Secrets are those that the resource carries inline instead of naming
 	// them; their names are unique and begin with the cluster's name.
 	Secrets []*Secret

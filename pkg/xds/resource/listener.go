@@ -18,6 +18,8 @@ type Listener struct {
 	MaxConnections uint32
 	// Backlog is the accept queue that is asked of the system; 0: its default.
 	Backlog uint32
+	// TCPKeepalive is of accepted connections; nil: the proxy's default.
+	TCPKeepalive *TCPKeepalive
 	// TLSHandshakeTimeout bounds the time until the first byte of a client can
 	// be read; never 0.
 	TLSHandshakeTimeout time.Duration

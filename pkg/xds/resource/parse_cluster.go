@@ -286,7 +286,10 @@ func (r *reader) keepalive(o *clusterv3.UpstreamConnectionOptions) *TCPKeepalive
 		return nil
 	}
 	r.only(o, "upstream_connection_options", "tcp_keepalive")
-	k := o.GetTcpKeepalive()
+	return keepalive(o.GetTcpKeepalive())
+}
+
+func keepalive(k *corev3.TcpKeepalive) *TCPKeepalive {
 	if k == nil {
 		return nil
 	}

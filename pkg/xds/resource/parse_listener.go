@@ -30,7 +30,7 @@ func ParseListener(p *listenerv3.Listener) (*Listener, error) {
 	}
 	r.only(p, "", "name", "address", "stat_prefix", "filter_chains", "default_filter_chain", "metadata",
 		"drain_type", "traffic_direction", "reuse_port", "enable_reuse_port", "tcp_backlog_size",
-		"bind_to_port", "per_connection_buffer_limit_bytes", "ignore_global_conn_limit", "bypass_overload_manager",
+		"bind_to_port", "tcp_keepalive", "per_connection_buffer_limit_bytes", "ignore_global_conn_limit", "bypass_overload_manager",
 		"internal_listener")
 	if b := p.GetBindToPort(); b != nil && !b.GetValue() {
 		r.fail("bind_to_port", "must be true: every listener binds")
@@ -39,6 +39,7 @@ func ParseListener(p *listenerv3.Listener) (*Listener, error) {
 	if l.Backlog > math.MaxInt32 {
 		r.fail("tcp_backlog_size", "must be at most %d", math.MaxInt32)
 	}
+	l.TCPKeepalive = keepalive(p.GetTcpKeepalive())
 	if p.GetInternalListener() != nil {
 		l.Address = internalAddress(l.Name)
 		if p.GetAddress() != nil {

@@ -56,7 +56,7 @@ const (
 // foreign is a listener as another control plane may send it, with all that is
 // understood of Envoy's own fields.
 const foreign = `{
-  "name": "l", "address": {"pipe": {"path": "/run/l.sock", "mode": 432}}, "stat_prefix": "x", "tcp_backlog_size": 99,
+  "name": "l", "address": {"pipe": {"path": "/run/l.sock", "mode": 432}}, "stat_prefix": "x", "tcp_backlog_size": 99, "tcp_keepalive": {"keepalive_time": 20, "keepalive_interval": 5},
   "default_filter_chain": {
     "transport_socket_connect_timeout": "3s",
     "transport_socket": {"name": "tls", "typed_config": {
@@ -95,6 +95,7 @@ func TestForeignListener(t *testing.T) {
 		Name:                "l",
 		Address:             resource.ListenAddress{Network: "unix", Addr: "/run/l.sock", Mode: 0o660},
 		Backlog:             99,
+		TCPKeepalive:        &resource.TCPKeepalive{Time: 20 * time.Second, Interval: 5 * time.Second},
 		MaxConnections:      7,
 		TLSHandshakeTimeout: 3 * time.Second,
 		TLS: &resource.DownstreamTLS{
