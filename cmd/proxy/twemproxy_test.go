@@ -172,29 +172,6 @@ func checkStats(t *testing.T, addr string) {
 	}
 }
 
-// TestWellKnownPod is the container of the pattern's example: a variable, no
-// arguments, a name that does not resolve yet.
-func TestWellKnownPod(t *testing.T) {
-	t.Parallel()
-	probe, err := net.Listen("tcp", "0.0.0.0:6380")
-	if err != nil {
-		t.Skipf("port 6380 is taken: %v", err)
-	}
-	_ = probe.Close()
-	p := begin(t, []string{
-		"REDIS_SERVERS=redis-st-0.redis-svc.invalid:6379:1", "DRAGOMAN_ADMIN_ADDRESS=off",
-	})
-	p.prints(`"msg":"listening"`)
-	got := redistest.Dial(t, "127.0.0.1:6380").Do("GET", "k")
-	if !strings.HasPrefix(got, "-") {
-		t.Errorf("before the name resolves: %q", got)
-	}
-	p.signal(syscall.SIGTERM)
-	if code := p.end(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-}
-
 // TestTwemproxyFollowsItsFile is what nutcracker cannot do.
 func TestTwemproxyFollowsItsFile(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 )
 
 // Loss is what a network that is broken does not carry.
@@ -48,15 +50,10 @@ func (p *Pod) lose(what Loss) error {
 
 // drop makes a chain that drops what does not go by the loopback interface.
 func drop(c *nftables.Conn, t *nftables.Table, name string, hook *nftables.ChainHook, device expr.MetaKey) {
-	chain := c.AddChain(&nftables.Chain{
-		Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter,
-	})
 	const nameLength = 16 // of an interface's, in bytes (IFNAMSIZ)
 	loopback := make([]byte, nameLength)
 	copy(loopback, "lo")
-	c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: []expr.Any{
+	nettest.Drop(c, nettest.Chain(c, t, name, hook),
 		&expr.Meta{Key: device, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: loopback},
-		&expr.Verdict{Kind: expr.VerdictDrop},
-	}})
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: loopback})
 }
