@@ -17,8 +17,10 @@ func didYouMean(wrong string, known []string) string {
 	if best == "" {
 		return ""
 	}
-	return `did you mean "` + best + `"?`
+	return meant(best)
 }
+
+func meant(word string) string { return `did you mean "` + word + `"?` }
 
 // Suggest is what to say of a wrong word: the known one that was probably meant,
 // or all that are known.

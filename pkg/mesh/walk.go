@@ -130,11 +130,7 @@ func (w *walker) basic(n *yaml.Node, v reflect.Value, path string) {
 			w.enumeration(n, v, path)
 			return
 		}
-		hint := ""
-		if tag != "" {
-			hint = "write it in quotes: " + strconv.Quote(clip(n.Value))
-		}
-		w.fail(n, path, "must be a string, not "+describe(n), hint)
+		w.fail(n, path, "must be a string, not "+describe(n), hintOfString(n, v, tag))
 	case reflect.Bool:
 		if tag != "!!bool" {
 			w.fail(n, path, "must be true or false, not "+describe(n), "")
@@ -146,6 +142,17 @@ func (w *walker) basic(n *yaml.Node, v reflect.Value, path string) {
 	default:
 		panic("mesh: no decoding for " + v.Type().String())
 	}
+}
+
+// hintOfString is what to say where something else than a string stands for one.
+func hintOfString(n *yaml.Node, v reflect.Value, tag string) string {
+	if tag == "" {
+		return ""
+	}
+	if e, ok := reflect.TypeAssert[enumerated](v); ok && !slices.Contains(e.Values(), n.Value) {
+		return hintOfValue(e, n.Value)
+	}
+	return "write it in quotes: " + strconv.Quote(clip(n.Value))
 }
 
 func (w *walker) unsigned(n *yaml.Node, v reflect.Value, tag, path string) {
@@ -166,7 +173,7 @@ func (w *walker) enumeration(n *yaml.Node, v reflect.Value, path string) {
 	if !ok || slices.Contains(e.Values(), n.Value) {
 		return
 	}
-	w.fail(n, path, fmt.Sprintf("unknown value %q", clip(n.Value)), hintOf(n.Value, e.Values()))
+	w.fail(n, path, fmt.Sprintf("unknown value %q", clip(n.Value)), hintOfValue(e, n.Value))
 	v.SetString("")
 }
 
