@@ -277,8 +277,7 @@ func (m *member) learn(s *settings, role *word, err error, counts bool, now time
 		m.ep.SetReadOnly(role.Primary && role.readOnly)
 	}
 	if counts && s.check != nil && m.check.observe(err == nil, s.check) {
-		s.log.Info("endpoint checked", "endpoint", m.key.hostname, "address", m.key.address,
-			"shard", m.key.shard, "healthy", err == nil, "error", errorText(err))
+		m.logChecked(s, err)
 	}
 	switch {
 	case err == nil:
@@ -294,6 +293,15 @@ func (m *member) learn(s *settings, role *word, err error, counts bool, now time
 	if s.probeRole && before.differs(m.claim) {
 		m.tellLocked(false)
 	}
+}
+
+// logChecked tells of health that has changed.
+func (m *member) logChecked(s *settings, err error) {
+	attrs := []any{"endpoint", m.key.hostname, "address", m.key.address, "shard", m.key.shard, "healthy", err == nil}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	s.log.Info("endpoint checked", attrs...)
 }
 
 // restoreLocked ends an ejection, unless it has to last longer.

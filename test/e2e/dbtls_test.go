@@ -73,7 +73,7 @@ func TestPostgresLogins(t *testing.T) {
 		{"cert", dbtest.CertUser, secure, nil, false, shown, [6]string{rejects, "TLS", "TLS", "TLS", "TLS", "TLS"}},
 		{"cert, none shown", dbtest.CertUser, secure, nil, false, "", [6]string{rejects, noCert, noCert, noCert, noCert, noCert}},
 		{"hostssl", dbtest.TLSUser, secure, nil, false, "", [6]string{rejects, "TLS", "TLS", "TLS", "TLS", "TLS"}},
-		{"hostnossl", dbtest.NoTLSUser, secure, nil, false, "", [6]string{"plain", rejects, rejects, rejects, rejects, rejects}},
+		{"hostnossl", dbtest.NoTLSUser, secure, nil, false, "", [6]string{"plain", "plain", rejects, rejects, rejects, rejects}},
 		{"another name", dbtest.SCRAMUser, secure, nil, false, ", serverName: elsewhere", [6]string{"plain", "TLS", "TLS", "TLS", badCert, badCert}},
 		{"trust, no TLS", dbtest.TrustUser, plain, nil, false, "", [6]string{"plain", "plain", noTLS, noTLS, noTLS, noAnswer}},
 		{"password, no TLS", dbtest.CleartextUser, plain, nil, false, "", [6]string{weak, weak, noTLS, noTLS, noTLS, noAnswer}},

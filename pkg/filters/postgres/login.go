@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
@@ -14,9 +15,14 @@ type login struct {
 	auth     *pgproto.Auth
 	timer    *netloop.Timer
 	askedTLS bool // the server has been asked, and has not answered
+	shaking  bool // TLS is about to begin
 	began    bool // the start-up message is sent
+	asked    bool // the server has asked for something, or let us in
 	need     keysNeeded
 	out      []byte
+
+	plain    bool    // TLS has been tried
+	overThat *denial // the server's error to that; nil: TLS has not begun
 }
 
 // errClosed is a server that closes the connection before it has said anything.
@@ -34,8 +40,10 @@ type keysNeeded struct {
 func loginLimits() pgproto.Limits { return pgproto.Limits{MaxStartup: 10_000, MaxMessage: 64 << 10} }
 
 // Dial implements database.Login.
-func (s *session) Dial() {
-	s.start.login = login{}
+func (s *session) Dial() { s.dial(login{}) }
+
+func (s *session) dial(l login) {
+	s.start.login = l
 	s.Up = s.To.Dial(s.Part.Loop, (*loginStep)(s))
 	s.start.login.timer = s.Part.Loop.After(s.To.Timeout()+s.b.loginLimit, func() {
 		s.Part.Report(s.To.Endpoint, filters.RequestTimeout)
@@ -84,11 +92,13 @@ func (d *loginStep) Connected(c *netloop.Conn) {
 	if s.Is(database.Ended) {
 		return
 	}
-	if s.To.StartTLS && s.To.Endpoint.TLS != nil && c.TLSState() == nil {
-		s.start.login.askedTLS = true
+	l := &s.start.login
+	if s.To.StartTLS && s.To.Endpoint.TLS != nil && c.TLSState() == nil && !l.plain {
+		l.askedTLS = true
 		c.Write(sslRequest())
 		return
 	}
+	l.shaking = false
 	s.introduce()
 }
 
@@ -173,6 +183,7 @@ func (s *session) answeredTLS(c *netloop.Conn, b []byte) int {
 		// More than an answer is in plain text what will be taken for encrypted.
 		s.loginFailed("dragoman: the server's answer to the request for TLS is not one", nil)
 	case b[0] == 'S':
+		l.shaking = true
 		c.StartTLS(s.To.Endpoint.TLS, tlsLimit)
 	case b[0] == 'N' && s.Part.Conf.TLSOptional:
 		s.introduce()
@@ -201,7 +212,8 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 			s.Down.Write(whole)
 		}
 	case pgproto.TypeNegotiateProtocolVersion:
-		if !s.start.told && s.errand == nil {
+		if !s.start.told && !s.start.negotiated && s.errand == nil {
+			s.start.negotiated = true
 			s.Down.Write(whole)
 		}
 	case pgproto.TypeErrorResponse:
@@ -214,6 +226,7 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 
 func (s *session) authenticate(payload []byte) outcome {
 	l := &s.start.login
+	l.asked = true
 	out, done, err := l.auth.Step(l.out[:0], payload)
 	switch {
 	case errors.Is(err, errDeriving):
@@ -259,6 +272,10 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 	if c != s.Up {
 		return
 	}
+	if s.start != nil && s.start.login.shaking && s.mayBePlain() && !errors.Is(err, netloop.ErrHandshakeTimeout) {
+		s.dialPlain(nil, cmp.Or(err, errClosed).Error())
+		return
+	}
 	s.LostUp(nil)
 	if s.Is(database.Ended) {
 		s.Settle()
@@ -267,11 +284,8 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 	s.start.login.timer.Stop()
 	s.Part.Stats.ConnectFailures.Add(1)
 	s.Part.Report(s.To.Endpoint, filters.ConnectFailure)
-	why := errClosed.Error()
-	if err != nil {
-		why = reasonOf(err)
-	}
-	s.start.Failed(why)
+	err = cmp.Or(err, errClosed)
+	s.start.Failed(reasonOf(err))
 	s.Part.Log.Warn("connecting to the database failed", "endpoint", s.To.Endpoint.Address, "error", err)
 	entered := s.start.login.began || s.To.StartTLS && c.TLSState() != nil
 	if entered && (s.start.told || !s.Part.Route.ByRole()) {

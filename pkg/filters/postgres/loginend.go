@@ -44,6 +44,15 @@ func (s *session) loginRefused(payload, whole []byte) {
 		return
 	}
 	d := &denial{n, slices.Clone(whole)}
+	if d.ofWay() && !s.start.login.asked {
+		if s.mayBePlain() {
+			s.dialPlain(d, n.Message)
+			return
+		}
+		if first := s.start.login.overThat; first != nil {
+			d = first // in plain text it lets in even less
+		}
+	}
 	if !d.ofCredentials() {
 		s.passDenial(d)
 		return
@@ -68,14 +77,18 @@ func (d *denial) ofCredentials() bool {
 	return d.notice.State == pgproto.StateInvalidPassword || d.notice.State == pgproto.StateInvalidAuth
 }
 
+// ofWay reports whether others might be let in, or the same without TLS: pg_hba.conf
+// may have no line for a connection like this, or one that rejects it.
+func (d *denial) ofWay() bool { return d.notice.State == pgproto.StateInvalidAuth }
+
 // passDenial ends the session with the server's error.
 func (s *session) passDenial(d *denial) {
 	n, hint := d.notice, ""
 	if d.ofCredentials() {
 		hint = "these are the environment's credentials in the document, not the app's: check them, and pg_hba.conf"
 	}
-	s.Part.Log.Warn("the server refuses a session", "sqlstate", n.State, "message", n.Message, "user", s.start.By.User,
-		"endpoint", s.To.Endpoint.Address, "hint", hint)
+	s.Part.Log.Warn("the server refuses a session", database.Given("sqlstate", n.State, "message", n.Message, "user", s.start.By.User,
+		"endpoint", s.To.Endpoint.Address, "hint", hint)...)
 	if s.errand != nil {
 		s.errand.g.refused(s.errand, d.whole, n.State)
 		s.Finish()
@@ -89,7 +102,7 @@ func (s *session) passDenial(d *denial) {
 
 // loginFailed ends a session because of what the server did, or is.
 func (s *session) loginFailed(message string, err error) {
-	s.Part.Log.Error("logging in at the database", "endpoint", s.To.Endpoint.Address, "message", message, "error", err)
+	s.Part.Log.Error("logging in at the database", database.Given("endpoint", s.To.Endpoint.Address, "message", message, "error", err)...)
 	hint := ""
 	if errors.Is(err, pgproto.ErrMethodRefused) {
 		hint = "The password itself is shown over verified TLS only (tls.mode verify-ca or verify-full); requireAuth of the environment may allow less."

@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"cmp"
+	"errors"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -186,7 +188,7 @@ func (u *upstream) Closed(c *netloop.Conn, err error) {
 	switch {
 	case s.ended:
 	case !s.connected:
-		s.connectFailed(err)
+		s.connectFailed(cmp.Or(err, errClosed))
 	case err != nil && !s.downEOF:
 		// What the endpoint said before it failed is still the client's.
 		s.filter.cluster.Report(s.entry.endpoint, filters.Disconnect)
@@ -197,6 +199,9 @@ func (u *upstream) Closed(c *netloop.Conn, err error) {
 		s.closeBoth()
 	}
 }
+
+// errClosed is an endpoint that closes a connection before it stands.
+var errClosed = errors.New("the endpoint closed the connection")
 
 func (s *session) connectFailed(err error) {
 	f := s.filter

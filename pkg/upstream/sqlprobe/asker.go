@@ -33,7 +33,8 @@ type Target struct {
 	TLS      *tls.Config // nil: plain
 	// StartTLS asks the server for TLS in the protocol; else TLS begins at once.
 	StartTLS bool
-	// TLSOptional goes on in plain text with a server that does not offer TLS.
+	// TLSOptional goes on in plain text with a server that does not offer TLS, or lets
+	// nobody in over it.
 	TLSOptional bool
 	// Login gives user and password as they are now; the password may be empty.
 	Login    func() (user, password string, err error)

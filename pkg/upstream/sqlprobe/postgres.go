@@ -46,7 +46,27 @@ func (c *pgConn) close() {
 	_ = c.nc.Close()
 }
 
+// errOverTLS is a server that lets nobody in over TLS, as with nothing but hostnossl
+// in pg_hba.conf.
+var errOverTLS = errors.New("over TLS")
+
+// dialPostgres logs in. Where TLS is optional plain text is tried, too, when the
+// filter would.
 func dialPostgres(ctx context.Context, t *Target, user, password string) (conn, error) {
+	c, err := openPostgres(ctx, t, user, password)
+	if t.TLS == nil || !t.StartTLS || !t.TLSOptional || !errors.Is(err, errOverTLS) && !errors.Is(err, errHandshake) {
+		return c, err
+	}
+	plain := *t
+	plain.TLS = nil
+	c, inPlain := openPostgres(ctx, &plain, user, password)
+	if inPlain != nil {
+		return nil, fmt.Errorf("%w; before that, with TLS: %s", inPlain, err.Error())
+	}
+	return c, nil
+}
+
+func openPostgres(ctx context.Context, t *Target, user, password string) (conn, error) {
 	w, err := dial(ctx, t)
 	if err != nil {
 		return nil, err
@@ -110,14 +130,15 @@ func (c *pgConn) login(t *Target, user, password string) error {
 		return err
 	}
 	auth := pgproto.NewAuth(c.authConfig(t, user, password))
-	for admitted := false; ; {
+	for asked, admitted := false, false; ; {
 		typ, payload, err := c.message()
 		switch {
 		case err != nil:
 			return err
 		case typ == pgproto.TypeErrorResponse:
-			return refusedPostgres(payload)
+			return c.refused(payload, asked)
 		case typ == pgproto.TypeAuthentication && !admitted:
+			asked = true
 			out, done, err := auth.Step(nil, payload)
 			if err != nil {
 				return untrusted(err)
@@ -161,14 +182,18 @@ func untrusted(err error) error {
 	return fmt.Errorf("%w: %w", ErrUntrusted, err)
 }
 
-// refusedPostgres is the server's error during a login. Those that pass, as when
-// it starts or has no room, are no refusal.
-func refusedPostgres(payload []byte) error {
+// refused is the server's error during a login. Those that pass, as when it starts
+// or has no room, are no refusal.
+func (c *pgConn) refused(payload []byte, asked bool) error {
 	err := serverError(payload)
-	if e, ok := errors.AsType[*pgError](err); ok && !strings.HasPrefix(e.State, "57P") && !strings.HasPrefix(e.State, "53") {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+	e, ok := errors.AsType[*pgError](err)
+	switch {
+	case !ok, strings.HasPrefix(e.State, "57P"), strings.HasPrefix(e.State, "53"):
+		return err
+	case !asked && e.State == pgproto.StateInvalidAuth && c.state() != nil:
+		return fmt.Errorf("%w %w: %w", ErrRefused, errOverTLS, err)
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrRefused, err)
 }
 
 func serverError(payload []byte) error {

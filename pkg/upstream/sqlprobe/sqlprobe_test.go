@@ -80,6 +80,10 @@ func TestPostgresLogin(t *testing.T) {
 		{name: "no such user", user: "nobody", want: sqlprobe.ErrRefused},
 		{name: "server without TLS", user: dbtest.SCRAMUser, addr: plain.Addr(), tls: blind, want: sqlprobe.ErrUntrusted},
 		{name: "server without TLS, which is optional", user: dbtest.SCRAMUser, addr: plain.Addr(), tls: blind, optional: true},
+		{name: "hostnossl, TLS is optional", user: dbtest.NoTLSUser, tls: blind, optional: true},
+		{name: "hostnossl, TLS is demanded", user: dbtest.NoTLSUser, tls: blind, want: sqlprobe.ErrRefused},
+		{name: "hostssl, TLS is optional", user: dbtest.TLSUser, tls: blind, optional: true},
+		{name: "a certificate is demanded, TLS is optional", user: dbtest.CertUser, tls: blind, optional: true, want: sqlprobe.ErrRefused},
 		{name: "read only by the user's settings", user: dbtest.ReadOnlyUser},
 	}
 	for _, tc := range tests {

@@ -69,7 +69,10 @@ func (w *wire) fill() error {
 // took forgets the first n bytes.
 func (w *wire) took(n int) { w.buf = append(w.buf[:0], w.buf[n:]...) }
 
-var errPlain = errors.New("it sends in plain text what would be taken for encrypted")
+var (
+	errPlain     = errors.New("it sends in plain text what would be taken for encrypted")
+	errHandshake = errors.New("TLS handshake")
+)
 
 // startTLS begins TLS in mid-connection.
 func (w *wire) startTLS(ctx context.Context, cfg *tls.Config) error {
@@ -78,7 +81,7 @@ func (w *wire) startTLS(ctx context.Context, cfg *tls.Config) error {
 	}
 	tc := tls.Client(w.nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	w.nc = tc
 	return nil

@@ -246,7 +246,8 @@ type StatusRange struct{ From, To int }
 // DatabaseCheck is how a database is asked.
 type DatabaseCheck struct {
 	Login DatabaseLogin // without a Database: the one called postgres, or none with MySQL
-	// TLSOptional goes on in plain text with a server that does not offer TLS.
+	// TLSOptional goes on in plain text with a server that does not offer TLS, or lets
+	// nobody in over it.
 	TLSOptional bool
 	// ProbeRole has the answers decide who is the primary of a shard, and not
 	// Endpoint.Role.

@@ -21,7 +21,8 @@ type DatabaseFilter struct {
 	// no bound.
 	StatementTimeout *time.Duration
 	SlowQuery        time.Duration // queries that take at least so long are logged; negative: none
-	// TLSOptional goes on in plain text with a server that does not offer TLS.
+	// TLSOptional goes on in plain text with a server that does not offer TLS, or lets
+	// nobody in over it.
 	TLSOptional bool
 	Target      TargetSession
 	Tracing     *DatabaseTracing // nil: no spans

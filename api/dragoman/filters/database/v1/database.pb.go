@@ -105,7 +105,7 @@ type DatabaseProxy struct {
 	StatementTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=statement_timeout,json=statementTimeout,proto3" json:"statement_timeout,omitempty"`
 	// Queries that take at least so long are logged; absent: none.
 	SlowQueryThreshold *durationpb.Duration `protobuf:"bytes,8,opt,name=slow_query_threshold,json=slowQueryThreshold,proto3" json:"slow_query_threshold,omitempty"`
-	// Go on in plain text with a server that does not offer TLS.
+	// Go on in plain text with a server that does not offer TLS, or lets nobody in over it.
 	TlsOptional bool `protobuf:"varint,9,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
 	// Which endpoints a session may go to, by their roles.
 	TargetSessionAttrs TargetSessionAttrs `protobuf:"varint,10,opt,name=target_session_attrs,json=targetSessionAttrs,proto3,enum=dragoman.filters.database.v1.TargetSessionAttrs" json:"target_session_attrs,omitempty"`

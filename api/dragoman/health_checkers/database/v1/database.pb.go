@@ -78,7 +78,7 @@ type DatabaseCheck struct {
 	Protocol DatabaseCheck_Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=dragoman.health_checkers.database.v1.DatabaseCheck_Protocol" json:"protocol,omitempty"`
 	// Without a database: the one called postgres, or with MYSQL none.
 	Login *v1.Login `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
-	// Go on in plain text with a server that does not offer TLS.
+	// Go on in plain text with a server that does not offer TLS, or lets nobody in over it.
 	TlsOptional bool `protobuf:"varint,3,opt,name=tls_optional,json=tlsOptional,proto3" json:"tls_optional,omitempty"`
 	// The answers say which endpoint of a shard is the primary, and not the
 	// metadata.
