@@ -22,14 +22,21 @@ type Builder struct {
 	// read-only after construction
 	Metrics *Metrics
 	Dials   *Dials
-	system  attribute.KeyValue
-	title   string
+	// Patience is how long a login keeps its turn to connect while it waits for its
+	// client.
+	Patience time.Duration
+	system   attribute.KeyValue
+	title    string
 
 	live filters.Live[*Filter]
 
 	mu    sync.Mutex // guards below
 	gates map[GateKey]*Gate
 }
+
+// usualPatience is more than a client on this machine needs that does nothing else,
+// and less than those notice who wait for the turn of one that does.
+const usualPatience = 250 * time.Millisecond
 
 // GateKey is whom the number of sessions is limited to.
 type GateKey struct{ Listener, Cluster string }
@@ -38,7 +45,7 @@ type GateKey struct{ Listener, Cluster string }
 // name, as semconv.DBSystemNameMySQL. title is its name for people.
 func NewBuilder(o MetricsOptions, system attribute.KeyValue, title string) *Builder {
 	return &Builder{
-		Metrics: NewMetrics(o), Dials: NewDials(o.Filter), system: system, title: title,
+		Metrics: NewMetrics(o), Dials: NewDials(o.Filter), Patience: usualPatience, system: system, title: title,
 		gates: map[GateKey]*Gate{},
 	}
 }

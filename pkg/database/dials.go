@@ -58,9 +58,11 @@ type Turn struct {
 	began bool // it stands at the gate, or is through
 }
 
-// Enter calls then as soon as less than limit others are connecting: at once, or
-// later on the loop, unless the turn has been left by then.
-func (d *Dials) Enter(loop *netloop.Loop, e *filters.Endpoint, limit uint32, then func()) *Turn {
+// Turn makes one at an endpoint, where so many may connect at once; 0: all. then is
+// called as soon as less than limit others do, once it is entered: from within
+// Enter, or later on the loop, unless the turn has been left by then. Whoever makes
+// one leaves it.
+func (d *Dials) Turn(loop *netloop.Loop, e *filters.Endpoint, limit uint32, then func()) *Turn {
 	t := &Turn{d: d, at: door{e.Network, e.Address}, then: then}
 	t.w = Waiter{Loop: loop, Entered: t.entered}
 	d.mu.Lock()
@@ -70,23 +72,35 @@ func (d *Dials) Enter(loop *netloop.Loop, e *filters.Endpoint, limit uint32, the
 		d.doors[t.at] = t.in
 	}
 	t.in.users++
-	storm := t.in.lost >= stormFrom && t.in.recently()
-	if storm {
-		d.totals.delayed++
-	}
 	d.mu.Unlock()
 	t.in.gate.Resize(limit)
-	if storm {
-		t.delay = loop.After(rand.N(stormSpread), t.enter)
-		return t
-	}
-	t.enter()
 	return t
 }
 
-func (t *Turn) enter() {
+// Enter begins to wait, behind all others. In a storm it does so some time later.
+func (t *Turn) Enter() {
+	t.d.mu.Lock()
+	storm := t.in.lost >= stormFrom && t.in.recently()
+	if storm {
+		t.d.totals.delayed++
+	}
+	t.d.mu.Unlock()
+	if storm {
+		t.delay = t.w.Loop.After(rand.N(stormSpread), t.enter)
+		return
+	}
+	t.enter()
+}
+
+// EnterFirst begins to wait, before all that came by Enter: for a login that has
+// left a turn, and has a connection whose server does not wait for ever.
+func (t *Turn) EnterFirst() { t.pass(t.in.gate.EnterFirst(&t.w)) }
+
+func (t *Turn) enter() { t.pass(t.in.gate.Enter(&t.w, math.MaxInt)) }
+
+func (t *Turn) pass(p Passage) {
 	t.began = true
-	if t.in.gate.Enter(&t.w, math.MaxInt) == Entered {
+	if p == Entered {
 		t.then()
 		return
 	}
@@ -103,6 +117,9 @@ func (t *Turn) entered() {
 
 // Waiting reports whether then has still to be called.
 func (t *Turn) Waiting() bool { return t != nil && !t.left && !t.through() }
+
+// Held reports whether then has been called, and the turn has not been left.
+func (t *Turn) Held() bool { return t != nil && !t.left && t.through() }
 
 func (t *Turn) through() bool { return t.began && t.in.gate.has(&t.w) }
 

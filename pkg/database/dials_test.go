@@ -1,6 +1,7 @@
 package database
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,9 +17,11 @@ func TestDialsAreLimited(t *testing.T) {
 	var began []int
 	var turns []*Turn
 	for i := range 5 {
-		turns = append(turns, d.Enter(loop, a, 2, func() { began = append(began, i) }))
+		turns = append(turns, d.Turn(loop, a, 2, func() { began = append(began, i) }))
+		turns[i].Enter()
 	}
-	other := d.Enter(loop, b, 2, func() { began = append(began, 100) })
+	other := d.Turn(loop, b, 2, func() { began = append(began, 100) })
+	other.Enter()
 	check := func(what string, want ...int) {
 		t.Helper()
 		loop.Turn()
@@ -60,7 +63,11 @@ func TestStormIsSpread(t *testing.T) {
 	loop, d := netloop.NewTestLoop(), NewDials("postgres")
 	e := &filters.Endpoint{Network: "tcp", Address: "127.0.0.1:1"}
 	began := 0
-	enter := func() *Turn { return d.Enter(loop, e, 2, func() { began++ }) }
+	enter := func() *Turn {
+		t := d.Turn(loop, e, 2, func() { began++ })
+		t.Enter()
+		return t
+	}
 	d.Lost(e)
 	enter().Leave()
 	if began != 1 {
@@ -80,4 +87,34 @@ func TestStormIsSpread(t *testing.T) {
 		t.Errorf("%d have begun, want 2", began)
 	}
 	first.Leave()
+}
+
+// TestTurnAnew: who had to leave its turn in mid-login goes before those who have not begun, in the order of coming, and a storm does not keep it.
+func TestTurnAnew(t *testing.T) {
+	t.Parallel()
+	loop, d := netloop.NewTestLoop(), NewDials("mysql")
+	e := &filters.Endpoint{Network: "tcp", Address: "127.0.0.1:1"}
+	var began []string
+	turn := func(name string) *Turn { return d.Turn(loop, e, 1, func() { began = append(began, name) }) }
+	first, behind, again, late := turn("first"), turn("behind"), turn("again"), turn("later again")
+	first.Enter()
+	behind.Enter()
+	for range stormFrom {
+		d.Lost(e)
+	}
+	again.EnterFirst()
+	late.EnterFirst()
+	if !first.Held() || again.Held() || !again.Waiting() {
+		t.Error("who has the turn is not known")
+	}
+	for _, leaving := range []*Turn{first, again, late, behind} {
+		leaving.Leave()
+		loop.Turn()
+	}
+	if want := []string{"first", "again", "later again", "behind"}; !slices.Equal(began, want) {
+		t.Errorf("%q began, want %q", began, want)
+	}
+	if first.Held() || d.Open() != 0 {
+		t.Errorf("%d turns are left over", d.Open())
+	}
 }

@@ -74,6 +74,44 @@ func (e *Entry) stopHold() {
 // LeaveTurn lets others connect.
 func (e *Entry) LeaveTurn() { e.turn.Leave() }
 
+// AwaitClient says that the login goes on when the client has said something. If it
+// does not do so at once, others may connect meanwhile: it may never do so.
+func (e *Entry) AwaitClient() {
+	e.hold = e.s.Part.Loop.After(e.s.Part.b.Patience, e.turn.Leave)
+}
+
+// GoOn has the login go on once it is the session's turn, which it still may be.
+func (e *Entry) GoOn(then func()) {
+	e.stopHold()
+	if e.turn.Held() {
+		then()
+		return
+	}
+	t := e.turnAt(e.s.To.Endpoint, then)
+	e.turn = t
+	t.EnterFirst()
+	e.boundWait(t)
+}
+
+func (e *Entry) turnAt(at *filters.Endpoint, then func()) *Turn {
+	f := e.s.Part
+	return f.b.Dials.Turn(f.Loop, at, f.Conf.Limits.MaxConnecting, func() {
+		e.stopHold()
+		then()
+	})
+}
+
+// boundWait refuses a session that has waited for its turn for too long.
+func (e *Entry) boundWait(t *Turn) {
+	if !t.Waiting() {
+		return
+	}
+	f := e.s.Part
+	e.hold = f.Loop.After(f.Conf.Limits.MaxWait-time.Duration(f.Loop.Now()-e.Since), func() {
+		e.login.Refuse(Refusal{Why: TooMany, Message: "dragoman: too many sessions begin at the database at once", Limit: "limits.maxConnecting"})
+	})
+}
+
 // Queue has the session wait for its turn at the gate.
 func (e *Entry) Queue() {
 	s, limits := e.s, &e.s.Part.Conf.Limits
@@ -120,7 +158,8 @@ func (e *Entry) Connect() {
 	if s.Is(Ended) {
 		return
 	}
-	e.LeaveTurn() // of an attempt that has failed
+	e.LeaveTurn() // of an attempt that has failed, or the wish for one to go on with it
+	e.stopHold()
 	by, err := f.Credentials()
 	if err != nil {
 		f.Log.Debug("reading credentials", "error", err)
@@ -151,19 +190,16 @@ func (e *Entry) Connect() {
 // awaitTurn connects to an endpoint as soon as not too many others do.
 func (e *Entry) awaitTurn(table *filters.Table, at *filters.Endpoint, by *Credentials) {
 	s, f := e.s, e.s.Part
-	e.turn = f.b.Dials.Enter(f.Loop, at, f.Conf.Limits.MaxConnecting, func() {
-		e.stopHold()
+	t := e.turnAt(at, func() {
 		s.countAt(at)
 		s.To = serverAt(table, at, f.Conf.TLSOptional)
 		s.State &^= UpClosed
 		e.By = by
 		e.login.Dial()
 	})
-	if e.turn.Waiting() {
-		e.hold = f.Loop.After(f.Conf.Limits.MaxWait-time.Duration(f.Loop.Now()-e.Since), func() {
-			e.login.Refuse(Refusal{Why: TooMany, Message: "dragoman: too many sessions begin at the database at once", Limit: "limits.maxConnecting"})
-		})
-	}
+	e.turn = t
+	t.Enter()
+	e.boundWait(t)
 }
 
 // wait looks again soon for what is missing, until the client has waited long

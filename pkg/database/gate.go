@@ -22,6 +22,7 @@ type Waiter struct {
 	Entered func() // called on Loop, when a session that was Queued is let in
 
 	granted bool // guarded by Gate.mu
+	first   bool // guarded by Gate.mu: goes before those who are not
 }
 
 // Passage is what became of the wish to enter.
@@ -47,6 +48,24 @@ func (g *Gate) Enter(w *Waiter, most int) Passage {
 		return Refused
 	}
 	g.waiting = append(g.waiting, w)
+	return Queued
+}
+
+// EnterFirst lets a session in, or queues it before those that came by Enter.
+func (g *Gate) EnterFirst(w *Waiter) Passage {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit == 0 || g.open < g.limit {
+		g.open++
+		w.granted = true
+		return Entered
+	}
+	w.first = true
+	behind := 0
+	for behind < len(g.waiting) && g.waiting[behind].first {
+		behind++
+	}
+	g.waiting = slices.Insert(g.waiting, behind, w)
 	return Queued
 }
 

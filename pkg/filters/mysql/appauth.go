@@ -1,9 +1,14 @@
 package mysql
 
 import (
+	"errors"
+
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
+
+// errNoPassword is a password for apps that is there, but empty.
+var errNoPassword = errors.New("it is empty")
 
 // judgement is what is thought of an app that wants to come in.
 type judgement uint8
@@ -36,7 +41,10 @@ func (s *session) judge(user, plugin string, auth []byte) judgement {
 		return welcome
 	}
 	password, err := database.Secret(s.Part.Context.Secrets, a.Password)
-	if err != nil || password == "" {
+	if err == nil && password == "" {
+		err = errNoPassword
+	}
+	if err != nil {
 		s.Part.Log.Error("reading the app's password", "error", err)
 		return noPassword
 	}

@@ -44,13 +44,14 @@ func (s *session) awaitChange(x *denial) {
 // enterAnew connects to the session's server, when it is its turn.
 func (s *session) enterAnew() {
 	x, limits := s.changing, &s.Part.Conf.Limits
-	x.again.turn = s.b.Dials.Enter(s.Part.Loop, s.To.Endpoint, limits.MaxConnecting, func() {
+	x.again.turn = s.b.Dials.Turn(s.Part.Loop, s.To.Endpoint, limits.MaxConnecting, func() {
 		x.timer.Stop()
 		s.To.TLS = false
 		s.State &^= database.UpClosed
 		x.again.login = s.b.dial(s.Part.Loop, &s.To, s.by, (*anewStep)(s))
 		s.Up = x.again.login.conn
 	})
+	x.again.turn.Enter()
 	if x.again.turn.Waiting() {
 		x.timer = s.Part.Loop.After(limits.MaxWait, func() {
 			s.say(database.TooMany, mysqlproto.ErrnoTooManyConnections, mysqlproto.StateTooMany, crowded)
@@ -61,7 +62,6 @@ func (s *session) enterAnew() {
 // introduced implements loginOwner.
 func (d *anewStep) introduced() {
 	s := (*session)(d)
-	s.changing.again.turn.Leave()
 	l := s.changing.again.login
 	if s.Is(database.Ended) {
 		return
@@ -80,6 +80,7 @@ func (d *anewStep) introduced() {
 // entered implements loginOwner: what the client has asked for comes now.
 func (d *anewStep) entered([]byte) {
 	s := (*session)(d)
+	s.changing.again.turn.Leave()
 	copy(s.agreed.upScramble[:], s.changing.again.login.scramble)
 	s.changeAtServer()
 }

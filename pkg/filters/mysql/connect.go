@@ -10,6 +10,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
+// noAnswer is said where a server lets a login wait for too long.
+const noAnswer = "dragoman: the database does not answer"
+
 // loginStep is a session that logs in at its server.
 type loginStep session
 
@@ -54,8 +57,10 @@ func (s *session) Refuse(r database.Refusal) {
 // introduced implements loginOwner.
 func (d *loginStep) introduced() {
 	s := (*session)(d)
-	s.start.LeaveTurn() // what comes next may be for a slow client to say
 	l := s.start.login
+	if !s.start.answered {
+		s.start.AwaitClient()
+	}
 	s.thread = l.greeting.ThreadID
 	s.agreed.upPlugin, s.agreed.mariaDB = l.greeting.AuthPlugin, l.greeting.MariaDB()
 	if s.start.seq == 0 {
@@ -70,6 +75,7 @@ func (d *loginStep) introduced() {
 func (d *loginStep) entered(payload []byte) {
 	s := (*session)(d)
 	l := s.start.login
+	s.start.LeaveTurn()
 	ok, err := mysqlproto.ParseOK(payload)
 	if err != nil {
 		l.conn.Close()
@@ -80,6 +86,10 @@ func (d *loginStep) entered(payload []byte) {
 	copy(s.agreed.upScramble[:], l.scramble)
 	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
 	s.Up.SetDriver((*upstream)(s))
+	s.start.timer = s.Part.Loop.After(s.b.loginLimit, func() {
+		s.Part.Report(s.To.Endpoint, filters.RequestTimeout)
+		s.refuse(database.ConnectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, noAnswer)
+	})
 	saved := append([]byte(nil), payload...)
 	s.setUp(func(e *mysqlproto.ServerError) {
 		if e != nil {
@@ -153,8 +163,8 @@ func (s *session) logDenied(e *mysqlproto.ServerError) {
 	if e.Errno == mysqlproto.ErrnoAccessDenied {
 		hint = "these are the environment's credentials in the document, not the app's: check them, and the user's host and grants"
 	}
-	s.Part.Log.Warn("the server refuses a session", "error", e.Errno, "sqlstate", e.State, "message", e.Message, "user", s.by.User,
-		"endpoint", s.To.Endpoint.Address, "hint", hint)
+	s.Part.Log.Warn("the server refuses a session", database.Given("error", e.Errno, "sqlstate", e.State, "message", e.Message, "user", s.by.User,
+		"endpoint", s.To.Endpoint.Address, "hint", hint)...)
 }
 
 // broken implements loginOwner.
@@ -169,7 +179,7 @@ func (d *loginStep) broken(err error) {
 	switch {
 	case errors.Is(err, errTimeout):
 		s.Part.Report(s.To.Endpoint, filters.RequestTimeout)
-		s.refuse(database.ConnectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, "dragoman: the database does not answer")
+		s.refuse(database.ConnectFailed, errnoUnreachable, mysqlproto.StateLinkFailure, noAnswer)
 	case !errors.Is(err, errGone):
 		s.loginFailed("dragoman: the proxy does not log in at this server: "+reasonOf(err), err)
 	default:

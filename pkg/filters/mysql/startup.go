@@ -23,6 +23,7 @@ type startup struct {
 	timer *netloop.Timer // bounds what the client does
 	login *login
 
+	greeted  int64                        // loop time, ns
 	seq      byte                         // of the next packet to the client; 0: it has not got a greeting
 	answered bool                         // the client has done its part
 	switched bool                         // the client has been asked for another method
@@ -74,7 +75,7 @@ func (s *session) greet(up *mysqlproto.Greeting) {
 	}
 	s.Part.Stats.Wait.Observe(s.Part.Loop.Now() - st.Accepted)
 	s.Down.Write(mysqlproto.AppendPacket(nil, 0, payload))
-	st.offered = g.Capabilities
+	st.offered, st.greeted = g.Capabilities, s.Part.Loop.Now()
 	st.seq = 2 // the client's answer has 1
 	st.timer = s.Part.Loop.After(s.b.startLimit, func() {
 		s.Part.Stats.Refused[database.SlowClient].Add(1)
@@ -192,6 +193,7 @@ func (s *session) checkApp(plugin string, auth []byte) {
 	case welcome:
 		st.fast = wantsWord(plugin, auth)
 		st.answered = true
+		st.Since += s.Part.Loop.Now() - st.greeted // that was its own time
 		st.timer.Stop()
 		s.Down.Pause()
 		s.Down.SetHangupNotice(true)
@@ -200,7 +202,7 @@ func (s *session) checkApp(plugin string, auth []byte) {
 }
 
 // enter answers the server's greeting, if both that and the client's answer are
-// there.
+// there, and it is the session's turn.
 func (s *session) enter() {
 	st := s.start
 	l := st.login
@@ -214,7 +216,7 @@ func (s *session) enter() {
 		return
 	}
 	r.Capabilities = s.agreed.up
-	l.enter(r)
+	st.GoOn(func() { l.enter(r) })
 }
 
 // agree makes what has been agreed upon with the client what is with the server.

@@ -1,0 +1,133 @@
+package filtertest
+
+import (
+	"context"
+	"crypto/tls"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+// endLimit bounds what a filter may take to let the loops end.
+const endLimit = 30 * time.Second
+
+// Stand is a filter that runs on a listener.
+type Stand struct {
+	// Read-only after construction.
+	World   *World
+	Group   *netloop.Group
+	tb      testing.TB
+	builder filters.Builder
+	tracer  trace.Tracer
+
+	ln     *netloop.Listener
+	filter atomic.Value // filters.Network; all are of one type
+}
+
+// Options are those of a stand.
+type Options struct {
+	Builder filters.Builder
+	World   *World
+	Tracer  trace.Tracer // nil: nobody collects spans
+	// Ended is called when the loops have ended, at the end of the test.
+	Ended func()
+}
+
+// Start runs loops for a filter. Put it there before a client comes.
+func Start(tb testing.TB, o Options) *Stand {
+	tb.Helper()
+	group, err := netloop.NewGroup(netloop.GroupOptions{Loops: 2})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Stand{tb: tb, World: o.World, Group: group, builder: o.Builder, tracer: o.Tracer}
+	group.Start()
+	tb.Cleanup(func() {
+		s.closeListener()
+		ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+		defer cancel()
+		if err := group.Stop(ctx); err != nil {
+			tb.Error(err)
+			return
+		}
+		o.Ended()
+	})
+	return s
+}
+
+// Listen puts a socket in front of the filter, in the place of the one before, and returns its address. cfg is for TLS that the filter begins; nil
+// for none.
+func (s *Stand) Listen(network, addr string, cfg *tls.Config) string {
+	s.tb.Helper()
+	s.closeListener()
+	ln, err := netloop.Listen(s.Group, network, addr, netloop.ListenOptions{TLS: cfg, StartTLS: true},
+		func(_ *netloop.Loop, c *netloop.Conn) netloop.Driver { return s.Filter().Accept(c) })
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.ln = ln
+	return ln.Addr()
+}
+
+func (s *Stand) closeListener() {
+	if s.ln != nil {
+		s.ln.Close()
+	}
+}
+
+// Filter is the one that serves new clients.
+func (s *Stand) Filter() filters.Network { return s.filter.Load().(filters.Network) }
+
+// Put builds a filter, which serves new clients from then on.
+func (s *Stand) Put(cfg any) { s.PutWith(cfg, s.World) }
+
+// PutWith is Put with another source of secrets.
+func (s *Stand) PutWith(cfg any, secrets filters.SecretSource) {
+	s.tb.Helper()
+	s.filter.Store(s.build(cfg, secrets))
+}
+
+func (s *Stand) build(cfg any, secrets filters.SecretSource) filters.Network {
+	s.tb.Helper()
+	n, err := s.builder.Build(cfg, filters.Context{
+		Listener: "default/orders", Clusters: s.World, Secrets: secrets, Loops: s.Group.Loops, Tracer: s.tracer,
+	})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return n
+}
+
+// Swap puts another configuration in the place of the one before, as a listener does, and returns a channel that is closed when all have left that.
+func (s *Stand) Swap(cfg any, r filters.Retirement) <-chan struct{} {
+	s.tb.Helper()
+	r.Next = s.build(cfg, s.World)
+	return s.retire(s.filter.Swap(r.Next).(filters.Network), r)
+}
+
+// Retire takes the filter and its socket away. The channel is closed when all have left.
+func (s *Stand) Retire(r filters.Retirement) <-chan struct{} {
+	s.tb.Helper()
+	s.closeListener()
+	return s.retire(s.Filter(), r)
+}
+
+func (s *Stand) retire(old filters.Network, r filters.Retirement) <-chan struct{} {
+	s.tb.Helper()
+	for _, l := range s.Group.Loops() { // every loop has come round
+		ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+		if err := l.Call(ctx, func() {}); err != nil {
+			s.tb.Fatal(err)
+		}
+		cancel()
+	}
+	done := make(chan struct{})
+	r.Done = func() { close(done) }
+	old.Retire(r)
+	return done
+}
