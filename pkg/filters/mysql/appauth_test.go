@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -20,7 +21,7 @@ func TestAppAuth(t *testing.T) {
 	cfg := config()
 	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app", Key: "password"}}
 	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
-	f.world.set("app/password", "open sesame")
+	f.world.Set("app/password", "open sesame")
 	for _, plugin := range []string{mysqlproto.PluginNative, mysqlproto.PluginCachingSHA2, mysqlproto.PluginEd25519} {
 		if got := f.must("select current_user()", "-popen sesame", "--default-auth="+plugin); got != dbtest.NativeUser+"@%" {
 			t.Errorf("%s: got %q", plugin, got)
@@ -61,8 +62,8 @@ func TestGreetedMethod(t *testing.T) {
 			cfg.AppAuth = &resource.AppAuth{Password: resource.SecretKey{Name: "app"}}
 		}
 		f := start(t, cfg, server.Addr())
-		f.main().lead(trusting(t, pki, "localhost"), server.Addr())
-		f.world.set("app", "open sesame")
+		f.main().Lead(filtertest.Trusting(t, pki, "localhost"), server.Addr())
+		f.world.Set("app", "open sesame")
 		for _, password := range []string{"open sesame", "other", ""} {
 			c := f.dial()
 			c.plugin = mysqlproto.PluginCachingSHA2
@@ -107,8 +108,8 @@ func TestPeer(t *testing.T) {
 			cfg := config()
 			cfg.AppAuth = &tt.auth
 			f := start(t, cfg, server.Addr())
-			f.world.set("app", "sesame")
-			f.main().lead(nil, server.SocketPath()) // the server too
+			f.world.Set("app", "sesame")
+			f.main().Lead(nil, server.SocketPath()) // the server too
 			f.listen("unix", filepath.Join(t.TempDir(), "s"), nil)
 			got, err := f.client("select current_user()", tt.option)
 			switch {

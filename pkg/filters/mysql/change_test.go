@@ -33,8 +33,8 @@ func TestSessionsStay(t *testing.T) {
 		t.Error("with another database the session goes on")
 	}
 	late := f.connect()
-	f.main().lead(nil)
-	f.filter.Load().EndpointsMoved(200 * time.Millisecond)
+	f.main().Lead(nil)
+	f.Filter().(filters.Mover).EndpointsMoved(200 * time.Millisecond)
 	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
 	if err := late.PingContext(withTimeout(t)); err == nil {
 		t.Error("with its endpoint gone the session goes on")
@@ -46,7 +46,7 @@ func TestSessionsStay(t *testing.T) {
 func TestChangeWhileHeld(t *testing.T) {
 	t.Parallel()
 	f, _, _, next := twoEnvironments(t)
-	f.main().lead(nil)
+	f.main().Lead(nil)
 	came := make(chan string, 1)
 	go func() {
 		got, err := f.client("select name from env")
@@ -86,7 +86,7 @@ func TestChangeWhileGreeted(t *testing.T) {
 func TestChangeToLess(t *testing.T) {
 	t.Parallel()
 	f, _, _, next := twoEnvironments(t)
-	f.world.clusters["prod"].lead(nil, dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, nil).Addr())
+	f.world.At("prod").Lead(nil, dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, nil).Addr())
 	c := f.dial()
 	c.greet()
 	f.swap(next, filters.Retirement{Deadline: time.Minute})

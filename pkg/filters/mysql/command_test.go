@@ -106,7 +106,7 @@ func TestChangeUser(t *testing.T) {
 				cfg := config()
 				cfg.StatementTimeout = &timeout
 				f := start(t, cfg, server.Addr())
-				f.world.set("user", user)
+				f.world.Set("user", user)
 				c := f.login(mysqlproto.PluginNative, nil)
 				c.read()
 				c.value("select @mark := 5")

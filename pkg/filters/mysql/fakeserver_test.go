@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
@@ -106,7 +107,7 @@ func TestFakeServer(t *testing.T) {
 		"the old method":  {nil, afterHello([]byte{1, 0, 0, 2, 0xfe}), "mysql_old_password"},
 		"full, in plain":  {nil, afterHello([]byte{2, 0, 0, 2, 1, 4}), "no use for"},
 		"a second factor": {nil, afterHello([]byte{2, 0, 0, 2, 2, 'x'}), "second factor"},
-		"no TLS":          {trusting(t, pki, "localhost"), afterHello(nil), "does not offer TLS"},
+		"no TLS":          {filtertest.Trusting(t, pki, "localhost"), afterHello(nil), "does not offer TLS"},
 		"something else":  {nil, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not log in at this server"},
 		"version 9":       {nil, func(c net.Conn) { _, _ = c.Write([]byte{2, 0, 0, 0, 9, 0}) }, "version 9"},
 		"nothing":         {nil, func(c net.Conn) { c.Close() }, "the connection ended"},
@@ -129,7 +130,7 @@ func TestFakeServer(t *testing.T) {
 				}
 			})
 			f := start(t, config(), addr)
-			f.main().lead(tc.tls, addr)
+			f.main().Lead(tc.tls, addr)
 			_, err := f.client("select 1")
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("the app is told: %v, want %q", err, tc.want)

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -175,7 +176,7 @@ func TestClientKilled(t *testing.T) {
 	pki := redistest.NewPKI(t)
 	server := dbtest.StartMariaDB(t, dbtest.MariaDBTLS(pki))
 	f := start(t, config(), server.Addr())
-	f.main().lead(trusting(t, pki, "localhost"), server.Addr())
+	f.main().Lead(filtertest.Trusting(t, pki, "localhost"), server.Addr())
 	server.SQL("create table t (n int); insert into t values (1)")
 	login := func() *bare {
 		c := f.login(mysqlproto.PluginNative, nil)
@@ -209,7 +210,7 @@ func TestClientKilled(t *testing.T) {
 
 func (f *fixture) held() (n int) {
 	f.tb.Helper()
-	for _, l := range f.group.Loops() {
+	for _, l := range f.Group.Loops() {
 		s, err := l.ReadStats(withTimeout(f.tb))
 		if err != nil {
 			f.tb.Fatal(err)
@@ -262,7 +263,7 @@ func TestIdleSessions(t *testing.T) {
 		f.login(mysqlproto.PluginNative, nil).read()
 	}
 	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
-	if perLoop := f.held() / len(f.group.Loops()); perLoop > 72<<10 { // what reads fill
+	if perLoop := f.held() / len(f.Group.Loops()); perLoop > 72<<10 { // what reads fill
 		t.Errorf("%d bytes are held", perLoop)
 	}
 	const most = 1 << 10 // beside netloop's two connections
@@ -315,7 +316,7 @@ func TestHold(t *testing.T) {
 		came <- err
 	}()
 	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
-	f.main().lead(nil, server.Addr())
+	f.main().Lead(nil, server.Addr())
 	if err := <-came; err != nil {
 		t.Errorf("a client that was held: %v", err)
 	}
@@ -327,7 +328,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("without a secret: %v", err)
 	}
 	h := start(t, cfg)
-	h.world.set("nowhere", "x")
+	h.world.Set("nowhere", "x")
 	if _, err := h.client("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known in this environment: its name does not resolve") {
 		t.Errorf("without an endpoint: %v", err)
 	}

@@ -37,7 +37,7 @@ func TestReadOnly(t *testing.T) {
 	cfg := config()
 	cfg.ReadOnly = true
 	may, mayNot := start(t, cfg, server.Addr()), start(t, cfg, server.Addr())
-	mayNot.world.set("user", dbtest.ReadOnlyUser)
+	mayNot.world.Set("user", dbtest.ReadOnlyUser)
 	attempt := func(f *fixture, sql string) string {
 		conn := f.connect("multiStatements=true", "allowAllFiles=true")
 		defer conn.Close()

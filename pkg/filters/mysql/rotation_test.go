@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
@@ -17,7 +18,7 @@ import (
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.set("password", "wrong one")
+	f.world.Set("password", "wrong one")
 	_, err := f.client("select 1")
 	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {
 		t.Errorf("got %v", err)
@@ -25,29 +26,8 @@ func TestWrongPassword(t *testing.T) {
 	if log := f.log.String(); !strings.Contains(log, "the environment's credentials") || strings.Contains(log, "wrong one") {
 		t.Error("no hint in the log")
 	}
-	f.world.set("password", dbtest.Password)
+	f.world.Set("password", dbtest.Password)
 	f.must("select 1")
-}
-
-// rotating gives another password from the second look on.
-type rotating struct{ *world }
-
-func (r rotating) Secret(name string) (string, error) {
-	v, err := r.world.Secret(name)
-	if name == "password" && v == "stale" {
-		r.set("password", dbtest.Password)
-	}
-	return v, err
-}
-
-// readFrom has the filter read its secrets from a source.
-func (f *fixture) readFrom(s filters.SecretSource) {
-	f.tb.Helper()
-	filter, err := f.builder.Build(config(), filters.Context{Listener: "default/orders", Clusters: f.world, Secrets: s, Loops: f.group.Loops})
-	if err != nil {
-		f.tb.Fatal(err)
-	}
-	f.filter.Store(filter.(*Filter))
 }
 
 // TestRotation: a password that is changed while the proxy logs in with the old
@@ -55,8 +35,8 @@ func (f *fixture) readFrom(s filters.SecretSource) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.set("password", "stale")
-	f.readFrom(rotating{f.world})
+	f.world.Set("password", filtertest.Stale)
+	f.PutWith(config(), filtertest.Rotating{World: f.world})
 	f.must("select 1")
 	if !strings.Contains(f.log.String(), "others are there by now") {
 		t.Error("the old password was not tried")
@@ -65,7 +45,7 @@ func TestRotation(t *testing.T) {
 
 // refetching has another password once it is asked to get it anew.
 type refetching struct {
-	*world
+	*filtertest.World
 	next  string
 	asked atomic.Int64
 }
@@ -73,7 +53,7 @@ type refetching struct {
 func (r *refetching) Refetch(name string) {
 	if name == "password" {
 		r.asked.Add(1)
-		r.set(name, r.next)
+		r.Set(name, r.next)
 	}
 }
 
@@ -116,9 +96,9 @@ func TestChangeUserRotation(t *testing.T) {
 			t.Parallel()
 			server := dbtest.StartMariaDB(t)
 			f := start(t, config(), server.Addr())
-			source := &refetching{world: f.world, next: "rotated"}
+			source := &refetching{World: f.world, next: "rotated"}
 			if refetched {
-				f.readFrom(source)
+				f.PutWith(config(), source)
 			}
 			c := f.login(mysqlproto.PluginNative, nil)
 			c.read()
@@ -128,7 +108,7 @@ func TestChangeUserRotation(t *testing.T) {
 			c.beginChange()
 			if !refetched { // the new one comes while the app waits
 				eventually(t, "the old password to be refused", func() bool { return denied(server) != before })
-				f.world.set("password", "rotated")
+				f.world.Set("password", "rotated")
 			}
 			if b := c.read(); b[0] != 0 {
 				t.Fatalf("%q", b)
@@ -160,7 +140,7 @@ func TestChangeUserDenied(t *testing.T) {
 	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
 	c := f.login(mysqlproto.PluginNative, nil)
 	c.read()
-	f.world.set("password", "other")
+	f.world.Set("password", "other")
 	c.beginChange()
 	if b := c.read(); b[0] != 0xff || !strings.Contains(string(b), "Access denied") {
 		t.Errorf("%q", b)
@@ -193,7 +173,7 @@ func TestChangeUserAway(t *testing.T) {
 		t.Errorf("the environment is gone: %q", b)
 	}
 	server.Kill()
-	f.world.set("password", "rotated")
+	f.world.Set("password", "rotated")
 	if b := waiting[1].read(); b[0] != 0xff || !strings.Contains(string(b), "does not log in anew") {
 		t.Errorf("the server is gone: %q", b)
 	}
@@ -208,7 +188,7 @@ func TestKillRotation(t *testing.T) {
 	t.Parallel()
 	f, dev, _, next := twoEnvironments(t)
 	next.Login.Password.Name = "password-prod"
-	f.world.set("password-prod", dbtest.Password)
+	f.world.Set("password-prod", dbtest.Password)
 	var victims [2]*bare
 	for i := range victims {
 		victims[i] = f.login(mysqlproto.PluginNative, nil)
@@ -225,7 +205,7 @@ func TestKillRotation(t *testing.T) {
 		killed <- err
 	}()
 	eventually(t, "the old password to be refused", func() bool { return denied(dev) != before })
-	f.world.set("password", "rotated")
+	f.world.Set("password", "rotated")
 	if err := <-killed; err != nil {
 		t.Error(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -30,12 +31,7 @@ type scene struct {
 func newScene(tb testing.TB, cfg *resource.MySQLFilter, pieces int) *scene {
 	tb.Helper()
 	s := &scene{tb: tb, loop: netloop.NewTestLoop(), pieces: pieces, heard: map[*netloop.Conn][]byte{}}
-	main := &cluster{name: "main"}
-	main.lead(nil, "10.0.0.1:3306")
-	w := &world{
-		clusters: map[string]*cluster{"main": main},
-		secrets:  map[string]string{"user": dbtest.NativeUser, "password": dbtest.Password},
-	}
+	w := filtertest.NewWorld(dbtest.NativeUser, "10.0.0.1:3306")
 	s.loop.OnDial = func(c *netloop.Conn, _, _ string) { s.servers = append(s.servers, c) }
 	n, err := NewBuilder(slog.New(slog.DiscardHandler)).Build(cfg, filters.Context{
 		Listener: "test", Clusters: w, Secrets: w, Loops: func() []*netloop.Loop { return []*netloop.Loop{s.loop} },
@@ -44,9 +40,15 @@ func newScene(tb testing.TB, cfg *resource.MySQLFilter, pieces int) *scene {
 		tb.Fatal(err)
 	}
 	s.filter = n.(*Filter)
-	s.client = s.loop.Pipe(nil, netloop.Downstream)
-	s.client.SetDriver(s.filter.Accept(s.client))
+	s.client = s.join()
 	return s
+}
+
+// join has a client connect.
+func (s *scene) join() *netloop.Conn {
+	c := s.loop.Pipe(nil, netloop.Downstream)
+	c.SetDriver(s.filter.Accept(c))
+	return c
 }
 
 // feed makes bytes arrive, in pieces.
@@ -86,12 +88,7 @@ func (s *scene) open() {
 	if err != nil || bytes.Equal(g.Scramble, []byte("abcdefghijklmnopqrst")) || g.ServerVersion != "8.0.1" {
 		s.tb.Fatalf("the client gets %+v, %v", g, err)
 	}
-	answer := mysqlproto.HandshakeResponse{Capabilities: bareCaps | mysqlproto.LocalFiles, User: "app", Auth: []byte("whatever"), AuthPlugin: mysqlproto.PluginNative, Database: "placeholder"}
-	payload, err := answer.AppendTo(nil)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	s.feed(s.client, mysqlproto.AppendPacket(nil, 1, payload))
+	s.answer(s.client)
 	r, _, err := mysqlproto.ParseHandshakeResponse(s.next(server))
 	if err != nil || r.User != dbtest.NativeUser || r.Database != dbtest.Database ||
 		!mysqlproto.CheckResponse(mysqlproto.PluginNative, dbtest.Password, []byte("abcdefghijklmnopqrst"), r.Auth) {
@@ -104,6 +101,17 @@ func (s *scene) open() {
 	if b := s.next(s.client); len(b) == 0 || b[0] != 0 {
 		s.tb.Fatalf("the client gets %q", b)
 	}
+}
+
+// answer has a client answer the greeting.
+func (s *scene) answer(c *netloop.Conn) {
+	s.tb.Helper()
+	r := mysqlproto.HandshakeResponse{Capabilities: bareCaps | mysqlproto.LocalFiles, User: "app", Auth: []byte("whatever"), AuthPlugin: mysqlproto.PluginNative, Database: "placeholder"}
+	payload, err := r.AppendTo(nil)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.feed(c, mysqlproto.AppendPacket(nil, 1, payload))
 }
 
 // commands of a script, by name.

@@ -18,9 +18,9 @@ func TestLogin(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, config(), server.Addr())
-			f.world.set("user", user)
+			f.world.Set("user", user)
 			if user == dbtest.EmptyUser {
-				f.world.set("password", "")
+				f.world.Set("password", "")
 			}
 			if got := f.must("select current_user(), database()"); got != user+"@%\t"+dbtest.Database {
 				t.Errorf("the mariadb client gets %q", got)

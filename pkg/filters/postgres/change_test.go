@@ -32,8 +32,8 @@ func TestSessionsStay(t *testing.T) {
 		t.Errorf("with another database: %v", err)
 	}
 	late := f.connect()
-	f.main().lead(nil)
-	f.filter.Load().EndpointsMoved(200 * time.Millisecond)
+	f.main().Lead(nil)
+	f.Filter().(filters.Mover).EndpointsMoved(200 * time.Millisecond)
 	eventually(t, "the session to end", func() bool { return f.metric("downstream_connections") == 0 })
 	if _, err := late.Exec(withTimeout(t), "select 1"); codeOf(err) != "57P01" {
 		t.Errorf("with its endpoint gone: %v", err)
@@ -45,7 +45,7 @@ func TestSessionsStay(t *testing.T) {
 func TestChangeWhileHeld(t *testing.T) {
 	t.Parallel()
 	f, _, _, next := twoEnvironments(t)
-	f.main().lead(nil)
+	f.main().Lead(nil)
 	came := make(chan string, 1)
 	go func() {
 		got, err := f.psql("select name from env")

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -124,7 +125,7 @@ func TestFakeServer(t *testing.T) {
 			})
 			f := start(t, config(), addr)
 			if tc.tls {
-				f.main().lead(trusting(t, pki, "localhost"), addr)
+				f.main().Lead(filtertest.Trusting(t, pki, "localhost"), addr)
 			}
 			_, err := f.psql("select 1")
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -292,7 +293,7 @@ func TestSlowReader(t *testing.T) {
 	_, _ = c.Write(hello(t))
 	_, _ = c.Write(pgproto.AppendQuery(nil, "select repeat('x', 100000) from generate_series(1, 2000)"))
 	held := func() (n int) {
-		for _, l := range f.group.Loops() {
+		for _, l := range f.Group.Loops() {
 			s, err := l.ReadStats(withTimeout(t))
 			if err != nil {
 				t.Fatal(err)
@@ -339,14 +340,14 @@ func TestIdleSessions(t *testing.T) {
 	}
 	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
 	var held int
-	for _, l := range f.group.Loops() {
+	for _, l := range f.Group.Loops() {
 		s, err := l.ReadStats(withTimeout(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		held += s.HeldBytes
 	}
-	if perLoop := held / len(f.group.Loops()); perLoop > 72<<10 { // what reads fill
+	if perLoop := held / len(f.Group.Loops()); perLoop > 72<<10 { // what reads fill
 		t.Errorf("%d bytes are held", held)
 	}
 	const most = 1 << 10 // beside netloop's two connections

@@ -5,11 +5,10 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -38,7 +37,7 @@ func TestRequireAuth(t *testing.T) {
 			cfg := config()
 			cfg.RequireAuth = tt.required
 			f := start(t, cfg, db.Addr())
-			f.world.set("user", tt.user)
+			f.world.Set("user", tt.user)
 			got, err := f.psql("select 1")
 			switch {
 			case tt.want == "" && (err != nil || got != "1"):
@@ -84,8 +83,8 @@ func TestPeer(t *testing.T) {
 			cfg := config()
 			cfg.AppAuth, cfg.AppAuthMethod, cfg.RequireAuth = &tt.auth, resource.PostgresSCRAM, tt.required
 			f := start(t, cfg, server.Addr())
-			f.world.set("app", "sesame")
-			f.world.set("user", tt.user)
+			f.world.Set("app", "sesame")
+			f.world.Set("user", tt.user)
 			dir := t.TempDir()
 			f.listen("unix", dir+"/.s.PGSQL.5432", nil)
 			f.addr = dir
@@ -100,21 +99,16 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// TestConnectStorm: of many clients that come at once only so many are shown to the server at a time, and all get in.
+// TestConnectStorm: of many clients that come at once only so many log in at the server at a time, and all get in.
 func TestConnectStorm(t *testing.T) {
 	t.Parallel()
-	const clients, limit = 30, 3
-	var busy, most atomic.Int64
-	release := make(chan struct{})
+	storm := filtertest.NewStorm(30, 3)
 	addr := fake(t, func(c net.Conn) {
-		n := busy.Add(1)
-		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() { //nolint:revive // until it is in
-		}
+		end := storm.Begin()
 		if _, err := readPacket(c); err != nil {
 			return
 		}
-		<-release
-		busy.Add(-1) // before the proxy can know
+		end()
 		out := pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil)
 		out = pgproto.AppendReadyForQuery(out, pgproto.TxIdle)
 		_, _ = c.Write(out)
@@ -122,34 +116,20 @@ func TestConnectStorm(t *testing.T) {
 		_, _ = c.Read(rest[:])
 	})
 	cfg := config()
-	cfg.Limits.MaxConnecting = limit
+	cfg.Limits.MaxConnecting = uint32(storm.Limit)
 	f := start(t, cfg, addr)
-	var wg sync.WaitGroup
-	for range clients {
+	storm.Run(t, func(name string) float64 { return f.metric(name) }, func() (goOn func()) {
 		c := f.dial()
 		if _, err := c.Write(hello(t)); err != nil {
 			t.Fatal(err)
 		}
-		wg.Go(func() {
+		return func() {
 			var answer [9]byte
 			if _, err := c.Read(answer[:]); err != nil || answer[0] != pgproto.TypeAuthentication {
 				t.Errorf("a client gets %q, %v", answer, err)
 			}
-		})
-	}
-	eventually(t, "all clients are there, and as many logins as may be", func() bool {
-		return f.metric("downstream_connections_total") == clients && busy.Load() == limit
+		}
 	})
-	for name, want := range map[string]float64{
-		"upstream_connecting": limit, "upstream_connect_queue": clients - limit, "upstream_connect_queued_total": clients - limit, "upstream_connect_queue_left_total": 0,
-	} {
-		eventually(t, name, func() bool { return f.metric(name) == want })
-	}
-	close(release)
-	wg.Wait()
-	if got := most.Load(); got != limit {
-		t.Errorf("%d logins at once, want %d", got, limit)
-	}
 }
 
 // TestConnectStormEnds: who waits for its turn longer than limits.maxWait is told so.

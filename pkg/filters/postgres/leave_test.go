@@ -30,9 +30,7 @@ func twoEnvironments(t *testing.T) (f *fixture, dev, prod *dbtest.Postgres, next
 	dev.SQL("create table env as select 'dev' as name")
 	prod.SQL("create table env as select 'prod' as name")
 	f = start(t, config(), dev.Addr())
-	other := &cluster{name: "prod"}
-	other.lead(nil, prod.Addr())
-	f.world.clusters["prod"] = other
+	f.world.Add("prod").Lead(nil, prod.Addr())
 	next = config()
 	next.Cluster = "prod"
 	return f, dev, prod, next

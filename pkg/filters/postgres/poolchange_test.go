@@ -23,7 +23,7 @@ func TestPoolCredentials(t *testing.T) {
 	if got := one[string](t, conn, "select current_user::text"); got != dbtest.SCRAMUser {
 		t.Error(got)
 	}
-	f.world.set("user", dbtest.MD5User)
+	f.world.Set("user", dbtest.MD5User)
 	eventually(t, "the connection to leave", func() bool { return sessionsAt(server) == "0" })
 	if got := one[string](t, conn, "select current_user::text"); got != dbtest.MD5User {
 		t.Error(got)

@@ -238,7 +238,7 @@ func differ(t *testing.T, server *dbtest.Postgres, seed uint64) {
 	cfg := pooled("transaction", sessions)
 	cfg.Pool.MaxStatements = uint32(1 + random.IntN(4))
 	f := start(t, cfg, server.Addr())
-	f.world.set("user", dbtest.TrustUser)
+	f.world.Set("user", dbtest.TrustUser)
 	var direct, shared [sessions]*bare
 	_, port, _ := strings.Cut(server.Addr(), ":")
 	for i := range sessions {

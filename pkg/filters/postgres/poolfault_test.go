@@ -291,7 +291,7 @@ func TestPoolErrors(t *testing.T) {
 	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), `database "nothing" does not exist`) {
 		t.Errorf("a database that is not there: %v", err)
 	}
-	f.world.set("password", "wrong")
+	f.world.Set("password", "wrong")
 	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "password authentication failed") {
 		t.Errorf("a wrong password: %v", err)
 	}
@@ -331,7 +331,7 @@ func TestPoolAccess(t *testing.T) {
 	cfg.StatementTimeout = &timeout
 	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app"}}
 	f := start(t, cfg, server.Addr())
-	f.world.set("app", "none")
+	f.world.Set("app", "none")
 	writer, reader := f.connect(), f.connect()
 	ctx := withTimeout(t)
 	if _, err := writer.Exec(ctx, "set default_transaction_read_only to off"); err != nil {

@@ -49,7 +49,7 @@ func TestPoolPreparedSurvives(t *testing.T) {
 	server.Kill()
 	eventually(t, "the connection to be closed", left)
 	standby.Promote()
-	f.main().lead(nil, standby.Addr())
+	f.main().Lead(nil, standby.Addr())
 	works("at another server")
 }
 

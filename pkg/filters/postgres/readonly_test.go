@@ -46,7 +46,7 @@ func TestReadOnly(t *testing.T) {
 			cfg.ReadOnly = true
 			change(cfg)
 			may, mayNot := start(t, cfg, server.Addr()), start(t, cfg, server.Addr())
-			mayNot.world.set("user", dbtest.ReadOnlyUser)
+			mayNot.world.Set("user", dbtest.ReadOnlyUser)
 			for name, tt := range tests {
 				if got := attempt(t, may, tt.sql); got != tt.want {
 					t.Errorf("%s: got %q, want %q", name, got, tt.want)

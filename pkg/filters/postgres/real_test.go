@@ -15,9 +15,9 @@ func TestLogin(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, config(), server.Addr())
-			f.world.set("user", user)
+			f.world.Set("user", user)
 			if user == dbtest.UnicodeUser {
-				f.world.set("password", dbtest.UnicodePassword)
+				f.world.Set("password", dbtest.UnicodePassword)
 			}
 			if got := f.must("select current_user, current_database()"); got != user+"|"+dbtest.Database {
 				t.Errorf("got %q", got)

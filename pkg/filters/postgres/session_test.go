@@ -16,6 +16,7 @@ import (
 	_ "github.com/lib/pq" // the other driver
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -150,9 +151,7 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	dev, prod := dbtest.StartPostgres(t), dbtest.StartPostgres(t)
 	f := start(t, config(), dev.Addr())
-	other := &cluster{name: "prod"}
-	other.lead(nil, prod.Addr())
-	f.world.clusters["prod"] = other
+	f.world.Add("prod").Lead(nil, prod.Addr())
 	cancelled := make(chan error, 1)
 	conn := f.connect()
 	go func() {
@@ -187,7 +186,7 @@ func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), server.Addr())
-	f.world.set("password", "wrong")
+	f.world.Set("password", "wrong")
 	_, err := f.psql("select 1")
 	if err == nil || !strings.Contains(err.Error(), `password authentication failed for user "u_scram"`) {
 		t.Errorf("got %v", err)
@@ -195,19 +194,8 @@ func TestWrongPassword(t *testing.T) {
 	if !strings.Contains(f.log.String(), "the environment's credentials") || strings.Contains(f.log.String(), "wrong ") {
 		t.Error("no hint in the log")
 	}
-	f.world.set("password", dbtest.Password)
+	f.world.Set("password", dbtest.Password)
 	f.must("select 1")
-}
-
-// rotating gives another password from the second look on.
-type rotating struct{ *world }
-
-func (r rotating) Secret(name string) (string, error) {
-	v, err := r.world.Secret(name)
-	if name == "password" && v == "stale" {
-		r.set("password", dbtest.Password)
-	}
-	return v, err
 }
 
 // TestRotation: a password that is changed while the proxy logs in with the old
@@ -216,12 +204,8 @@ func TestRotation(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
 	f := start(t, config(), server.Addr())
-	f.world.set("password", "stale")
-	filter, err := f.builder.Build(config(), filters.Context{Listener: "rotating", Clusters: f.world, Secrets: rotating{f.world}, Loops: f.group.Loops})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.filter.Store(filter.(*Filter))
+	f.world.Set("password", filtertest.Stale)
+	f.PutWith(config(), filtertest.Rotating{World: f.world})
 	f.must("select 1")
 	if !strings.Contains(f.log.String(), "others are there by now") {
 		t.Error("the old password was not tried")
@@ -239,7 +223,7 @@ func TestAppAuth(t *testing.T) {
 			cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app", Key: "password"}}
 			cfg.AppAuthMethod = method
 			f := start(t, cfg, server.Addr())
-			f.world.set("app/password", "open sesame")
+			f.world.Set("app/password", "open sesame")
 			for range 2 { // the second time with what was derived the first time
 				if got := f.must("select current_user", "password='open sesame'"); got != dbtest.SCRAMUser {
 					t.Errorf("got %q", got)
@@ -319,7 +303,7 @@ func TestHold(t *testing.T) {
 		came <- err
 	}()
 	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
-	f.main().lead(nil, server.Addr())
+	f.main().Lead(nil, server.Addr())
 	if err := <-came; err != nil {
 		t.Errorf("a client that was held: %v", err)
 	}
@@ -331,7 +315,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("without a secret: %v", err)
 	}
 	h := start(t, cfg)
-	h.world.set("nowhere", "x")
+	h.world.Set("nowhere", "x")
 	if _, err := h.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known in this environment: its name does not resolve") {
 		t.Errorf("without an endpoint: %v", err)
 	}

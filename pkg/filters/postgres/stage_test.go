@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -21,7 +22,7 @@ type stage struct {
 	loop    *netloop.Loop
 	filter  *Filter
 	builder *Builder
-	world   *world
+	world   *filtertest.World
 	client  *netloop.Conn
 	servers []*netloop.Conn
 	pieces  int // what is fed arrives in pieces of so many bytes; 0: as it is
@@ -30,12 +31,7 @@ type stage struct {
 func newStage(tb testing.TB, cfg *resource.PostgresFilter) *stage {
 	tb.Helper()
 	s := &stage{tb: tb, loop: netloop.NewTestLoop()}
-	main := &cluster{name: "main"}
-	main.lead(nil, "10.0.0.1:5432")
-	s.world = &world{
-		clusters: map[string]*cluster{"main": main},
-		secrets:  map[string]string{"user": dbtest.MD5User, "password": dbtest.Password},
-	}
+	s.world = filtertest.NewWorld(dbtest.MD5User, "10.0.0.1:5432")
 	s.builder = NewBuilder(slog.New(slog.DiscardHandler))
 	s.loop.OnDial = func(c *netloop.Conn, _, _ string) { s.servers = append(s.servers, c) }
 	s.filter = s.build(cfg)

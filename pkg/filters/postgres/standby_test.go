@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
@@ -15,9 +16,11 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
+type place = filtertest.Cluster
+
 // roles is a cluster of two servers, a and b, whose roles a test sets.
 type roles struct {
-	cluster
+	place
 	a, b      *filters.Endpoint
 	moved     func()
 	refreshed []string
@@ -39,7 +42,7 @@ func (c *roles) set(primary *filters.Endpoint) {
 			shard.Replicas = append(shard.Replicas, e)
 		}
 	}
-	c.table.Store(&filters.Table{Shards: []filters.Shard{shard}, Options: &filters.UpstreamOptions{ConnectTimeout: 2 * time.Second}})
+	c.Set(&filters.Table{Shards: []filters.Shard{shard}, Options: &filters.UpstreamOptions{ConnectTimeout: 2 * time.Second}})
 	if c.moved != nil {
 		c.moved()
 	}
@@ -55,7 +58,7 @@ func roleStage(t *testing.T, change func(*resource.PostgresFilter)) (*stage, *ro
 	c.a.SetHealthy(true)
 	c.b.SetHealthy(true)
 	c.set(c.a)
-	s := &stage{tb: t, loop: netloop.NewTestLoop(), world: &world{secrets: map[string]string{"user": dbtest.MD5User, "password": dbtest.Password}}}
+	s := &stage{tb: t, loop: netloop.NewTestLoop(), world: filtertest.NewWorld(dbtest.MD5User)}
 	s.builder = NewBuilder(slog.New(slog.DiscardHandler))
 	s.loop.OnDial = func(conn *netloop.Conn, _, _ string) { s.servers = append(s.servers, conn) }
 	n, err := s.builder.Build(conf, filters.Context{

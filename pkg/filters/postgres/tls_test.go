@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
@@ -50,7 +51,7 @@ func relay(t *testing.T, dial func(net.Conn) (down, up net.Conn)) string {
 // tapped keeps what is read of a connection.
 type tapped struct {
 	net.Conn
-	seen *logged
+	seen *filtertest.Log
 }
 
 func (c tapped) Read(b []byte) (int, error) {
@@ -69,11 +70,11 @@ func TestCancelOverTLS(t *testing.T) {
 		for i, how := range []string{"asked for", "at once"} {
 			t.Run(how+" "+mode, func(t *testing.T) {
 				t.Parallel()
-				wire := &logged{}
+				wire := &filtertest.Log{}
 				cfg := config()
 				change(cfg)
 				f := start(t, cfg)
-				f.main().lead(trusting(t, pki, "localhost"), relay(t, func(down net.Conn) (net.Conn, net.Conn) {
+				f.main().Lead(filtertest.Trusting(t, pki, "localhost"), relay(t, func(down net.Conn) (net.Conn, net.Conn) {
 					up, err := net.Dial("tcp", server.Addr())
 					if err != nil {
 						return nil, nil
@@ -85,7 +86,7 @@ func TestCancelOverTLS(t *testing.T) {
 					return down, up
 				}))
 				if how == "at once" {
-					f.main().table.Store(&filters.Table{Version: 2, Options: &filters.UpstreamOptions{ConnectTimeout: 5 * time.Second}, Shards: f.main().Table().Shards})
+					f.main().Set(&filters.Table{Version: 2, Options: &filters.UpstreamOptions{ConnectTimeout: 5 * time.Second}, Shards: f.main().Table().Shards})
 				}
 				query := fmt.Sprintf("select pg_sleep(%d), '%s'", 600+i, mode)
 				running := func() bool {
@@ -127,7 +128,7 @@ func TestDirectTLSOfTheApp(t *testing.T) {
 	}
 	f := start(t, config(), dbtest.StartPostgres(t).Addr())
 	f.listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"postgresql"}})
-	cfg := trusting(t, pki, "localhost")
+	cfg := filtertest.Trusting(t, pki, "localhost")
 	cfg.NextProtos = []string{"postgresql"}
 	to := f.addr
 	f.addr = relay(t, func(down net.Conn) (net.Conn, net.Conn) { // what a client of version 17 does

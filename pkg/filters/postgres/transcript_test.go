@@ -222,7 +222,7 @@ func FuzzStartup(f *testing.F) {
 		}
 		s := newStage(t, cfg)
 		s.pieces = int(pieces)
-		s.world.set("app", "x")
+		s.world.Set("app", "x")
 		s.feed(s.client, client)
 		if len(s.servers) > 0 {
 			s.feed(s.servers[0], server)
