@@ -94,8 +94,8 @@ func (e *Endpoint) ReadOnly() bool { return e.readOnly.Load() }
 // SetReadOnly is for the cluster that owns the endpoint.
 func (e *Endpoint) SetReadOnly(is bool) { e.readOnly.Store(is) }
 
-// Sessions is how many sessions of databases the process has at the endpoint,
-// by all filters.
+// Sessions is how many sessions of databases, or connections of Redis that work,
+// the process has at the endpoint, by all filters.
 func (e *Endpoint) Sessions() int64 { return e.sessions.Load() }
 
 // SessionBegan counts a session, as soon as the endpoint is chosen for it.

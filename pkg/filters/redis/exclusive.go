@@ -35,7 +35,7 @@ func (c *client) takeAny(t target) (*upstream, string) {
 func (c *client) takeFrom(p *pool) (*upstream, string) {
 	u, reason := p.take(c)
 	if u == nil {
-		return nil, "ERR dragoman: " + p.describe() + reason
+		return nil, p.unavailable(reason)
 	}
 	return u, ""
 }

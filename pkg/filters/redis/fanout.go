@@ -98,7 +98,7 @@ func (c *client) sendTo(r *request, ft fanTarget, frame []byte, seq uint32, star
 	p := c.w.pool(key, ft.cluster, ft.table.Options)
 	u, reason := p.get(c)
 	if u == nil {
-		c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
+		c.failPart(seq, part, p.unavailable(reason))
 		return
 	}
 	u.send(frame, &pending{c: c, seq: seq, part: part, start: start, deadline: c.f.deadline(), shard: p.stats})

@@ -34,10 +34,11 @@ type replay struct {
 type expect uint8
 
 const (
-	expectReply   expect = iota // for the client
-	expectSetup                 // of the connection's own AUTH, HELLO, SELECT: an error ends the connection
-	expectIgnore                // dropped: ASKING, MULTI and the like that the proxy sent by itself
-	expectOverdue               // dropped: the client was told that it did not come in time
+	expectReply    expect = iota // for the client
+	expectSetup                  // of the connection's own AUTH, HELLO, SELECT: an error ends the connection
+	expectIgnore                 // dropped: ASKING, MULTI and the like that the proxy sent by itself
+	expectOverdue                // dropped: the client was told that it did not come in time
+	expectMirrored               // counted, and dropped
 )
 
 // live reports whether a client waits for the reply.

@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -167,6 +169,18 @@ func (p *pool) giveBack(u *upstream) {
 	p.idle = append(p.idle, u)
 }
 
+// unavailable words an error for what the endpoint cannot be asked. Those that
+// clients know to be temporary keep the server's code.
+func (p *pool) unavailable(reason string) string {
+	code := "ERR"
+	for _, c := range []string{"LOADING", "MASTERDOWN"} {
+		if strings.Contains(reason, ": "+c+" ") {
+			code = c
+		}
+	}
+	return code + " dragoman: " + p.describe() + reason
+}
+
 // dial opens a connection; requests may be sent on it at once.
 func (p *pool) dial() (*upstream, string) {
 	now := p.w.loop.Now()
@@ -180,7 +194,7 @@ func (p *pool) dial() (*upstream, string) {
 	u := &upstream{pool: p, lastIn: now}
 	setup, err := p.setup(u)
 	if err != nil {
-		p.connectFailed(err.Error())
+		p.connectFailed(err.Error(), false)
 		return nil, p.why()
 	}
 	p.open++
@@ -240,9 +254,25 @@ func (p *pool) setup(u *upstream) ([]byte, error) {
 	return b, nil
 }
 
+// refusedPing reports whether an error is about the set-up's PING alone, and the
+// connection good: the server is busy with a script, which can be killed this way;
+// it cannot save, but reads (Redis refuses PING then); or the user may not PING.
+func (p *pool) refusedPing(frame []byte) bool {
+	if p.key.db != 0 || p.key.readonly {
+		return false
+	}
+	for _, code := range []string{"-BUSY ", "-MISCONF ", "-NOPERM "} {
+		if bytes.HasPrefix(frame, []byte(code)) {
+			return true
+		}
+	}
+	return false
+}
+
 // connected is called when a connection's set-up is complete.
 func (p *pool) connected(u *upstream) {
 	u.up = true
+	p.key.endpoint.SessionBegan()
 	p.recovered()
 }
 
@@ -254,13 +284,18 @@ func (p *pool) recovered() {
 	p.backoff, p.downUntil, p.lastError = 0, 0, ""
 }
 
-func (p *pool) connectFailed(reason string) {
+// connectFailed is called when a connection could not be made or set up. A server
+// that answered, with a refusal, while it goes on serving other connections is not
+// down: it has as many clients as it may have, or another password by now.
+func (p *pool) connectFailed(reason string, answered bool) {
 	p.lastError = reason
 	p.stats.connectFailures++
 	p.backoff = min(max(2*p.backoff, minBackoff), maxBackoff)
 	jitter := time.Duration(rand.Int64N(int64(p.backoff)/2 + 1))
 	p.downUntil = p.w.loop.Now() + int64(p.backoff/2+jitter)
-	p.cluster.Report(p.key.endpoint, filters.ConnectFailure)
+	if !answered || p.key.endpoint.Sessions() == 0 {
+		p.cluster.Report(p.key.endpoint, filters.ConnectFailure)
+	}
 }
 
 // replace takes u out of service: it finishes what it has, and the next
@@ -278,6 +313,9 @@ func (p *pool) replace(u *upstream) {
 func (p *pool) forget(u *upstream) {
 	p.open--
 	p.stats.active--
+	if u.up {
+		p.key.endpoint.SessionEnded()
+	}
 	p.replace(u)
 	u.unchoke()
 	for i := range p.idle {

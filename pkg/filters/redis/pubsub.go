@@ -189,7 +189,7 @@ func (s *subscriptions) linksFor(kind int, name string) ([]*subscriber, string) 
 		l := s.links[p.key.endpoint]
 		if l == nil {
 			if l, reason = s.dial(p); l == nil {
-				return nil, "ERR dragoman: " + p.describe() + reason
+				return nil, p.unavailable(reason)
 			}
 		}
 		links = append(links, l)

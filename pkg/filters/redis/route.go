@@ -26,7 +26,8 @@ func handleSingleKey(c *client, r *request) bool {
 		}
 		c.f.sampleKey(key)
 		if len(rt.mirrors) > 0 {
-			c.mirror(r, rt, key, r.frame)
+			c.w.keys = append(c.w.keys[:0], r.key)
+			c.mirror(r, rt, c.w.keys, r.frame)
 		}
 		c.forward(r, t, r.frame)
 		return true
@@ -57,7 +58,7 @@ func (c *client) forwardKeys(r *request) bool {
 		c.f.sampleKey(r.arg(k))
 	}
 	if len(rt.mirrors) > 0 {
-		c.mirror(r, rt, rt.strip(r.arg(c.w.keys[0])), frame)
+		c.mirror(r, rt, c.w.keys, frame)
 	}
 	c.forward(r, t, frame)
 	return true
@@ -151,27 +152,6 @@ func (r *request) withoutPrefix(w *worker, keys []int, n int) []byte {
 	}
 	w.inline = b
 	return b
-}
-
-// mirror sends a copy of a request to the route's mirrors. Nobody waits for
-// the answers.
-func (c *client) mirror(r *request, rt *route, key, frame []byte) {
-	for _, m := range rt.mirrors {
-		if (m.excludeReads && !r.write) || !chance(m.fraction) {
-			continue
-		}
-		t, reason := c.f.locate(m.cluster, key)
-		if reason != "" {
-			continue
-		}
-		p, reason := c.poolFor(t, false)
-		if reason != "" {
-			continue
-		}
-		if u, _ := p.get(c); u != nil && !u.conn.Full() { // rather a gap than a queue without end
-			u.send(frame, &pending{start: c.w.loop.Now(), deadline: c.f.deadline()})
-		}
-	}
 }
 
 // handleKeyless forwards a command without keys: to the only shard, or, where

@@ -30,7 +30,7 @@ type group struct {
 // handleSplit forwards a command with many keys: whole if they live together,
 // else as one request per shard, whose replies are merged.
 func handleSplit(c *client, r *request) bool {
-	if t, ok := c.f.one(); ok {
+	if t, ok := c.f.one(); ok && len(c.f.catchAll.mirrors) == 0 {
 		c.forward(r, t, r.raw(c.w))
 		return true
 	}
@@ -48,9 +48,7 @@ func handleSplit(c *client, r *request) bool {
 	}
 	if len(groups) == 1 && !groups[0].rt.removePrefix {
 		c.w.putMerge(m)
-		if g := &groups[0]; len(g.rt.mirrors) > 0 {
-			c.mirror(r, g.rt, r.arg(1), r.raw(c.w))
-		}
+		c.mirrorSplit(r, &groups[0], sp.step)
 		c.forward(r, groups[0].t, r.raw(c.w))
 		return true
 	}
@@ -59,10 +57,8 @@ func handleSplit(c *client, r *request) bool {
 	s.merge = m
 	for i := range groups {
 		g := &groups[i]
+		c.mirrorSplit(r, g, sp.step)
 		frame := c.w.appendGroup(r, g, sp.step)
-		if len(g.rt.mirrors) > 0 {
-			c.mirror(r, g.rt, g.rt.strip(r.arg(g.keys[0])), frame)
-		}
 		c.sendPart(r, g.t, frame, seq, c.ring.at(seq), int32(i))
 	}
 	return true

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"math/bits"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
@@ -67,6 +68,7 @@ type endpointStats struct {
 	active                                         int64 // connections
 	sum                                            uint64
 	latency                                        histogram
+	seen                                           int64 // ns; when a cluster last had the endpoint, or a pool
 }
 
 // shardStats is what a pending request reports to.
@@ -85,10 +87,34 @@ func (w *worker) endpointStats(cluster string, e *filters.Endpoint) *endpointSta
 	key := endpointKey{cluster, e.Address, e.Shard}
 	s := w.endpoints[key]
 	if s == nil {
-		s = &endpointStats{}
+		s = &endpointStats{seen: w.loop.Now()}
 		w.endpoints[key] = s
 	}
 	return s
+}
+
+// forgetAfter is how long the counters of an endpoint that is gone are still
+// there: enough for a last scrape. Where pods come and go each has an address of
+// its own, and nobody else would ever take them away.
+const forgetAfter = 10 * time.Minute
+
+// forgetEndpoints drops the counters of endpoints that no cluster has any more.
+func (w *worker) forgetEndpoints(current map[*filters.Endpoint]bool, now int64) {
+	type place struct{ address, shard string }
+	known := make(map[place]bool, len(current))
+	for e := range current {
+		if e != nil {
+			known[place{e.Address, e.Shard}] = true
+		}
+	}
+	for key, s := range w.endpoints {
+		switch {
+		case s.active > 0 || known[place{key.address, key.shard}]:
+			s.seen = now
+		case now-s.seen > int64(forgetAfter):
+			delete(w.endpoints, key)
+		}
+	}
 }
 
 func (w *worker) listener(name string) *listenerStats {

@@ -11,14 +11,15 @@ import (
 // subscriber is the driver of a connection that carries subscriptions of one
 // client.
 type subscriber struct {
-	subs   *subscriptions
-	pool   *pool
-	conn   *netloop.Conn
-	names  int // subscriptions that are on it
-	setup  int // replies of the connection's own set-up still missing
-	acks   []ack
-	closed bool
-	timed  bool // a timer watches that acks come
+	subs    *subscriptions
+	pool    *pool
+	conn    *netloop.Conn
+	names   int  // subscriptions that are on it
+	setup   int  // replies of the connection's own set-up still missing
+	refused bool // the server has answered the set-up with an error
+	acks    []ack
+	closed  bool
+	timed   bool // a timer watches that acks come
 	// An acknowledgement that the client cannot get yet, because earlier
 	// replies are missing, holds up the messages behind it.
 	waiting bool
@@ -143,8 +144,9 @@ func (l *subscriber) frame(frame []byte) {
 
 func (l *subscriber) setupReply(frame []byte) {
 	l.setup--
-	if isError(frame) {
+	if isError(frame) && !l.pool.refusedPing(frame) {
 		l.setup++ // it never was up
+		l.refused = true
 		l.lost("refused the proxy's set-up: " + errorText(frame))
 		return
 	}
@@ -272,14 +274,14 @@ func (l *subscriber) lost(reason string) {
 	c := l.subs.c
 	l.close()
 	if l.setup > 0 {
-		l.pool.connectFailed(reason)
+		l.pool.connectFailed(reason, l.refused)
 	}
 	had := l.names - l.pending()
 	acks := l.acks
 	l.acks = nil
 	for _, a := range acks {
 		if !a.drop && !c.has(stateClosed) {
-			c.failPart(a.seq, a.part, "ERR dragoman: "+l.pool.describe()+": "+reason)
+			c.failPart(a.seq, a.part, l.pool.unavailable(": "+reason))
 		}
 	}
 	switch {

@@ -219,7 +219,7 @@ func (c *client) poolFor(t target, read bool) (*pool, string) {
 	p := c.w.pool(key, t.cluster, t.table.Options)
 	if !e.Healthy() {
 		p.stats.refused++
-		return nil, "ERR dragoman: " + p.describe() + " is down" + p.why()
+		return nil, p.unavailable(" is down" + p.why())
 	}
 	return p, ""
 }
@@ -251,7 +251,7 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 	}
 	u, reason := p.get(c)
 	if u == nil {
-		c.failPart(seq, part, "ERR dragoman: "+p.describe()+reason)
+		c.failPart(seq, part, p.unavailable(reason))
 		return
 	}
 	var item pending // filled by field, as the compiler would copy a literal

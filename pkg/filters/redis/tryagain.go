@@ -34,7 +34,7 @@ func (u *upstream) splitUp(p *pending) bool {
 		}
 		to, reason := u.pool.get(c)
 		if to == nil {
-			c.failPart(one.seq, one.part, "ERR dragoman: "+u.pool.describe()+reason)
+			c.failPart(one.seq, one.part, u.pool.unavailable(reason))
 			continue
 		}
 		one.replay = &replay{frame: frame}

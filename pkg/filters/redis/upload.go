@@ -278,7 +278,7 @@ func (up *upload) sendShared(c *client) {
 			u.sendChain(&up.held, &item)
 			return
 		}
-		reason = "ERR dragoman: " + p.describe() + why
+		reason = p.unavailable(why)
 	}
 	up.held.Free(c.w.loop)
 	c.fail(seq, reason)
@@ -305,7 +305,7 @@ func (up *upload) refuse(c *client, reason string) {
 // lost is called when the upload's connection u has failed.
 func (up *upload) lost(c *client, u *upstream) {
 	if up.u == u {
-		up.refuse(c, "ERR dragoman: "+u.pool.describe()+": "+u.broken)
+		up.refuse(c, u.pool.unavailable(": "+u.broken))
 	}
 }
 

@@ -23,6 +23,7 @@ type upstream struct {
 	owner          *client // who has the exclusive connection
 	up             bool    // connected and set up
 	noDatabase     bool    // the server has no database of the pool's number
+	refused        bool    // the server has answered the set-up with an error
 	setup          int     // replies of the connection's own set-up still missing
 	closed         bool
 	paused         bool
@@ -120,7 +121,7 @@ func (u *upstream) lost() {
 	case u.noDatabase:
 		p.lastError, p.downUntil = u.broken, p.w.loop.Now()+int64(maxBackoff)
 	case !u.up:
-		p.connectFailed(u.broken)
+		p.connectFailed(u.broken, u.refused)
 	case u.queue.len() > 0:
 		p.stats.disconnects++
 		p.cluster.Report(p.key.endpoint, filters.Disconnect)
@@ -128,9 +129,9 @@ func (u *upstream) lost() {
 	if u.pipe != nil {
 		u.pipe.upstreamClosed()
 	} else if u.pipeAfterSetup != nil {
-		u.pipeAfterSetup.refused("ERR dragoman: " + p.describe() + ": " + u.broken)
+		u.pipeAfterSetup.refused(p.unavailable(": " + u.broken))
 	}
-	msg := "ERR dragoman: " + p.describe() + ": " + u.broken
+	msg := p.unavailable(": " + u.broken)
 	for partial := u.pieces; u.queue.len() > 0; partial = false {
 		var f pending
 		u.queue.pop(&f)

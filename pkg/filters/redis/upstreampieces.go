@@ -103,6 +103,9 @@ func (u *upstream) endPieces() {
 	u.pieces = false
 	var p pending
 	u.queue.pop(&p)
+	if p.what == expectMirrored {
+		u.mirrored(&p, u.failed, nil)
+	}
 	if p.live() && p.what == expectReply {
 		if p.shard != nil {
 			p.shard.observe(u.pool.w.loop.Now()-p.start, u.failed)

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -82,6 +81,8 @@ func (u *upstream) deliver(frame []byte) {
 		u.deliverReply(&p, frame)
 	case expectSetup:
 		u.setupReply(frame)
+	case expectMirrored:
+		u.mirrored(&p, isError(frame), frame)
 	case expectIgnore, expectOverdue:
 	}
 	if u.gone || !u.shared {
@@ -121,9 +122,10 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 
 func (u *upstream) setupReply(frame []byte) {
 	u.setup--
-	if isError(frame) && !u.refusedPing(frame) {
+	if isError(frame) && !u.pool.refusedPing(frame) {
 		// SELECT comes last. If it fails the client's number is wrong, not the server.
 		u.noDatabase = u.pool.key.db != 0 && u.setup == 0
+		u.refused = true
 		u.fail("refused the proxy's set-up: " + errorText(frame))
 		return
 	}
@@ -133,10 +135,4 @@ func (u *upstream) setupReply(frame []byte) {
 			u.pipe.begin()
 		}
 	}
-}
-
-// refusedPing reports whether the set-up's PING has met a server that is busy with
-// a script. The connection is good: it is how that script can be killed.
-func (u *upstream) refusedPing(frame []byte) bool {
-	return u.pool.key.db == 0 && !u.pool.key.readonly && bytes.HasPrefix(frame, []byte("-BUSY "))
 }

@@ -204,9 +204,11 @@ func (u *upstream) expire(now int64) {
 			return
 		}
 		c, live := p.c, p.live()
+		if live || p.what == expectMirrored {
+			u.pool.stats.timeouts++
+		}
 		p.c, p.what = nil, expectOverdue
 		if live {
-			u.pool.stats.timeouts++
 			c.failPart(p.seq, p.part, "ERR dragoman: "+u.pool.describe()+" did not answer in time")
 		}
 	}
@@ -328,6 +330,7 @@ func (w *worker) sweep() {
 			w.recent = [64]*pool{}
 		}
 	}
+	w.forgetEndpoints(current, now)
 	if len(w.pools) > 0 {
 		w.sweepLater()
 	}

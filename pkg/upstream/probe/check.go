@@ -9,10 +9,11 @@ import (
 
 // Ping asks whether the server serves. LOADING and MASTERDOWN are answers that
 // say no, and so is a refused login. A user who may not PING, and a server that
-// is busy with a script, are as well as can be known.
+// is busy with a script, are as well as can be known; one that cannot save (MISCONF)
+// refuses PING and writes, but reads.
 func (c *Conn) Ping(ctx context.Context) error {
 	_, err := c.Do(ctx, "PING")
-	if HasCode(err, "NOPERM", "BUSY") {
+	if HasCode(err, "NOPERM", "BUSY", "MISCONF") {
 		return nil
 	}
 	return err
