@@ -139,14 +139,12 @@ const errWrongPass = "WRONGPASS invalid username-password pair or user is disabl
 
 // authenticate returns the user if the password is right, else nil.
 func (c *client) authenticate(name string, password []byte) *user {
-	if len(c.f.users) == 0 {
-		if name == "default" {
-			return everyone
-		}
-		return nil
-	}
 	u := c.f.users[name]
+	if len(c.f.users) == 0 && name == "default" {
+		u = everyone
+	}
 	if u == nil {
+		c.f.stats.loginFailures++
 		return nil
 	}
 	ok := u.nopass()

@@ -128,8 +128,20 @@ func (c *client) moveOn() bool {
 	if c.db == int32(from.cfg.Database) {
 		c.db = int32(to.cfg.Database)
 	}
-	c.user = to.successorOf(c.user)
+	if c.user = to.successorOf(c.user); c.user == nil && c.listens() {
+		c.drop() // it would go on hearing what it may not ask for
+	}
 	return true
+}
+
+// listens reports whether the client is told things without asking each time: it
+// has subscribed, tracks, monitors or is a replica.
+func (c *client) listens() bool {
+	if c.x == nil {
+		return false
+	}
+	_, isTx := c.x.mode.(*tx)
+	return c.x.subs != nil || c.x.session != nil || (c.x.mode != nil && !isTx)
 }
 
 // successorOf is who a user of another configuration is in this one: nil if he

@@ -247,6 +247,33 @@ func TestRetireWithTheSameClusters(t *testing.T) {
 	}
 }
 
+// TestUserGone: who is told things without asking is not told them any more once he would have to log in anew.
+func TestUserGone(t *testing.T) {
+	t.Parallel()
+	f, _, _ := twoEnvironments(t)
+	stays, goes := resource.User{Name: "stays"}, resource.User{Name: "goes"}
+	users := func(list ...resource.User) func(*resource.RedisFilter) {
+		return func(cfg *resource.RedisFilter) { cfg.Users = list }
+	}
+	wantDone(t, f.swap(f.to("dev", users(stays, goes)), filters.Retirement{Deadline: time.Minute}), true)
+	subscribed := func(user string) *redistest.Client {
+		c := f.dial()
+		check(t, c, "AUTH "+user+" x", "+OK", "SUBSCRIBE ch", "*3 $9 subscribe $2 ch :1")
+		return c
+	}
+	mine, theirs, monitors, inTx := subscribed("stays"), subscribed("goes"), f.dial(), f.dial()
+	check(t, monitors, "AUTH goes x", "+OK", "MONITOR", "+OK")
+	check(t, inTx, "AUTH goes x", "+OK", "MULTI", "+OK", "GET where", "+QUEUED")
+	wantDone(t, f.swap(f.to("dev", users(stays)), filters.Retirement{Deadline: time.Minute}), true)
+	wantClosed(t, theirs, 30*time.Second)
+	wantClosed(t, monitors, 30*time.Second)
+	check(t, inTx, "GET where", "-NOAUTH Authentication required.", "EXEC", "-EXECABORT Transaction discarded because of: Authentication required.")
+	check(t, f.dial(), "AUTH stays x", "+OK", "PUBLISH ch m", ":1")
+	if got := mine.ReadFrame(); got != message("message", "ch", "m") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestUsersChange(t *testing.T) {
 	t.Parallel()
 	f, _, _ := twoEnvironments(t)

@@ -123,6 +123,11 @@ func TestLogin(t *testing.T) {
 		"HELLO 2 AUTH admin wrong", wrong,
 		"RESET", "+RESET", "GET k", noauth, "PING", noauth,
 	)
+	f.onLoop(func(w *worker) {
+		if got := w.listeners["test/redis"].loginFailures; got != 6 {
+			t.Errorf("%d failed logins are counted of 6, of which one with a name that nobody has", got)
+		}
+	})
 	if got := c.Do("HELLO", "3", "AUTH", "admin", "password of one", "SETNAME", "me"); !strings.HasPrefix(got, "%7\r\n") {
 		t.Errorf("HELLO: %q", got)
 	}
