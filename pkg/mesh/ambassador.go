@@ -102,6 +102,7 @@ type EnvironmentRule struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Match string `json:"match"`
+	// Environment that is chosen then.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Environment string `json:"environment"`
@@ -117,6 +118,7 @@ type Listen struct {
 	// Address is an IP address; default 127.0.0.1.
 	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address,omitempty"`
+	// Port to listen on; there is a port or a path.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port uint32 `json:"port,omitempty"`
@@ -145,8 +147,11 @@ type Listen struct {
 // DownstreamTLS makes the listener speak TLS. All files are PEM, and read again
 // when they change.
 type DownstreamTLS struct {
+	// CertFile is the listener's certificate, and what lies between it and the
+	// authority.
 	CertFile string `json:"certFile,omitempty"`
-	KeyFile  string `json:"keyFile,omitempty"`
+	// KeyFile belongs to CertFile.
+	KeyFile string `json:"keyFile,omitempty"`
 	// Cert is a Secret of type kubernetes.io/tls, instead of the files.
 	Cert *SecretSource `json:"cert,omitempty"`
 	// ClientCAFile holds the authorities of client certificates; absent: clients

@@ -13,6 +13,9 @@ const maxRing = 8 << 20
 // maxTable is Envoy's bound on a maglev table.
 const maxTable = 5_000_011
 
+// maxHotKeys bounds what a sampled key costs: a look at some counters for each.
+const maxHotKeys = 1000
+
 // maxDatabase is the most that Redis can be configured for.
 const maxDatabase = 1<<31 - 1
 
@@ -34,6 +37,7 @@ func (c *checker) redis(r *RedisSpec, at string) {
 	if h := r.HotKeys; h != nil {
 		c.atLeastOne(h.SampleRate, at+".hotKeys.sampleRate")
 		c.atLeastOne(h.Top, at+".hotKeys.top")
+		c.require(h.Top == nil || *h.Top <= maxHotKeys, at+".hotKeys.top", fmt.Sprintf("must be at most %d", maxHotKeys), "")
 	}
 	if s := r.SlowLog; s != nil && s.MaxLen != nil {
 		c.require(*s.MaxLen <= 1<<16, at+".slowLog.maxLen", "must be at most 65536", "")

@@ -101,9 +101,12 @@ type AppAuth struct {
 	// Username that the app must give; default: any.
 	// +kubebuilder:validation:MaxLength=63
 	Username string `json:"username,omitempty"`
-	// At most one of the next three; none: no password is asked for.
-	PasswordFile   string        `json:"passwordFile,omitempty"`
-	PasswordEnv    string        `json:"passwordEnv,omitempty"`
+	// PasswordFile holds the password. There is at most one of it and the next two;
+	// none: no password is asked for.
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// PasswordEnv is the variable that holds the password.
+	PasswordEnv string `json:"passwordEnv,omitempty"`
+	// PasswordSecret holds the password; needs a control plane.
 	PasswordSecret *SecretKeyRef `json:"passwordSecret,omitempty"`
 	// PeerUIDs are the users of the system whose processes may connect, which the
 	// kernel tells of unix sockets: needs listen.path.

@@ -180,11 +180,18 @@ type Sentinel struct {
 // password where the server trusts a certificate or a socket. Files and variables
 // are the proxy's, also where a control plane reads the object.
 type Credentials struct {
-	Username     string `json:"username,omitempty"`
+	// Username as it is.
+	Username string `json:"username,omitempty"`
+	// UsernameFile holds the name and nothing else; an ending line break does not
+	// count. It is read again when it changes.
 	UsernameFile string `json:"usernameFile,omitempty"`
-	UsernameEnv  string `json:"usernameEnv,omitempty"`
+	// UsernameEnv is the variable that holds the name.
+	UsernameEnv string `json:"usernameEnv,omitempty"`
+	// PasswordFile holds the password and nothing else; an ending line break does
+	// not count. It is read again when it changes.
 	PasswordFile string `json:"passwordFile,omitempty"`
-	PasswordEnv  string `json:"passwordEnv,omitempty"`
+	// PasswordEnv is the variable that holds the password.
+	PasswordEnv string `json:"passwordEnv,omitempty"`
 	// Secret of the namespace with the key password and perhaps username (type
 	// kubernetes.io/basic-auth); needs a control plane.
 	Secret *SecretRef `json:"secret,omitempty"`
@@ -204,9 +211,10 @@ type UpstreamTLS struct {
 	CAFile string `json:"caFile,omitempty"`
 	// CA is a Secret or a ConfigMap, instead of the file.
 	CA *CASource `json:"ca,omitempty"`
-	// CertFile and KeyFile are shown to servers that ask.
+	// CertFile is shown to servers that ask for a certificate.
 	CertFile string `json:"certFile,omitempty"`
-	KeyFile  string `json:"keyFile,omitempty"`
+	// KeyFile belongs to CertFile.
+	KeyFile string `json:"keyFile,omitempty"`
 	// Cert is a Secret of type kubernetes.io/tls, instead of the files.
 	Cert *SecretSource `json:"cert,omitempty"`
 	// ServerName is asked for and verified; default: the host of the address, or
@@ -241,6 +249,7 @@ func (TLSMode) Values() []string {
 
 // ServiceRef names a port of a Kubernetes Service.
 type ServiceRef struct {
+	// Name of the Service.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`
@@ -272,6 +281,7 @@ type LeaderRef struct {
 
 // SecretRef names a Kubernetes Secret of the object's own namespace.
 type SecretRef struct {
+	// Name of the Secret.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
@@ -279,6 +289,7 @@ type SecretRef struct {
 
 // SecretKeyRef names one key of such a Secret.
 type SecretKeyRef struct {
+	// Name of the Secret.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
@@ -312,6 +323,7 @@ func (s *CASource) kind() string {
 
 // ConfigMapKeyRef names one key of a Kubernetes ConfigMap.
 type ConfigMapKeyRef struct {
+	// Name of the ConfigMap.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`

@@ -26,6 +26,11 @@ type RedisSpec struct {
 	TableSize *uint64 `json:"tableSize,omitempty"`
 
 	// ReadPolicy says which role answers read-only commands; default Primary.
+	// PreferPrimary: a replica only while the primary is away. Replica: an error
+	// while no replica is there. PreferReplica: the primary while no replica is
+	// there. Any: all alike. ZoneAffinity: replicas of the proxy's own zone first,
+	// then others. ZoneAffinityAndPrimary: after those of the zone the primary, if it
+	// is in the zone.
 	ReadPolicy ReadPolicy `json:"readPolicy,omitempty"`
 	// OpTimeout bounds a command, blocking ones excepted; default 5s; 0: no bound.
 	OpTimeout *Duration `json:"opTimeout,omitempty"`
@@ -62,16 +67,21 @@ type RedisSpec struct {
 	// Users of the listener; absent: no client has to log in.
 	// +kubebuilder:validation:MaxItems=256
 	Users []User `json:"users,omitempty"`
-	// UnknownCommands default: Refuse.
+	// UnknownCommands are refused, or go where their first argument would as a key;
+	// default Refuse. CustomCommands are not unknown.
 	UnknownCommands UnknownCommands `json:"unknownCommands,omitempty"`
 	// CustomCommands are commands of server modules, which have one key: their
 	// first argument.
 	// +kubebuilder:validation:MaxItems=1024
 	CustomCommands []string `json:"customCommands,omitempty"`
 	// CommandStats keeps a latency histogram per command; default true.
-	CommandStats *bool    `json:"commandStats,omitempty"`
-	SlowLog      *SlowLog `json:"slowLog,omitempty"`
-	HotKeys      *HotKeys `json:"hotKeys,omitempty"`
+	CommandStats *bool `json:"commandStats,omitempty"`
+	// SlowLog keeps the slowest commands, /slowlog of the admin port shows them;
+	// default: 128 of those over 10ms.
+	SlowLog *SlowLog `json:"slowLog,omitempty"`
+	// HotKeys finds the keys asked for most often, /hotkeys shows them; absent: they
+	// are not looked for.
+	HotKeys *HotKeys `json:"hotKeys,omitempty"`
 }
 
 // +kubebuilder:validation:Enum=ketama;modula;random;ring_hash;maglev;slots
@@ -171,12 +181,14 @@ type AutoEject struct {
 
 // HealthCheck asks every endpoint periodically. Absent: no checks.
 type HealthCheck struct {
-	Interval *Duration `json:"interval,omitempty"` // default 5s
-	Timeout  *Duration `json:"timeout,omitempty"`  // default 1s
-	// UnhealthyThreshold; default 3.
+	// Interval between two checks of an endpoint; default 5s.
+	Interval *Duration `json:"interval,omitempty"`
+	// Timeout of one check; default 1s.
+	Timeout *Duration `json:"timeout,omitempty"`
+	// UnhealthyThreshold is how many checks in a row have to fail; default 3.
 	// +kubebuilder:validation:Minimum=1
 	UnhealthyThreshold *uint32 `json:"unhealthyThreshold,omitempty"`
-	// HealthyThreshold; default 1.
+	// HealthyThreshold is how many have to go well after that; default 1.
 	// +kubebuilder:validation:Minimum=1
 	HealthyThreshold *uint32 `json:"healthyThreshold,omitempty"`
 	// ProbeRole asks Redis servers for their ROLE as well, and believes the
@@ -210,12 +222,15 @@ type HTTPCheck struct {
 
 // OutlierDetection ejects endpoints whose real requests fail. Absent: none is.
 type OutlierDetection struct {
-	// ConsecutiveFailures; default 5.
+	// ConsecutiveFailures that eject an endpoint; default 5.
 	// +kubebuilder:validation:Minimum=1
-	ConsecutiveFailures *uint32   `json:"consecutiveFailures,omitempty"`
-	Interval            *Duration `json:"interval,omitempty"`     // of looking; default 10s
-	BaseEjection        *Duration `json:"baseEjection,omitempty"` // times the ejections so far; default 30s
-	MaxEjection         *Duration `json:"maxEjection,omitempty"`  // default 5m
+	ConsecutiveFailures *uint32 `json:"consecutiveFailures,omitempty"`
+	// Interval of looking; default 10s.
+	Interval *Duration `json:"interval,omitempty"`
+	// BaseEjection, times the ejections so far, is how long one lasts; default 30s.
+	BaseEjection *Duration `json:"baseEjection,omitempty"`
+	// MaxEjection is the longest; default 5m.
+	MaxEjection *Duration `json:"maxEjection,omitempty"`
 	// MaxEjectionPercent of the endpoints may be out; default 10, but one always may.
 	// +kubebuilder:validation:Maximum=100
 	MaxEjectionPercent *uint32 `json:"maxEjectionPercent,omitempty"`
@@ -223,6 +238,7 @@ type OutlierDetection struct {
 
 // RequestLimit bounds what an upstream is asked for at once. Default: no bound.
 type RequestLimit struct {
+	// MaxConnections to one endpoint.
 	// +kubebuilder:validation:Minimum=1
 	MaxConnections *uint32 `json:"maxConnections,omitempty"`
 	// MaxPending wait for a connection.
@@ -235,6 +251,7 @@ type RequestLimit struct {
 
 // PrefixRoute sends the keys with a prefix to a pool.
 type PrefixRoute struct {
+	// Prefix of the keys.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Prefix string `json:"prefix"`
@@ -244,12 +261,14 @@ type PrefixRoute struct {
 	Pool string `json:"pool,omitempty"`
 	// ReadPool takes the read-only commands; absent: Pool does.
 	ReadPool string `json:"readPool,omitempty"`
+	// Mirrors copy the commands that this route takes.
 	// +kubebuilder:validation:MaxItems=16
 	Mirrors []Mirror `json:"mirrors,omitempty"`
 }
 
 // Mirror copies commands to a pool, whose replies are dropped.
 type Mirror struct {
+	// Pool of the environment.
 	// +kubebuilder:validation:MinLength=1
 	Pool string `json:"pool"`
 	// Percentage of the commands, as in 10 or "12.5%"; default 100.
@@ -269,12 +288,15 @@ type User struct {
 	// +kubebuilder:validation:Pattern=`^[^ \t\r\n]+$`
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// One of the next four. The files and variables hold the password and
-	// nothing else; an ending line break does not count.
-	PasswordFile   string        `json:"passwordFile,omitempty"`
-	PasswordEnv    string        `json:"passwordEnv,omitempty"`
+	// PasswordFile holds the password and nothing else; an ending line break does
+	// not count. There is one of it and the next three.
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// PasswordEnv is the variable that holds the password.
+	PasswordEnv string `json:"passwordEnv,omitempty"`
+	// PasswordSecret holds the password; needs a control plane.
 	PasswordSecret *SecretKeyRef `json:"passwordSecret,omitempty"`
-	NoPassword     bool          `json:"noPassword,omitempty"`
+	// NoPassword lets everybody in who gives the name, with any password.
+	NoPassword bool `json:"noPassword,omitempty"`
 	// ReadOnly refuses commands that write; default false.
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// Commands the user may give; default: all.
@@ -300,12 +322,14 @@ type SlowLog struct {
 	MaxLen *uint32 `json:"maxLen,omitempty"`
 }
 
-// HotKeys finds the keys asked for most often. Absent: not looked for.
+// HotKeys finds the keys asked for most often since the proxy began. Absent: not
+// looked for.
 type HotKeys struct {
 	// SampleRate: one key of so many is counted; default 100.
 	// +kubebuilder:validation:Minimum=1
 	SampleRate *uint32 `json:"sampleRate,omitempty"`
 	// Top keys are reported; default 20.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	Top *uint32 `json:"top,omitempty"`
 }

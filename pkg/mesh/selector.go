@@ -4,13 +4,16 @@ import "slices"
 
 // Selector is Kubernetes' label selector: all of its parts must match.
 type Selector struct {
+	// MatchLabels are labels with the values that they must have.
 	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// MatchExpressions are further demands.
 	// +kubebuilder:validation:MaxItems=64
 	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
 }
 
 // SelectorRequirement is one demand on a label.
 type SelectorRequirement struct {
+	// Key of the label.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
 	Key      string           `json:"key"`

@@ -39,8 +39,10 @@ type ReadOnlyPort struct {
 // It is there where an environment has standbys or targetSessionAttrs, and no
 // roleLabel; elsewhere only if it is written.
 type DatabaseHealthCheck struct {
-	Interval *Duration `json:"interval,omitempty"` // default 2s
-	Timeout  *Duration `json:"timeout,omitempty"`  // default 2s
+	// Interval between two questions; default 2s.
+	Interval *Duration `json:"interval,omitempty"`
+	// Timeout of one; default 2s.
+	Timeout *Duration `json:"timeout,omitempty"`
 	// UnhealthyThreshold; default 2.
 	// +kubebuilder:validation:Minimum=1
 	UnhealthyThreshold *uint32 `json:"unhealthyThreshold,omitempty"`

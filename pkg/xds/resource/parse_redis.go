@@ -24,6 +24,7 @@ const (
 	DefaultSlowClientTimeout = time.Minute
 	DefaultSlowLogLen        = 128
 	DefaultHotKeysTop        = 20
+	MaxHotKeysTop            = 1000 // a sampled key looks at some counters for each
 )
 
 // maxDatabase is the most that Redis can be configured for.
@@ -284,6 +285,9 @@ func (r *reader) observation(o *optionsv1.RedisOptions, path string, f *RedisFil
 		f.SlowLog.MaxLen = r.atLeast(s.GetMaxLen(), join(path, "slow_log.max_len"), DefaultSlowLogLen, 0)
 	}
 	if h := o.GetHotKeys(); h != nil {
+		if h.GetTop() > MaxHotKeysTop {
+			r.fail(join(path, "hot_keys.top"), "must be at most %d", MaxHotKeysTop)
+		}
 		f.HotKeys = HotKeys{SampleRate: h.GetSampleRate(), Top: cmp.Or(h.GetTop(), DefaultHotKeysTop)}
 	}
 }

@@ -208,7 +208,8 @@ func TestListenerErrors(t *testing.T) {
 			config + ".downstream_auth_username: needs a password",
 		}},
 		{name: "options", chain: withOptions(`, "hash_tag": "abc", "unknown_commands": 7, "database": 4294967295,
-			"users": [{"name": "a", "passwords": [{}]}, {"name": "a"}], "limits": {"max_request_bytes": 1, "max_pipeline": 0, "idle_timeout": "-1s"}`), want: []string{
+			"users": [{"name": "a", "passwords": [{}]}, {"name": "a"}], "limits": {"max_request_bytes": 1, "max_pipeline": 0, "idle_timeout": "-1s"},
+			"hot_keys": {"sample_rate": 1, "top": 1001}`), want: []string{
 			options + ".unknown_commands: has the unknown value 7",
 			options + ".hash_tag: must be two characters",
 			options + ".database: is not a database number",
@@ -217,6 +218,7 @@ func TestListenerErrors(t *testing.T) {
 			options + ".limits.max_request_bytes: must be at least 1024",
 			options + ".limits.max_pipeline: must be at least 1",
 			options + ".limits.idle_timeout: is not a duration of 0 or more",
+			options + ".hot_keys.top: must be at most 1000",
 		}},
 		{
 			name: "two kinds of users", config: redisType + `, ` + redisLeast + `, "downstream_auth_passwords": [{"inline_string": "x"}]`,

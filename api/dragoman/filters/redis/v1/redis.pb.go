@@ -384,7 +384,7 @@ type HotKeys struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One key of so many is counted; 0: off.
 	SampleRate uint32 `protobuf:"varint,1,opt,name=sample_rate,json=sampleRate,proto3" json:"sample_rate,omitempty"`
-	// Keys reported; 0: 20.
+	// Keys reported, at most 1000; 0: 20.
 	Top           uint32 `protobuf:"varint,2,opt,name=top,proto3" json:"top,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
