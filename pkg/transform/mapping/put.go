@@ -32,15 +32,10 @@ func (s *State) put(at, node value.ID, path Path, index []int32) (value.ID, erro
 	}
 	old := s.doc.Get(at, name)
 	child, err := s.put(old, node, path[1:], index)
-	switch {
-	case err != nil:
+	if err != nil {
 		return value.None, value.In(err, name)
-	case old == value.None:
-		s.doc.At(child).Name = name
-		s.doc.Add(at, child)
-	case child != old:
-		s.doc.Replace(at, old, child)
 	}
+	s.keep(at, old, child, name)
 	return at, nil
 }
 
@@ -54,17 +49,24 @@ func (s *State) putElement(at, node value.ID, path Path, index []int32) (value.I
 	}
 	old := s.element(at, i, len(index), len(path) > 1)
 	child, err := s.put(old, node, path[1:], index[1:])
-	switch {
-	case err != nil:
+	if err != nil {
 		return value.None, value.At(err, int(i))
+	}
+	s.keep(at, old, child, "")
+	s.cursor[len(index)] = cursor{list: at, element: child, index: i}
+	return at, nil
+}
+
+// keep has child, which was made of old, in the place of that: a member of the
+// object, or an element of the list, at; a new one where there was none.
+func (s *State) keep(at, old, child value.ID, name string) {
+	switch {
 	case old == value.None:
-		s.doc.At(child).Name = ""
+		s.doc.At(child).Name = name
 		s.doc.Add(at, child)
 	case child != old:
 		s.doc.Replace(at, old, child)
 	}
-	s.cursor[len(index)] = cursor{list: at, element: child, index: i}
-	return at, nil
 }
 
 // element returns the element i of a list, None if it has fewer. If pad is true,

@@ -39,15 +39,10 @@ func (s *State) giveAt(at value.ID, path Path, text string, always bool) (value.
 		return at, nil // no list, no element
 	}
 	child, err := s.giveAt(old, path[1:], text, always)
-	switch {
-	case err != nil:
+	if err != nil {
 		return value.None, value.In(err, name)
-	case old == value.None:
-		s.doc.At(child).Name = name
-		s.doc.Add(at, child)
-	case child != old:
-		s.doc.Replace(at, old, child)
 	}
+	s.keep(at, old, child, name)
 	return at, nil
 }
 
