@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // Error is one thing wrong in a document.
@@ -45,22 +47,10 @@ func (e *Error) Error() string {
 type Errors []*Error
 
 // Error gives one line for each.
-func (es Errors) Error() string {
-	lines := make([]string, len(es))
-	for i, e := range es {
-		lines[i] = e.Error()
-	}
-	return strings.Join(lines, "\n")
-}
+func (es Errors) Error() string { return problem.Lines(es) }
 
 // Unwrap lets errors.As find each.
-func (es Errors) Unwrap() []error {
-	out := make([]error, len(es))
-	for i, e := range es {
-		out[i] = e
-	}
-	return out
-}
+func (es Errors) Unwrap() []error { return problem.Each(es) }
 
 // Err is nil if there are none, which a nil Errors in an error would not be.
 func (es Errors) Err() error {

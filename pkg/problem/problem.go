@@ -47,22 +47,10 @@ func (l List) Sorted() List {
 }
 
 // Error joins the problems, one a line.
-func (l List) Error() string {
-	lines := make([]string, len(l))
-	for i, p := range l {
-		lines[i] = p.Error()
-	}
-	return strings.Join(lines, "\n")
-}
+func (l List) Error() string { return Lines(l) }
 
 // Unwrap lets errors.As find each.
-func (l List) Unwrap() []error {
-	out := make([]error, len(l))
-	for i, p := range l {
-		out[i] = p
-	}
-	return out
-}
+func (l List) Unwrap() []error { return Each(l) }
 
 // Err is nil if there are none, which a nil List in an error would not be.
 func (l List) Err() error {

@@ -3,6 +3,8 @@ package resource
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // Error says what is wrong with one field of one resource. It is what a NACK
@@ -27,19 +29,7 @@ func (e *Error) Error() string {
 type Errors []*Error
 
 // Error gives one line for each.
-func (es Errors) Error() string {
-	lines := make([]string, len(es))
-	for i, e := range es {
-		lines[i] = e.Error()
-	}
-	return strings.Join(lines, "\n")
-}
+func (es Errors) Error() string { return problem.Lines(es) }
 
 // Unwrap lets errors.As find each.
-func (es Errors) Unwrap() []error {
-	out := make([]error, len(es))
-	for i, e := range es {
-		out[i] = e
-	}
-	return out
-}
+func (es Errors) Unwrap() []error { return problem.Each(es) }
