@@ -87,6 +87,37 @@ func (q *Chain) MoveTo(dst *Chain) {
 	*q = Chain{}
 }
 
+// Head returns the bytes of the first chunk, nil if there is none. The slice is
+// valid until q is next changed.
+func (q *Chain) Head() []byte {
+	if q.head == nil {
+		return nil
+	}
+	return q.head.Bytes()
+}
+
+// MoveN appends the first n bytes, at most all, to dst. Whole chunks that do not
+// fit into the room there change their owner, the rest is copied: no more memory
+// is taken than twice the bytes.
+func (q *Chain) MoveN(l *Loop, dst *Chain, n int) {
+	for n > 0 && q.head != nil {
+		p := q.head
+		k := min(n, p.Len())
+		n -= k
+		if k < p.Len() || (dst.tail != nil && k <= len(dst.tail.Room())) {
+			dst.Append(l, p.Bytes()[:k])
+			q.Skip(l, k)
+			continue
+		}
+		if q.head = p.next; q.head == nil {
+			q.tail = nil
+		}
+		q.n -= k
+		dst.push(p)
+		dst.n += k
+	}
+}
+
 // Free releases all chunks.
 func (q *Chain) Free(l *Loop) {
 	for p := q.head; p != nil; {

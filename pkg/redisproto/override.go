@@ -6,8 +6,8 @@ type keyFinder func(c *Command, b []byte, dst []int) ([]int, error)
 // override returns the rule for a command whose key specifications are not
 // enough; a server has a function of its own for most of them:
 //
-//   - sort, sort_ro: STORE may stand anywhere behind the key. Keys that BY and
-//     GET make from patterns depend on data and are not seen.
+//   - sort: STORE may stand anywhere behind the key; sort_ro has none. Keys that BY
+//     and GET make from patterns depend on data; see AppendPatterns.
 //   - georadius, georadiusbymember: STORE and STOREDIST may be repeated.
 //   - migrate: the keys after KEYS count if the third argument is empty.
 //   - xread, xreadgroup: STREAMS may also be a value before the real keyword.
@@ -17,8 +17,10 @@ func (s *Spec) override() keyFinder {
 		return nil
 	}
 	switch s.Name {
-	case "sort", "sort_ro":
+	case "sort":
 		return sortKeys
+	case "sort_ro":
+		return sortROKeys
 	case "georadius":
 		return geoRadiusKeys
 	case "georadiusbymember":

@@ -20,6 +20,7 @@ type command struct {
 	noAuth    bool
 	blocking  bool
 	container bool // has subcommands
+	patterns  bool // makes keys of patterns
 	streams   bool // may be sent on before it has arrived whole
 	foreign   bool // it is no command but a line of HTTP
 	handle    handler
@@ -136,6 +137,7 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		noAuth:    spec.Has(redisproto.NoAuth),
 		blocking:  spec.Has(redisproto.Blocking),
 		container: len(spec.Sub) > 0,
+		patterns:  spec.SortsByPattern(),
 	}
 	c.streams = !c.blocking && (special[spec.Name] == nil || slices.Contains(streamedSpecials(), spec.Name))
 	switch h := special[spec.Name]; {

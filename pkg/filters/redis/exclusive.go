@@ -138,11 +138,12 @@ func (c *client) unblock(withError bool) bool {
 		u.queue.at(i).c = nil
 	}
 	u.close()
+	seq := c.ring.tail - 1 // only a message may stand before it
 	if withError {
-		c.fail(c.ring.head, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
+		c.fail(seq, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
 		return true
 	}
-	c.reply(c.ring.head, redisproto.AppendNullArray(nil, int(c.resp)))
+	c.reply(seq, redisproto.AppendNullArray(nil, int(c.resp)))
 	return true
 }
 

@@ -29,9 +29,10 @@ func combineFor(spec *redisproto.Spec) combine {
 	case "all_succeeded":
 		return combineFirst
 	}
-	switch spec.Name {
-	case "keys", "slowlog|get", "latency|latest", "latency|history", "pubsub|channels", "pubsub|shardchannels":
+	if concatenated(spec) {
 		return combineConcat
+	}
+	switch spec.Name {
 	case "config|get", "latency|histogram":
 		return combineMap
 	case "info":
@@ -40,14 +41,34 @@ func combineFor(spec *redisproto.Spec) combine {
 		return combineAny
 	case "pubsub|numpat":
 		return combineMax
+	case "latency|latest":
+		return combineLatest
+	case "latency|history":
+		return combineByTime
+	case "memory|stats":
+		return combineStats
+	case "function|stats":
+		return combineRunning
 	default:
 		return combineFirst
 	}
 }
 
+// concatenated reports whether the reply is all shards' elements.
+func concatenated(spec *redisproto.Spec) bool {
+	switch spec.Name {
+	case "keys", "acl|log", "pubsub|channels", "pubsub|shardchannels":
+		return true
+	}
+	return false
+}
+
 // fanOut sends r to all shards, and to their replicas too where the command
 // wants all nodes.
 func (c *client) fanOut(r *request, spec *redisproto.Spec) bool {
+	if spec.Name == "slowlog|get" {
+		return c.fanOutWith(r, spec, combineNewest(r))
+	}
 	return c.fanOutWith(r, spec, combineFor(spec))
 }
 
@@ -70,6 +91,15 @@ func (c *client) fanOutWith(r *request, spec *redisproto.Spec, how combine) bool
 	}
 	m := c.w.takeMerge(how, len(targets))
 	m.tolerant = spec.ResponsePolicy == "one_succeeded"
+	switch spec.Name {
+	case "latency|doctor", "memory|doctor", "memory|malloc-stats":
+		m.how = combineTexts(targets)
+	case "latency|graph": // not every shard has samples
+		m.tolerant = true
+	}
+	if concatenated(spec) {
+		m.join = joinConcat
+	}
 	seq, s := c.open(r)
 	s.merge = m
 	frame := r.raw(c.w)

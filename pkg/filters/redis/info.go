@@ -18,51 +18,76 @@ var additive = map[string]bool{
 	"rdb_changes_since_last_save": true,
 }
 
+// infoSums is what is merged of the texts of several servers.
+type infoSums struct {
+	shards int
+	sums   map[string]int64
+	spaces map[string]*keyspace
+	names  []string // of spaces, as they came
+	stats  statLines
+}
+
 // mergeInfo joins the texts of several servers.
 func mergeInfo(texts []string) string {
-	sums := map[string]int64{}
-	spaces := map[string]*keyspace{}
-	var names []string
+	m := infoSums{shards: len(texts), sums: map[string]int64{}, spaces: map[string]*keyspace{}}
 	for _, text := range texts {
 		for line := range strings.SplitSeq(text, "\r\n") {
-			name, value, ok := strings.Cut(line, ":")
-			if !ok {
-				continue
-			}
-			if additive[name] {
-				n, _ := strconv.ParseInt(value, 10, 64)
-				sums[name] += n
-			} else if isKeyspace(name) {
-				if spaces[name] == nil {
-					spaces[name] = &keyspace{}
-					names = append(names, name)
-				}
-				spaces[name].add(value)
+			if name, value, ok := strings.Cut(line, ":"); ok {
+				m.add(name, value)
 			}
 		}
 	}
-	return writeInfo(texts[0], len(texts), sums, spaces, names)
+	return m.write(texts[0])
 }
 
-func writeInfo(first string, shards int, sums map[string]int64, spaces map[string]*keyspace, names []string) string {
+func (m *infoSums) add(name, value string) {
+	switch {
+	case additive[name]:
+		n, _ := strconv.ParseInt(value, 10, 64)
+		m.sums[name] += n
+	case isKeyspace(name):
+		if m.spaces[name] == nil {
+			m.spaces[name] = &keyspace{}
+			m.names = append(m.names, name)
+		}
+		m.spaces[name].add(value)
+	case statSection(name) != "":
+		m.stats.add(name, value)
+	}
+}
+
+// write is the first server's text with what was merged in the place of its own.
+func (m *infoSums) write(first string) string {
 	var b strings.Builder
-	b.WriteString("# Dragoman\r\nshards:" + strconv.Itoa(shards) + "\r\n\r\n")
+	b.WriteString("# Dragoman\r\nshards:" + strconv.Itoa(m.shards) + "\r\n\r\n")
 	for line := range strings.SplitAfterSeq(first, "\r\n") {
 		name, _, ok := strings.Cut(line, ":")
+		human, isHuman := strings.CutSuffix(name, "_human")
 		switch {
 		case ok && additive[name]:
-			b.WriteString(name + ":" + strconv.FormatInt(sums[name], 10) + "\r\n")
-		case ok && isKeyspace(name):
-		case strings.HasPrefix(line, "# Keyspace"):
+			b.WriteString(name + ":" + strconv.FormatInt(m.sums[name], 10) + "\r\n")
+		case ok && isHuman && additive[human]:
+			b.WriteString(name + ":" + humanBytes(m.sums[human]) + "\r\n")
+		case ok && (isKeyspace(name) || statSection(name) != ""):
+		case strings.HasPrefix(line, "# "):
 			b.WriteString(line)
-			for _, db := range names {
-				b.WriteString(db + ":" + spaces[db].String() + "\r\n")
-			}
+			m.writeSection(&b, strings.TrimSpace(line[2:]))
 		default:
 			b.WriteString(line)
 		}
 	}
 	return b.String()
+}
+
+// writeSection writes what a section has of all shards.
+func (m *infoSums) writeSection(b *strings.Builder, section string) {
+	if section != "Keyspace" {
+		m.stats.write(b, section)
+		return
+	}
+	for _, db := range m.names {
+		b.WriteString(db + ":" + m.spaces[db].String() + "\r\n")
+	}
 }
 
 // isKeyspace reports whether a field is that of a database: db0, db1, ...

@@ -5,16 +5,19 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
 // merge gathers the replies of several upstream requests into one.
 type merge struct {
 	how      combine
+	join     joiner // the same for long parts; nil: they are copied
 	left     int
-	parts    [][]byte // whole reply frames
-	order    []int32  // for each key of the request, the part that has its value
-	at       []int    // scratch: how much of each part has been used
+	parts    [][]byte        // whole reply frames
+	long     []netloop.Chain // instead, what came in pieces; nil if nothing has
+	order    []int32         // for each key of the request, the part that has its value
+	at       []int           // scratch: how much of each part has been used
 	size     int
 	tooLarge bool
 	tolerant bool // one part without an error is enough (SCRIPT KILL)
@@ -61,30 +64,21 @@ func (w *worker) putMerge(m *merge) {
 	for i := range m.parts {
 		m.parts[i] = m.parts[i][:0]
 	}
-	m.order, m.size, m.how = m.order[:0], 0, nil
+	m.order, m.size, m.how, m.join = m.order[:0], 0, nil, nil
 	m.tooLarge, m.tolerant = false, false
 	w.merges = append(w.merges, m)
 }
 
 // orphan is called when the client has gone. Replies still to come see that,
-// so m is only left to the garbage collector.
-func (m *merge) orphan(*worker) {}
+// so what is left of m is the garbage collector's.
+func (m *merge) orphan(w *worker) { m.shorten(w.loop) }
 
 // addPart appends to one part of the reply of slot seq.
 func (c *client) addPart(seq uint32, part int32, b []byte) {
 	c.held += len(b)
-	c.ring.at(seq).merge.add(part, b)
-}
-
-// add appends to one part's reply.
-func (m *merge) add(part int32, b []byte) {
-	m.size += len(b)
-	if m.size > maxGather {
-		m.tooLarge = true
-		m.parts[part] = nil
-		return
+	if m := c.ring.at(seq).merge; m.fits(c.w.loop, len(b)) {
+		m.parts[part] = append(m.parts[part], b...)
 	}
-	m.parts[part] = append(m.parts[part], b...)
 }
 
 // done says that one part is complete; the last one answers the slot.
@@ -96,6 +90,13 @@ func (m *merge) done(c *client, seq uint32, _ int32) {
 	s := c.ring.at(seq)
 	s.merge = nil
 	c.held -= m.size
+	if m.long != nil {
+		if m.join != nil && !m.tolerant {
+			c.replyLong(seq, m)
+			return
+		}
+		m.gather(c.w.loop)
+	}
 	c.w.merged = m.result(slices.Grow(c.w.merged[:0], m.size), c.resp)
 	c.reply(seq, c.w.merged)
 	c.w.putMerge(m)

@@ -162,9 +162,17 @@ func (s *subscriptions) undo(kind int, verb, name string) {
 	for _, l := range links {
 		l.names--
 		if !l.closed && len(links) > 1 {
-			l.send("pun"+verb[1:], name, ack{drop: true, kind: kind}) // only patterns are on several
+			l.send(undoing(verb), name, ack{drop: true, kind: kind})
 		}
 	}
+}
+
+// undoing is the command that takes back another.
+func undoing(verb string) string {
+	if verb == "psubscribe" {
+		return "punsubscribe"
+	}
+	return "unsubscribe" // shard channels are on one server only
 }
 
 func (c *client) acknowledgement(verb, name string, count int) []byte {
@@ -200,7 +208,13 @@ func (s *subscriptions) linksFor(kind int, name string) ([]*subscriber, string) 
 // subscriptionTargets are the shards that a subscription has to be on. In a
 // Redis Cluster every node has the messages of all channels but shard channels.
 func (c *client) subscriptionTargets(kind int, name string) ([]target, string) {
-	if kind != byPattern {
+	switch from, key := sourceOf(kind, name); {
+	case from == fromAll:
+		return c.everyShard()
+	case from == fromKey:
+		t, reason := c.keyTarget(key)
+		return []target{t}, reason
+	case kind != byPattern:
 		t, reason := c.channelTarget([]byte(name))
 		return []target{t}, reason
 	}
@@ -254,8 +268,14 @@ func (s *subscriptions) resume() {
 // written is called when slots have left the client's ring.
 func (s *subscriptions) written() {
 	for _, l := range s.links {
+		was := l.held()
 		if l.waiting && s.c.answered(l.after) {
 			l.waiting = false
+		}
+		if l.late && s.c.x.pushes.Len() == 0 && !s.c.midReply() {
+			l.late = false
+		}
+		if was {
 			l.resume()
 		}
 	}
@@ -281,8 +301,9 @@ func (s *subscriptions) misplaced() bool {
 			if reason != "" {
 				continue // nobody has it now
 			}
+			from, _ := sourceOf(kind, name)
 			for _, t := range targets {
-				if !t.servedBy(links, kind) {
+				if !t.servedBy(links, kind == byShardChannel || from != fromAnywhere) {
 					return true
 				}
 			}
@@ -292,10 +313,10 @@ func (s *subscriptions) misplaced() bool {
 }
 
 // servedBy reports whether one of the links leads to the target's shard, or
-// where that does not matter, to any.
-func (t *target) servedBy(links []*subscriber, kind int) bool {
+// in a Redis Cluster to any, unless it has to be that one.
+func (t *target) servedBy(links []*subscriber, exactly bool) bool {
 	shards := t.table.Shards[t.shard : t.shard+1]
-	if t.table.Slots != nil && kind != byShardChannel {
+	if t.table.Slots != nil && !exactly {
 		shards = t.table.Shards
 	}
 	for i := range shards {

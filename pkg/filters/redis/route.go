@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
@@ -85,6 +86,9 @@ func (c *client) resolve(r *request, keys []int, read bool) (rt *route, t target
 		}
 		t = to
 	}
+	if r.patterns {
+		return rt, t, c.patternsMisplaced(r, rt, t)
+	}
 	return rt, t, ""
 }
 
@@ -92,7 +96,11 @@ func (c *client) resolve(r *request, keys []int, read bool) (rt *route, t target
 // its keys.
 func (r *request) strippedFor(rt *route, w *worker) []byte {
 	if rt.removePrefix && rt.prefix != "" {
-		return r.withoutPrefix(w, w.keys, len(rt.prefix))
+		keys := w.keys
+		if r.patterns {
+			keys = r.appendPatterns(slices.Clone(keys))
+		}
+		return r.withoutPrefix(w, keys, len(rt.prefix))
 	}
 	return r.raw(w)
 }
@@ -161,7 +169,7 @@ func handleKeyless(c *client, r *request) bool {
 		c.forward(r, t, r.raw(c.w))
 		return true
 	}
-	if refusedOverShards[r.name] {
+	if refusedOverShards[r.name] && !r.harmless() {
 		if r.name == "cluster" && c.f.slots() { // what handleCluster leaves
 			return c.forwardAny(r)
 		}
@@ -185,6 +193,12 @@ func (c *client) refuseOverShards(r *request) bool {
 var refusedOverShards = map[string]bool{
 	"cluster": true, "debug": true, "failover": true, "module": true, "monitor": true,
 	"psync": true, "replconf": true, "replicaof": true, "shutdown": true, "slaveof": true, "sync": true,
+}
+
+// harmless reports whether any shard can answer r, although the command is one of
+// refusedOverShards.
+func (r *request) harmless() bool {
+	return r.sub != nil && (r.sub.Name == "module|list" || r.sub.Name == "module|help")
 }
 
 // forwardAny sends r to the first shard that can take it.
@@ -282,7 +296,11 @@ func handleContainer(c *client, r *request) bool {
 
 // allShards reports whether a subcommand concerns every shard.
 func (c *client) allShards(sub *redisproto.Spec) bool {
-	return sub.RequestPolicy == "all_shards" || sub.RequestPolicy == "all_nodes" || sub.Name == "config|get"
+	switch sub.Name {
+	case "config|get", "acl|log", "acl|load":
+		return true
+	}
+	return sub.RequestPolicy == "all_shards" || sub.RequestPolicy == "all_nodes"
 }
 
 // handleScript routes EVAL and FCALL by the keys they declare.

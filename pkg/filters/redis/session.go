@@ -71,13 +71,18 @@ func (c *client) outOfBand(u *upstream, frame []byte) {
 
 // handleTracking is CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR. The
 // server that invalidates has to know this client, so tracking takes a session.
+// Over several shards it is never on, as on the connections that clients share:
+// any server can say what follows from that.
 func handleTracking(c *client, r *request) bool {
 	t, one := c.f.one()
-	if !one {
+	on := r.sub.Name == "client|tracking" && r.is(2, "on")
+	switch {
+	case !one && on:
 		c.localError(r, "ERR dragoman: client-side caching needs a listener with a single shard")
 		return true
-	}
-	if r.sub.Name == "client|tracking" && r.is(2, "on") {
+	case !one:
+		return c.forwardAny(r)
+	case on:
 		for i := 3; i < r.argc(); i++ {
 			if r.is(i, "redirect") { // the number that the client knows is not the server's
 				c.localError(r, "ERR The client ID you want redirect to does not exist")

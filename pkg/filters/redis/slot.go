@@ -50,6 +50,15 @@ func (r *ring) push(w *worker) (uint32, *slot) {
 	return seq, r.at(seq)
 }
 
+// unshift adds a slot before all others.
+func (r *ring) unshift(w *worker) (uint32, *slot) {
+	if r.len() == len(r.slots) {
+		r.grow(w)
+	}
+	r.head--
+	return r.head, r.at(r.head)
+}
+
 func (r *ring) grow(w *worker) {
 	old := r.slots
 	r.slots = w.takeRing(max(minRing, 2*len(old), int(r.hint)))

@@ -6,16 +6,17 @@ import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
 type splitter struct {
 	step int // arguments per key
 	how  combine
+	join joiner
 }
 
 func splitterOf(name string) splitter {
 	switch name {
 	case "mget":
-		return splitter{1, combineOrder}
+		return splitter{1, combineOrder, joinOrder}
 	case "mset":
-		return splitter{2, combineFirst}
+		return splitter{2, combineFirst, nil}
 	default: // del, unlink, touch, exists
-		return splitter{1, combineSum}
+		return splitter{1, combineSum, nil}
 	}
 }
 
@@ -53,6 +54,7 @@ func handleSplit(c *client, r *request) bool {
 		return true
 	}
 	m.setParts(len(groups))
+	m.join = sp.join
 	seq, s := c.open(r)
 	s.merge = m
 	for i := range groups {

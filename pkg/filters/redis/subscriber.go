@@ -24,6 +24,9 @@ type subscriber struct {
 	// replies are missing, holds up the messages behind it.
 	waiting bool
 	after   uint32 // the slot of that acknowledgement
+	late    bool   // its next message waits for the end of another, or of a reply
+	resting bool   // until the next iteration
+	big     bigMessage
 }
 
 // ack is one acknowledgement that a subscriber waits for.
@@ -96,10 +99,21 @@ func (l *subscriber) watch() {
 func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
 	pos := 0
 	c := l.subs.c
-	for pos < len(b) && !l.closed && !l.waiting {
+	for pos < len(b) && !l.closed && !l.held() {
+		if l.big.under {
+			n, more := l.scanMessage(b[pos:])
+			pos += n
+			if !more {
+				break
+			}
+			continue
+		}
 		n, err := redisproto.FrameLen(b[pos:], &replyLimits)
 		if errors.Is(err, redisproto.ErrIncomplete) {
-			break
+			if !l.startMessage(b[pos:]) {
+				break
+			}
+			continue
 		}
 		if err != nil {
 			l.lost("sent a malformed message")
@@ -107,6 +121,7 @@ func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
 		}
 		l.frame(b[pos : pos+n])
 		pos += n
+		l.late = l.late || (c.x != nil && c.x.pushes.Len() > maxPushes)
 	}
 	switch {
 	case l.closed:
@@ -115,14 +130,17 @@ func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
 		l.subs.stuck = true
 		c.backedUp()
 		conn.Pause()
-	case l.waiting:
+	case l.held():
 		conn.Pause()
 	}
 	return pos
 }
 
+// held reports whether the next message has to wait.
+func (l *subscriber) held() bool { return l.waiting || l.late || l.resting }
+
 func (l *subscriber) resume() {
-	if !l.closed && !l.waiting && !l.subs.stuck {
+	if !l.closed && !l.held() && !l.subs.stuck {
 		l.conn.Resume()
 	}
 }
@@ -196,15 +214,19 @@ func (l *subscriber) ended(verb, name string) {
 
 // message passes on a message in the client's protocol.
 func (c *client) message(frame []byte) {
-	kind := byte('*')
-	if c.resp == 3 {
-		kind = '>'
-	}
-	if frame[0] != kind {
+	if kind := c.messageKind(); frame[0] != kind {
 		c.w.out = append(append(c.w.out[:0], kind), frame[1:]...)
 		frame = c.w.out
 	}
 	c.push(frame)
+}
+
+// messageKind is what messages begin with in the client's protocol.
+func (c *client) messageKind() byte {
+	if c.resp == 3 {
+		return '>'
+	}
+	return '*'
 }
 
 // isAcknowledgement tells "subscribe" and the like from messages, which all
@@ -286,7 +308,12 @@ func (l *subscriber) lost(reason string) {
 	}
 	switch {
 	case c.has(stateClosed):
-	case had > 0:
+	case l.subs.stuck: // the server has had enough of it
+		c.f.stats.slowClients++
+		c.w.b.log.Warn("closing a subscriber that does not read its messages",
+			"listener", c.f.name, "client", c.conn.RemoteAddr(), "endpoint", l.pool.describe(), "reason", reason)
+		c.drop()
+	case had > 0 || l.big.under:
 		c.w.b.log.Info("a subscription's server is gone, closing its client",
 			"listener", c.f.name, "endpoint", l.pool.describe(), "reason", reason)
 		c.drop()

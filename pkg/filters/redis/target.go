@@ -276,7 +276,7 @@ func (c *client) failPart(seq uint32, part int32, msg string) {
 		c.fail(seq, msg)
 		return
 	}
-	s.merge.parts[part] = s.merge.parts[part][:0]
+	s.merge.restart(c.w.loop, part)
 	c.addPart(seq, part, redisproto.AppendError(nil, msg))
 	s.merge.done(c, seq, part)
 }

@@ -17,6 +17,7 @@ func (u *upstream) splitUp(p *pending) bool {
 	s := c.ring.at(p.seq)
 	if s.merge == nil {
 		s.merge = w.takeMerge(sp.how, 1)
+		s.merge.join = sp.join
 		s.merge.order = append(s.merge.order, make([]int32, keys)...)
 	}
 	first := s.merge.splitPart(p.part, keys)

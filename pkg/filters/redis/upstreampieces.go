@@ -89,8 +89,7 @@ func (u *upstream) passOn(p *netloop.Chunk) {
 	}
 	c := f.c
 	if c.ring.at(f.seq).merge != nil {
-		c.addPart(f.seq, f.part, p.Bytes())
-		u.pool.w.loop.Free(p)
+		c.addPiece(f.seq, f.part, p)
 		return
 	}
 	c.piece(f.seq, p)
