@@ -115,7 +115,7 @@ func testServerKeys(t *testing.T, s *server) {
 		"geoadd a 1 2 m", "geosearch a frommember m byradius 1 km", "geosearchstore d a frommember m byradius 1 km",
 		"georadius a 1 2 3 km", "georadius a 1 2 3 km store d", "georadius a 1 2 3 km storedist d count 1",
 		"georadius a 1 2 3 km store d storedist e", "georadiusbymember a m 3 km store d", "georadius_ro a 1 2 3 km",
-		"sort a", "sort a store d", "sort a by w_* limit 0 1 get store alpha store d", "sort a store d store e", "sort_ro a by x",
+		"sort a", "sort a store d", "sort a by w_* limit 0 1 get store alpha store d", "sort a store d store e", "sort_ro a by x", "sort_ro a store d",
 		"xadd a * f v", "xread streams a 0", "xread count 2 block 0 streams a b 0 0", "xclaim a g c 0 1-1",
 		"xreadgroup group g c count 1 noack streams a b > >", "xgroup create a g $", "xgroup delconsumer a g c",
 		"xinfo stream a full", "xautoclaim a g c 0 0", "xack a g 1-1", "xtrim a maxlen 1",
