@@ -171,6 +171,9 @@ func TestDifferential(t *testing.T) {
 			t.Parallel()
 			direct := redistest.Server(t)
 			f := start(t, defaults(), newCluster("main", servers(t, tt.shards)...))
+			for _, c := range []*redistest.Client{redistest.Dial(t, direct.Addr()), f.dial()} {
+				c.Do("SCRIPT", "LOAD", "return 42")
+			}
 			var wg sync.WaitGroup
 			if tt.bullied {
 				f.bully()
