@@ -52,25 +52,25 @@ func (l *subscriber) startMessage(b []byte) bool {
 	return true
 }
 
-// scanMessage passes on what belongs to the current message. more is false if
-// the rest must wait.
-func (l *subscriber) scanMessage(b []byte) (n int, more bool) {
+// scanMessage passes on what belongs to the current message, and returns how much
+// that is. The rest must wait.
+func (l *subscriber) scanMessage(b []byte) int {
 	n, done, err := l.big.scan.Scan(b, &replyLimits)
 	if err != nil {
 		l.lost("sent a malformed message")
-		return len(b), false
+		return len(b)
 	}
 	if n > 0 {
 		l.passOn(l.conn.Own(b[:n]))
 	}
 	if done {
 		l.endMessage()
-		return n, false
+		return n
 	}
 	if left := l.big.scan.BulkLeft(); left >= bulkAt && !l.closed {
 		l.conn.ReadBulk(left)
 	}
-	return n, false
+	return n
 }
 
 // Bulk takes a piece of a large message's payload.

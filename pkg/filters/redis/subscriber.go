@@ -101,12 +101,8 @@ func (l *subscriber) Data(conn *netloop.Conn, b []byte) int {
 	c := l.subs.c
 	for pos < len(b) && !l.closed && !l.held() {
 		if l.big.under {
-			n, more := l.scanMessage(b[pos:])
-			pos += n
-			if !more {
-				break
-			}
-			continue
+			pos += l.scanMessage(b[pos:])
+			break
 		}
 		n, err := redisproto.FrameLen(b[pos:], &replyLimits)
 		if errors.Is(err, redisproto.ErrIncomplete) {
