@@ -40,7 +40,24 @@ func TestBigMessage(t *testing.T) {
 	}
 	p := newPayload(size)
 	pub := f.dial()
-	sums := make(chan error, len(readers))
+	type received struct {
+		size int
+		sum  uint32
+		err  error
+	}
+	all := make(chan received, len(readers))
+	for _, r := range readers {
+		go func() {
+			const want = "*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n"
+			head := make([]byte, len(want))
+			_, _ = io.ReadFull(r, head)
+			n, sum, err := readBulk(r)
+			if string(head) != want {
+				err = fmt.Errorf("got %q", head)
+			}
+			all <- received{n, sum, err}
+		}()
+	}
 	heap, chunks := f.during(func() {
 		_, _ = io.WriteString(pub.Conn(), fmt.Sprintf("*3\r\n$7\r\nPUBLISH\r\n$2\r\nch\r\n$%d\r\n", size))
 		if err := p.writeTo(pub.Conn(), size); err != nil {
@@ -48,20 +65,9 @@ func TestBigMessage(t *testing.T) {
 		}
 		pub.Send("\r\n")
 		wantPrefix(t, "PUBLISH", pub.ReadFrame(), ":3\r\n")
-		for _, r := range readers {
-			go func() {
-				head := make([]byte, len("*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n"))
-				_, _ = io.ReadFull(r, head)
-				n, sum, err := readBulk(r)
-				if err == nil && (string(head) != "*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n" || n != size || sum != p.sum.Sum32()) {
-					err = fmt.Errorf("%q, %d bytes, sum %x of %x", head, n, sum, p.sum.Sum32())
-				}
-				sums <- err
-			}()
-		}
 		for range readers {
-			if err := <-sums; err != nil {
-				t.Error(err)
+			if got := <-all; got.err != nil || got.size != size || got.sum != p.sum.Sum32() {
+				t.Errorf("got %d bytes with the sum %x of %x, %v", got.size, got.sum, p.sum.Sum32(), got.err)
 			}
 		}
 		eventually(t, "who does not read to be closed", func() (err error) {
