@@ -41,7 +41,7 @@ const (
 	isLingering                     // CloseLingering
 	isRemains                       // what is left of one that lingers
 	isCorked                        // SetCorked
-	isHeld                          // its output waits, corked, since the iteration before
+	isHeld                          // its output waits, corked, see hold
 	hasSent                         // something was written since all had been acknowledged
 )
 
@@ -164,6 +164,7 @@ func (c *Conn) wrote() {
 }
 
 func (c *Conn) markDirty() {
+	c.unhold()
 	if c.is(isDirty | isConnecting | isHandshaking | isClosed) {
 		return
 	}

@@ -3,6 +3,7 @@ package netloop
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCorkedOutput(t *testing.T) {
@@ -59,6 +60,7 @@ func TestCorkedOutput(t *testing.T) {
 				l := NewTestLoop()
 				c := l.Pipe(echo(), side)
 				for i, step := range []func(*Conn){tt.first, tt.second} {
+					l.now += int64(i) * heldFor
 					step(c)
 					l.iterate(0)
 					if got := string(c.rare.pipe.sent); got != tt.want[i] {
@@ -83,5 +85,51 @@ func TestCorkedOutputOnAQuietLoop(t *testing.T) {
 	c := dial(t, n.Addr())
 	for range 100 {
 		roundTrip(t, c, "x")
+	}
+}
+
+// What is corked waits for its rest: upstream for one iteration, downstream for a
+// while.
+func TestCorkedOutputWaits(t *testing.T) {
+	t.Parallel()
+	const much, little = 60 * time.Microsecond, 30 * time.Microsecond
+	for name, tt := range map[string]struct {
+		side  Side
+		took  []time.Duration // how long after the one before an iteration begins
+		touch func(c *Conn)   // in the last iteration
+		want  string
+	}{
+		"upstream waits for one":          {Upstream, []time.Duration{0}, nil, "a"},
+		"downstream waits":                {Downstream, []time.Duration{little, little}, nil, ""},
+		"downstream does not wait long":   {Downstream, []time.Duration{much, much}, nil, "a"},
+		"goes when the rest has come":     {Downstream, []time.Duration{little}, func(c *Conn) { c.WriteString("b"); c.SetCorked(false) }, "ab"},
+		"waits for more than the next":    {Downstream, []time.Duration{little}, func(c *Conn) { c.WriteString("b") }, ""},
+		"goes when it has become much":    {Downstream, []time.Duration{little}, func(c *Conn) { c.Write(make([]byte, 16<<10)) }, "a" + string(make([]byte, 16<<10))},
+		"goes when the connection ends":   {Downstream, []time.Duration{little}, (*Conn).CloseAfterFlush, "a"},
+		"is dropped when it has been cut": {Downstream, []time.Duration{little}, (*Conn).Close, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := NewTestLoop()
+			c := l.Pipe(echo(), tt.side)
+			c.SetCorked(true)
+			c.WriteString("a")
+			l.flushAll(tt.side)
+			for i, d := range tt.took {
+				l.now += int64(d)
+				l.releaseHeld()
+				if i == len(tt.took)-1 && tt.touch != nil {
+					tt.touch(c)
+				}
+				l.flushAll(tt.side)
+			}
+			if got := string(c.rare.pipe.sent); got != tt.want {
+				t.Errorf("sent %.20q, want %.20q", got, tt.want)
+			}
+			l.Turn()
+			if len(l.held) != 0 || len(l.dirty[tt.side]) != 0 {
+				t.Errorf("%d connections are held, %d dirty", len(l.held), len(l.dirty[tt.side]))
+			}
+		})
 	}
 }

@@ -31,7 +31,7 @@ type Options struct {
 	HighWater  int    // buffered output in bytes above which Drained is due later; 1 MiB
 	LowWater   int    // and at which it is called; 256 KiB
 	ReadBuffer int    // bytes read per connection and turn; 72 KiB
-	FlushEarly int    // buffered output in bytes that is written at once; 16 KiB
+	FlushEarly int    // buffered output in bytes that is written at once; 32 KiB
 	PoolLimit  int    // bytes kept in free lists; 8 MiB
 	// Handshake bounds a client's TLS handshake; 10 s.
 	Handshake time.Duration
@@ -41,7 +41,7 @@ func (o Options) withDefaults() Options {
 	o.HighWater = cmp.Or(o.HighWater, 1<<20)
 	o.LowWater = cmp.Or(o.LowWater, 256<<10)
 	o.ReadBuffer = max(cmp.Or(o.ReadBuffer, largeChunk), smallChunk)
-	o.FlushEarly = cmp.Or(o.FlushEarly, 16<<10)
+	o.FlushEarly = cmp.Or(o.FlushEarly, 32<<10)
 	o.PoolLimit = cmp.Or(o.PoolLimit, 8<<20)
 	o.Handshake = cmp.Or(o.Handshake, 10*time.Second)
 	return o
@@ -66,7 +66,8 @@ type Loop struct {
 	lastID       uint64
 	ready        [2][]*Conn // served in this iteration
 	next         [2][]*Conn // and in the next
-	held         []*Conn    // corked and dirty: to be written in the next iteration
+	held         []held     // whose output waits, in the order of until
+	heldUp       int        // how many of them are upstream
 	dirty        [2][]*Conn
 	closing      []closure
 	accepts      []*Listener // by slot; nil: closed

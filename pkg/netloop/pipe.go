@@ -40,7 +40,10 @@ func (l *Loop) Pipe(d Driver, side Side) *Conn {
 // Turn runs one iteration of a test loop, and more as long as something is
 // due at once.
 func (l *Loop) Turn() {
-	for i := 0; i == 0 || i < 1000 && (l.busyNow() || l.hasPosted()); i++ {
+	for i := 0; i == 0 || i < 1000 && (l.busyNow() || len(l.held) > 0 || l.hasPosted()); i++ {
+		if len(l.held) > 0 && !l.busyNow() {
+			l.now = max(l.now, l.held[0].until)
+		}
 		l.test.turning = true
 		l.iterate(0)
 		l.test.turning = false

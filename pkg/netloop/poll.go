@@ -126,7 +126,7 @@ func (l *Loop) wake() {
 
 // busyNow says that an iteration is due at once.
 func (l *Loop) busyNow() bool {
-	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing)+len(l.held) > 0
+	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing)+l.heldUp > 0
 }
 
 // timeout returns how long the next wait may take, in ms; negative: for ever.
@@ -154,7 +154,13 @@ func (l *Loop) wait() (int, error) {
 	if !parked && ms > tick/1e6 {
 		ms = -1 // the tick comes before
 	}
-	n, errno := epollWait(l.epfd, l.events, ms, parked)
+	var n int
+	var errno syscall.Errno
+	if len(l.held) > 0 {
+		n, errno = l.waitHeld(before)
+	} else {
+		n, errno = epollWait(l.epfd, l.events, ms, parked)
+	}
 	l.woke = l.clock()
 	l.now = l.woke
 	l.stats.Waits++

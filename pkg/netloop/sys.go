@@ -45,6 +45,16 @@ func epollWait(epfd int, events []syscall.EpollEvent, ms int, parked bool) (int,
 	return int(n), errno
 }
 
+// epollWaitNanos is epollWait for waits shorter than a millisecond. Linux has the
+// call since 5.11.
+func epollWaitNanos(epfd int, events []syscall.EpollEvent, ns int64) (int, syscall.Errno) {
+	const epollPwait2 = 441 // on all architectures
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(events)))
+	spec := syscall.NsecToTimespec(ns)
+	n, _, errno := syscall.RawSyscall6(epollPwait2, uintptr(epfd), at, uintptr(len(events)), uintptr(unsafe.Pointer(&spec)), 0, 0)
+	return int(n), errno
+}
+
 // accept takes a connection from a listening socket's queue.
 func accept(fd int, from *syscall.RawSockaddrAny) (int, syscall.Errno) {
 	size := uint32(syscall.SizeofSockaddrAny)

@@ -40,6 +40,7 @@ const (
 	stateCrowded                           // stalled because too much is in flight
 	stateBlocked                           // waits for a server for as long as it takes
 	stateLeaving                           // closes when its transaction or upload is over
+	stateMidBatch                          // of the requests that came at once some are answered
 	stateChoked                            // stalled because a server does not take its requests
 )
 

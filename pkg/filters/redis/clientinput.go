@@ -14,6 +14,9 @@ func (c *client) Data(conn *netloop.Conn, b []byte) int {
 	c.state |= stateParsing
 	n := c.parse(b)
 	c.state &^= stateParsing
+	if c.ring.len() > 0 {
+		c.ring.at(c.ring.tail - 1).last = true
+	}
 	if c.has(stateClosing) {
 		c.closeIfDone()
 		return len(b)

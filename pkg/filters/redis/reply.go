@@ -41,7 +41,7 @@ func (c *client) reply(seq uint32, frame []byte) {
 	if !s.mute {
 		c.conn.Write(frame)
 	}
-	c.ring.pop(c.w)
+	c.pop()
 	c.advance()
 }
 
@@ -134,9 +134,9 @@ func (c *client) advance() {
 		if !s.done {
 			break
 		}
-		c.ring.pop(c.w)
+		c.pop()
 	}
-	c.conn.SetCorked(c.ring.len() > 0)
+	c.conn.SetCorked(c.has(stateMidBatch))
 	if c.held == 0 {
 		c.dropStash()
 	}
@@ -151,6 +151,17 @@ func (c *client) advance() {
 		}
 	}
 	c.settle()
+}
+
+// pop leaves the oldest slot, which has been answered. What a client sent at once it
+// had better get at once.
+func (c *client) pop() {
+	if c.ring.at(c.ring.head).last {
+		c.state &^= stateMidBatch
+	} else {
+		c.state |= stateMidBatch
+	}
+	c.ring.pop(c.w)
 }
 
 // streams reports whether the reply may be written piece by piece.

@@ -18,6 +18,7 @@ type slot struct {
 	failed  bool // the reply is an error
 	mute    bool // CLIENT REPLY OFF or SKIP: the reply is dropped
 	further bool // belongs to a request that another slot stands for
+	last    bool // of the requests that came at once
 	open    bool // part of the reply has already been written to the client
 }
 

@@ -56,17 +56,19 @@ func TestTranscripts(t *testing.T) {
 				t.Fatal("the archive has to have one file, script")
 			}
 			steps := strings.Split(strings.TrimSpace(string(archive.Files[0].Data)), "\n")
-			whole := &stage{table: table, settings: string(archive.Comment), cutStep: -1}
+			whole := newStage(table, string(archive.Comment))
 			if err := whole.run(t, steps); err != nil {
 				t.Fatal(err)
 			}
-			bytewise := &stage{table: table, settings: string(archive.Comment), cutStep: -1, bytewise: true}
+			bytewise := newStage(table, string(archive.Comment))
+			bytewise.bytewise = true
 			if err := bytewise.run(t, steps); err != nil {
 				t.Fatalf("byte by byte: %v", err)
 			}
 			for i, sent := range whole.sent {
 				for cut := 1; cut < sent; cut += max(1, sent/400*10) {
-					s := &stage{table: table, settings: string(archive.Comment), cutStep: i, cut: cut}
+					s := newStage(table, string(archive.Comment))
+					s.cutStep, s.cut = i, cut
 					if err := s.run(t, steps); err != nil {
 						t.Fatalf("line %d cut after %d bytes: %v", i+1, cut, err)
 					}
@@ -163,9 +165,16 @@ func (s *stage) dialled(c *netloop.Conn, _, addr string) {
 	s.conns[name] = c
 }
 
+// newStage is a stage on which everything arrives as it is sent.
+func newStage(table *commandTable, settings string) *stage {
+	return &stage{
+		table: table, settings: settings, cutStep: -1,
+		sent: map[int]int{}, heard: map[string]string{}, conns: map[string]*netloop.Conn{},
+		dials: map[string]int{}, down: map[string]bool{},
+	}
+}
+
 func (s *stage) run(t *testing.T, steps []string) error {
-	s.sent, s.heard, s.dials, s.down = map[int]int{}, map[string]string{}, map[string]int{}, map[string]bool{}
-	s.conns = map[string]*netloop.Conn{}
 	s.build(t)
 	for i, step := range steps {
 		if step == "" || step[0] == '#' {
