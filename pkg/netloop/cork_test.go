@@ -3,7 +3,6 @@ package netloop
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestCorkedOutput(t *testing.T) {
@@ -43,9 +42,9 @@ func TestCorkedOutput(t *testing.T) {
 			[2]string{"a", "a"},
 		},
 		"goes at once if it is much": {
-			func(c *Conn) { c.SetCorked(true); c.WriteString(strings.Repeat("a", 16<<10)) },
+			func(c *Conn) { c.SetCorked(true); c.WriteString(strings.Repeat("a", 32<<10)) },
 			func(*Conn) {},
-			[2]string{strings.Repeat("a", 16<<10), strings.Repeat("a", 16<<10)},
+			[2]string{strings.Repeat("a", 32<<10), strings.Repeat("a", 32<<10)},
 		},
 		"of a closed connection is dropped": {
 			func(c *Conn) { c.SetCorked(true); c.WriteString("a") },
@@ -92,21 +91,21 @@ func TestCorkedOutputOnAQuietLoop(t *testing.T) {
 // while.
 func TestCorkedOutputWaits(t *testing.T) {
 	t.Parallel()
-	const much, little = 60 * time.Microsecond, 30 * time.Microsecond
+	const much, little = heldFor * 2 / 3, heldFor / 3
 	for name, tt := range map[string]struct {
 		side  Side
-		took  []time.Duration // how long after the one before an iteration begins
-		touch func(c *Conn)   // in the last iteration
+		took  []int64       // ns after the one before that an iteration begins
+		touch func(c *Conn) // in the last iteration
 		want  string
 	}{
-		"upstream waits for one":          {Upstream, []time.Duration{0}, nil, "a"},
-		"downstream waits":                {Downstream, []time.Duration{little, little}, nil, ""},
-		"downstream does not wait long":   {Downstream, []time.Duration{much, much}, nil, "a"},
-		"goes when the rest has come":     {Downstream, []time.Duration{little}, func(c *Conn) { c.WriteString("b"); c.SetCorked(false) }, "ab"},
-		"waits for more than the next":    {Downstream, []time.Duration{little}, func(c *Conn) { c.WriteString("b") }, ""},
-		"goes when it has become much":    {Downstream, []time.Duration{little}, func(c *Conn) { c.Write(make([]byte, 16<<10)) }, "a" + string(make([]byte, 16<<10))},
-		"goes when the connection ends":   {Downstream, []time.Duration{little}, (*Conn).CloseAfterFlush, "a"},
-		"is dropped when it has been cut": {Downstream, []time.Duration{little}, (*Conn).Close, ""},
+		"upstream waits for one":          {Upstream, []int64{0}, nil, "a"},
+		"downstream waits":                {Downstream, []int64{little, little}, nil, ""},
+		"downstream does not wait long":   {Downstream, []int64{much, much}, nil, "a"},
+		"goes when the rest has come":     {Downstream, []int64{little}, func(c *Conn) { c.WriteString("b"); c.SetCorked(false) }, "ab"},
+		"waits for more than the next":    {Downstream, []int64{little}, func(c *Conn) { c.WriteString("b") }, ""},
+		"goes when it has become much":    {Downstream, []int64{little}, func(c *Conn) { c.Write(make([]byte, 32<<10)) }, "a" + string(make([]byte, 32<<10))},
+		"goes when the connection ends":   {Downstream, []int64{little}, (*Conn).CloseAfterFlush, "a"},
+		"is dropped when it has been cut": {Downstream, []int64{little}, (*Conn).Close, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +115,7 @@ func TestCorkedOutputWaits(t *testing.T) {
 			c.WriteString("a")
 			l.flushAll(tt.side)
 			for i, d := range tt.took {
-				l.now += int64(d)
+				l.now += d
 				l.releaseHeld()
 				if i == len(tt.took)-1 && tt.touch != nil {
 					tt.touch(c)
