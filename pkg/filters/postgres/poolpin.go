@@ -35,7 +35,7 @@ func (s *poolServer) tag(payload []byte) {
 			s.pin()
 		}
 	case 'R':
-		if s.assigned != nil && tagged(payload, "RESET") {
+		if s.assigned != nil && !s.is(isOwnQuery) && tagged(payload, "RESET") {
 			s.pin() // of what is not known
 		}
 	case 'P':

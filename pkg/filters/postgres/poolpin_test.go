@@ -86,3 +86,29 @@ func TestPoolNames(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestPoolSettingsOfSome: sessions that have said SET, and sessions that have not,
+// take turns at one connection.
+func TestPoolSettingsOfSome(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	with := []*pgx.Conn{f.connect(), f.connect()} // one on each loop
+	without := []*pgx.Conn{f.connect(), f.connect()}
+	const show = "select current_setting('statement_timeout')"
+	for range 3 {
+		for i := range with {
+			if _, err := with[i].Exec(withTimeout(t), "set statement_timeout = '11s'"); err != nil {
+				t.Fatal(err)
+			}
+			if got := one[string](t, without[i], show); got != "0" {
+				t.Errorf("a session that has set nothing: %q", got)
+			}
+			if got := one[string](t, with[i], show); got != "11s" {
+				t.Errorf("the one that has: %q", got)
+			}
+		}
+	}
+	if n := f.metric("pool_pinned_total"); n != 0 {
+		t.Errorf("%v sessions keep their connection", n)
+	}
+}
