@@ -78,6 +78,7 @@ type Endpoint struct {
 
 	healthy  atomic.Bool
 	readOnly atomic.Bool
+	rival    atomic.Bool
 	sessions atomic.Int64
 }
 
@@ -93,6 +94,13 @@ func (e *Endpoint) ReadOnly() bool { return e.readOnly.Load() }
 
 // SetReadOnly is for the cluster that owns the endpoint.
 func (e *Endpoint) SetReadOnly(is bool) { e.readOnly.Store(is) }
+
+// Rival says of a server of a database that it writes by itself, beside the one
+// that is the primary: it is no standby, whatever its place in the table.
+func (e *Endpoint) Rival() bool { return e.rival.Load() }
+
+// SetRival is for the cluster that owns the endpoint.
+func (e *Endpoint) SetRival(is bool) { e.rival.Store(is) }
 
 // Sessions is how many sessions of databases, or connections of Redis that work,
 // the process has at the endpoint, by all filters.

@@ -92,7 +92,7 @@ func (r *Route) ranks() []rank {
 func (k rank) allows(e *filters.Endpoint, role filters.Role) bool {
 	switch {
 	case role == filters.RoleReplica:
-		return k.standby
+		return k.standby && !e.Rival()
 	case e.ReadOnly():
 		return k.readOnlyPrimary
 	default:
@@ -184,6 +184,9 @@ func (r *Route) Missing(t *filters.Table) string {
 	var known []string
 	each(t, func(e *filters.Endpoint, role filters.Role) {
 		text := e.Address + " is a " + named(role)
+		if e.Rival() {
+			text = e.Address + " is a primary beside the primary"
+		}
 		if role != filters.RoleReplica && e.ReadOnly() {
 			text += " that is read only"
 		}

@@ -21,15 +21,17 @@ func (c cluster) LoadBalancing() resource.LoadBalancing {
 }
 
 // servers makes endpoints of words: "p" the primary, "s1" a standby, with "!"
-// behind it one that is not healthy, with "r" a primary that is read only.
+// behind it one that is not healthy, with "r" a primary that is read only, with "x"
+// one that says it is the primary, and is not taken for it.
 func servers(text string) (*filters.Table, map[string]*filters.Endpoint) {
 	byName := map[string]*filters.Endpoint{}
 	var shard filters.Shard
 	for word := range strings.FieldsSeq(text) {
-		name := strings.TrimRight(word, "!r")
+		name := strings.TrimRight(word, "!rx")
 		e := &filters.Endpoint{Network: "tcp", Address: name}
 		e.SetHealthy(!strings.Contains(word, "!"))
 		e.SetReadOnly(strings.Contains(word, "r"))
+		e.SetRival(strings.HasSuffix(word, "x"))
 		byName[name] = e
 		if strings.HasPrefix(name, "p") {
 			shard.Primary = e
@@ -56,6 +58,11 @@ func TestPick(t *testing.T) {
 		{"p s1", resource.TargetReadWrite, "p", "", ""},
 		{"pr s1", resource.TargetPrimary, "", "p", "p"},
 		{"p s1", resource.TargetReadOnly, "", "s1", "s1"},
+		{"p s1x s2", resource.TargetReadOnly, "", "s2", "s2"},
+		{"p s1x", resource.TargetPreferStandby, "", "p", "p"},
+		{"p! s1x", resource.TargetPreferStandby, "", "p", ""},
+		{"p s1x", resource.TargetStandby, "", "", ""},
+		{"p! s1x", resource.TargetAny, "", "p", ""},
 		{"pr s1!", resource.TargetReadOnly, "", "p", "p"},
 		{"p s1!", resource.TargetReadOnly, "", "s1", ""},
 		{"p s1", resource.TargetStandby, "", "s1", "s1"},

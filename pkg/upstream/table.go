@@ -43,6 +43,7 @@ func (c *cluster) shardLocked(spec *shardSpec, places []placed) filters.Shard {
 	}
 	shard := filters.Shard{Name: spec.name}
 	for i := range places {
+		places[i].m.noteRival(i != primary)
 		if i == primary {
 			shard.Primary = places[i].m.ep
 		} else {
@@ -50,6 +51,15 @@ func (c *cluster) shardLocked(spec *shardSpec, places []placed) filters.Shard {
 		}
 	}
 	return shard
+}
+
+// noteRival marks a server of PostgreSQL that has not been elected, and says that it
+// is the primary nevertheless: it has left the others' history, as a primary does
+// that comes back after its standby was promoted. One of MySQL that is not read
+// only may well follow the primary.
+func (m *member) noteRival(passedOver bool) {
+	claim := m.currentClaim()
+	m.ep.SetRival(passedOver && claim.known && claim.Primary && claim.timeline > 0)
 }
 
 // configuredPrimary is the first that is said to be the primary, else the first
