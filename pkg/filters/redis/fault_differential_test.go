@@ -173,6 +173,9 @@ func TestDifferential(t *testing.T) {
 			f := start(t, defaults(), newCluster("main", servers(t, tt.shards)...))
 			for _, c := range []*redistest.Client{redistest.Dial(t, direct.Addr()), f.dial()} {
 				c.Do("SCRIPT", "LOAD", "return 42")
+				if got := c.Do("CONFIG", "SET", "hash-max-listpack-value", "1000000000"); got != "+OK\r\n" {
+					t.Fatalf("hashes are to keep their order: %q", got)
+				}
 			}
 			var wg sync.WaitGroup
 			if tt.bullied {
