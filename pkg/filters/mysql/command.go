@@ -80,6 +80,11 @@ func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 		return ok
 	case mysqlproto.ComChangeUser:
 		return true
+	case mysqlproto.ComInitDB:
+		if s.alias == "" || size != 1+len(s.alias) {
+			return false
+		}
+		return len(b) < headLen+size || string(b[headLen+1:headLen+size]) == s.alias
 	}
 	return c.Replication()
 }
@@ -127,10 +132,24 @@ func (s *session) serve(b []byte) int {
 		s.killOther(k, t, seq)
 	case mysqlproto.ComChangeUser:
 		s.changeUser(payload, seq)
+	case mysqlproto.ComInitDB:
+		s.selectAlias(b[3])
 	default:
 		s.answerError(seq, mysqlproto.ErrnoNotSupported, "42000", "dragoman: "+c.String()+" is not passed on: replicate from the server itself")
 	}
 	return n
+}
+
+// selectAlias selects the environment's database for an app that knows it by the name
+// which it gave at its login. Drivers do that to put a connection back into its state.
+func (s *session) selectAlias(seq byte) {
+	packet := mysqlproto.AppendPacket(nil, seq, append([]byte{byte(mysqlproto.ComInitDB)}, s.Part.Conf.Login.Database...))
+	for at := 0; at < len(packet); {
+		n, step := s.fromDown.Next(packet[at:], false)
+		at += n
+		s.clientStep(step)
+	}
+	s.Up.Write(packet)
 }
 
 func (s *session) answerError(seq byte, errno uint16, state, message string) {

@@ -35,17 +35,22 @@ scan:
 		}
 		n, step := s.fromDown.Next(b[at:s.packetEnd(b, at)], false)
 		at += n
-		switch step {
-		case mysqlproto.StepHead:
-			s.clientHead()
-		case mysqlproto.StepPayload:
-			s.slow.text(s, s.fromDown.Payload())
-		case mysqlproto.StepMore:
-		}
+		s.clientStep(step)
 	}
 	s.Part.Stats.Received.Add(uint64(at))
 	netloop.Forward(c, s.Up, b[:at])
 	return at
+}
+
+// clientStep looks at what the framer has found.
+func (s *session) clientStep(step mysqlproto.Step) {
+	switch step {
+	case mysqlproto.StepHead:
+		s.clientHead()
+	case mysqlproto.StepPayload:
+		s.slow.text(s, s.fromDown.Payload())
+	case mysqlproto.StepMore:
+	}
 }
 
 // packetEnd is where the client's packet at or around at ends, or b does: the

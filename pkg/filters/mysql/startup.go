@@ -234,12 +234,19 @@ func (s *session) agree(g *mysqlproto.Greeting, named bool) bool {
 	return true
 }
 
-// databaseFor is the environment's database, or the one that the app asks for.
+// databaseFor is the environment's database, whatever the app calls it from now on,
+// or the one that the app asks for.
 func (s *session) databaseFor(app string) string {
-	if name := s.Part.Conf.Login.Database; name != "" {
-		return name
+	s.alias = ""
+	name := s.Part.Conf.Login.Database
+	switch name {
+	case "":
+		return app
+	case app:
+	default:
+		s.alias = app
 	}
-	return app
+	return name
 }
 
 // Drained implements netloop.Driver.
