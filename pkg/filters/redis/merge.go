@@ -97,12 +97,32 @@ func (m *merge) done(c *client, seq uint32, _ int32) {
 		}
 		m.gather(c.w.loop)
 	}
-	c.w.merged = m.result(slices.Grow(c.w.merged[:0], m.size), c.resp)
+	if m.size > copiedReply && !m.tooLarge {
+		c.replyMade(seq, m)
+		return
+	}
+	c.w.merged = m.result(slices.Grow(c.w.merged[:0], min(m.size, copiedReply)), c.resp)
 	c.reply(seq, c.w.merged)
 	c.w.putMerge(m)
-	if cap(c.w.merged) > keepMergeCap {
-		c.w.merged = nil
+}
+
+// copiedReply is the size up to which a merged reply is copied into the client's
+// output. A larger one is made in a chunk that becomes a part of that.
+const copiedReply = 4 << 10
+
+// replyMade answers slot seq with the parts of m.
+func (c *client) replyMade(seq uint32, m *merge) {
+	p := c.w.loop.NewChunk(m.size + len("*2147483647\r\n"))
+	room := p.Room()
+	frame := m.result(room[:0], c.resp)
+	c.w.putMerge(m)
+	if &frame[0] != &room[0] { // an error, longer than the replies
+		c.reply(seq, frame)
+		c.w.loop.Free(p)
+		return
 	}
+	p.Extend(len(frame))
+	c.replyChunk(seq, p)
 }
 
 // result is the merged reply: the first error if there is one and the way of
