@@ -250,7 +250,9 @@ func (up *upload) complete(c *client) {
 	case up.u != nil:
 		s := c.ring.at(up.seq)
 		up.u.expect(&pending{c: c, seq: up.seq, start: s.start, deadline: c.f.deadline(), shard: up.u.pool.stats})
-		if !up.pinned {
+		if up.pinned {
+			up.resume(c) // its last bytes may wait still; who sends more is choked as always
+		} else {
 			c.giveBack(up.u, false)
 			c.state |= stateBarrier
 		}

@@ -1,0 +1,50 @@
+package redis
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+)
+
+// A large request over a client's own connection may end while its server takes
+// nothing more: what the client sends behind it is read as soon as it does.
+func TestUploadEndsAtAFullServer(t *testing.T) {
+	t.Parallel()
+	table := newCommandTable()
+	for first, answer := range map[string]string{"WATCH a1": "+OK", "MULTI": "+QUEUED"} {
+		t.Run(first, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(table, "shards: 2")
+			s.build(t)
+			s.loop.Advance(time.Second)
+			conn := s.loop.Pipe(nil, netloop.Downstream)
+			conn.SetDriver(s.filter.Accept(conn))
+			s.conns["c"] = conn
+			conn.Feed(wire(first))
+			conn.Feed(wire("STRLEN a1")) // so that there is a connection
+			s.loop.Turn()
+			server := s.conns["s1"]
+			server.Feed(wire("+PONG +OK"))
+			server.Feed(wire(answer))
+			s.listen("s1")
+			server.StallOutput(true)
+
+			const size = 1 << 20 // what is above the high-water mark is the end of it
+			conn.Feed([]byte(fmt.Sprintf("*3\r\n$3\r\nSET\r\n$2\r\na1\r\n$%d\r\n%s\r\n", size, strings.Repeat("x", size))))
+			conn.Feed(wire("GET a1"))
+			s.loop.Turn()
+			if !server.Full() {
+				t.Fatal("the server's connection is not full")
+			}
+			server.StallOutput(false)
+			server.Feed(wire(answer))
+			s.loop.Turn()
+			if got := s.listen("s1"); !strings.HasSuffix(got, string(wire("GET a1"))) {
+				t.Errorf("the server has got %d bytes that end with %q", len(got), got[max(0, len(got)-40):])
+			}
+		})
+	}
+}
