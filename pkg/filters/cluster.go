@@ -82,6 +82,15 @@ type Endpoint struct {
 	sessions atomic.Int64
 }
 
+// String is for messages, of tests above all: fmt would read what changes meanwhile.
+func (e *Endpoint) String() string {
+	health := "unhealthy"
+	if e.Healthy() {
+		health = "healthy"
+	}
+	return e.Address + " (" + health + ")"
+}
+
 // Healthy says whether health checks and passive ejection let it be used.
 func (e *Endpoint) Healthy() bool { return e.healthy.Load() }
 
