@@ -156,7 +156,7 @@ func (c *client) advance() {
 		}
 		c.pop()
 	}
-	c.conn.SetCorked(c.has(stateMidBatch))
+	c.conn.SetCorked(c.has(stateMidBatch) && c.ring.len() > 0)
 	if c.held == 0 {
 		c.dropStash()
 	}
