@@ -16,8 +16,9 @@ const heldFor = int64(300 * time.Microsecond)
 //
 // Downstream, as when some of a pipeline's answers have come and others are on their
 // way from other servers, output waits for at most 0.3 ms. Upstream, as when a server
-// has requests to answer before it looks at the next ones, it waits for the next
-// iteration, which then begins at once. Much output does not wait.
+// has requests to answer before it looks at the next ones, and on kernels that have no
+// such short waits, it waits for the next iteration, which then begins at once. Much
+// output does not wait.
 func (c *Conn) SetCorked(yes bool) {
 	if yes {
 		c.flags |= isCorked
@@ -46,10 +47,10 @@ func (l *Loop) hold(c *Conn) bool {
 	}
 	c.flags |= isHeld
 	until := l.now
-	if c.side == Downstream {
+	if c.side == Downstream && !l.noShortWaits {
 		until += heldFor
 	} else {
-		l.heldUp++
+		l.heldAtOnce++
 	}
 	l.held = append(l.held, held{c, until})
 	return true
@@ -68,7 +69,7 @@ func (l *Loop) releaseHeld() {
 	if len(l.held) == 0 {
 		return
 	}
-	l.heldUp = 0
+	l.heldAtOnce = 0
 	still := l.held[:0]
 	for _, h := range l.held {
 		switch {
@@ -89,5 +90,6 @@ func (l *Loop) waitHeld(now int64) (int, syscall.Errno) {
 	if errno == 0 || errno == syscall.EINTR {
 		return n, errno
 	}
-	return epollWait(l.epfd, l.events, 0, false) // an old kernel, or one that has been forbidden this call
+	l.noShortWaits = true // an old kernel, or one that has been forbidden this call
+	return epollWait(l.epfd, l.events, 0, false)
 }

@@ -67,7 +67,8 @@ type Loop struct {
 	ready        [2][]*Conn // served in this iteration
 	next         [2][]*Conn // and in the next
 	held         []held     // whose output waits, in the order of until
-	heldUp       int        // how many of them are upstream
+	heldAtOnce   int        // how many of them until the next iteration
+	noShortWaits bool       // the kernel does not wait for less than a millisecond
 	dirty        [2][]*Conn
 	closing      []closure
 	accepts      []*Listener // by slot; nil: closed

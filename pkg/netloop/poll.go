@@ -126,7 +126,7 @@ func (l *Loop) wake() {
 
 // busyNow says that an iteration is due at once.
 func (l *Loop) busyNow() bool {
-	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing)+l.heldUp > 0
+	return len(l.next[0])+len(l.next[1])+len(l.dirty[0])+len(l.dirty[1])+len(l.closing)+l.heldAtOnce > 0
 }
 
 // timeout returns how long the next wait may take, in ms; negative: for ever.
