@@ -19,7 +19,7 @@ type twins struct{ direct, proxied string }
 
 func startTwins(t *testing.T) twins {
 	t.Helper()
-	m := mesh{port: redistest.Port(t), env: shards([]*redistest.Node{redistest.Server(t)})}
+	m := mesh{port: redistest.Port(t), env: shards([]*redistest.Node{redistest.Server(t)}), redis: "opTimeout: 60s"} // PFSELFTEST is a long test
 	startProxy(t, m.YAML())
 	return twins{direct: redistest.Server(t).Addr(), proxied: m.Addr()}
 }
