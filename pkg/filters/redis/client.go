@@ -93,7 +93,7 @@ func (c *client) EOF(conn *netloop.Conn) {
 	if c.has(stateClosed) {
 		return
 	}
-	if c.has(stateBlocked) || (c.x != nil && (c.x.mode != nil || c.x.subs != nil || c.x.upload != nil)) {
+	if c.has(stateBlocked) || c.listens() || (c.x != nil && c.x.upload != nil) {
 		c.drop()
 		return
 	}

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -104,4 +105,37 @@ func TestClientUnblock(t *testing.T) {
 	}
 	check(t, b, "RPUSH q v", ":1", "LLEN q", ":1")
 	f.unpinned()
+}
+
+// A reply that has begun is not cut off: the client is blocked no more.
+func TestClientUnblockTooLate(t *testing.T) {
+	t.Parallel()
+	const half = 500_000
+	head := "*2\r\n$1\r\nq\r\n$1000000\r\n" + strings.Repeat("x", half)
+	rest := strings.Repeat("y", half) + "\r\n"
+	release := make(chan struct{})
+	server := newFake(t, func(_ int, c *fakeConn) {
+		c.answer(func([]string) (string, bool) {
+			c.send(head)
+			<-release
+			return rest, true
+		})
+	})
+	f := start(t, defaults(), fakeCluster(server.addr))
+	a, b := f.dial(), f.dial()
+	id := bulkInt(a, "CLIENT", "ID")
+	a.Send(redistest.Command("BLPOP", "q", "0"))
+	got := make([]byte, len(head)+len(rest))
+	if _, err := io.ReadFull(a.Conn(), got[:len(head)/2]); err != nil {
+		t.Fatal(err)
+	}
+	check(t, b, "CLIENT UNBLOCK "+id, ":0")
+	close(release)
+	if _, err := io.ReadFull(a.Conn(), got[len(head)/2:]); err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != head+rest {
+		t.Error("the reply is not what the server sent")
+	}
+	f.quiet()
 }

@@ -126,11 +126,31 @@ func handleBlocking(c *client, r *request) bool {
 }
 
 // unblock is CLIENT UNBLOCK for a client of this proxy: it gets the reply of a
-// time-out, or an error, and its upstream connection is closed.
+// time-out, or an error.
 func (c *client) unblock(withError bool) bool {
-	if c.x == nil || c.x.exclusive == nil || !c.has(stateBlocked) {
+	if c.waitsAt() == nil {
 		return false
 	}
+	if withError {
+		c.endWait(redisproto.AppendError(nil, "UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+	} else {
+		c.endWait(redisproto.AppendNullArray(nil, int(c.resp)))
+	}
+	return true
+}
+
+// waitsAt is the connection of the blocking command that the client waits for; nil
+// if it waits for none, or if the reply is coming already.
+func (c *client) waitsAt() *upstream {
+	if c.x == nil || !c.has(stateBlocked) || c.x.exclusive == nil || c.x.exclusive.pieces {
+		return nil
+	}
+	return c.x.exclusive
+}
+
+// endWait answers the client's blocking command. Its upstream connection is closed,
+// so that the server forgets it.
+func (c *client) endWait(reply []byte) {
 	u := c.x.exclusive
 	c.x.exclusive = nil
 	u.owner = nil
@@ -138,13 +158,7 @@ func (c *client) unblock(withError bool) bool {
 		u.queue.at(i).c = nil
 	}
 	u.close()
-	seq := c.ring.tail - 1 // only a message may stand before it
-	if withError {
-		c.fail(seq, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
-		return true
-	}
-	c.reply(seq, redisproto.AppendNullArray(nil, int(c.resp)))
-	return true
+	c.reply(c.ring.tail-1, reply) // only a message may stand before it
 }
 
 // handleStreamRead is XREAD and XREADGROUP, which block only if told so.
@@ -269,6 +283,8 @@ func handleSelect(c *client, r *request) bool {
 		c.localError(r, "ERR SELECT is not allowed in cluster mode")
 	case c.own() != nil:
 		c.selectOn(c.own(), r, int32(db))
+	case db < defaultDatabases && int32(db) != c.db && !c.barrier():
+		return false // MOVE, FLUSHALL and the like reach over databases, and each has connections of its own
 	case db < defaultDatabases:
 		c.db = int32(db)
 		c.localOK(r)

@@ -152,6 +152,7 @@ type localFilter struct {
 	slowNanos   int64
 
 	untilSample uint32 // keys until the next one is sampled
+	version     uint64 // of the tables that clients were last compared with, see endMisplaced
 
 	clients   linked.List[*client]
 	successor *localFilter // where the clients go at their next request

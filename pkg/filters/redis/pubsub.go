@@ -287,10 +287,7 @@ func (c *client) answered(seq uint32) bool { return int32(c.ring.head-seq) > 0 }
 // misplaced reports whether a subscription is no longer where its messages are,
 // because the cluster has changed. A replica has its primary's messages.
 func (s *subscriptions) misplaced() bool {
-	version := uint64(0)
-	for _, cl := range s.c.f.dataClusters() {
-		version += cl.Table().Version
-	}
+	version := s.c.f.tablesVersion()
 	if version == s.version {
 		return false
 	}

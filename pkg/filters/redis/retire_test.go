@@ -176,6 +176,30 @@ func TestRetireAtABoundary(t *testing.T) {
 	f.unpinned()
 }
 
+// A client that is blocked does not take the place of the new environment's clients
+// for ever.
+func TestRetireAtADeadline(t *testing.T) {
+	t.Parallel()
+	f, dev, prod := twoEnvironments(t)
+	blocked := f.dial()
+	blocked.Send(redistest.Command("BLPOP", "q", "0"))
+	awaitBlocked(t, dev, "1")
+	done := f.swap(f.to("prod"), filters.Retirement{Deadline: 100 * time.Millisecond})
+	wantEnd(t, blocked)
+	wantDone(t, done, true)
+	awaitBlocked(t, dev, "0")
+	blocked = f.dial()
+	blocked.Send(redistest.Command("BLPOP", "q", "0"))
+	awaitBlocked(t, prod, "1")
+	done = f.swap(f.to("prod"), filters.Retirement{Deadline: 100 * time.Millisecond}) // where it is
+	wantDone(t, done, true)
+	prod.Do("RPUSH", "q", "v")
+	if got := blocked.ReadFrame(); got != redistest.Command("q", "v") {
+		t.Errorf("BLPOP: %q", got)
+	}
+	f.unpinned()
+}
+
 func TestRetireByCutting(t *testing.T) {
 	t.Parallel()
 	f, _, _ := twoEnvironments(t)

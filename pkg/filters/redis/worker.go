@@ -314,6 +314,9 @@ func (w *worker) sweep() {
 		f.markEndpoints(current)
 	}
 	w.dropMisplaced()
+	for _, f := range w.filters {
+		f.endMisplaced()
+	}
 	now := w.loop.Now()
 	for key, p := range w.pools {
 		switch {
