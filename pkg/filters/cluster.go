@@ -141,7 +141,10 @@ type Table struct {
 	Picker  Picker // nil when there is at most one shard
 	// Slots maps a hash slot to an index into Shards, negative when nobody
 	// serves it; nil unless the cluster is a Redis Cluster.
-	Slots   *[16384]int32
+	Slots *[16384]int32
+	// Spare are nodes of a Redis Cluster without slots, to which redirections may
+	// lead already.
+	Spare   []*Endpoint
 	Options *UpstreamOptions
 }
 
@@ -157,6 +160,11 @@ func (t *Table) ByAddress(addr string) *Endpoint {
 			if r.Address == addr || r.Hostname == addr {
 				return r
 			}
+		}
+	}
+	for _, e := range t.Spare {
+		if e.Address == addr || e.Hostname == addr {
+			return e
 		}
 	}
 	return nil

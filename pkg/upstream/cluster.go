@@ -54,6 +54,7 @@ type cluster struct {
 	mu          sync.Mutex // guards below; taken before a member's
 	layout      layout
 	places      [][]placed
+	beside      []placed // in no shard
 	members     map[memberKey]*member
 	spare       map[memberKey]spare // members that are in no layout at present
 	primaries   map[string]*member  // by shard, where roles are probed
@@ -235,16 +236,23 @@ func (c *cluster) publish(l layout) {
 	}
 	members := make(map[memberKey]*member)
 	places := make([][]placed, len(l.shards))
+	place := func(in *[]placed, t target) {
+		if _, twice := members[t.memberKey]; twice {
+			return
+		}
+		m := c.memberLocked(t.memberKey)
+		m.configure(t.health)
+		members[t.memberKey] = m
+		*in = append(*in, placed{m: m, role: t.role})
+	}
 	for i := range l.shards {
 		for _, t := range l.shards[i].targets {
-			if _, twice := members[t.memberKey]; twice {
-				continue
-			}
-			m := c.memberLocked(t.memberKey)
-			m.configure(t.health)
-			members[t.memberKey] = m
-			places[i] = append(places[i], placed{m: m, role: t.role})
+			place(&places[i], t)
 		}
+	}
+	c.beside = nil
+	for _, t := range l.spare {
+		place(&c.beside, t)
 	}
 	for key, m := range c.members {
 		if members[key] != m {

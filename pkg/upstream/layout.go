@@ -11,6 +11,7 @@ import (
 type layout struct {
 	shards []shardSpec
 	slots  *[topology.Slots]int32 // of a Redis Cluster, into shards
+	spare  []target               // nodes of it without slots
 }
 
 // shardSpec is one shard; it may have no target as yet.

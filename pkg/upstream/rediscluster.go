@@ -63,55 +63,68 @@ func (d *redisCluster) query(ctx context.Context) error {
 	if err != nil && len(peers) == 0 {
 		return err
 	}
-	shards, err := hedged(ctx, d.c, append(peers, seeds...), d.c.env.timing.hedge, d.ask)
+	found, err := hedged(ctx, d.c, append(peers, seeds...), d.c.env.timing.hedge, d.ask)
 	if err != nil {
 		return err
 	}
-	d.c.publish(d.arrange(ctx, shards))
+	d.c.publish(d.arrange(ctx, found))
 	return nil
 }
 
-// ask one node for the shards.
-func (d *redisCluster) ask(ctx context.Context, p peer) ([]topology.Shard, error) {
+// nodes is what one node says of all.
+type nodes struct {
+	shards []topology.Shard
+	spare  []topology.Node // without slots
+}
+
+// ask one node for the others.
+func (d *redisCluster) ask(ctx context.Context, p peer) (nodes, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.c.spec.Discovery.RedisCluster.RefreshTimeout)
 	defer cancel()
 	conn, err := probe.Dial(ctx, d.c.probeTarget(p))
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", p.address, err)
+		return nodes{}, fmt.Errorf("asking %s: %w", p.address, err)
 	}
 	defer conn.Close()
-	shards, err := clusterShards(ctx, conn, p, d.c.spec.TLS != nil)
-	if err == nil && len(shards) == 0 {
+	found, err := clusterNodes(ctx, conn, p, d.c.spec.TLS != nil)
+	if err == nil && len(found.shards) == 0 {
 		err = ErrNoSlots
 	}
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", p.address, err)
+		return nodes{}, fmt.Errorf("asking %s: %w", p.address, err)
 	}
-	return shards, nil
+	return found, nil
 }
 
-func clusterShards(ctx context.Context, conn *probe.Conn, p peer, tls bool) ([]topology.Shard, error) {
+// clusterNodes asks in both ways: CLUSTER SHARDS is there since 7.0, and CLUSTER
+// SLOTS, which it replaces, may be gone some day.
+func clusterNodes(ctx context.Context, conn *probe.Conn, p peer, tls bool) (n nodes, err error) {
 	host := p.host
 	if host == "" {
 		host = "127.0.0.1" // asked by a unix socket, it is on this machine
 	}
-	v, err := conn.Do(ctx, "CLUSTER", "SLOTS")
-	if err == nil {
-		return topology.ParseSlots(v, host)
+	replies, err := conn.DoAll(ctx, []string{"CLUSTER", "SLOTS"}, []string{"CLUSTER", "SHARDS"})
+	if err != nil {
+		return n, err
 	}
-	if !probe.IsReply(err) || strings.Contains(err.Error(), "cluster support disabled") {
-		return nil, err
+	slots, shards := replies[0], replies[1]
+	if !shards.IsError() {
+		n.spare = topology.ParseSpare(shards, host, tls)
 	}
-	// Deprecated since 7.0: some day it may be gone.
-	shards, shardsErr := conn.Do(ctx, "CLUSTER", "SHARDS")
-	if shardsErr != nil {
-		return nil, err
+	switch {
+	case !slots.IsError():
+		n.shards, err = topology.ParseSlots(slots, host)
+	case !shards.IsError():
+		n.shards, err = topology.ParseShards(shards, host, tls)
+	default:
+		err = probe.ErrorOf(&slots)
 	}
-	return topology.ParseShards(shards, host, tls)
+	return n, err
 }
 
-// arrange makes a layout of the shards.
-func (d *redisCluster) arrange(ctx context.Context, shards []topology.Shard) layout {
+// arrange makes a layout of the nodes.
+func (d *redisCluster) arrange(ctx context.Context, found nodes) layout {
+	shards := found.shards
 	names := d.nameShards(shards)
 	l := layout{shards: make([]shardSpec, len(shards)), slots: new([topology.Slots]int32)}
 	order := make([]int, len(shards)) // by name, so that indexes stay as they are
@@ -134,6 +147,12 @@ func (d *redisCluster) arrange(ctx context.Context, shards []topology.Shard) lay
 			for slot := r.First; slot <= r.Last; slot++ {
 				l.slots[slot] = int32(at)
 			}
+		}
+	}
+	for _, n := range found.spare {
+		// Named as the shard will be, whose endpoint it then is.
+		if t, ok := d.c.announced(ctx, n, n.Address(), filters.RolePrimary); ok {
+			l.spare = append(l.spare, t)
 		}
 	}
 	if d.slots != nil && *d.slots == *l.slots {

@@ -19,15 +19,19 @@ func (c *cluster) rebuildLocked() {
 	for i := range shards {
 		shards[i] = c.shardLocked(&c.layout.shards[i], c.places[i])
 	}
+	var spare []*filters.Endpoint
+	for _, p := range c.beside {
+		spare = append(spare, p.m.ep)
+	}
 	old := c.table.Load()
 	picker := c.pickerLocked(shards)
 	if old != nil && old.Picker == picker && old.Slots == c.layout.slots &&
-		slices.EqualFunc(old.Shards, shards, sameShard) {
+		slices.EqualFunc(old.Shards, shards, sameShard) && slices.Equal(old.Spare, spare) {
 		return
 	}
 	c.version++
 	c.table.Store(&filters.Table{
-		Version: c.version, Shards: shards, Picker: picker, Slots: c.layout.slots, Options: c.options,
+		Version: c.version, Shards: shards, Picker: picker, Slots: c.layout.slots, Spare: spare, Options: c.options,
 	})
 }
 

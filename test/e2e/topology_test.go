@@ -113,6 +113,43 @@ func TestTopologyClusterOwnConnections(t *testing.T) {
 	play("after the move")
 }
 
+// TestTopologyClusterByName: nodes are announced by their host names, and one has no slot when the first of its keys come to it. An address
+// that no table has can be dialled as it is, a name cannot.
+func TestTopologyClusterByName(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.Cluster(t, 3, 0, redistest.WithConfig(
+		"cluster-announce-hostname localhost", "cluster-preferred-endpoint-type hostname", "cluster-require-full-coverage no"))
+	nodes := cluster.Nodes()
+	first, last := 2*redistest.Slots/3, redistest.Slots-1
+	for _, n := range nodes {
+		wantReply(t, n.Client(), "+OK\r\n", "CLUSTER", "DELSLOTSRANGE", fmt.Sprint(first), fmt.Sprint(last))
+	}
+	wantReply(t, nodes[0].Client(), "+OK\r\n", "CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(first), fmt.Sprint(last))
+	cluster.WaitStable()
+	m := mesh{port: redistest.Port(t), redis: "distribution: slots", env: clusterEnv(cluster)}
+	startProxy(t, m.YAML())
+
+	c := redistest.Dial(t, m.Addr())
+	const keys = 10
+	for i := range keys {
+		wantReply(t, c, "+OK\r\n", "SET", fmt.Sprintf("{k}%d", i), "v")
+	}
+	slot := redistest.KeySlot("{k}")
+	cluster.MoveSlot(slot, cluster.Owner(slot), nodes[2], func(step redistest.MoveStep) {
+		if step == redistest.SlotMigrating { // half here, half there
+			cluster.MoveKeys(slot, cluster.Owner(slot), nodes[2], keys/2)
+		}
+		for i := range keys {
+			key := fmt.Sprintf("{k}%d", i)
+			wantReply(t, c, bulkOf("v"), "GET", key)
+			wantReply(t, c, "+OK\r\n", "MULTI")
+			wantReply(t, c, "+QUEUED\r\n", "GET", key)
+			wantReply(t, c, "*1\r\n"+bulkOf("v"), "EXEC")
+		}
+		wantReply(t, c, "+OK\r\n", "SET", fmt.Sprintf("{k}at-step-%d", step), "v")
+	})
+}
+
 // TestTopologyClusterClients: a client that is made for clusters sees one of a single node, the proxy, and so can't go around it.
 func TestTopologyClusterClients(t *testing.T) {
 	t.Parallel()

@@ -205,11 +205,15 @@ func (f *localFilter) remove(c *client) {
 // markEndpoints adds the endpoints that the filter's clusters have now.
 func (f *localFilter) markEndpoints(current map[*filters.Endpoint]bool) {
 	for _, cl := range f.clusters() {
-		for _, s := range cl.Table().Shards {
+		t := cl.Table()
+		for _, s := range t.Shards {
 			current[s.Primary] = true
 			for _, r := range s.Replicas {
 				current[r] = true
 			}
+		}
+		for _, e := range t.Spare {
+			current[e] = true
 		}
 	}
 }

@@ -16,13 +16,28 @@ func ParseShards(v redisproto.Value, host string, tls bool) ([]Shard, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if ok && len(s.Ranges) > 0 {
 			shards = append(shards, s)
 		}
 	}
 	return shards, nil
 }
 
+// ParseSpare reads from the same reply the primaries that are online and have no
+// slots: CLUSTER SLOTS does not name them, but the first slot that one is given is
+// on the move for a while, and then requests are redirected there.
+func ParseSpare(v redisproto.Value, host string, tls bool) []Node {
+	var nodes []Node
+	for i := range v.Elems {
+		s, ok, err := parseShard(&v.Elems[i], asker{host: host, tls: tls})
+		if err == nil && ok && len(s.Ranges) == 0 {
+			nodes = append(nodes, s.Primary)
+		}
+	}
+	return nodes
+}
+
+// parseShard reads one shard; ok is false if it has no primary that is online.
 func parseShard(v *redisproto.Value, a asker) (s Shard, ok bool, err error) {
 	m := fields(v)
 	slots, nodes := m["slots"], m["nodes"]
@@ -37,24 +52,23 @@ func parseShard(v *redisproto.Value, a asker) (s Shard, ok bool, err error) {
 		}
 		s.Ranges = append(s.Ranges, Range{int(first), int(last)})
 	}
-	hasPrimary := false
 	for i := range nodes.Elems {
 		m := fields(&nodes.Elems[i])
 		if text(m, "health") != "online" {
 			continue
 		}
-		n, ok := parseShardNode(m, a)
-		if !ok {
+		n, good := parseShardNode(m, a)
+		if !good {
 			return s, false, malformed("node", &nodes.Elems[i])
 		}
 		switch {
 		case text(m, "role") != "master":
 			s.Replicas = append(s.Replicas, n)
 		default:
-			s.Primary, hasPrimary = n, true
+			s.Primary, ok = n, true
 		}
 	}
-	return s, hasPrimary && len(s.Ranges) > 0, nil
+	return s, ok, nil
 }
 
 func parseShardNode(m map[string]*redisproto.Value, a asker) (Node, bool) {

@@ -132,6 +132,10 @@ func TestParseShards(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("tls %v: -want +got:\n%s", tls, diff)
 		}
+		spare := []topology.Node{{Host: "10.0.0.5", Port: port, ID: "empty"}}
+		if diff := cmp.Diff(spare, topology.ParseSpare(in, "seed", tls)); diff != "" {
+			t.Errorf("without slots, tls %v: -want +got:\n%s", tls, diff)
+		}
 	}
 }
 
@@ -212,6 +216,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_, _ = topology.ParseShards(v, "seed", true)
+		_ = topology.ParseSpare(v, "seed", false)
 		_, _ = topology.ParseRole(v)
 		_, _ = topology.ParseMasterAddr(v)
 		_, _, _ = topology.ParseReplicas(v)
