@@ -278,6 +278,9 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if len(skipped) > 0 && skipped[0].stmt != nil && s.instead == "" {
 		s.instead = skipped[0].inOwnWords(payload)
 	}
+	if s.is(isFatal) {
+		s.instead = "" // the last word is the server's
+	}
 	if c == nil {
 		return false
 	}

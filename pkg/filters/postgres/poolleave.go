@@ -46,7 +46,7 @@ func (c *poolClient) serverGone(srv *poolServer) {
 	if s.Is(database.Ended) {
 		return
 	}
-	if srv.is(isFatal) {
+	if srv.is(isFatal) && !srv.is(isSetting) { // else it was no answer to the client
 		s.Part.Stats.Closed[database.ServerClosed].Add(1)
 		s.Finish()
 		return

@@ -63,6 +63,7 @@ const (
 	hasSet                               // a setting that is perhaps not tracked
 	hasSetOther                          // one that is not: it is not search_path
 	isDuePassing                         // answers of ours are due behind left
+	hasServed                            // a session has used it
 )
 
 func (s *poolServer) is(f serverState) bool { return s.state&f != 0 }
@@ -165,6 +166,7 @@ func (s *poolServer) ownAnswered() {
 
 // release takes the connection from its session, which has finished with it.
 func (s *poolServer) release() {
+	s.state |= hasServed
 	s.detach()
 	s.cleanUp()
 }
@@ -296,7 +298,11 @@ func (s *poolServer) Closed(_ *netloop.Conn, err error) {
 	if err != nil {
 		g.p.f.Log.Debug("a server's connection failed", "endpoint", s.to.Endpoint.Address, "error", err)
 	}
-	if c != nil {
+	switch {
+	case c == nil:
+	case s.is(isSetting) && s.is(hasServed): // it has done nothing for the session yet: another can
+		c.ready()
+	default:
 		c.serverGone(s)
 	}
 	g.grow()
