@@ -10,6 +10,9 @@ import (
 // PostgreSQL (63) and MySQL (64, in characters).
 const maxIdentifier = 256
 
+// maxAppDatabases bounds the names that apps have for one database.
+const maxAppDatabases = 64
+
 // databases checks what belongs to the protocols of databases alone.
 func (c *checker) databases(s *AmbassadorSpec) {
 	if s.Protocol == "" {
@@ -36,9 +39,34 @@ func (c *checker) databases(s *AmbassadorSpec) {
 		at+".statementTimeout", "must be 0 or at least 1ms", "0 means no bound")
 	c.appAuth(auth, &s.Listen, at+".appAuth")
 	c.databaseHealth(spec.HealthCheck, at+".healthCheck")
+	if s.MySQL != nil {
+		c.appDatabases(s, at+".appDatabases")
+	}
 	if s.Postgres != nil {
 		c.pool(s.Postgres.Pool, at+".pool")
 	}
+}
+
+// appDatabases checks the names that apps have for the environment's database.
+func (c *checker) appDatabases(s *AmbassadorSpec, at string) {
+	list := s.MySQL.AppDatabases
+	if list == nil {
+		return
+	}
+	c.require(len(list) > 0, at, "must not be empty", "leave it out for apps that name their database when they log in")
+	c.require(len(list) <= maxAppDatabases, at, fmt.Sprintf("has %d names", len(list)), fmt.Sprintf("at most %d", maxAppDatabases))
+	for i, name := range list {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.require(name != "", here, "must not be empty", "the name that the app has for its database")
+		c.require(!slices.Contains(list[:i], name), here, fmt.Sprintf("%q is there twice", clip(name)), "remove one")
+		c.identifier(name, here)
+	}
+	for _, env := range s.Environments {
+		if env.Database != nil {
+			return
+		}
+	}
+	c.fail(at, "leads nowhere: no environment has a database", "set database in environments where it has another name")
 }
 
 func (c *checker) pool(p *PostgresPool, at string) {

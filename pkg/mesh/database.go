@@ -89,6 +89,13 @@ type MySQLSpec struct {
 	// AppAuth checks the app before it may use the credentials of an environment;
 	// absent: whoever can connect may.
 	AppAuth *AppAuth `json:"appAuth,omitempty"`
+	// AppDatabases are names by which apps select the environment's database once
+	// they have logged in, as with USE; that of a login need not be here.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	AppDatabases []string `json:"appDatabases,omitempty"`
 }
 
 // +kubebuilder:validation:XValidation:rule="[has(self.passwordFile), has(self.passwordEnv), has(self.passwordSecret)].filter(x, x).size() <= 1",message="at most one of passwordFile, passwordEnv and passwordSecret may be there"

@@ -30,7 +30,7 @@ func (t *translator) databaseCluster(env *mesh.Environment, c *clusterv3.Cluster
 func (t *translator) databaseFilter(env *mesh.Environment, common *databasev1.DatabaseProxy) *listenerv3.Filter {
 	s := &t.a.Spec
 	if s.Protocol == mesh.ProtocolMySQL {
-		return filter("dragoman.filters.network.mysql", &mysqlv1.MysqlProxy{Proxy: common})
+		return filter("dragoman.filters.network.mysql", &mysqlv1.MysqlProxy{Proxy: common, AppDatabases: orEmpty(s.MySQL).AppDatabases})
 	}
 	p := &postgresv1.PostgresProxy{Proxy: common}
 	switch orEmpty(orEmpty(s.Postgres).AppAuth).Method {

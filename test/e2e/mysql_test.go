@@ -52,6 +52,7 @@ metadata: {name: stock}
 spec:
   protocol: mysql
   listen: {port: %d}
+  mysql: {appDatabases: [shop]}
   environments:
     dev:
       address: %q

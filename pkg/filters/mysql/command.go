@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
@@ -60,18 +61,7 @@ func payloadLen(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 
 func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 	switch c {
 	case mysqlproto.ComQuery:
-		text := s.agreed.queryText(b[headLen:min(len(b), headLen+size)])
-		if size > 2*killText || !mayBeKill(text) {
-			return false
-		}
-		if len(b) < headLen+size {
-			return true // to be seen when it is here
-		}
-		k, ok := parseKill(text)
-		if ok {
-			_, ok = s.elsewhere(k)
-		}
-		return ok
+		return s.isOurQuery(b, size)
 	case mysqlproto.ComProcessKill:
 		k, ok := processKill(b[headLen:])
 		if ok {
@@ -81,12 +71,48 @@ func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 	case mysqlproto.ComChangeUser:
 		return true
 	case mysqlproto.ComInitDB:
-		if s.alias == "" || size != 1+len(s.alias) {
+		if size > 1+nameLimit {
 			return false
 		}
-		return len(b) < headLen+size || string(b[headLen+1:headLen+size]) == s.alias
+		return len(b) < headLen+size || s.isAlias(string(b[headLen+1:headLen+size]))
 	}
 	return c.Replication()
+}
+
+// isOurQuery reports whether a query is a KILL for another server, or selects the
+// environment's database by a name that the app has for it.
+func (s *session) isOurQuery(b []byte, size int) bool {
+	text := s.agreed.queryText(b[headLen:min(len(b), headLen+size)])
+	if size > 2*nameLimit || !mayBeOurs(text) {
+		return false
+	}
+	if len(b) < headLen+size {
+		return true // to be seen when it is here
+	}
+	if name, ok := parseUse(text); ok {
+		return s.isAlias(name)
+	}
+	k, ok := parseKill(text)
+	if ok {
+		_, ok = s.elsewhere(k)
+	}
+	return ok
+}
+
+// mayBeOurs reports whether what is there of a text makes it worth to be looked at
+// as a whole.
+func mayBeOurs(text []byte) bool {
+	if len(text) > 0 && text[0] <= ' ' {
+		text = bytes.TrimLeft(text, " \t\r\n")
+	}
+	if len(text) == 0 {
+		return true
+	}
+	switch text[0] | 0x20 {
+	case 'k', 'u':
+		return true
+	}
+	return text[0] == '/' || text[0] == '-' || text[0] == '#'
 }
 
 // processKill reads COM_PROCESS_KILL, which is KILL before there was KILL.
@@ -119,37 +145,25 @@ func (s *session) serve(b []byte) int {
 	payload, seq, n := b[headLen:headLen+size], b[3]+1, headLen+size
 	s.Part.Stats.Received.Add(uint64(n))
 	switch c := mysqlproto.Command(payload[0]); c {
-	case mysqlproto.ComQuery, mysqlproto.ComProcessKill:
-		k, ok := processKill(payload)
-		if c == mysqlproto.ComQuery {
-			k, ok = parseKill(s.agreed.queryText(payload))
-		}
-		t, found := s.elsewhere(k)
-		if !ok || !found { // it is gone just now
-			s.answerError(seq, 1094, mysqlproto.StateGeneral, "Unknown thread id")
+	case mysqlproto.ComQuery:
+		text := s.agreed.queryText(payload)
+		if _, ok := parseUse(text); ok {
+			s.selectOurs(b[3])
 			return n
 		}
-		s.killOther(k, t, seq)
+		k, ok := parseKill(text)
+		s.serveKill(k, ok, seq)
+	case mysqlproto.ComProcessKill:
+		k, ok := processKill(payload)
+		s.serveKill(k, ok, seq)
 	case mysqlproto.ComChangeUser:
 		s.changeUser(payload, seq)
 	case mysqlproto.ComInitDB:
-		s.selectAlias(b[3])
+		s.selectOurs(b[3])
 	default:
 		s.answerError(seq, mysqlproto.ErrnoNotSupported, "42000", "dragoman: "+c.String()+" is not passed on: replicate from the server itself")
 	}
 	return n
-}
-
-// selectAlias selects the environment's database for an app that knows it by the name
-// which it gave at its login. Drivers do that to put a connection back into its state.
-func (s *session) selectAlias(seq byte) {
-	packet := mysqlproto.AppendPacket(nil, seq, append([]byte{byte(mysqlproto.ComInitDB)}, s.Part.Conf.Login.Database...))
-	for at := 0; at < len(packet); {
-		n, step := s.fromDown.Next(packet[at:], false)
-		at += n
-		s.clientStep(step)
-	}
-	s.Up.Write(packet)
 }
 
 func (s *session) answerError(seq byte, errno uint16, state, message string) {

@@ -255,58 +255,6 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// TestSelectDatabase: an app that selects the database which it named at its login,
-// as drivers do to put a connection back into its state, is in the environment's.
-func TestSelectDatabase(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	type selection struct{ name, want string } // want: the database then, or the number of an error
-	for name, selected := range map[string][]selection{
-		"the app's name": {{"placeholder", dbtest.Database}},
-		"and back again": {{dbtest.DatabaseDev, dbtest.DatabaseDev}, {"placeholder", dbtest.Database}},
-		"its real name":  {{dbtest.Database, dbtest.Database}},
-		"another name":   {{"nowhere", "1049"}, {"placeholders", "1049"}, {"Placeholder", "1049"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := start(t, config(), server.Addr()).login(mysqlproto.PluginNative, nil)
-			c.read()
-			for _, sel := range selected {
-				b := c.ask(mysqlproto.ComInitDB, sel.name)
-				if b[0] == 0xff {
-					if got := fmt.Sprint(binary.LittleEndian.Uint16(b[1:])); got != sel.want {
-						t.Errorf("%s: error %s, want %s", sel.name, got, sel.want)
-					}
-				} else if got := c.value("select database()"); got != sel.want {
-					t.Errorf("%s: in %q, want %q", sel.name, got, sel.want)
-				}
-			}
-		})
-	}
-	t.Run("among others that were sent ahead", func(t *testing.T) {
-		t.Parallel()
-		c := start(t, config(), server.Addr()).login(mysqlproto.PluginNative, nil)
-		c.read()
-		var all []byte
-		for range 3 {
-			all = mysqlproto.AppendPacket(all, 0, []byte{byte(mysqlproto.ComPing)})
-			all = mysqlproto.AppendPacket(all, 0, append([]byte{byte(mysqlproto.ComInitDB)}, "placeholder"...))
-		}
-		if _, err := c.conn.Write(all); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 6 {
-			c.seq = 1
-			if b := c.read(); b[0] != 0 {
-				t.Errorf("answer %d: %q", i, b)
-			}
-		}
-		if got := c.value("select database()"); got != dbtest.Database {
-			t.Errorf("in %q", got)
-		}
-	})
-}
-
 // TestCursor: rows are fetched when the client wants them.
 func TestCursor(t *testing.T) {
 	t.Parallel()
@@ -417,7 +365,7 @@ func TestParseKill(t *testing.T) {
 		got := ""
 		if k, ok := parseKill([]byte(text)); ok {
 			got = fmt.Sprint(k.verb, " ", k.number)
-			if !mayBeKill([]byte(text)) {
+			if !mayBeOurs([]byte(text)) {
 				t.Errorf("%q is not looked at", text)
 			}
 		}

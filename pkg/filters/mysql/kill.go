@@ -82,29 +82,17 @@ func (s *session) forgetThread() {
 	s.b.threads.drop(threadID{s.Part.Context.Listener, s.told}, s)
 }
 
-// killText is how much of a query is looked at for a KILL, in bytes.
-const killText = 256
-
 // killStatement is a KILL of one thread by its number.
 type killStatement struct {
 	verb   string // with what stands before the number
 	number uint32
 }
 
-// mayBeKill reports whether what is there of a text makes it worth to be looked at
-// as a whole.
-func mayBeKill(text []byte) bool {
-	if len(text) > 0 && text[0] <= ' ' {
-		text = bytes.TrimLeft(text, " \t\r\n")
-	}
-	return len(text) == 0 || text[0]|0x20 == 'k' || text[0] == '/' || text[0] == '-' || text[0] == '#'
-}
-
 // parseKill reads KILL [HARD | SOFT] [CONNECTION | QUERY] number. Other forms are
 // for the server that the session is at.
 func parseKill(text []byte) (killStatement, bool) {
 	text = withoutLeadingComments(text)
-	words := strings.Fields(strings.TrimRight(string(text[:min(len(text), killText)]), "; \t\r\n\x00"))
+	words := strings.Fields(strings.TrimRight(string(text[:min(len(text), nameLimit)]), "; \t\r\n\x00"))
 	if len(words) < 2 || len(words) > 4 || !strings.EqualFold(words[0], "KILL") {
 		return killStatement{}, false
 	}
@@ -148,6 +136,16 @@ func (s *session) elsewhere(k killStatement) (target, bool) {
 		return target{}, false
 	}
 	return t, true
+}
+
+// serveKill takes a KILL that is not for the session's own server.
+func (s *session) serveKill(k killStatement, ok bool, seq byte) {
+	t, found := s.elsewhere(k)
+	if !ok || !found { // it is gone just now
+		s.answerError(seq, 1094, mysqlproto.StateGeneral, "Unknown thread id")
+		return
+	}
+	s.killOther(k, t, seq)
 }
 
 // killOther brings a client's KILL to the server of the session that it is for.

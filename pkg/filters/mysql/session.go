@@ -27,7 +27,7 @@ type session struct {
 
 	by     *database.Credentials // with which the server was logged in at
 	agreed agreement
-	alias  string // the environment's database, as the app has called it; empty if it did not, or by its name
+	alias  string // the name of the environment's database in the app's login; empty if there was none, or the real one
 	told   uint32 // number of the thread, as the client knows it
 	thread uint32 // and as the server does
 }

@@ -26,6 +26,9 @@ type DatabaseFilter struct {
 	TLSOptional bool
 	Target      TargetSession
 	Tracing     *DatabaseTracing // nil: no spans
+	// AppDatabases are names by which apps select Login.Database in a session, which
+	// only MySQL knows; never "".
+	AppDatabases []string
 }
 
 // TargetSession says which endpoints a session may go to, in the words of

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,10 @@ func (r *reader) mysqlProxy(packed *anypb.Any, path string) *MySQLFilter {
 	f := &MySQLFilter{}
 	if r.unpack(packed, &p, path) {
 		f.DatabaseFilter = r.databaseProxy(p.GetProxy(), join(path, "proxy"))
+		f.AppDatabases = p.GetAppDatabases()
+	}
+	if i := slices.Index(f.AppDatabases, ""); i >= 0 {
+		r.fail(index(join(path, "app_databases"), i), "is empty")
 	}
 	return f
 }

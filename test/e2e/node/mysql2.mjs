@@ -43,6 +43,23 @@ async function changeUser() {
   await connection.end();
 }
 
+// An app that names its database only once it has logged in.
+async function selectDatabase() {
+  const connection = await mysql.createConnection({ ...options, database: undefined });
+  const where = async () => (await connection.query("select database() as d"))[0][0].d;
+  const before = await where();
+  for (const text of ["use shop", "USE `shop`;", "/* app */ use shop -- all"]) {
+    await connection.query("use information_schema");
+    assert.equal(await where(), "information_schema");
+    await connection.query(text);
+    assert.equal(await where(), before);
+  }
+  await assert.rejects(connection.query("use nowhere"), (e) => [1044, 1049].includes(e.errno));
+  await connection.changeUser({ database: "shop" });
+  assert.equal(await where(), before);
+  await connection.end();
+}
+
 async function kill() {
   const connection = await mysql.createConnection(options);
   const sleeping = assert.rejects(connection.query("select sleep(60)"), { errno: 1317 });
@@ -55,6 +72,6 @@ async function kill() {
   await connection.end();
 }
 
-for (const step of [queries, transactions, changeUser, kill]) await step();
+for (const step of [queries, transactions, changeUser, selectDatabase, kill]) await step();
 await pool.end();
 console.log("all passed");

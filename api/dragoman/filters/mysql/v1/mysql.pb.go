@@ -24,8 +24,11 @@ const (
 
 // MysqlProxy is the network filter for MySQL and MariaDB.
 type MysqlProxy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Proxy         *v1.DatabaseProxy      `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Proxy *v1.DatabaseProxy      `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Names by which apps select the database of proxy.login in a session; without
+	// that they mean what the server makes of them.
+	AppDatabases  []string `protobuf:"bytes,2,rep,name=app_databases,json=appDatabases,proto3" json:"app_databases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -67,14 +70,22 @@ func (x *MysqlProxy) GetProxy() *v1.DatabaseProxy {
 	return nil
 }
 
+func (x *MysqlProxy) GetAppDatabases() []string {
+	if x != nil {
+		return x.AppDatabases
+	}
+	return nil
+}
+
 var File_dragoman_filters_mysql_v1_mysql_proto protoreflect.FileDescriptor
 
 const file_dragoman_filters_mysql_v1_mysql_proto_rawDesc = "" +
 	"\n" +
-	"%dragoman/filters/mysql/v1/mysql.proto\x12\x19dragoman.filters.mysql.v1\x1a+dragoman/filters/database/v1/database.proto\"O\n" +
+	"%dragoman/filters/mysql/v1/mysql.proto\x12\x19dragoman.filters.mysql.v1\x1a+dragoman/filters/database/v1/database.proto\"t\n" +
 	"\n" +
 	"MysqlProxy\x12A\n" +
-	"\x05proxy\x18\x01 \x01(\v2+.dragoman.filters.database.v1.DatabaseProxyR\x05proxyBIZGgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/mysql/v1;mysqlv1b\x06proto3"
+	"\x05proxy\x18\x01 \x01(\v2+.dragoman.filters.database.v1.DatabaseProxyR\x05proxy\x12#\n" +
+	"\rapp_databases\x18\x02 \x03(\tR\fappDatabasesBIZGgithub.com/dragoman-mesh/dragoman/api/dragoman/filters/mysql/v1;mysqlv1b\x06proto3"
 
 var (
 	file_dragoman_filters_mysql_v1_mysql_proto_rawDescOnce sync.Once
