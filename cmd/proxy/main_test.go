@@ -161,6 +161,7 @@ spec:
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	good := write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1"))
+	locked := write(t, "locked.yaml", strings.Replace(document(redistest.Port(t), "127.0.0.1:1"), `"127.0.0.1:1"`, `"127.0.0.1:1", credentials: {passwordFile: /nonexistent}`, 1))
 	bad := write(t, "bad.yaml", document(redistest.Port(t), "127.0.0.1:1")+"  colour: blue\n")
 	boot := write(t, "boot.yaml", "admin-address: off\ncolour: blue\n")
 	cases := []struct {
@@ -187,6 +188,8 @@ func TestUsage(t *testing.T) {
 		{"no bootstrap", []string{"run", "-f", good, "--config", "/nonexistent.yaml"}, 64, "/nonexistent.yaml"},
 		{"validate", []string{"validate", "-f", good}, 0, "1 documents, no error"},
 		{"validate one", []string{"validate", "-f", good, "--environment", "prod"}, 0, "no error"},
+		{"validate a missing file", []string{"validate", "-f", locked}, 0, "credentials.passwordFile: /nonexistent: no such file or directory"},
+		{"validate strictly", []string{"validate", "--strict", "-f", locked}, 64, "credentials.passwordFile: /nonexistent: no such file or directory"},
 		{"validate wrong", []string{"validate", "-f", bad}, 64, "bad.yaml:10:3: spec.colour"},
 		{"validate nothing", []string{"validate"}, 64, "name a file or folder"},
 		{"wait for nobody", []string{"wait", "--admin-address", "127.0.0.1:1", "--timeout", "100ms"}, 75, "waiting for the proxy"},

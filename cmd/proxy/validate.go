@@ -17,7 +17,9 @@ func newValidate() *cobra.Command {
 		Use:   "validate -f FILE...",
 		Short: "Check documents without running them",
 		Long: "Check documents as run would, for every environment that they have or for the\n" +
-			"one that --environment names. Every error is reported, with file and line.",
+			"one that --environment names. Every error is reported, with file and line.\n" +
+			"Files and variables that the documents name and that are not here are warnings,\n" +
+			"since they may be where the documents run; --strict makes them errors.",
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, _ := cmd.Flags().GetStringArray("file")         // defined below
@@ -25,15 +27,27 @@ func newValidate() *cobra.Command {
 			if len(files) == 0 {
 				return exit.Usage(errors.New("no documents: name a file or folder with -f"))
 			}
-			n, err := proxy.Check(proxy.NewFiles(files), mesh.NodeFacts{Flag: environment})
+			strict, _ := cmd.Flags().GetBool("strict") // defined below
+			report, err := proxy.Check(proxy.NewFiles(files), mesh.NodeFacts{Flag: environment})
+			if strict {
+				err = errors.Join(append([]error{err}, report.Warnings...)...)
+			}
 			if err != nil {
 				return exit.Usage(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", n)
+			for _, w := range report.Warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error", report.Objects)
+			if n := len(report.Warnings); n > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), ", %d warnings", n)
+			}
+			fmt.Fprintln(cmd.OutOrStdout())
 			return nil
 		},
 	}
 	cmd.Flags().StringArrayP("file", "f", nil, "`file` or folder with documents; may be given several times")
+	cmd.Flags().Bool("strict", false, "warnings are errors, as on the machine that will run the documents")
 	cmd.Flags().String("environment", "", "check this `environment` only")
 	return cmd
 }

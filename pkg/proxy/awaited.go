@@ -12,39 +12,26 @@ import (
 
 // mayCome says whether all that is wrong with the secrets of a proxy that begins
 // are files of credentials that somebody else has yet to write, who may well be
-// later than we are. Filters of databases hold their clients until they are
-// there; whatever else is missing leaves nothing to begin with.
+// later than we are. They are read when they are used: databases hold their clients
+// until then, and others get an error that names the file. Without a certificate or
+// whom to trust there is nothing to begin with.
 func mayCome(err error, snap *snapshot.Snapshot, log *slog.Logger) bool {
-	logins := loginSecrets(snap)
 	all := everyError(err)
 	for _, one := range all {
 		bad, ok := errors.AsType[*secrets.CheckError](one)
-		if !ok || !logins[bad.Secret] || !errors.Is(one, fs.ErrNotExist) {
+		if !ok || !awaited(bad, snap.Secrets[bad.Secret]) {
 			return false
 		}
 	}
 	for _, one := range all {
-		log.Warn("waiting for credentials; apps that connect are held until they are there", "error", one)
+		log.Warn("waiting for credentials; until they are there apps of databases are held, and others get errors", "error", one)
 	}
 	return true
 }
 
-// loginSecrets are the names of those that databases are logged in at with.
-func loginSecrets(snap *snapshot.Snapshot) map[string]bool {
-	names := map[string]bool{}
-	for _, l := range snap.Listeners {
-		var keys []resource.SecretKey
-		switch f := l.Filter.Config.(type) {
-		case *resource.PostgresFilter:
-			keys = f.SecretKeys()
-		case *resource.MySQLFilter:
-			keys = f.SecretKeys()
-		}
-		for _, k := range keys {
-			names[k.Name] = true
-		}
-	}
-	return names
+// awaited says whether a proxy begins without a secret.
+func awaited(bad *secrets.CheckError, secret *resource.Secret) bool {
+	return secret.Generic != nil && errors.Is(bad, fs.ErrNotExist)
 }
 
 // everyError takes apart what errors.Join has made.

@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
@@ -31,31 +29,4 @@ func built(set resource.Set, conditions []translate.Condition) (*snapshot.Snapsh
 		return nil, err
 	}
 	return snapshot.Build(set)
-}
-
-// Check validates what a source holds: for the environment that facts name, or
-// for every environment of every object when they name none.
-func Check(source Source, facts mesh.NodeFacts) (objects int, err error) {
-	objs, err := source.Load()
-	if err != nil {
-		return len(objs), err
-	}
-	if facts != (mesh.NodeFacts{}) {
-		_, err := Snapshot(objs, facts)
-		return len(objs), errors.Join(append(descriptorErrors(objs), err)...)
-	}
-	errs := descriptorErrors(objs)
-	for _, obj := range objs {
-		environments := []string{""} // an Adapter is the same in all
-		if a, ok := obj.(*mesh.Ambassador); ok {
-			environments = slices.Sorted(maps.Keys(a.Spec.Environments))
-		}
-		for _, name := range environments {
-			out := translate.ObjectOf(objs, obj, translate.Variant{Environment: name})
-			if _, err := built(out.Set, out.Conditions); err != nil {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return len(objs), errors.Join(errs...)
 }

@@ -54,11 +54,11 @@ func TestPortTaken(t *testing.T) {
 func TestBadStart(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{
-		"syntax":         "apiVersion: [",
-		"unknown key":    ambassador("a", 1, one("127.0.0.1:1"), byDefault, "x: y"),
-		"no environment": ambassador("a", redistest.Port(t), one("127.0.0.1:1")),
-		"no password file": ambassador("a", redistest.Port(t),
-			`test: {address: "127.0.0.1:1", credentials: {passwordFile: /nonexistent/password}}`, byDefault),
+		"syntax":                 "apiVersion: [",
+		"unknown key":            ambassador("a", 1, one("127.0.0.1:1"), byDefault, "x: y"),
+		"no environment":         ambassador("a", redistest.Port(t), one("127.0.0.1:1")),
+		"no file of authorities": ambassador("a", redistest.Port(t), `test: {address: "127.0.0.1:1", tls: {caFile: /nonexistent/ca}}`, byDefault),
+		"no variable":            ambassador("a", redistest.Port(t), `test: {address: "127.0.0.1:1", credentials: {passwordEnv: NONEXISTENT_PASSWORD}}`, byDefault),
 	}
 	for name, document := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	source := proxy.NewFiles([]string{dir})
-	if n, err := proxy.Check(source, mesh.NodeFacts{}); n != 1 || err != nil {
-		t.Errorf("every environment: %d, %v", n, err)
+	if r, err := proxy.Check(source, mesh.NodeFacts{}); r.Objects != 1 || len(r.Warnings) > 0 || err != nil {
+		t.Errorf("every environment: %+v, %v", r, err)
 	}
 	if _, err := proxy.Check(source, mesh.NodeFacts{Flag: "prod"}); err != nil {
 		t.Errorf("one environment: %v", err)

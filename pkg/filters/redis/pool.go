@@ -194,7 +194,7 @@ func (p *pool) dial() (*upstream, string) {
 	u := &upstream{pool: p, lastIn: now}
 	setup, err := p.setup(u)
 	if err != nil {
-		p.connectFailed(err.Error(), false)
+		p.backOff(err.Error()) // for which the endpoint can do nothing
 		return nil, p.why()
 	}
 	p.open++
@@ -288,14 +288,19 @@ func (p *pool) recovered() {
 // that answered, with a refusal, while it goes on serving other connections is not
 // down: it has as many clients as it may have, or another password by now.
 func (p *pool) connectFailed(reason string, answered bool) {
+	p.backOff(reason)
+	if !answered || p.key.endpoint.Sessions() == 0 {
+		p.cluster.Report(p.key.endpoint, filters.ConnectFailure)
+	}
+}
+
+// backOff dials nothing for a while, which is longer each time.
+func (p *pool) backOff(reason string) {
 	p.lastError = reason
 	p.stats.connectFailures++
 	p.backoff = min(max(2*p.backoff, minBackoff), maxBackoff)
 	jitter := time.Duration(rand.Int64N(int64(p.backoff)/2 + 1))
 	p.downUntil = p.w.loop.Now() + int64(p.backoff/2+jitter)
-	if !answered || p.key.endpoint.Sessions() == 0 {
-		p.cluster.Report(p.key.endpoint, filters.ConnectFailure)
-	}
 }
 
 // replace takes u out of service: it finishes what it has, and the next

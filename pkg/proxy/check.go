@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
+)
+
+// Report is what Check has found besides errors.
+type Report struct {
+	Objects int
+	// Warnings are about files and variables that documents name and that are not
+	// here, or not to be read. Where the documents run they may be.
+	Warnings []error
+}
+
+// Check validates what a source holds: for the environment that facts name, or
+// for every environment of every object when they name none.
+func Check(source Source, facts mesh.NodeFacts) (Report, error) {
+	objs, err := source.Load()
+	if err != nil {
+		return Report{Objects: len(objs)}, err
+	}
+	c := &check{objs: objs, report: Report{Objects: len(objs)}, errs: descriptorErrors(objs), said: map[string]bool{}}
+	if facts != (mesh.NodeFacts{}) {
+		c.look(Snapshot(objs, facts))
+		return c.report, errors.Join(c.errs...)
+	}
+	for _, obj := range objs {
+		environments := []string{""} // an Adapter is the same in all
+		if a, ok := obj.(*mesh.Ambassador); ok {
+			environments = slices.Sorted(maps.Keys(a.Spec.Environments))
+		}
+		for _, name := range environments {
+			out := translate.ObjectOf(objs, obj, translate.Variant{Environment: name})
+			c.look(built(out.Set, out.Conditions))
+		}
+	}
+	return c.report, errors.Join(c.errs...)
+}
+
+// check is a Check that is under way.
+type check struct {
+	objs   []mesh.Object
+	report Report
+	errs   []error
+	said   map[string]bool // of secrets
+}
+
+// look reads what the secrets of a snapshot name: here, as run would. What is not
+// there is a warning; what is there and no good is an error.
+func (c *check) look(snap *snapshot.Snapshot, err error) {
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	for _, one := range everyError(secrets.NewStore(list(snap.Secrets)).Check()) {
+		bad, ok := errors.AsType[*secrets.CheckError](one)
+		if !ok {
+			continue
+		}
+		found := c.place(bad, snap.Secrets[bad.Secret])
+		if c.said[found.Error()] {
+			continue // in another environment
+		}
+		c.said[found.Error()] = true
+		if errors.Is(bad, fs.ErrNotExist) || errors.Is(bad, fs.ErrPermission) || errors.Is(bad, secrets.ErrEnv) {
+			c.report.Warnings = append(c.report.Warnings, found)
+		} else {
+			c.errs = append(c.errs, found)
+		}
+	}
+}
+
+// place says where a secret that cannot be read is in the documents.
+func (c *check) place(bad *secrets.CheckError, secret *resource.Secret) *mesh.Error {
+	name, reason := "", strings.TrimPrefix(bad.Error(), fmt.Sprintf("secret %q: ", bad.Secret))
+	if file, ok := errors.AsType[*fs.PathError](bad); ok {
+		name, reason = file.Path, file.Path+": "+file.Err.Error()
+	}
+	for _, source := range sourcesOf(secret) {
+		if name == "" {
+			name = source.Filename + source.Env // there is one of them
+		}
+	}
+	hint := "run does not begin without it"
+	switch {
+	case !errors.Is(bad, fs.ErrNotExist) && !errors.Is(bad, fs.ErrPermission) && !errors.Is(bad, secrets.ErrEnv):
+		hint = "in " + name
+	case awaited(bad, secret):
+		hint = "run begins without it, and apps wait or get errors until it is there"
+	}
+	return mesh.ErrorAtName(c.objs, name, reason, hint)
+}
+
+// sourcesOf lists where a secret comes from.
+func sourcesOf(s *resource.Secret) []resource.DataSource {
+	var all []resource.DataSource
+	for _, key := range slices.Sorted(maps.Keys(s.Generic)) {
+		all = append(all, s.Generic[key])
+	}
+	if c := s.Certificate; c != nil {
+		all = append(all, c.Chain, c.Key)
+	}
+	if v := s.Validation; v != nil {
+		all = append(all, v.CA)
+	}
+	return all
+}

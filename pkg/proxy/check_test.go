@@ -1,0 +1,157 @@
+package proxy_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/exit"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/proxy"
+)
+
+// TestCheckReadsNamedFiles: what a document names and is not here is a warning with
+// file, line and field; what is here and no good is an error. run takes the same for
+// what it can do without, and for what it cannot.
+func TestCheckReadsNamedFiles(t *testing.T) {
+	t.Parallel()
+	pki, other := redistest.NewPKI(t), redistest.NewPKI(t)
+	dir := t.TempDir()
+	here := filepath.Join(dir, "here")
+	if err := os.WriteFile(here, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const later = " (run begins without it, and apps wait or get errors until it is there)"
+	const needed = " (run does not begin without it)"
+	for name, tt := range map[string]struct {
+		protocol, listen, environment string
+		warning, wrong                string // without file and line
+		begins                        bool
+	}{
+		"all there": {protocol: "redis", environment: "tls: {caFile: " + pki.CAFile + "}, credentials: {passwordFile: HERE}", begins: true},
+		"password of a database": {
+			protocol: "postgres", environment: "credentials: {username: u, passwordFile: GONE}", begins: true,
+			warning: "spec.environments.dev.credentials.passwordFile: GONE: no such file or directory" + later,
+		},
+		"password of Redis": {
+			protocol: "redis", environment: "credentials: {passwordFile: GONE}", begins: true,
+			warning: "spec.environments.dev.credentials.passwordFile: GONE: no such file or directory" + later,
+		},
+		"user of a database": {
+			protocol: "mysql", environment: "credentials: {usernameFile: GONE, passwordFile: HERE}", begins: true,
+			warning: "spec.environments.dev.credentials.usernameFile: GONE: no such file or directory" + later,
+		},
+		"variable": {
+			protocol: "mysql", environment: "credentials: {username: u, passwordEnv: NONEXISTENT_PASSWORD}",
+			warning: "spec.environments.dev.credentials.passwordEnv: environment variable is not set: NONEXISTENT_PASSWORD" + needed,
+		},
+		"authorities": {
+			protocol: "postgres", environment: "credentials: {username: u}, tls: {mode: verify-full, caFile: GONE}",
+			warning: "spec.environments.dev.tls.caFile: GONE: no such file or directory" + needed,
+		},
+		"authorities that are none": {
+			protocol: "postgres", environment: "credentials: {username: u}, tls: {mode: verify-full, caFile: HERE}",
+			wrong: "spec.environments.dev.tls.caFile: no certificate in the list of trusted ones (in HERE)",
+		},
+		"key": {
+			protocol: "redis", listen: ", tls: {certFile: " + pki.ServerCertFile + ", keyFile: GONE}",
+			warning: "spec.listen.tls.keyFile: GONE: no such file or directory" + needed,
+		},
+		"key of another certificate": {
+			protocol: "redis", listen: ", tls: {certFile: " + pki.ServerCertFile + ", keyFile: " + other.ServerKeyFile + "}",
+			wrong: "spec.listen.tls.certFile: tls: private key does not match public key (in " + pki.ServerCertFile + ")",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			words := strings.NewReplacer("GONE", filepath.Join(dir, "gone"), "HERE", here)
+			document := words.Replace(fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: a}
+spec:
+  protocol: %s
+  listen: {port: %d%s}
+  environments:
+    dev: {address: "127.0.0.1:1", %s}
+  defaultEnvironment: dev
+`, tt.protocol, redistest.Port(t), tt.listen, tt.environment))
+			file := filepath.Join(t.TempDir(), "mesh.yaml")
+			put(t, file, document)
+			for _, facts := range []mesh.NodeFacts{{}, {Flag: "dev"}} {
+				report, err := proxy.Check(proxy.NewFiles([]string{file}), facts)
+				got := ""
+				for _, w := range report.Warnings {
+					got += w.Error()
+				}
+				wantText(t, "the warning", file, words.Replace(tt.warning), got)
+				if got = ""; err != nil {
+					got = err.Error()
+				}
+				wantText(t, "the error", file, words.Replace(tt.wrong), got)
+			}
+			if tt.begins {
+				r := launch(t, document)
+				r.eventually("the listener", func() error { return listens(r, "default/a") })
+				return
+			}
+			r := launch(t, document)
+			<-r.done
+			if code := exit.Code(r.err); code != exit.CodeUsage {
+				t.Errorf("run: exit code %d, %v", code, r.err)
+			}
+		})
+	}
+}
+
+func listens(r *running, name string) error {
+	if text := r.get("/listeners"); !strings.Contains(text, name) {
+		return fmt.Errorf("%s", text)
+	}
+	return nil
+}
+
+// wantText compares what is behind a file's name, line and column.
+func wantText(t *testing.T, what, file, want, got string) {
+	t.Helper()
+	if rest, ok := strings.CutPrefix(got, file+":"); ok {
+		_, got, _ = strings.Cut(rest, ": ")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestRedisBeforeItsPassword: a proxy whose Redis has a password that is not there
+// yet listens, says what is missing, and goes on by itself.
+func TestRedisBeforeItsPassword(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t, redistest.WithPassword("s3cret"))
+	port, password := redistest.Port(t), filepath.Join(t.TempDir(), "password")
+	r := launch(t, ambassador("cache", port, fmt.Sprintf("test: {address: %q, credentials: {passwordFile: %s}}", node.Addr(), password), byDefault))
+	r.eventually("the listener", func() error { return listens(r, "default/cache") })
+	client := redistest.Dial(t, local(port))
+	if got := client.Do("GET", "k"); !strings.Contains(got, "no credentials") || !strings.Contains(got, password+": no such file or directory") {
+		t.Errorf("the app gets %q", got)
+	}
+	if ok, why := r.Ready(); ok || !strings.Contains(why, password) {
+		t.Errorf("ready: %v, %s", ok, why)
+	}
+	if !strings.Contains(r.log.String(), "waiting for credentials") {
+		t.Errorf("the log says nothing:\n%s", r.log)
+	}
+	put(t, password, "s3cret\n")
+	r.eventually("an answer", func() error {
+		if got := client.Do("SET", "k", "v"); got != "+OK\r\n" {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+	if ok, why := r.Ready(); !ok {
+		t.Errorf("not ready: %s", why)
+	}
+}
