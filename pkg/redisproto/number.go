@@ -22,6 +22,12 @@ func parseLine(b []byte, i int) (v int64, next int) {
 }
 
 func parseLongLine(b []byte, i int) (v int64, next int) {
+	// Most keys and values have 10 to 99 bytes.
+	if i+3 < len(b) && b[i+2] == '\r' && b[i+3] == '\n' {
+		if tens, ones := b[i]-'0', b[i+1]-'0'; tens-1 < 9 && ones <= 9 {
+			return int64(tens)*10 + int64(ones), i + 4
+		}
+	}
 	neg := i < len(b) && b[i] == '-'
 	if neg {
 		i++
