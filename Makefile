@@ -3,6 +3,10 @@
 GO        ?= go
 FUZZTIME  ?= 20s
 TESTFLAGS ?=
+
+# Programs are built with the profile beside their main, if there is one, for which everything they import is compiled once more. What only
+# checks them does without.
+UNPROFILED := -pgo=off
 PKG       ?= ./...
 
 BIN   := $(CURDIR)/bin
@@ -18,7 +22,7 @@ demo: ## Run the proxy with four Redis shards inside it; needs nothing but Go
 
 .PHONY: build
 build: ## Build bin/proxy
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -tags grpcnotrace -o $(BIN)/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -pgo=auto -tags grpcnotrace -o $(BIN)/ ./cmd/...
 
 .PHONY: sbom
 sbom: build ## Write bills of materials of the binaries, bin/*.cdx.json (CycloneDX)
@@ -26,7 +30,7 @@ sbom: build ## Write bills of materials of the binaries, bin/*.cdx.json (Cyclone
 
 .PHONY: test
 test: test-servers ## Run every test under the race detector against real servers
-	$(GO) test -race -timeout 30m $(TESTFLAGS) $(PKG)
+	$(GO) test -race $(UNPROFILED) -timeout 30m $(TESTFLAGS) $(PKG)
 
 .PHONY: e2e
 e2e: test-servers ## Run the manifests' and examples' pods for real with podman (root)
@@ -51,8 +55,8 @@ check: lint floors generated tidy ## Everything that a change must pass besides 
 lint: $(TOOLS) ## Format, vet and lint
 	@unformatted=$$($(BIN)/gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(BIN)/golangci-lint run --allow-parallel-runners
+	$(GO) vet $(UNPROFILED) ./...
+	GOFLAGS="$$GOFLAGS $(UNPROFILED)" $(BIN)/golangci-lint run --allow-parallel-runners
 
 .PHONY: fmt
 fmt: $(TOOLS) ## Format the code
@@ -103,6 +107,14 @@ bench-http: test-servers ## Measure HTTP against HAProxy and nginx
 .PHONY: bench-databases
 bench-databases: test-servers ## Measure PostgreSQL and MariaDB against pgbouncer and HAProxy
 	$(GO) run ./bench/database $(DBFLAGS)
+
+.PHONY: profile
+profile: test-servers ## Record cmd/proxy/default.pgo, by which the compiler optimizes the proxy
+	rm -rf $(BIN)/profiles
+	$(GO) run ./bench -rounds 5 -memory=false -contenders dragoman -profiles $(BIN)/profiles
+	$(GO) run ./bench/database -rounds 3 -memory=false -contenders dragoman,dragoman-transaction -copy-bytes 100000000 -profiles $(BIN)/profiles
+	$(GO) run ./bench/http -rounds 2 -contenders dragoman,direct -profiles $(BIN)/profiles
+	$(GO) tool pprof -proto -output cmd/proxy/default.pgo $(BIN)/profiles/*.pb.gz
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the pinned tools into bin/

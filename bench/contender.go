@@ -124,7 +124,7 @@ func (c *contender) startDragoman(ctx context.Context, tb *testbed) error {
 	if err := c.run(ctx, tb, tb.proxy, args); err != nil {
 		return err
 	}
-	return c.proc.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
+	return gauge.Serving(ctx, c.proc, address, tb.profiles)
 }
 
 func meshConfig(port int, shards []int) string {

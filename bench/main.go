@@ -57,7 +57,7 @@ func run(ctx context.Context, o *options) error {
 			return err
 		}
 		defer tb.close()
-		tb.args, tb.proxy = o.ProxyArgs, o.Proxy
+		tb.args, tb.proxy, tb.profiles = o.ProxyArgs, o.Proxy, o.Profiles
 		r, err = measureAll(ctx, tb, o)
 		return err
 	})

@@ -13,11 +13,12 @@ import (
 
 // testbed holds what a run starts.
 type testbed struct {
-	dir    string
-	proxy  string // the proxy's executable
-	args   []string
-	procs  []*gauge.Process
-	shards []int // ports
+	dir      string
+	proxy    string // the proxy's executable
+	args     []string
+	profiles string // folder; "": none
+	procs    []*gauge.Process
+	shards   []int // ports
 }
 
 func newTestbed(ctx context.Context, dir string) (*testbed, error) {

@@ -189,7 +189,7 @@ func (tb *testbed) startDragoman(ctx context.Context, c *contender, s server, to
 	if err := tb.run(ctx, c, tb.proxy, args...); err != nil {
 		return nil, err
 	}
-	return c, c.proc.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
+	return c, gauge.Serving(ctx, c.proc, address, tb.profiles)
 }
 
 // poolConfig gives the pools of two contenders room for all sessions, as

@@ -32,7 +32,8 @@ type testbed struct {
 	dir      string
 	proxy    string // the proxy's executable
 	args     []string
-	idle     int // sessions that a server has room for, beside those of the loads
+	profiles string // folder; "": none
+	idle     int    // sessions that a server has room for, beside those of the loads
 	postgres *dbtest.Postgres
 	mariadb  *dbtest.MariaDB // nil until it is needed
 	running  map[string]*contender
@@ -89,7 +90,7 @@ func inFolder(ctx context.Context, dir string, o *options, fn func(*testbed) (*r
 			return nil, err
 		}
 	}
-	tb.proxy = o.Proxy
+	tb.proxy, tb.profiles = o.Proxy, o.Profiles
 	if err := tb.prepare(o); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,7 @@ type Options struct {
 	Contenders []string
 	Proxy      string // path of a compiled proxy; "": EnsureProxy builds it
 	ProxyArgs  []string
+	Profiles   string // folder for CPU profiles of the proxy; "": none
 	Samples    string // file for all samples; "": none
 	Report     string // file for the report, beside stdout; "": none
 }
@@ -86,6 +87,7 @@ func (o *Options) ContenderFlags(flags *flag.FlagSet, names []string) {
 		}
 		return nil
 	})
+	flags.StringVar(&o.Profiles, "profiles", "", "keep CPU profiles of the proxy in this `folder`")
 	flags.Func("proxy-args", "additional `arguments` for the proxy, separated by blanks", func(s string) error {
 		o.ProxyArgs = strings.Fields(s)
 		return nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,6 +17,8 @@ type Process struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
+
+	companions sync.WaitGroup // what ends after it, by its end
 }
 
 // Start runs a program whose output goes to the end of a file.
@@ -49,6 +52,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Stop ends the process, at first politely.
 func (p *Process) Stop() {
+	defer p.companions.Wait()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:

@@ -28,7 +28,7 @@ func Ready(ctx context.Context, address string) error {
 // BuildProxy compiles cmd/proxy of the module that this benchmark belongs to, as
 // `make build` does.
 func BuildProxy(ctx context.Context, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", out, "github.com/dragoman-mesh/dragoman/cmd/proxy")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-pgo=auto", "-tags", "grpcnotrace", "-o", out, "github.com/dragoman-mesh/dragoman/cmd/proxy")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -51,8 +51,9 @@ type testbed struct {
 	dir       string
 	proxy     string
 	args      []string
-	origin    int // port
-	calls     int // port of the gRPC server; 0: it does not run yet
+	profiles  string // folder; "": none
+	origin    int    // port
+	calls     int    // port of the gRPC server; 0: it does not run yet
 	running   map[string]*contender
 	skipped   []string // what was not measured, and why
 	processes []*gauge.Process
@@ -255,7 +256,7 @@ func (tb *testbed) startDragoman(ctx context.Context, port int, k kind) (*gauge.
 		return nil, err
 	}
 	gauge.Note("%s: admin on %s", dragoman, address)
-	return p, p.Await(ctx, func(ctx context.Context) error { return gauge.Ready(ctx, address) })
+	return p, gauge.Serving(ctx, p, address, tb.profiles)
 }
 
 // document is what the proxy is told for a kind.

@@ -72,7 +72,7 @@ func run(ctx context.Context, o *options) error {
 				return err
 			}
 		}
-		tb := &testbed{dir: dir, proxy: o.Proxy, args: o.ProxyArgs, running: map[string]*contender{}}
+		tb := &testbed{dir: dir, proxy: o.Proxy, args: o.ProxyArgs, profiles: o.Profiles, running: map[string]*contender{}}
 		defer tb.close()
 		r, err = measureAll(ctx, tb, o)
 		return err

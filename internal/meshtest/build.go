@@ -20,11 +20,12 @@ type Build struct {
 	built map[string]error // by program, guarded by mu
 }
 
-// The builds: as Go does it, with the race detector, and as programs are delivered.
+// The builds: as Go does it, with the race detector, and as programs are delivered:
+// only these are worth the time that optimizing by a profile takes.
 var (
-	Plain     = &Build{}
-	Checked   = &Build{flags: []string{"-race"}}
-	Delivered = &Build{flags: []string{"-trimpath", "-tags", "grpcnotrace"}, env: []string{"CGO_ENABLED=0"}}
+	Plain     = &Build{flags: []string{"-pgo=off"}}
+	Checked   = &Build{flags: []string{"-pgo=off", "-race"}}
+	Delivered = &Build{flags: []string{"-trimpath", "-pgo=auto", "-tags", "grpcnotrace"}, env: []string{"CGO_ENABLED=0"}}
 )
 
 // Binary is that of Plain.
