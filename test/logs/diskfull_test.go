@@ -294,7 +294,7 @@ func said(t *testing.T, p *shipper, texts ...string) {
 func buildProxy(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "proxy")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/proxy")
+	build := exec.CommandContext(t.Context(), "go", "build", "-pgo=off", "-o", binary, "./cmd/proxy")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
