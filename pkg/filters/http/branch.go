@@ -30,7 +30,7 @@ func (x *exchange) Explanation() (flag, detail string) { return x.flag, x.detail
 func (x *exchange) Branch(w http.ResponseWriter, r *http.Request, to filters.Branch) (http.ResponseWriter, *http.Request) {
 	b := &exchange{
 		chain: x.chain, start: x.start, original: x.original, internal: x.internal, client: x.client,
-		routes: x.routes, host: x.host, route: x.route, branch: to, spans: x.spans.branch(),
+		routes: x.routes, host: x.host, route: x.route, branch: to, within: true, spans: x.spans.branch(),
 		request: route.Request{
 			Method: r.Method, Scheme: x.request.Scheme, Host: r.Host, Header: r.Header, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
 		},

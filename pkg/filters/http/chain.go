@@ -116,6 +116,7 @@ func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
 	c.enter(x)
 	defer func() {
 		p := recover()
+		x.stopClocks()
 		x.cancel(nil)
 		c.finish(x)
 		c.leave(x)
@@ -127,6 +128,7 @@ func (c *chain) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.find()
+	x.ages()
 	x.spans = c.tracing.begin(x, r)
 	c.handler.ServeHTTP(&x.writer, r)
 }

@@ -18,7 +18,6 @@ type clock struct {
 
 	mu      sync.Mutex
 	timeout *time.Timer // guarded by mu
-	age     *time.Timer // guarded by mu
 	quiet   *time.Timer // guarded by mu
 	stopped bool        // guarded by mu
 }
@@ -27,24 +26,56 @@ type clock struct {
 type timeouts struct {
 	bound   time.Duration // of the response, from the end of the request on
 	still   time.Duration // without anything sent or received
-	age     time.Duration // of the whole exchange
 	request time.Duration // of receiving the request
 }
 
 // timeouts gives those of the route and the listener.
 func (p *passage) timeouts() timeouts {
 	l := &p.x.chain.conf.Limits
-	t := timeouts{bound: boundOf(p.route, p.in.Header), still: l.StreamIdle, age: p.route.MaxStream, request: l.RequestTimeout}
+	t := timeouts{bound: boundOf(p.route, p.in.Header), still: l.StreamIdle, request: l.RequestTimeout}
 	switch {
 	case p.route.IdleTimeout > 0:
 		t.still = p.route.IdleTimeout
 	case p.route.IdleTimeout < 0:
 		t.still = 0
 	}
-	if t.age == 0 {
-		t.age = l.MaxStream
-	}
 	return t
+}
+
+// maxAge is how long the whole exchange may take; 0: as long as it wants.
+func (x *exchange) maxAge() time.Duration {
+	if x.route != nil && x.route.Forward != nil && x.route.Forward.MaxStream != 0 {
+		return x.route.Forward.MaxStream
+	}
+	return x.chain.conf.Limits.MaxStream
+}
+
+// ages begins to bound the whole exchange, and changes the bound where the route
+// has become another.
+func (x *exchange) ages() {
+	d := x.maxAge()
+	if d == x.most {
+		return
+	}
+	x.stopAge()
+	x.most = d
+	if d > 0 {
+		x.age = time.AfterFunc(d-time.Since(x.start), func() { x.end(errTimeout) })
+	}
+}
+
+// stopClocks ends all timeouts.
+func (x *exchange) stopClocks() {
+	x.stopAge()
+	if c := x.clock.Load(); c != nil {
+		c.stop()
+	}
+}
+
+func (x *exchange) stopAge() {
+	if x.age != nil {
+		x.age.Stop()
+	}
 }
 
 // boundOf is a route's timeout for a request; 0: none.
@@ -60,9 +91,7 @@ func (p *passage) startClock() {
 	t := p.timeouts()
 	c := &clock{x: p.x, bound: t.bound, still: t.still}
 	p.clock = c
-	if t.age > 0 {
-		c.age = time.AfterFunc(t.age, func() { p.x.end(errTimeout) })
-	}
+	p.x.ages()
 	if p.body == nil {
 		c.sent()
 		return
@@ -143,6 +172,23 @@ func (c *clock) answered() {
 	}
 }
 
+// stopClock ends the timeouts of what the router does. Filters before it may have
+// the answer, or some of it, and write it to their client: then that is not to stand
+// still either, but how long it takes is no matter of the route's timeout.
+func (p *passage) stopClock() {
+	x := p.x
+	if x.within {
+		x.stopAge()
+	}
+	if x.within || x.chain.router != nil {
+		p.clock.stop()
+		return
+	}
+	p.clock.answered()
+	p.clock.idle()
+	x.clock.Store(p.clock)
+}
+
 // upgraded lifts the bound of the response: a tunnel has no end.
 func (c *clock) upgraded() {
 	c.answered()
@@ -153,7 +199,7 @@ func (c *clock) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	for _, t := range []*time.Timer{c.timeout, c.age, c.quiet} {
+	for _, t := range []*time.Timer{c.timeout, c.quiet} {
 		if t != nil {
 			t.Stop()
 		}

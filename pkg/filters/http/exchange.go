@@ -31,10 +31,16 @@ type exchange struct {
 	route    *resource.Route
 	weighted *resource.WeightedCluster
 	branch   filters.Branch // of a branch: where it goes
+	within   bool           // it is a branch of another one
 
 	// of an exchange on an event loop
 	loop *netloop.Loop // nil: a goroutine serves it
 	why  error         // it was ended early
+
+	// of an exchange on a goroutine
+	age   *time.Timer           // nil: it may take as long as it wants
+	most  time.Duration         // that age was set for
+	clock atomic.Pointer[clock] // of the router, which has answered; nil: it has not, or there is no other filter
 
 	spans        *spans // nil: none are made
 	flag, detail string

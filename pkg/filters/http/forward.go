@@ -49,7 +49,7 @@ func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	p.makeRequest()
 	p.wrapBody()
 	p.startClock()
-	defer p.clock.stop()
+	defer p.stopClock()
 	if p.body != nil {
 		defer context.AfterFunc(r.Context(), p.giveUpBody)()
 	}

@@ -147,7 +147,7 @@ func (q *loopRequest) serve() {
 func (q *loopRequest) startClock() {
 	q.clock = q.p.timeouts()
 	k := &q.c.clock
-	k.set(dueAge, q.clock.age)
+	k.set(dueAge, q.x.maxAge())
 	if q.c.body.Over() {
 		q.requested()
 		return

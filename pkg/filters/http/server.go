@@ -117,7 +117,7 @@ func (s *server) begin(socket net.Conn, cfg *tls.Config, ahead, unsent []byte) {
 		}
 	}
 	if cfg != nil {
-		secure := tls.Server(socket, cfg)
+		secure := tls.Server(h2.NewSpill(socket), cfg)
 		if err := secure.HandshakeContext(context.Background()); err != nil { // bounded by the deadline
 			s.chain.Load().counters.refused[refusedTLS].Add(1)
 			_ = socket.Close()

@@ -35,9 +35,29 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
-	return n, err
+	c := w.x.clock.Load()
+	if c == nil {
+		n, err := w.ResponseWriter.Write(p)
+		w.sent += int64(n)
+		return n, err
+	}
+	return w.writePieces(p, c)
+}
+
+// writePieces writes what a filter may have held back, all of it at once: a client
+// that is slow and takes some is not one that takes nothing.
+func (w *responseWriter) writePieces(p []byte, c *clock) (int, error) {
+	const size = 64 << 10
+	total := 0
+	for {
+		n, err := w.ResponseWriter.Write(p[:min(len(p), size)])
+		total += n
+		w.sent += int64(n)
+		c.touch()
+		if p = p[n:]; err != nil || len(p) == 0 {
+			return total, err
+		}
+	}
 }
 
 // Flush implements http.Flusher.

@@ -32,6 +32,7 @@ type conn struct {
 	// read-only after construction
 	server  *Server
 	socket  net.Conn
+	spill   *Spill        // beneath it; nil: it is TLS over something else
 	request *http.Request // what all requests have in common
 	secure  *tls.ConnectionState
 	born    time.Time
@@ -62,6 +63,8 @@ type conn struct {
 	out       []byte // what is to be written
 	spare     []byte
 	flushing  bool
+	flusher   *stream // whose handler is at that; nil: none's
+	handed    bool    // the writer is to go on with it
 	writeErr  error
 	writeTill time.Time // deadline that is set
 	control   int       // frames in out that are no part of a response
@@ -90,8 +93,11 @@ type conn struct {
 }
 
 func newConn(s *Server, socket net.Conn, ahead []byte) *conn {
+	if _, ok := socket.(*tls.Conn); !ok {
+		socket = NewSpill(socket)
+	}
 	c := &conn{
-		server: s, socket: socket, ahead: ahead, born: time.Now(), wake: make(chan struct{}, 1), written: make(chan struct{}),
+		server: s, socket: socket, spill: spillOf(socket), ahead: ahead, born: time.Now(), wake: make(chan struct{}, 1), written: make(chan struct{}),
 		streams: map[uint32]*stream{}, inWindow: int(s.o.ConnectionWindow), outWindow: initial, outFirst: initial, lower: map[string]string{},
 	}
 	if t, ok := socket.(*tls.Conn); ok {

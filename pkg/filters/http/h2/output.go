@@ -28,7 +28,10 @@ func (c *conn) write() {
 	defer close(c.written)
 	for range c.wake {
 		c.mu.Lock()
-		c.flushLocked()
+		if c.handed {
+			c.goOnLocked()
+		}
+		c.flushLocked(nil)
 		over := c.dead && !c.flushing && (len(c.out) == 0 || c.writeErr != nil)
 		c.mu.Unlock()
 		if over {
@@ -38,33 +41,62 @@ func (c *conn) write() {
 }
 
 // flushLocked hands the output to the kernel, unless somebody is at that already:
-// he sees what has come meanwhile. mu is released while it waits.
-func (c *conn) flushLocked() {
+// he sees what has come meanwhile. mu is released while it waits: not longer than
+// until the time of by is over, the stream whose handler this is; nil: none.
+func (c *conn) flushLocked(by *stream) {
 	for turn := 0; len(c.out) > 0 && !c.flushing && c.writeErr == nil; turn++ {
-		if turn == maxTurns {
+		if turn == maxTurns || by != nil && by.doneLocked() {
 			c.kick()
 			return
 		}
 		b := c.out
 		c.out, c.spare, c.tail = c.spare[:0], nil, nil
 		c.control, c.frames = 0, 0
-		c.flushing = true
+		c.flushing, c.flusher = true, by
 		c.armWriteLocked()
 		c.mu.Unlock()
 		_, err := c.socket.Write(b)
 		c.mu.Lock()
-		c.flushing = false
+		c.flushing, c.flusher = false, nil
 		if cap(b) <= sendAt || cap(b) <= keepOut && len(c.streams) > 0 {
 			c.spare = b[:0]
 		}
-		if err != nil {
-			c.writeErr, c.out, c.tail = err, nil, nil
-			c.stopLocked(http2.ErrCodeNo, "the client cannot be written to")
-		}
-		c.passLocked()
+		c.writtenLocked(err)
 	}
 	if c.dead {
 		c.kick() // the writer waits for the end of this
+	}
+}
+
+// writtenLocked takes the result of a write.
+func (c *conn) writtenLocked(err error) {
+	if c.spill != nil && c.spill.short.Load() {
+		c.spill.resume(c.writeTill)
+		c.flushing, c.handed = true, true // nobody adds to what is left
+		c.kick()
+	}
+	if err != nil {
+		c.writeErr, c.out, c.tail = err, nil, nil
+		c.stopLocked(http2.ErrCodeNo, "the client cannot be written to")
+	}
+	c.passLocked()
+}
+
+// goOnLocked writes what a handler has left whose time was over.
+func (c *conn) goOnLocked() {
+	c.handed = false
+	c.armWriteLocked()
+	c.mu.Unlock()
+	err := c.spill.writeRest()
+	c.mu.Lock()
+	c.flushing = false
+	c.writtenLocked(err)
+}
+
+// cutLocked has a stream's handler wait no longer that writes for the connection.
+func (c *conn) cutLocked(s *stream) {
+	if c.flusher == s && c.spill != nil {
+		c.spill.cut()
 	}
 }
 
@@ -231,8 +263,9 @@ func (c *conn) awaitLocked(s *stream, n int) (int, error) {
 		if s.gone != nil {
 			return 0, s.gone
 		}
-		if len(c.out) >= sendAt && !c.flushing {
-			c.flushLocked()
+		idle := !c.flushing && !s.doneLocked()
+		if len(c.out) >= sendAt && idle {
+			c.flushLocked(s)
 			continue
 		}
 		free := len(c.out) < maxOut
@@ -242,8 +275,8 @@ func (c *conn) awaitLocked(s *stream, n int) (int, error) {
 		if most := min(int64(n), s.outWindow, c.outWindow, frameSize); free && most > 0 {
 			return int(most), nil
 		}
-		if len(c.out) > 0 && !c.flushing {
-			c.flushLocked() // what the client waits for to open its window
+		if len(c.out) > 0 && idle {
+			c.flushLocked(s) // what the client waits for to open its window
 			continue
 		}
 		switch {

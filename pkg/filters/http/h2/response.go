@@ -114,7 +114,7 @@ func (w *response) interimLocked(status int, h http.Header) {
 		}
 	}
 	s.c.blockLocked(s.id, false)
-	s.c.flushLocked()
+	s.c.flushLocked(s)
 }
 
 // proceedLocked says "100 Continue".
@@ -215,7 +215,7 @@ func (w *response) send(p []byte, end bool) error {
 		c.passLocked()
 	}
 	if len(c.out) >= sendAt {
-		c.flushLocked()
+		c.flushLocked(s)
 	}
 	return s.gone
 }
@@ -231,7 +231,7 @@ func (w *response) Flush() {
 	c := w.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flushLocked()
+	c.flushLocked(w.s)
 }
 
 // end completes the response. It tells whether that was possible.
@@ -303,13 +303,17 @@ func (w *response) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline is for http.ResponseController. It may be called from any
-// goroutine: who waits for the client's window heeds it at once, who writes for the
-// whole connection does not.
+// goroutine, and who waits for the client heeds it at once: for its window, or for
+// its socket to take what there is of the whole connection. The latter heeds times
+// only that have passed.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	s := w.s
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.writeTill = t
+	if s.doneLocked() {
+		s.c.cutLocked(s)
+	}
 	signal(s.more)
 	return nil
 }

@@ -77,8 +77,14 @@ func (s *stream) failLocked(err error) {
 		s.inErr = err
 	}
 	s.cancel()
+	s.c.cutLocked(s)
 	signal(s.in)
 	signal(s.more)
+}
+
+// doneLocked tells whether the stream waits for its client no more.
+func (s *stream) doneLocked() bool {
+	return s.gone != nil || !s.writeTill.IsZero() && time.Until(s.writeTill) <= 0
 }
 
 // closeLocked forgets a stream. ours: it ended with a reset of the server's own,
@@ -149,7 +155,7 @@ func (s *stream) run(r *http.Request) {
 	c.creditLocked(s.content.drop())
 	signal(s.in)
 	if s.closed {
-		c.flushLocked()
+		c.flushLocked(s)
 		return
 	}
 	switch {
@@ -160,10 +166,12 @@ func (s *stream) run(r *http.Request) {
 	default:
 		s.closeLocked(false)
 	}
-	if ok {
-		c.guard.worth()
+	if !ok {
+		c.kick() // the client may be one that does not read
+		return
 	}
-	c.flushLocked()
+	c.guard.worth()
+	c.flushLocked(nil)
 }
 
 // requestBody is a request's body. It may be read by one goroutine at a time, also
@@ -223,7 +231,7 @@ func (b *requestBody) takeLocked(p []byte) (int, error) {
 		}
 	}
 	if said {
-		c.flushLocked()
+		c.flushLocked(s)
 	}
 	if s.inEnded && s.content.size == 0 {
 		b.endLocked()
@@ -245,7 +253,7 @@ func (b *requestBody) Close() error {
 	defer c.mu.Unlock()
 	b.s.over = true
 	if c.creditLocked(b.s.content.drop()) {
-		c.flushLocked()
+		c.flushLocked(b.s)
 	}
 	signal(b.s.in)
 	return nil
