@@ -88,6 +88,7 @@ type MetricsListen struct {
 	// 127.0.0.1, as for every listener. With IPv6, :: is all addresses.
 	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address,omitempty"`
+	// Port that Prometheus asks; usual is 9113.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port uint32 `json:"port"`

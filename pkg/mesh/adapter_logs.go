@@ -52,12 +52,12 @@ type LogsLimits struct {
 // LogsBatch says when records are sent: as soon as one of the three is reached.
 // Three batches are the most that is in memory.
 type LogsBatch struct {
-	// Bytes; default 1Mi.
+	// Bytes of records, as they were read; default 1Mi.
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
 	Bytes *Bytes `json:"bytes,omitempty"`
-	// Records; default 10000.
+	// Records in a batch; default 10000.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	Records *uint32 `json:"records,omitempty"`
@@ -84,15 +84,18 @@ type LogSource struct {
 	// StartAt is for files that are there when the source is first seen: Beginning
 	// (the default) or End.
 	StartAt LogStart `json:"startAt,omitempty"`
-	// Runtime that has written the lines for the app: cri or docker.
+	// Runtime that has written the lines for the app: cri or docker. Absent: the app
+	// has written them itself.
 	Runtime LogRuntime `json:"runtime,omitempty"`
 	// Format of the lines; default plain.
 	Format LogFormat `json:"format,omitempty"`
 	// Pattern (RE2) for format regex, whose named groups become fields.
 	// +kubebuilder:validation:MaxLength=4096
-	Pattern string     `json:"pattern,omitempty"`
-	Fields  *LogFields `json:"fields,omitempty"`
-	// Multiline joins the lines of an event.
+	Pattern string `json:"pattern,omitempty"`
+	// Fields that mean something for the record, for the formats json, logfmt and regex;
+	// absent: those with the usual names. Others are attributes.
+	Fields *LogFields `json:"fields,omitempty"`
+	// Multiline joins the lines of an event; absent: each line is one.
 	Multiline *LogMultiline `json:"multiline,omitempty"`
 	// OnUnparsable is what becomes of lines that are not of the format: Keep (the
 	// default: the line is the body) or Drop.
@@ -100,7 +103,8 @@ type LogSource struct {
 	// OnTooLong is what becomes of lines that are longer than limits.line: Truncate
 	// (the default) or Drop.
 	OnTooLong LogLongAction `json:"onTooLong,omitempty"`
-	// Resource is that of the adapter, for this source alone.
+	// Resource is what is said of where the records of this source come from, beside
+	// that of the adapter, over which it goes.
 	// +kubebuilder:validation:MaxProperties=64
 	Resource map[string]string `json:"resource,omitempty"`
 }
@@ -109,21 +113,32 @@ type LogSource struct {
 // logfmt and regex. What is absent is looked for under its usual names; fields
 // without a meaning are attributes.
 type LogFields struct {
+	// Timestamp is the field with the time of the event, in timeFormat; default: the
+	// first that is there of timestamp, time, ts, @timestamp and t. Without one it is
+	// when the line was read.
 	// +kubebuilder:validation:MaxLength=253
 	Timestamp string `json:"timestamp,omitempty"`
 	// TimeFormat is auto (the default), rfc3339, clf, unix, unixMilli, unixMicro,
 	// unixNano, or a layout of Go: "2006-01-02 15:04:05.000".
 	// +kubebuilder:validation:MaxLength=253
 	TimeFormat string `json:"timeFormat,omitempty"`
+	// Severity is the field with the level; default: severity, level, lvl, loglevel,
+	// log.level, levelname or severityText.
 	// +kubebuilder:validation:MaxLength=253
 	Severity string `json:"severity,omitempty"`
+	// Body is the field with the message; default: body, message or msg.
 	// +kubebuilder:validation:MaxLength=253
 	Body string `json:"body,omitempty"`
+	// TraceID is the field with the trace, 32 hex digits; default: trace_id, traceId,
+	// traceid or trace.id.
 	// +kubebuilder:validation:MaxLength=253
 	TraceID string `json:"traceId,omitempty"`
+	// SpanID is the field with the span, 16 hex digits; default: span_id, spanId, spanid
+	// or span.id.
 	// +kubebuilder:validation:MaxLength=253
 	SpanID string `json:"spanId,omitempty"`
-	// Severities are what the app's own words mean: {oops: error}.
+	// Severities are what the app's own words mean, as one of trace, debug, info, warn,
+	// error and fatal: {oops: error}.
 	// +kubebuilder:validation:MaxProperties=64
 	Severities map[string]string `json:"severities,omitempty"`
 }
@@ -180,7 +195,7 @@ func (LogLongAction) Values() []string { return []string{"Truncate", "Drop"} }
 
 // LogSink is where records go: exactly one of its fields is there.
 type LogSink struct {
-	// Stdout writes a line of JSON for each record.
+	// Stdout writes a line of JSON for each record to the proxy's own standard output.
 	Stdout *StdoutSink `json:"stdout,omitempty"`
 	// OTLP is a collector of OpenTelemetry.
 	OTLP *OTLPSink `json:"otlp,omitempty"`
@@ -222,11 +237,14 @@ type LogReceiver struct {
 // Elasticsearch. Files and variables hold the secret and nothing else.
 type LogAuth struct {
 	SourceAuth `json:",inline"`
-	// APIKey of Elasticsearch, in its encoded form.
+	// APIKeyFile is the path of a file with a key of Elasticsearch's API, in its encoded
+	// form.
 	// +kubebuilder:validation:MaxLength=4096
 	APIKeyFile string `json:"apiKeyFile,omitempty"`
+	// APIKeyEnv names a variable of the proxy's environment with such a key.
 	// +kubebuilder:validation:MaxLength=253
-	APIKeyEnv    string        `json:"apiKeyEnv,omitempty"`
+	APIKeyEnv string `json:"apiKeyEnv,omitempty"`
+	// APIKeySecret is a Secret with such a key; needs a control plane.
 	APIKeySecret *SecretKeyRef `json:"apiKeySecret,omitempty"`
 }
 
@@ -277,7 +295,8 @@ type ElasticsearchSink struct {
 // LokiSink is a Loki.
 type LokiSink struct {
 	LogReceiver `json:",inline"`
-	// Tenant, where there are several.
+	// Tenant for the header X-Scope-OrgID, where Loki has several; absent: there is no
+	// such header.
 	// +kubebuilder:validation:MaxLength=150
 	Tenant string `json:"tenant,omitempty"`
 	// Labels that all streams have; at least one, or one of labelsFrom.

@@ -44,6 +44,7 @@ type Extraction struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Type; default gauge.
 	Type MetricType `json:"type,omitempty"`
+	// Help of the metric, which is its # HELP line; absent: there is none.
 	// +kubebuilder:validation:MaxLength=1024
 	Help string `json:"help,omitempty"`
 	// ValueMap gives texts that are no numbers one, as in {up: "1", down: "0"}. The
@@ -59,7 +60,8 @@ type MetricsRule struct {
 	// Match is a regular expression (RE2) for the whole name; absent: every name.
 	// +kubebuilder:validation:MaxLength=1024
 	Match string `json:"match,omitempty"`
-	// Type that a metric must have for the rule to be applied.
+	// MatchType is the type that a metric must have for the rule to be applied;
+	// absent: any.
 	MatchType MetricType `json:"matchType,omitempty"`
 	// MatchLabels are regular expressions for the whole values of labels that a
 	// series must have. A rule with such changes series, and can not change help or
@@ -76,7 +78,9 @@ type MetricsRule struct {
 	// the label.
 	// +kubebuilder:validation:MaxProperties=16
 	Labels map[string]string `json:"labels,omitempty"`
-	Type   MetricType        `json:"type,omitempty"`
+	// Type is the new type.
+	Type MetricType `json:"type,omitempty"`
+	// Help is the new text of the # HELP line.
 	// +kubebuilder:validation:MaxLength=1024
 	Help string `json:"help,omitempty"`
 	// Unit converts values, and the suffix of the name with them.
@@ -130,6 +134,8 @@ func (Unit) Values() []string {
 // Relabeling is one of Prometheus' relabel_config, in the spelling of its
 // operator's metricRelabelings. The label __name__ is the name of the metric.
 type Relabeling struct {
+	// SourceLabels are labels whose values, joined by Separator, are what Regex is
+	// held against.
 	// +kubebuilder:validation:MaxItems=16
 	SourceLabels []string `json:"sourceLabels,omitempty"`
 	// Separator between the values of SourceLabels; default ";".
@@ -140,6 +146,8 @@ type Relabeling struct {
 	Regex string `json:"regex,omitempty"`
 	// Modulus of the hash of SourceLabels, for HashMod.
 	Modulus uint64 `json:"modulus,omitempty"`
+	// TargetLabel is the label that gets the result, and with KeepEqual and DropEqual
+	// the one that is compared. An empty result removes it.
 	// +kubebuilder:validation:MaxLength=253
 	TargetLabel string `json:"targetLabel,omitempty"`
 	// Replacement; default $1.

@@ -30,6 +30,7 @@ type ServerSource struct {
 // AmbassadorRef names an Ambassador of the Adapter's own namespace, which is for
 // the same pods: it is asked inside of the pod.
 type AmbassadorRef struct {
+	// Name of the Ambassador.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`

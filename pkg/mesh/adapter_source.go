@@ -112,17 +112,26 @@ type HTTPSource struct {
 // SourceAuth is a user name with a password, or a bearer token. Files and
 // variables hold the secret and nothing else; an ending line break does not count.
 type SourceAuth struct {
+	// Username that goes with a password; over HTTP both are Basic authentication.
 	// +kubebuilder:validation:MaxLength=253
 	Username string `json:"username,omitempty"`
+	// PasswordFile is the path of a file with the password, which is the proxy's and
+	// read again when it changes.
 	// +kubebuilder:validation:MaxLength=4096
 	PasswordFile string `json:"passwordFile,omitempty"`
+	// PasswordEnv names a variable of the proxy's environment with the password.
 	// +kubebuilder:validation:MaxLength=253
-	PasswordEnv    string        `json:"passwordEnv,omitempty"`
+	PasswordEnv string `json:"passwordEnv,omitempty"`
+	// PasswordSecret is a Secret with the password; needs a control plane.
 	PasswordSecret *SecretKeyRef `json:"passwordSecret,omitempty"`
+	// BearerTokenFile is the path of a file with the token of the header
+	// "Authorization: Bearer", which is the proxy's and read again when it changes.
 	// +kubebuilder:validation:MaxLength=4096
 	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
+	// BearerTokenEnv names a variable of the proxy's environment with the token.
 	// +kubebuilder:validation:MaxLength=253
-	BearerTokenEnv    string        `json:"bearerTokenEnv,omitempty"`
+	BearerTokenEnv string `json:"bearerTokenEnv,omitempty"`
+	// BearerTokenSecret is a Secret with the token; needs a control plane.
 	BearerTokenSecret *SecretKeyRef `json:"bearerTokenSecret,omitempty"`
 }
 
@@ -131,9 +140,10 @@ type SourceTLS struct {
 	// CAFile holds the authorities that are trusted instead of the system's.
 	// +kubebuilder:validation:MaxLength=4096
 	CAFile string `json:"caFile,omitempty"`
-	// CertFile and KeyFile are shown to the app; both or none.
+	// CertFile is a certificate that is shown to the app; it goes with KeyFile.
 	// +kubebuilder:validation:MaxLength=4096
 	CertFile string `json:"certFile,omitempty"`
+	// KeyFile is the private key of CertFile.
 	// +kubebuilder:validation:MaxLength=4096
 	KeyFile string `json:"keyFile,omitempty"`
 	// ServerName that the certificate must have; default: the host of the URI.
@@ -209,6 +219,7 @@ type JolokiaBean struct {
 	Name string `json:"name,omitempty"`
 	// Type of all attributes; default gauge.
 	Type MetricType `json:"type,omitempty"`
+	// Help of the metrics, which is their # HELP line; absent: there is none.
 	// +kubebuilder:validation:MaxLength=1024
 	Help string `json:"help,omitempty"`
 	// Labels with fixed values.
@@ -247,9 +258,12 @@ type EventListen struct {
 	// Address is an IP address; default 127.0.0.1.
 	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address,omitempty"`
+	// UDP is a port for datagrams of lines; absent: there is none.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	UDP uint32 `json:"udp,omitempty"`
+	// TCP is a port for connections with lines; absent: there is none. It may have the
+	// number of UDP.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	TCP uint32 `json:"tcp,omitempty"`
