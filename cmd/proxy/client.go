@@ -126,13 +126,17 @@ type report struct {
 		Refused *struct{ Errors []string }
 		Plane   *planeReport `json:"controlPlane"`
 	}
-	listeners []struct {
-		Name, Address, Environment, EnvironmentSource string
-		Connections                                   int
+	listeners struct {
+		List []struct {
+			Name, Address, Environment, EnvironmentSource string
+			Connections                                   int
+		} `json:"listener_statuses"`
 	}
-	clusters []struct {
-		Name      string
-		Endpoints []struct{ Healthy bool }
+	clusters struct {
+		List []struct {
+			Name      string
+			Endpoints []struct{ Healthy bool } `json:"host_statuses"`
+		} `json:"cluster_statuses"`
 	}
 }
 
@@ -169,14 +173,14 @@ func (r *report) write(w io.Writer, ready error) {
 	if r.config.Plane != nil {
 		r.config.Plane.write(w, time.Now())
 	}
-	for _, l := range r.listeners {
+	for _, l := range r.listeners.List {
 		fmt.Fprintf(w, "listener %s on %s: %d connections", l.Name, l.Address, l.Connections)
 		if l.Environment != "" {
 			fmt.Fprintf(w, ", environment %s (%s)", l.Environment, l.EnvironmentSource)
 		}
 		fmt.Fprintln(w)
 	}
-	for _, c := range r.clusters {
+	for _, c := range r.clusters.List {
 		healthy := 0
 		for _, e := range c.Endpoints {
 			if e.Healthy {

@@ -21,6 +21,7 @@ func (p *Proxy) adminOptions() admin.Options {
 	o := admin.Options{
 		Ready:          p.Ready,
 		ConfigDump:     p.dump,
+		Resources:      p.resources,
 		Clusters:       func() admin.View { return clustersView(p.clusters.Snapshot()) },
 		Listeners:      func() admin.View { return listenersView(p.listeners.Status()) },
 		DrainListeners: p.stopAccepting,
@@ -84,7 +85,7 @@ func clustersView(list []upstream.ClusterView) admin.View {
 			}
 		}
 	}
-	return admin.View{JSON: list, Text: b.String()}
+	return admin.View{JSON: clusterStatuses(list), Text: b.String()}
 }
 
 // healthFlags are Envoy's words.
@@ -107,7 +108,7 @@ func listenersView(list []listener.Status) admin.View {
 	for _, s := range list {
 		fmt.Fprintf(&b, "%s::%s\n", s.Name, s.Address)
 	}
-	return admin.View{JSON: list, Text: b.String()}
+	return admin.View{JSON: listenerStatuses(list), Text: b.String()}
 }
 
 // listenerMetrics exports what listeners hold.

@@ -29,6 +29,9 @@ type Options struct {
 	Ready func() (ok bool, reason string)
 	// ConfigDump returns what /config_dump encodes as JSON.
 	ConfigDump func() any
+	// Resources returns what /config_dump?resource=KIND encodes of the resources
+	// whose names are wanted, as Envoy has them; false: there is no such kind.
+	Resources func(kind string, wanted func(name string) bool) (list []any, ok bool)
 	// Clusters and Listeners return what ?format=json encodes, and its text.
 	Clusters, Listeners func() View
 	// SlowLog and HotKeys return what is encoded as JSON.
@@ -125,8 +128,8 @@ func Handler(o Options) http.Handler {
 
 func (o Options) routes() []route {
 	list := []route{
-		{path: "/metrics", help: "metrics, Prometheus format", handler: o.metrics().ServeHTTP},
-		{path: "/stats/prometheus", help: "the same as /metrics", handler: o.metrics().ServeHTTP},
+		{path: "/metrics", help: "metrics, Prometheus format (?filter=REGEX)", handler: o.prometheus},
+		{path: "/stats/prometheus", help: "the same as /metrics", handler: o.prometheus},
 		{path: "/stats", help: "metrics as text (?filter=REGEX, ?format=json|prometheus)", handler: o.stats},
 	}
 	add := func(have bool, r route) {
@@ -136,8 +139,8 @@ func (o Options) routes() []route {
 	}
 	add(o.Ready != nil, route{path: "/ready", help: "200 when the process serves, else 503", handler: o.ready})
 	add(o.ConfigDump != nil, route{
-		path: "/config_dump", help: "configuration as accepted, and why the last one was refused",
-		handler: func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Log, o.ConfigDump()) },
+		path: "/config_dump", handler: o.configDump,
+		help: "configuration as accepted, and why the last one was refused (?resource=dynamic_listeners, ?name_regex=REGEX, ?mask=FIELD,FIELD)",
 	})
 	add(o.Clusters != nil, route{path: "/clusters", help: "clusters and endpoints (?format=json)", handler: o.view(o.Clusters)})
 	add(o.Listeners != nil, route{path: "/listeners", help: "listeners (?format=json)", handler: o.view(o.Listeners)})
@@ -151,8 +154,7 @@ func (o Options) routes() []route {
 	})
 	add(o.Level != nil, route{path: "/logging", post: true, help: "?level=debug|info|warn|error sets the log level", handler: o.logging})
 	add(o.DrainListeners != nil, route{
-		path: "/drain_listeners", post: true, help: "stop accepting connections",
-		handler: func(w http.ResponseWriter, _ *http.Request) { o.DrainListeners(); ok(w) },
+		path: "/drain_listeners", post: true, help: "stop accepting connections; those that are open stay (?graceful)", handler: o.drain,
 	})
 	add(o.Quit != nil, route{
 		path: "/quitquitquit", post: true, help: "end the process",
@@ -192,7 +194,7 @@ func help(routes []route) http.Handler {
 	text := b.String()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/" && req.URL.Path != "/help" {
-			http.NotFound(w, req)
+			http.Error(w, "invalid path. "+text, http.StatusNotFound)
 			return
 		}
 		plain(w, text)
@@ -207,8 +209,9 @@ func pprofRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 }
 
-func (o Options) metrics() http.Handler {
-	return promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{
+// metrics are those of a gatherer, as Prometheus reads them.
+func (o Options) metrics(g prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError,
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	})

@@ -38,7 +38,16 @@ func newFixture() *fixture {
 			return !f.notReady.Load(), text
 		},
 		ConfigDump: func() any {
-			return map[string]string{"version": "v1"}
+			return map[string]any{"version": "v1", "facts": map[string]string{"zone": "a", "label": "b"}}
+		},
+		Resources: func(kind string, wanted func(string) bool) ([]any, bool) {
+			var list []any
+			for _, name := range []string{"shop/cache", "shop/orders"} {
+				if wanted(name) {
+					list = append(list, map[string]any{"@type": "T", "name": name, "active_state": map[string]any{"version_info": "7", "listener": "l"}})
+				}
+			}
+			return list, kind == "dynamic_listeners"
 		},
 		Clusters:       func() admin.View { return admin.View{JSON: []string{"c"}, Text: "c::up\n"} },
 		Listeners:      func() admin.View { return admin.View{JSON: []string{"l"}, Text: "l::127.0.0.1:1\n"} },
@@ -70,13 +79,27 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET", "/", 200, "/quitquitquit (POST): end the process"},
 		{"GET", "/help", 200, "/config_dump"},
-		{"GET", "/nothing", 404, "not found"},
+		{"GET", "/nothing", 404, "invalid path. admin commands are:\n"},
+		{"POST", "/nothing", 404, "/quitquitquit (POST)"},
 		{"GET", "/ready", 200, "LIVE\n"},
 		{"HEAD", "/ready", 200, ""},
 		{"POST", "/ready", 405, "use GET"},
 		{"GET", "/config_dump", 200, `"version": "v1"`},
 		{"GET", "/clusters", 200, "c::up\n"},
 		{"GET", "/clusters?format=json", 200, `"c"`},
+		{"GET", "/clusters?format=text", 200, "c::up\n"},
+		{"GET", "/clusters?format=yaml", 400, "format=yaml: there is text and json"},
+		{"GET", "/config_dump?mask=facts.zone", 200, "{\n  \"facts\": {\n    \"zone\": \"a\"\n  }\n}\n"},
+		{"GET", "/config_dump?mask=facts.zone,version,nothing", 200, "{\n  \"facts\": {\n    \"zone\": \"a\"\n  },\n  \"version\": \"v1\"\n}\n"},
+		{"GET", "/config_dump?mask=.", 400, "want fields separated by commas"},
+		{"GET", "/config_dump?resource=dynamic_listeners", 200, `"name": "shop/orders"`},
+		{
+			"GET", "/config_dump?resource=dynamic_listeners&name_regex=cache&mask=active_state.version_info", 200,
+			"{\n  \"configs\": [\n    {\n      \"@type\": \"T\",\n      \"active_state\": {\n        \"version_info\": \"7\"\n      }\n    }\n  ]\n}\n",
+		},
+		{"GET", "/config_dump?resource=nonsense", 404, "nonsense not found in config dump: there is dynamic_listeners, "},
+		{"GET", "/config_dump?resource=dynamic_listeners&name_regex=(", 400, "name_regex is not a regular expression"},
+		{"GET", "/config_dump?name_regex=cache", 400, "names of what?"},
 		{"GET", "/listeners", 200, "l::127.0.0.1:1\n"},
 		{"GET", "/slowlog", 200, "GET k"},
 		{"GET", "/hotkeys", 200, `"k"`},
@@ -85,10 +108,19 @@ func TestPaths(t *testing.T) {
 		{"GET", "/stats", 200, "dragoman_things_total{kind=\"x\"}: 3\ndragoman_time_seconds_count: 1\ndragoman_time_seconds_sum: 2\n"},
 		{"GET", "/stats?filter=nothing", 200, ""},
 		{"GET", "/stats?filter=(", 400, "regular expression"},
+		{"GET", "/stats?filter=seconds_count", 200, "dragoman_time_seconds_count: 1\n"},
+		{"GET", "/stats?format=html", 400, "there is text, json and prometheus"},
+		{"GET", "/stats/prometheus?filter=(", 400, "regular expression"},
 		{"GET", "/stats?format=prometheus", 200, "# TYPE dragoman_things_total counter"},
 		{"GET", "/debug/pprof/", 200, "goroutine"},
 		{"GET", "/logging?level=debug", 405, "use POST"},
+		{"POST", "/logging", 200, "level: "},
+		{"POST", "/logging?level=warning", 200, "level: warn\n"},
 		{"POST", "/logging?level=loud", 400, "level must be"},
+		{"POST", "/logging?level=", 400, "level must be"},
+		{"POST", "/logging?redis=debug", 400, "redis: there is one level for all"},
+		{"POST", "/drain_listeners?graceful", 200, "OK\n"},
+		{"POST", "/drain_listeners?inboundonly", 400, "inboundonly: all listeners are closed"},
 		{"GET", "/drain_listeners", 405, "use POST"},
 		{"GET", "/quitquitquit", 405, "use POST"},
 	}
@@ -100,6 +132,19 @@ func TestPaths(t *testing.T) {
 				t.Errorf("got %d %q, want %d with %q", code, body, tc.code, tc.want)
 			}
 		})
+	}
+}
+
+// TestFilteredStats: a filter is for names as /stats prints them, in every form.
+func TestFilteredStats(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for _, path := range []string{"/metrics?", "/stats/prometheus?", "/stats?format=prometheus&", "/stats?"} {
+		for filter, other := range map[string]string{"things": "time", "seconds_sum": "things"} {
+			if code, body := f.do(t, "GET", path+"filter="+filter); code != 200 || !strings.Contains(body, filter) || strings.Contains(body, other) {
+				t.Errorf("%sfilter=%s: %d\n%s", path, filter, code, body)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -44,20 +45,47 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 func (o Options) view(show func() View) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		v := show()
-		if req.URL.Query().Get("format") == "json" {
+		switch format := req.URL.Query().Get("format"); format {
+		case "json":
 			writeJSON(w, o.Log, v.JSON)
+		case "", "text":
+			plain(w, v.Text)
+		default:
+			wrong(w, "format=%s: there is text and json", format)
+		}
+	}
+}
+
+// wrong answers a request whose parameters mean nothing.
+func wrong(w http.ResponseWriter, format string, args ...any) {
+	http.Error(w, fmt.Sprintf(format, args...), http.StatusBadRequest)
+}
+
+// drain closes the listeners. Open connections stay in any case, which Envoy does
+// with graceful.
+func (o Options) drain(w http.ResponseWriter, req *http.Request) {
+	for name := range req.URL.Query() {
+		if name != "graceful" && name != "skip_exit" {
+			wrong(w, "%s: all listeners are closed, and open connections stay; there is no other way", name)
 			return
 		}
-		plain(w, v.Text)
 	}
+	o.DrainListeners()
+	ok(w)
 }
 
 // logging shows the log level, and sets it when one is given.
 func (o Options) logging(w http.ResponseWriter, req *http.Request) {
-	if name := req.URL.Query().Get("level"); name != "" {
-		var level slog.Level
-		if err := level.UnmarshalText([]byte(name)); err != nil {
-			http.Error(w, "level must be debug, info, warn or error", http.StatusBadRequest)
+	for name := range req.URL.Query() {
+		if name != "level" {
+			wrong(w, "%s: there is one level for all: use level=debug, info, warn or error", name)
+			return
+		}
+	}
+	if req.URL.Query().Has("level") {
+		level, err := levelOf(req.URL.Query().Get("level"))
+		if err != nil {
+			wrong(w, "level must be debug, info, warn or error")
 			return
 		}
 		o.Level.Set(level)
@@ -66,16 +94,81 @@ func (o Options) logging(w http.ResponseWriter, req *http.Request) {
 	plain(w, "level: "+strings.ToLower(o.Level.Level().String())+"\n")
 }
 
+// levelOf reads a level, by Envoy's names for it, too.
+func levelOf(name string) (level slog.Level, err error) {
+	switch name = strings.ToLower(name); name {
+	case "trace":
+		name = "debug"
+	case "warning":
+		name = "warn"
+	case "critical":
+		name = "error"
+	}
+	err = level.UnmarshalText([]byte(name))
+	return level, err
+}
+
+// prometheus shows metrics as Prometheus reads them.
+func (o Options) prometheus(w http.ResponseWriter, req *http.Request) {
+	filter, err := filterOf(req)
+	switch {
+	case err != nil:
+		wrong(w, "%v", err)
+	case filter == nil:
+		o.metrics(o.Gatherer).ServeHTTP(w, req)
+	default:
+		o.metrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return filtered(o.Gatherer, filter) })).ServeHTTP(w, req)
+	}
+}
+
+// filterOf is the regular expression for names that a request has; nil: all are
+// wanted.
+func filterOf(req *http.Request) (*regexp.Regexp, error) {
+	text := req.URL.Query().Get("filter")
+	if text == "" {
+		return nil, nil //nolint:nilnil // no filter
+	}
+	filter, err := regexp.Compile(text)
+	if err != nil {
+		return nil, fmt.Errorf("filter is not a regular expression: %w", err)
+	}
+	return filter, nil
+}
+
+// filtered gathers the series with a name, as /stats prints it, that a filter
+// matches.
+func filtered(g prometheus.Gatherer, filter *regexp.Regexp) ([]*dto.MetricFamily, error) {
+	families, err := g.Gather()
+	var list []*dto.MetricFamily
+	for _, f := range families {
+		some := dto.MetricFamily{Name: f.Name, Help: f.Help, Type: f.Type, Unit: f.Unit}
+		for _, m := range f.GetMetric() {
+			if len(appendStats(nil, f, m, filter)) > 0 {
+				some.Metric = append(some.Metric, m)
+			}
+		}
+		if len(some.GetMetric()) > 0 {
+			list = append(list, &some)
+		}
+	}
+	return list, err
+}
+
 // stats prints metrics as Envoy's /stats does: a name, a colon, a number.
 func (o Options) stats(w http.ResponseWriter, req *http.Request) {
-	q := req.URL.Query()
-	if q.Get("format") == "prometheus" {
-		o.metrics().ServeHTTP(w, req)
+	format := req.URL.Query().Get("format")
+	switch format {
+	case "", "text", "json":
+	case "prometheus":
+		o.prometheus(w, req)
+		return
+	default:
+		wrong(w, "format=%s: there is text, json and prometheus", format)
 		return
 	}
-	filter, err := regexp.Compile(q.Get("filter"))
+	filter, err := filterOf(req)
 	if err != nil {
-		http.Error(w, "filter is not a regular expression", http.StatusBadRequest)
+		wrong(w, "%v", err)
 		return
 	}
 	families, err := o.Gatherer.Gather()
@@ -88,7 +181,7 @@ func (o Options) stats(w http.ResponseWriter, req *http.Request) {
 			list = appendStats(list, f, m, filter)
 		}
 	}
-	if q.Get("format") == "json" {
+	if format == "json" {
 		writeJSON(w, o.Log, map[string]any{"stats": list})
 		return
 	}
@@ -104,26 +197,26 @@ type stat struct {
 	Value float64 `json:"value"`
 }
 
+// appendStats adds the numbers of a metric whose names a filter matches; nil: all.
 func appendStats(list []stat, f *dto.MetricFamily, m *dto.Metric, filter *regexp.Regexp) []stat {
-	name := f.GetName() + labels(m)
-	if !filter.MatchString(name) {
-		return list
+	add := func(suffix string, value float64) {
+		if name := f.GetName() + suffix + labels(m); filter == nil || filter.MatchString(name) {
+			list = append(list, stat{name, value})
+		}
 	}
 	switch {
 	case m.Counter != nil:
-		return append(list, stat{name, m.Counter.GetValue()})
+		add("", m.Counter.GetValue())
 	case m.Gauge != nil:
-		return append(list, stat{name, m.Gauge.GetValue()})
+		add("", m.Gauge.GetValue())
 	case m.Untyped != nil:
-		return append(list, stat{name, m.Untyped.GetValue()})
+		add("", m.Untyped.GetValue())
 	case m.Histogram != nil:
-		return append(list,
-			stat{f.GetName() + "_count" + labels(m), float64(m.Histogram.GetSampleCount())},
-			stat{f.GetName() + "_sum" + labels(m), m.Histogram.GetSampleSum()})
+		add("_count", float64(m.Histogram.GetSampleCount()))
+		add("_sum", m.Histogram.GetSampleSum())
 	case m.Summary != nil:
-		return append(list,
-			stat{f.GetName() + "_count" + labels(m), float64(m.Summary.GetSampleCount())},
-			stat{f.GetName() + "_sum" + labels(m), m.Summary.GetSampleSum()})
+		add("_count", float64(m.Summary.GetSampleCount()))
+		add("_sum", m.Summary.GetSampleSum())
 	}
 	return list
 }

@@ -26,6 +26,22 @@ func Show(m proto.Message) json.RawMessage {
 	return b
 }
 
+// ShowAny is Show as Envoy's admin server has it: with the type, and the names of
+// fields as the proto spells them.
+func ShowAny(m proto.Message) json.RawMessage {
+	clean := proto.Clone(m)
+	redact(clean.ProtoReflect())
+	packed, err := anypb.New(clean)
+	if err != nil {
+		return Show(m)
+	}
+	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(packed)
+	if err != nil {
+		return Show(m)
+	}
+	return b
+}
+
 // redact walks a message, into packed ones as well.
 func redact(m protoreflect.Message) {
 	switch v := m.Interface().(type) {
