@@ -36,11 +36,11 @@ func TestControlPlaneAway(t *testing.T) {
 	if got := c.Do("GET", "where"); got != bulk("a") {
 		t.Errorf("without the control plane: %q", got)
 	}
+	if err := r.stop(); err != nil { // after which the set is on disk
+		t.Error(err)
+	}
 	if got := readFile(t, disk); strings.Contains(got, "hunter2") {
 		t.Error("the password is on disk")
-	}
-	if err := r.stop(); err != nil {
-		t.Error(err)
 	}
 
 	r = start(t, "", options)
