@@ -132,9 +132,9 @@ func (p *plane) nodes(list ...node) {
 }
 
 // proxy runs a proxy of the plane, with its state in a folder.
-func (p *plane) proxy(n node, state string) *program {
+func (p *plane) proxy(n node, state string, more ...string) *program {
 	p.t.Helper()
-	return run(p.t, meshtest.Checked, "proxy", local(redistest.Port(p.t)), p.args(n, state)...)
+	return run(p.t, meshtest.Checked, "proxy", local(redistest.Port(p.t)), append(p.args(n, state), more...)...)
 }
 
 func (p *plane) args(n node, state string) []string {
