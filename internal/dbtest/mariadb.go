@@ -22,7 +22,7 @@ const (
 
 // MariaDB is a running MariaDB server.
 type MariaDB struct {
-	server
+	Server
 	options mariadbOptions
 }
 
@@ -48,7 +48,10 @@ func MariaDBSetting(name, value string) MariaDBOption {
 // writes nothing to disk that has to survive a crash of the machine.
 func StartMariaDB(tb TB, opts ...MariaDBOption) *MariaDB {
 	tb.Helper()
-	m := &MariaDB{server: server{tb: tb, account: accountFor(tb, "mysql")}}
+	m := &MariaDB{Server: Server{tb: tb, account: accountFor(tb, "mysql"), counts: counts{
+		sessions: "select count(*) from information_schema.processlist where user",
+		running:  "select count(*) from information_schema.processlist where info",
+	}}}
 	for _, opt := range opts {
 		opt(&m.options)
 	}
@@ -71,6 +74,9 @@ func StartMariaDB(tb TB, opts ...MariaDBOption) *MariaDB {
 		m.args = append(m.args, "--ssl-cert="+m.dir+"/server.crt", "--ssl-key="+m.dir+"/server.key", "--ssl-ca="+m.dir+"/ca.crt")
 	}
 	m.args = append(m.args, m.options.args...)
+	m.client = func(database string) (string, []string) {
+		return "mariadb", []string{"--no-defaults", "-N", "-B", "-S", m.SocketPath(), "-u", Root, "-D", database}
+	}
 	m.ready = func() error {
 		conn, err := net.DialTimeout("tcp", m.Addr(), time.Second)
 		if err != nil {
@@ -89,23 +95,6 @@ func (m *MariaDB) Stop() { m.end(m.process(), syscall.SIGTERM) }
 
 // SocketPath returns the server's unix socket.
 func (m *MariaDB) SocketPath() string { return filepath.Join(m.dir, "s") }
-
-// SQL runs statements as root in the database app, by the mariadb client over the unix socket, and returns what they print: columns divided by
-// tabs, rows by line feeds, without a line feed at the end.
-func (m *MariaDB) SQL(sql string) string {
-	m.tb.Helper()
-	out, err := m.TrySQL(Database, sql)
-	if err != nil {
-		m.tb.Fatalf("%v", err)
-	}
-	return out
-}
-
-// TrySQL is SQL in any database, for goroutines that may not fail a test and for servers that may be down.
-func (m *MariaDB) TrySQL(database, sql string) (string, error) {
-	out, err := m.account.run(sql, "mariadb", "--no-defaults", "-N", "-B", "-S", m.SocketPath(), "-u", Root, "-D", database)
-	return strings.TrimSuffix(out, "\n"), err
-}
 
 func (m *MariaDB) baseArgs(data string) []string {
 	return []string{

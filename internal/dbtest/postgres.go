@@ -44,7 +44,7 @@ const (
 
 // Postgres is a running PostgreSQL server.
 type Postgres struct {
-	server
+	Server
 	options postgresOptions
 }
 
@@ -117,24 +117,6 @@ func (p *Postgres) Promote() {
 // Stop ends the server in good order: sessions are told 57P01 and closed.
 func (p *Postgres) Stop() { p.end(p.process(), sigFast) }
 
-// SQL runs statements as the superuser in the database app, by psql over the unix socket, and returns what they print: columns divided by
-// "|", rows by line feeds, without a line feed at the end.
-func (p *Postgres) SQL(sql string) string {
-	p.tb.Helper()
-	out, err := p.TrySQL(Database, sql)
-	if err != nil {
-		p.tb.Fatalf("%v", err)
-	}
-	return out
-}
-
-// TrySQL is SQL in any database, for goroutines that may not fail a test and for servers that may be down.
-func (p *Postgres) TrySQL(database, sql string) (string, error) {
-	psql := filepath.Join(filepath.Dir(p.bin), "psql")
-	out, err := p.account.run(sql, psql, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", p.dir, "-p", strconv.Itoa(p.port), "-U", Superuser, "-d", database)
-	return strings.TrimSuffix(out, "\n"), err
-}
-
 // SocketPath returns the server's unix socket.
 func (p *Postgres) SocketPath() string { return filepath.Join(p.dir, ".s.PGSQL."+strconv.Itoa(p.port)) }
 
@@ -143,7 +125,10 @@ func (p *Postgres) Program(name string) string { return filepath.Join(filepath.D
 
 func newPostgres(tb TB, opts []PostgresOption) *Postgres {
 	tb.Helper()
-	p := &Postgres{server: server{tb: tb, account: accountFor(tb, "postgres")}}
+	p := &Postgres{Server: Server{tb: tb, account: accountFor(tb, "postgres"), counts: counts{
+		sessions: "select count(*) from pg_stat_activity where usename",
+		running:  "select count(*) from pg_stat_activity where state = 'active' and query",
+	}}}
 	for _, opt := range opts {
 		opt(&p.options)
 	}
@@ -151,6 +136,9 @@ func newPostgres(tb TB, opts []PostgresOption) *Postgres {
 	p.dir = p.account.mkdir(tb)
 	p.port = redistest.Port(tb)
 	p.killed = p.removeSharedMemory
+	p.client = func(database string) (string, []string) {
+		return p.Program("psql"), []string{"-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", p.dir, "-p", strconv.Itoa(p.port), "-U", Superuser, "-d", database}
+	}
 	p.ready = func() error {
 		conn, err := net.DialTimeout("unix", p.SocketPath(), time.Second)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,8 +16,8 @@ import (
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
-// server is what both kinds of server have in common.
-type server struct {
+// Server is what both kinds of server have in common. SQL that it runs for tests is run by the server's own client, over the unix socket.
+type Server struct {
 	// Read-only after construction.
 	tb      TB
 	account account
@@ -25,38 +26,86 @@ type server struct {
 	bin     string
 	args    []string
 	ready   func() error
-	killed  func() // cleans up what a killed server leaves in the kernel; may be nil
+	killed  func()                                            // cleans up what a killed server leaves in the kernel; may be nil
+	client  func(database string) (bin string, args []string) // runs what it reads from its standard input
+	counts  counts
 
 	mu   sync.Mutex // guards what follows
 	proc *redistest.Process
 }
 
+// counts are statements, to be completed by a text in quotes.
+type counts struct {
+	sessions string // of a user
+	running  string // statements with a text
+}
+
+// SQL runs statements as the server's administrator in the database app, and returns what they print: columns divided by "|" at PostgreSQL and by tabs
+// at MariaDB, rows by line feeds, without a line feed at the end.
+func (s *Server) SQL(sql string) string {
+	s.tb.Helper()
+	out, err := s.TrySQL(Database, sql)
+	if err != nil {
+		s.tb.Fatalf("%v", err)
+	}
+	return out
+}
+
+// TrySQL is SQL in any database, for goroutines that may not fail a test and for servers that may be down.
+func (s *Server) TrySQL(database, sql string) (string, error) {
+	bin, args := s.client(database)
+	out, err := s.account.run(sql, bin, args...)
+	return strings.TrimSuffix(out, "\n"), err
+}
+
+// Sessions is how many sessions of a user the server has.
+func (s *Server) Sessions(user string) int {
+	s.tb.Helper()
+	return s.count(s.counts.sessions, user)
+}
+
+// Running reports whether one session of the server is busy with a statement.
+func (s *Server) Running(statement string) bool {
+	s.tb.Helper()
+	return s.count(s.counts.running, statement) == 1
+}
+
+func (s *Server) count(sql, of string) int {
+	s.tb.Helper()
+	text := s.SQL(sql + " = '" + strings.ReplaceAll(of, "'", "''") + "'")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		s.tb.Fatalf("%s: %q is not a number", sql, text)
+	}
+	return n
+}
+
 // Addr returns "127.0.0.1:port".
-func (s *server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // Port returns the port of Addr.
-func (s *server) Port() int { return s.port }
+func (s *Server) Port() int { return s.port }
 
 // Dir is the directory in which the server's files and its unix socket lie.
-func (s *server) Dir() string { return s.dir }
+func (s *Server) Dir() string { return s.dir }
 
 // Pid returns the process id of the latest start.
-func (s *server) Pid() int { return s.process().Pid() }
+func (s *Server) Pid() int { return s.process().Pid() }
 
 // Done is closed when the process of the latest start has ended.
-func (s *server) Done() <-chan struct{} { return s.process().Done() }
+func (s *Server) Done() <-chan struct{} { return s.process().Done() }
 
 // Output returns what the server has logged since its latest start.
-func (s *server) Output() string { return string(s.process().Output()) }
+func (s *Server) Output() string { return string(s.process().Output()) }
 
-func (s *server) process() *redistest.Process {
+func (s *Server) process() *redistest.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.proc
 }
 
 // start runs the server and waits until it answers.
-func (s *server) start() {
+func (s *Server) start() {
 	s.tb.Helper()
 	name, args := s.account.command(s.bin, s.args...)
 	proc := redistest.Run(s.tb, name, args...)
@@ -76,7 +125,7 @@ func (s *server) start() {
 }
 
 // end asks a process to end, and kills it if that takes too long.
-func (s *server) end(proc *redistest.Process, sig syscall.Signal) {
+func (s *Server) end(proc *redistest.Process, sig syscall.Signal) {
 	select {
 	case <-proc.Done():
 		return
@@ -96,12 +145,12 @@ func (s *server) end(proc *redistest.Process, sig syscall.Signal) {
 }
 
 // Kill ends the server at once, with all of its processes, as a crash of its machine would, save that the kernel still closes its sockets.
-func (s *server) Kill() {
+func (s *Server) Kill() {
 	s.tb.Helper()
 	s.kill(s.process())
 }
 
-func (s *server) kill(proc *redistest.Process) {
+func (s *Server) kill(proc *redistest.Process) {
 	s.tb.Helper()
 	pids := children(proc.Pid())
 	s.signalAll(proc, syscall.SIGKILL)
@@ -122,7 +171,7 @@ func (s *server) kill(proc *redistest.Process) {
 
 // Freeze stops all of the server's processes: its sockets stay open, the kernel goes on accepting for it, and nothing answers. It returns
 // when all stand still.
-func (s *server) Freeze() {
+func (s *Server) Freeze() {
 	s.tb.Helper()
 	proc := s.process()
 	proc.Freeze()
@@ -138,17 +187,17 @@ func (s *server) Freeze() {
 }
 
 // Thaw lets a frozen server go on.
-func (s *server) Thaw() { s.signalAll(s.process(), syscall.SIGCONT) }
+func (s *Server) Thaw() { s.signalAll(s.process(), syscall.SIGCONT) }
 
 // Restart ends the server, if it still runs, and starts it again with its data, on the same port.
-func (s *server) Restart() {
+func (s *Server) Restart() {
 	s.tb.Helper()
 	s.end(s.process(), syscall.SIGQUIT)
 	s.start()
 }
 
 // signalAll sends a signal to the process and to all of its children, the parent first.
-func (s *server) signalAll(proc *redistest.Process, sig syscall.Signal) {
+func (s *Server) signalAll(proc *redistest.Process, sig syscall.Signal) {
 	select {
 	case <-proc.Done():
 		return // its number may be somebody else's by now
@@ -202,7 +251,7 @@ func procStat(pid int) (state byte, ppid int) {
 }
 
 // install copies a certificate and its key to where the server can read them.
-func (s *server) install(pki *redistest.PKI) error {
+func (s *Server) install(pki *redistest.PKI) error {
 	for from, to := range map[string]string{pki.ServerCertFile: "server.crt", pki.ServerKeyFile: "server.key", pki.CAFile: "ca.crt"} {
 		content, err := os.ReadFile(from)
 		if err != nil {
@@ -216,7 +265,7 @@ func (s *server) install(pki *redistest.PKI) error {
 }
 
 // copyTemplate makes the server's data directory.
-func (s *server) copyTemplate(from string) error {
+func (s *Server) copyTemplate(from string) error {
 	_, err := s.account.run("", "/bin/cp", "-a", "--reflink=auto", from, filepath.Join(s.dir, "data"))
 	return err
 }

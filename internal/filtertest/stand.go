@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 )
@@ -17,26 +19,37 @@ import (
 // endLimit bounds what a filter may take to let the loops end.
 const endLimit = 30 * time.Second
 
-// Stand is a filter that runs on a listener.
+// Stand is a filter of a database that runs on a listener.
 type Stand struct {
 	// Read-only after construction.
 	World   *World
+	Log     *Log // of the filter
 	Group   *netloop.Group
 	tb      testing.TB
-	builder filters.Builder
+	builder Builder
+	dials   *database.Dials
+	prefix  string
 	tracer  trace.Tracer
 
 	ln     *netloop.Listener
 	filter atomic.Value // filters.Network; all are of one type
 }
 
+// Builder is a filter's, with its metrics.
+type Builder interface {
+	filters.Builder
+	filters.Drainer
+	prometheus.Collector
+}
+
 // Options are those of a stand.
 type Options struct {
-	Builder filters.Builder
-	World   *World
-	Tracer  trace.Tracer // nil: nobody collects spans
-	// Ended is called when the loops have ended, at the end of the test.
-	Ended func()
+	Builder  Builder
+	Database *database.Builder // in Builder
+	Metrics  string            // how the names of the filter's metrics begin
+	World    *World
+	Log      *Log         // of the builder
+	Tracer   trace.Tracer // nil: nobody collects spans
 }
 
 // Start runs loops for a filter. Put it there before a client comes.
@@ -46,19 +59,49 @@ func Start(tb testing.TB, o Options) *Stand {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Stand{tb: tb, World: o.World, Group: group, builder: o.Builder, tracer: o.Tracer}
+	s := &Stand{
+		tb: tb, World: o.World, Log: o.Log, Group: group, builder: o.Builder, dials: o.Database.Dials, prefix: o.Metrics, tracer: o.Tracer,
+	}
 	group.Start()
-	tb.Cleanup(func() {
-		s.closeListener()
-		ctx, cancel := context.WithTimeout(context.Background(), endLimit)
-		defer cancel()
-		if err := group.Stop(ctx); err != nil {
-			tb.Error(err)
-			return
-		}
-		o.Ended()
-	})
+	tb.Cleanup(s.end)
 	return s
+}
+
+// end ends the loops, and looks at what the filter leaves behind.
+func (s *Stand) end() {
+	s.closeListener()
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	if err := s.Group.Stop(ctx); err != nil {
+		s.tb.Error(err)
+	} else if n := s.dials.Open(); n != 0 {
+		s.tb.Errorf("%d turns to connect are not given back", n)
+	}
+	if s.tb.Failed() {
+		s.tb.Logf("log of the filter:\n%s", s.Log)
+	}
+}
+
+// Metric reads one of the filter's metrics, by the end of its name and by labels.
+func (s *Stand) Metric(name string, labels ...string) float64 {
+	s.tb.Helper()
+	return Metric(s.tb, s.builder, s.prefix+name, labels...)
+}
+
+// Drain has the filter come to its end with the proxy.
+func (s *Stand) Drain(ctx context.Context) error { return s.builder.Drain(ctx) }
+
+// HeldBytes is what the loops have in buffers.
+func (s *Stand) HeldBytes() (n int) {
+	s.tb.Helper()
+	for _, l := range s.Group.Loops() {
+		stats, err := l.ReadStats(Context(s.tb))
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		n += stats.HeldBytes
+	}
+	return n
 }
 
 // Listen puts a socket in front of the filter, in the place of the one before, and returns its address. cfg is for TLS that the filter begins; nil

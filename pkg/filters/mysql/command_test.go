@@ -31,14 +31,14 @@ func TestKill(t *testing.T) {
 	other := f.connect()
 	victim.seq = 0
 	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(600)"...))
-	eventually(t, "the query to run", running(dev, "select sleep(600)"))
+	eventually(t, "the query to run", func() bool { return dev.Running("select sleep(600)") })
 	execute(t, other, fmt.Sprint("kill query ", inDev)) // at the same server: as it is
 	if row := readSleep(victim); row != "1317" {
 		t.Errorf("the interrupted sleep: %q", row)
 	}
 	victim.seq = 0
 	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(601)"...))
-	eventually(t, "the query to run", running(dev, "select sleep(601)"))
+	eventually(t, "the query to run", func() bool { return dev.Running("select sleep(601)") })
 	done := f.swap(next, filters.Retirement{Deadline: time.Minute})
 	far := f.connect("multiStatements=true")
 	if got := query[string](t, far, "select name from env"); got != "prod" {
@@ -52,7 +52,7 @@ func TestKill(t *testing.T) {
 	if got := f.metric("cancel_requests_total", "passed_on"); got != 1 {
 		t.Errorf("%v KILLs passed on", got)
 	}
-	if _, err := far.ExecContext(withTimeout(t), "kill 123456789"); numberOf(err) != "1094" {
+	if _, err := far.ExecContext(withTimeout(t), "kill 123456789"); dbtest.Code(err) != "1094" {
 		t.Errorf("a thread that nobody knows: %v", err)
 	}
 }

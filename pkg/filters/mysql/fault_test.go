@@ -16,7 +16,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
-	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // TestBadClients: what is no answer to the greeting is refused, in the words of
@@ -100,9 +99,9 @@ func TestServerKilled(t *testing.T) {
 		_, err := busy.ExecContext(context.Background(), "select sleep(600)")
 		answer <- err
 	}()
-	eventually(t, "the query to run", running(server, "select sleep(600)"))
+	eventually(t, "the query to run", func() bool { return server.Running("select sleep(600)") })
 	server.Kill()
-	if err := <-answer; numberOf(err) != "1053" && !strings.Contains(err.Error(), "invalid connection") {
+	if err := <-answer; dbtest.Code(err) != "1053" && !strings.Contains(err.Error(), "invalid connection") {
 		t.Errorf("a session that works: %v", err)
 	}
 	if err := idle.PingContext(withTimeout(t)); err == nil {
@@ -154,21 +153,6 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
-// TestSecondEndpoint: one that cannot be reached is passed by.
-func TestSecondEndpoint(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	f := start(t, config(), ln.Addr().String(), server.Addr())
-	for range 3 {
-		f.must("select 1")
-	}
-}
-
 // TestClientKilled: a client that is gone leaves nothing at the server, neither a
 // transaction nor a statement that runs.
 func TestClientKilled(t *testing.T) {
@@ -189,11 +173,11 @@ func TestClientKilled(t *testing.T) {
 	busy.seq = 0
 	busy.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(600)"...))
 	_, _ = loading.conn.Write([]byte{200, 0, 0, 0, byte(mysqlproto.ComQuery), 's'}) // and no more
-	eventually(t, "the query to run", running(server, "select sleep(600)"))
+	eventually(t, "the query to run", func() bool { return server.Running("select sleep(600)") })
 	for _, c := range []*bare{inTransaction, busy, loading} {
 		_ = c.conn.Close()
 	}
-	eventually(t, "the server to be left", func() bool { return sessionsAt(server) == "0" })
+	eventually(t, "the server to be left", func() bool { return server.Sessions(dbtest.NativeUser) == 0 })
 	eventually(t, "the sessions to be forgotten", func() bool { return f.metric("downstream_connections") == 0 })
 	if got := server.SQL("select n from t for update"); got != "1" {
 		t.Errorf("the transaction was committed: %s", got)
@@ -206,18 +190,6 @@ func TestClientKilled(t *testing.T) {
 	if n := len(f.builder.threads.byID); n != 0 {
 		t.Errorf("%d threads are left", n)
 	}
-}
-
-func (f *fixture) held() (n int) {
-	f.tb.Helper()
-	for _, l := range f.Group.Loops() {
-		s, err := l.ReadStats(withTimeout(f.tb))
-		if err != nil {
-			f.tb.Fatal(err)
-		}
-		n += s.HeldBytes
-	}
-	return n
 }
 
 // TestSlowReader: a client that does not read makes the server wait, not the
@@ -236,7 +208,7 @@ func TestSlowReader(t *testing.T) {
 			c.write(append([]byte{byte(mysqlproto.ComQuery)}, fmt.Sprintf("select repeat(repeat('x', 1024), %d) from seq_1_to_%d", tt.width/1024, tt.rows)...))
 			eventually(t, "the proxy to stop reading", func() bool { return f.metric("downstream_sent_bytes_total") > 1<<20 })
 			for range 20 { // some turns of the loops
-				if n := f.held(); n > 8<<20 {
+				if n := f.HeldBytes(); n > 8<<20 {
 					t.Fatalf("%d bytes are held", n)
 				}
 			}
@@ -247,7 +219,7 @@ func TestSlowReader(t *testing.T) {
 					t.Fatalf("after %d bytes: %v", total, err)
 				}
 			}
-			if n := f.held(); n > 16<<20 {
+			if n := f.HeldBytes(); n > 16<<20 {
 				t.Errorf("%d bytes are held", n)
 			}
 		})
@@ -263,74 +235,12 @@ func TestIdleSessions(t *testing.T) {
 		f.login(mysqlproto.PluginNative, nil).read()
 	}
 	eventually(t, "all to be let in", func() bool { return f.metric("sessions_total") == sessions })
-	if perLoop := f.held() / len(f.Group.Loops()); perLoop > 72<<10 { // what reads fill
+	if perLoop := f.HeldBytes() / len(f.Group.Loops()); perLoop > 72<<10 { // what reads fill
 		t.Errorf("%d bytes are held", perLoop)
 	}
 	const most = 1 << 10 // beside netloop's two connections
 	if n := unsafe.Sizeof(session{}) + unsafe.Sizeof(mysqlproto.Tracker{}); n > most {
 		t.Errorf("a session has %d bytes", n)
-	}
-}
-
-// TestLimit: sessions above the limit wait for their turn, and not for ever.
-func TestLimit(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	cfg := config()
-	cfg.Limits = resource.DatabaseLimits{MaxSessions: 2, MaxWait: 20 * time.Second, MaxWaiting: 1}
-	f := start(t, cfg, server.Addr())
-	first, second := f.login(mysqlproto.PluginNative, nil), f.login(mysqlproto.PluginNative, nil)
-	first.read()
-	second.read()
-	third := make(chan error, 1)
-	go func() {
-		_, err := f.client("select 1")
-		third <- err
-	}()
-	eventually(t, "one to wait", func() bool { return f.metric("queued_total") == 1 })
-	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "too many clients wait") {
-		t.Errorf("one too many: %v", err)
-	}
-	_ = first.conn.Close()
-	if err := <-third; err != nil {
-		t.Errorf("the one that waited: %v", err)
-	}
-	short := config()
-	short.Limits = resource.DatabaseLimits{MaxSessions: 1, MaxWait: 100 * time.Millisecond, MaxWaiting: 10}
-	g := start(t, short, server.Addr())
-	g.connect()
-	if _, err := g.client("select 1"); err == nil || !strings.Contains(err.Error(), "1040") || !strings.Contains(err.Error(), "are in use") {
-		t.Errorf("after the wait: %v", err)
-	}
-}
-
-// TestHold: a client is held until what is missing is there, and then let in; or
-// told what is missing.
-func TestHold(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	f := start(t, config())
-	came := make(chan error, 1)
-	go func() {
-		_, err := f.client("select 1")
-		came <- err
-	}()
-	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
-	f.main().Lead(nil, server.Addr())
-	if err := <-came; err != nil {
-		t.Errorf("a client that was held: %v", err)
-	}
-	cfg := config()
-	cfg.Limits.MaxWait = 200 * time.Millisecond
-	cfg.Login.Password.Name = "nowhere"
-	g := start(t, cfg, server.Addr())
-	if _, err := g.client("select 1"); err == nil || !strings.Contains(err.Error(), "credentials for the database are not there") {
-		t.Errorf("without a secret: %v", err)
-	}
-	h := start(t, cfg)
-	h.world.Set("nowhere", "x")
-	if _, err := h.client("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known in this environment: its name does not resolve") {
-		t.Errorf("without an endpoint: %v", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 func TestConnectStorm(t *testing.T) {
 	t.Parallel()
 	storm := filtertest.NewStorm(30, 3)
-	addr := fake(t, func(c net.Conn) {
+	addr := filtertest.Serve(t, func(c net.Conn) {
 		end := storm.Begin()
 		_, _ = c.Write(hello(t, 0))
 		if _, err := readPacket(c); err != nil {
@@ -37,23 +36,4 @@ func TestConnectStorm(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestConnectStormEnds: who waits for its turn longer than limits.maxWait is told so.
-func TestConnectStormEnds(t *testing.T) {
-	t.Parallel()
-	stop := make(chan struct{})
-	addr := fake(t, func(net.Conn) { <-stop })
-	cfg := config()
-	cfg.Limits.MaxConnecting, cfg.Limits.MaxWait = 1, 300*time.Millisecond
-	f := start(t, cfg, addr)
-	t.Cleanup(func() { close(stop) })
-	f.dial()
-	eventually(t, "the first client's turn", func() bool { return f.builder.Dials.Open() == 1 })
-	if _, err := f.client("select 1"); err == nil || !strings.Contains(err.Error(), "too many sessions begin") {
-		t.Errorf("got %v", err)
-	}
-	if got := f.metric("upstream_connect_queue_left_total"); got != 1 {
-		t.Errorf("%v have left the queue, want 1", got)
-	}
 }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
@@ -60,22 +56,14 @@ func startTuned(tb testing.TB, tune func(*Builder), cfg *resource.MySQLFilter, a
 func launch(tb testing.TB, tune func(*Builder), tracer trace.Tracer, cfg *resource.MySQLFilter, addresses ...string) *fixture {
 	tb.Helper()
 	f := &fixture{tb: tb, log: &filtertest.Log{}, world: filtertest.NewWorld(dbtest.NativeUser, addresses...)}
-	f.builder = NewBuilder(slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f.builder = NewBuilder(f.log.Logger())
 	tune(f.builder)
-	f.Stand = filtertest.Start(tb, filtertest.Options{Builder: f.builder, World: f.world, Tracer: tracer, Ended: f.ended})
+	f.Stand = filtertest.Start(tb, filtertest.Options{
+		Builder: f.builder, Database: f.builder.Builder, Metrics: "dragoman_mysql_", World: f.world, Log: f.log, Tracer: tracer,
+	})
 	f.Put(cfg)
 	f.listen("tcp", "127.0.0.1:0", nil)
 	return f
-}
-
-// ended looks at what a filter leaves behind.
-func (f *fixture) ended() {
-	if n := f.builder.Dials.Open(); n != 0 {
-		f.tb.Errorf("%d turns to connect are not given back", n)
-	}
-	if f.tb.Failed() {
-		f.tb.Logf("log of the filter:\n%s", f.log)
-	}
 }
 
 // listen puts another socket in front of the filter, with TLS if cfg is not nil.
@@ -161,7 +149,7 @@ func (f *fixture) must(sql string, options ...string) string {
 // metric reads one counter or gauge, by the end of its name and its labels.
 func (f *fixture) metric(name string, labels ...string) float64 {
 	f.tb.Helper()
-	return filtertest.Metric(f.tb, f.builder, "dragoman_mysql_"+name, labels...)
+	return f.Metric(name, labels...)
 }
 
 // eventually waits for a condition.
@@ -193,12 +181,4 @@ func execute(t testing.TB, conn *sql.Conn, text string, args ...any) {
 	if _, err := conn.ExecContext(withTimeout(t), text, args...); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-}
-
-// numberOf is the number of the server's error.
-func numberOf(err error) string {
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return strconv.Itoa(int(e.Number))
-	}
-	return fmt.Sprint(err)
 }

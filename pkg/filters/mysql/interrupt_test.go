@@ -1,15 +1,13 @@
 package mysql
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -28,19 +26,7 @@ func TestClientInterrupt(t *testing.T) {
 			host, port, _ := net.SplitHostPort(f.addr)
 			cmd := exec.CommandContext(withTimeout(t), redistest.Binary(t, "mariadb"),
 				"--no-defaults", "-h", host, "-P", port, "-u", "app", "-pnone", "--disable-ssl-verify-server-cert", option, "-e", query)
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "the query to run", running(server, query))
-			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "ERROR 1317") {
-				t.Errorf("the client: %v: %s", err, &out)
-			}
-			eventually(t, "the query to end", func() bool { return !running(server, query)() })
+			filtertest.Interrupt(t, cmd, &server.Server, query, "ERROR 1317")
 		})
 	}
 }

@@ -42,7 +42,7 @@ func TestReadOnly(t *testing.T) {
 		conn := f.connect("multiStatements=true", "allowAllFiles=true")
 		defer conn.Close()
 		if _, err := conn.ExecContext(withTimeout(t), sql); err != nil {
-			return numberOf(err)
+			return dbtest.Code(err)
 		}
 		return ""
 	}

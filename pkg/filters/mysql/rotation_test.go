@@ -13,36 +13,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
-// TestWrongPassword: the server's own error reaches the app, and the log says
-// whose password it is. One that has been changed meanwhile is tried.
-func TestWrongPassword(t *testing.T) {
-	t.Parallel()
-	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.Set("password", "wrong one")
-	_, err := f.client("select 1")
-	if err == nil || !strings.Contains(err.Error(), "1045 (28000): Access denied for user 'u_native'") {
-		t.Errorf("got %v", err)
-	}
-	if log := f.log.String(); !strings.Contains(log, "the environment's credentials") || strings.Contains(log, "wrong one") {
-		t.Error("no hint in the log")
-	}
-	f.world.Set("password", dbtest.Password)
-	f.must("select 1")
-}
-
-// TestRotation: a password that is changed while the proxy logs in with the old
-// one is read again, once.
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
-	f.world.Set("password", filtertest.Stale)
-	f.PutWith(config(), filtertest.Rotating{World: f.world})
-	f.must("select 1")
-	if !strings.Contains(f.log.String(), "others are there by now") {
-		t.Error("the old password was not tried")
-	}
-}
-
 // refetching has another password once it is asked to get it anew.
 type refetching struct {
 	*filtertest.World
@@ -121,7 +91,7 @@ func TestChangeUserRotation(t *testing.T) {
 				t.Errorf("the secret was got %d times", got)
 			}
 			c.begin("select sleep(600)")
-			eventually(t, "the query to run", running(server, "select sleep(600)"))
+			eventually(t, "the query to run", func() bool { return server.Running("select sleep(600)") })
 			execute(t, f.connect(), fmt.Sprint("kill query ", c.greeting.ThreadID))
 			if row := readSleep(c); row != "1317" {
 				t.Errorf("the interrupted sleep: %q", row)
@@ -194,7 +164,7 @@ func TestKillRotation(t *testing.T) {
 		victims[i] = f.login(mysqlproto.PluginNative, nil)
 		victims[i].read()
 		victims[i].begin(fmt.Sprint("select sleep(60", i, ")"))
-		eventually(t, "the query to run", running(dev, fmt.Sprint("select sleep(60", i, ")")))
+		eventually(t, "the query to run", func() bool { return dev.Running(fmt.Sprint("select sleep(60", i, ")")) })
 	}
 	before := denied(dev)
 	rotate(dev, "rotated")
@@ -213,5 +183,5 @@ func TestKillRotation(t *testing.T) {
 		t.Errorf("the interrupted sleep: %q", row)
 	}
 	_ = victims[1].conn.Close()
-	eventually(t, "the proxy's own KILL", func() bool { return !running(dev, "select sleep(601)")() })
+	eventually(t, "the proxy's own KILL", func() bool { return !dev.Running("select sleep(601)") })
 }

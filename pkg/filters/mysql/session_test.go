@@ -83,7 +83,7 @@ func TestProtocol(t *testing.T) {
 	if s := query[string](t, conn, "select repeat('z', 41943040)"); len(s) != big {
 		t.Errorf("a large value: %d", len(s))
 	}
-	if _, err := conn.ExecContext(ctx, "selec 1"); numberOf(err) != "1064" {
+	if _, err := conn.ExecContext(ctx, "selec 1"); dbtest.Code(err) != "1064" {
 		t.Errorf("an error: %v", err)
 	}
 	if err := conn.PingContext(context.Background()); err != nil {

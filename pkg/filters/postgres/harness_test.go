@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"os/exec"
 	"strings"
@@ -55,22 +54,14 @@ func startTuned(tb testing.TB, tune func(*Builder), cfg *resource.PostgresFilter
 func launch(tb testing.TB, tune func(*Builder), tracer trace.Tracer, cfg *resource.PostgresFilter, addresses ...string) *fixture {
 	tb.Helper()
 	f := &fixture{tb: tb, log: &filtertest.Log{}, world: filtertest.NewWorld(dbtest.SCRAMUser, addresses...)}
-	f.builder = NewBuilder(slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f.builder = NewBuilder(f.log.Logger())
 	tune(f.builder)
-	f.Stand = filtertest.Start(tb, filtertest.Options{Builder: f.builder, World: f.world, Tracer: tracer, Ended: f.ended})
+	f.Stand = filtertest.Start(tb, filtertest.Options{
+		Builder: f.builder, Database: f.builder.Builder, Metrics: "dragoman_postgres_", World: f.world, Log: f.log, Tracer: tracer,
+	})
 	f.Put(cfg)
 	f.listen("tcp", "127.0.0.1:0", nil)
 	return f
-}
-
-// ended looks at what a filter leaves behind.
-func (f *fixture) ended() {
-	if n := f.builder.Dials.Open(); n != 0 {
-		f.tb.Errorf("%d turns to connect are not given back", n)
-	}
-	if f.tb.Failed() {
-		f.tb.Logf("log of the filter:\n%s", f.log)
-	}
 }
 
 // listen puts another socket in front of the filter, with TLS if cfg is not nil.
@@ -126,7 +117,7 @@ func (f *fixture) must(sql string, options ...string) string {
 // metric reads one counter or gauge, by the end of its name and its labels.
 func (f *fixture) metric(name string, labels ...string) float64 {
 	f.tb.Helper()
-	return filtertest.Metric(f.tb, f.builder, "dragoman_postgres_"+name, labels...)
+	return f.Metric(name, labels...)
 }
 
 // eventually waits for a condition.

@@ -1,14 +1,12 @@
 package postgres
 
 import (
-	"bytes"
 	"fmt"
 	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -28,20 +26,7 @@ func TestPsqlInterrupt(t *testing.T) {
 				}
 				query := fmt.Sprintf("select pg_sleep(%d) /* %s */", 600+i, mode)
 				cmd := exec.CommandContext(withTimeout(t), "psql", "-X", "-d", f.dsn("sslmode="+ssl), "-c", query)
-				var out bytes.Buffer
-				cmd.Stdout, cmd.Stderr = &out, &out
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				eventually(t, "the query to run", func() bool {
-					return server.SQL("select count(*) from pg_stat_activity where state = 'active' and query = '"+query+"'") == "1"
-				})
-				if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-					t.Fatal(err)
-				}
-				if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "canceling statement due to user request") {
-					t.Errorf("psql: %v: %s", err, &out)
-				}
+				filtertest.Interrupt(t, cmd, &server.Server, query, "canceling statement due to user request")
 			})
 		}
 	}

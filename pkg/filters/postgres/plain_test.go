@@ -97,12 +97,12 @@ func TestTLSPreferredSession(t *testing.T) {
 				ended <- err
 			}()
 			eventually(t, "the query to run", func() bool {
-				return server.SQL("select count(*) from pg_stat_activity where state = 'active' and query = '"+strings.ReplaceAll(query, "'", "''")+"'") == "1"
+				return server.Running(query)
 			})
 			if err := conn.PgConn().CancelRequest(withTimeout(t)); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-ended; codeOf(err) != "57014" {
+			if err := <-ended; dbtest.Code(err) != "57014" {
 				t.Errorf("the query ended with %v", err)
 			}
 		})

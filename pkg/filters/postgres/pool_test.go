@@ -26,11 +26,6 @@ func pooled(mode string, size uint32) *resource.PostgresFilter {
 	return cfg
 }
 
-// sessionsAt counts the sessions that the filter has at a server.
-func sessionsAt(s *dbtest.Postgres) string {
-	return s.SQL("select count(*) from pg_stat_activity where usename = 'u_scram'")
-}
-
 // TestPoolProtocol: what a session may consist of goes through a pool.
 func TestPoolProtocol(t *testing.T) {
 	t.Parallel()
@@ -84,13 +79,13 @@ func TestPoolProtocol(t *testing.T) {
 			if s := one[string](t, conn, "select repeat('z', 20971520)"); len(s) != big {
 				t.Errorf("a large value: %d", len(s))
 			}
-			if _, err := conn.Exec(ctx, "selec 1"); codeOf(err) != "42601" {
+			if _, err := conn.Exec(ctx, "selec 1"); dbtest.Code(err) != "42601" {
 				t.Errorf("an error: %v", err)
 			}
 			if got := one[string](t, conn, "select $1::text || current_database()", "in "); got != "in "+dbtest.Database {
 				t.Errorf("a parameter: %q", got)
 			}
-			if _, err := conn.CopyFrom(ctx, pgx.Identifier{"nothing"}, []string{"n"}, pgx.CopyFromRows(source)); codeOf(err) != "42P01" {
+			if _, err := conn.CopyFrom(ctx, pgx.Identifier{"nothing"}, []string{"n"}, pgx.CopyFromRows(source)); dbtest.Code(err) != "42P01" {
 				t.Errorf("COPY into nothing: %v", err)
 			}
 		})

@@ -2,11 +2,9 @@ package postgres
 
 import (
 	"encoding/binary"
-	"io"
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -16,29 +14,20 @@ import (
 func slowPostmaster(t *testing.T, server string, letThrough <-chan struct{}) string {
 	t.Helper()
 	const cancelCode = 80877102
-	return fake(t, func(c net.Conn) {
-		_ = c.SetDeadline(time.Now().Add(time.Minute))
-		packet, err := readPacket(c)
+	return relay(t, func(down net.Conn) (net.Conn, net.Conn) {
+		packet, err := readPacket(down)
 		if err != nil {
-			return
+			return nil, nil
 		}
 		if binary.BigEndian.Uint32(packet) == cancelCode {
 			<-letThrough
 		}
 		up, err := net.Dial("tcp", server)
 		if err != nil {
-			return
+			return nil, nil
 		}
-		defer up.Close()
 		_, _ = up.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(packet)+4)), packet...))
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			_, _ = io.Copy(c, up)
-			c.Close()
-		})
-		_, _ = io.Copy(up, c)
-		up.Close()
-		wg.Wait()
+		return down, up
 	})
 }
 
@@ -60,7 +49,7 @@ func TestPoolLateCancel(t *testing.T) {
 		answer <- err
 	}()
 	eventually(t, "the query to run", func() bool {
-		return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(1)' and state = 'active'") == "1"
+		return server.Running("select pg_sleep(1)")
 	})
 	before := server.SQL("select pid from pg_stat_activity where usename = 'u_scram'")
 	if err := first.PgConn().CancelRequest(ctx); err != nil { // the proxy gives it up

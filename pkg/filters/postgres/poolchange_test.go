@@ -24,7 +24,7 @@ func TestPoolCredentials(t *testing.T) {
 		t.Error(got)
 	}
 	f.world.Set("user", dbtest.MD5User)
-	eventually(t, "the connection to leave", func() bool { return sessionsAt(server) == "0" })
+	eventually(t, "the connection to leave", func() bool { return server.Sessions(dbtest.SCRAMUser) == 0 })
 	if got := one[string](t, conn, "select current_user::text"); got != dbtest.MD5User {
 		t.Error(got)
 	}
@@ -53,7 +53,7 @@ func TestPoolEnvironmentChange(t *testing.T) {
 			}
 			defer conn.Close(ctx)
 			for n := 0; !stop.Load(); n++ {
-				env, err := f.transaction(ctx, conn, worker, n, false)
+				env, err := dbtest.PostgresTransaction(ctx, conn, "select name from env", worker, n, false)
 				if err != nil {
 					lost.Add(1)
 					t.Errorf("worker %d: %v", worker, err)
@@ -78,7 +78,7 @@ func TestPoolEnvironmentChange(t *testing.T) {
 			t.Errorf("%s: %s transactions are torn", name, torn)
 		}
 	}
-	eventually(t, "dev to be left", func() bool { return sessionsAt(dev) == "0" })
+	eventually(t, "dev to be left", func() bool { return dev.Sessions(dbtest.SCRAMUser) == 0 })
 	if f.metric("pool_moved_total") < 8 {
 		t.Errorf("%v sessions were moved", f.metric("pool_moved_total"))
 	}
@@ -96,8 +96,8 @@ func TestPoolNewLimits(t *testing.T) {
 		t.Error("the connection is another")
 	}
 	<-f.swap(config(), filters.Retirement{Deadline: 10 * time.Second})
-	if _, err := conn.Exec(withTimeout(t), "select 1"); codeOf(err) != "57P01" {
+	if _, err := conn.Exec(withTimeout(t), "select 1"); dbtest.Code(err) != "57P01" {
 		t.Errorf("without a pool: %v", err)
 	}
-	eventually(t, "the pool's connections to be closed", func() bool { return sessionsAt(server) == "0" })
+	eventually(t, "the pool's connections to be closed", func() bool { return server.Sessions(dbtest.SCRAMUser) == 0 })
 }

@@ -30,7 +30,7 @@ func TestPoolCancel(t *testing.T) {
 	}
 	running := func(seconds string) {
 		eventually(t, "the query to run", func() bool {
-			return server.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep("+seconds+")' and state = 'active'") == "1"
+			return server.Running("select pg_sleep(" + seconds + ")")
 		})
 	}
 	go sleep(one, "600")
@@ -38,7 +38,7 @@ func TestPoolCancel(t *testing.T) {
 	if err := one.PgConn().CancelRequest(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-answer; codeOf(err) != "57014" {
+	if err := <-answer; dbtest.Code(err) != "57014" {
 		t.Errorf("the query: %v", err)
 	}
 	go sleep(other, "2")
@@ -49,8 +49,8 @@ func TestPoolCancel(t *testing.T) {
 	if err := <-answer; err != nil {
 		t.Errorf("the query of another session: %v", err)
 	}
-	if n := sessionsAt(server); n != "1" {
-		t.Errorf("%s sessions", n)
+	if n := server.Sessions(dbtest.SCRAMUser); n != 1 {
+		t.Errorf("%d sessions", n)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestPoolClientKilled(t *testing.T) {
 			_ = next.Close(ctx)
 			go func() { _, _ = busy.Exec(context.Background(), sleep) }()
 			asleep := func() bool {
-				return server.SQL("select count(*) from pg_stat_activity where query = '"+sleep+"' and state = 'active'") == "1"
+				return server.Running(sleep)
 			}
 			eventually(t, "the query to run", asleep)
 			_ = busy.PgConn().Conn().Close()
@@ -114,14 +114,14 @@ func TestPoolServerKilled(t *testing.T) {
 	eventually(t, "the connections to be closed", func() bool {
 		return f.metric("pool_server_connections", "idle")+f.metric("pool_server_connections", "active") == 0
 	})
-	if _, err := busy.Exec(ctx, "select 1"); codeOf(err) != "57P01" {
+	if _, err := busy.Exec(ctx, "select 1"); dbtest.Code(err) != "57P01" {
 		t.Errorf("in a transaction: %v", err)
 	}
 	if got := one[int](t, idle, "select 2"); got != 2 {
 		t.Error(got)
 	}
 	server.Kill()
-	if _, err := idle.Exec(ctx, "select 1"); codeOf(err) != "08006" && codeOf(err) != "57P01" {
+	if _, err := idle.Exec(ctx, "select 1"); dbtest.Code(err) != "08006" && dbtest.Code(err) != "57P01" {
 		t.Errorf("without a server: %v", err)
 	}
 	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database can be reached") {
@@ -245,7 +245,7 @@ func TestPoolWait(t *testing.T) {
 	if _, err := holder.Exec(ctx, "begin"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := late.Exec(ctx, "select 1"); codeOf(err) != "53300" {
+	if _, err := late.Exec(ctx, "select 1"); dbtest.Code(err) != "53300" {
 		t.Errorf("a session that waits: %v", err)
 	}
 	if _, err := holder.Exec(ctx, "commit"); err != nil {
@@ -277,8 +277,8 @@ func TestPoolOfOne(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := sessionsAt(server); n > "1" {
-		t.Errorf("%s sessions", n)
+	if n := server.Sessions(dbtest.SCRAMUser); n > 1 {
+		t.Errorf("%d sessions", n)
 	}
 }
 
@@ -316,8 +316,8 @@ func TestPoolPgbench(t *testing.T) {
 			t.Errorf("%s: %s", mode, out)
 		}
 	}
-	if n := sessionsAt(server); n > "3" {
-		t.Errorf("%s sessions", n)
+	if n := server.Sessions(dbtest.SCRAMUser); n > 3 {
+		t.Errorf("%d sessions", n)
 	}
 }
 
@@ -340,10 +340,10 @@ func TestPoolAccess(t *testing.T) {
 	if got := one[string](t, writer, "show default_transaction_read_only"); got != "off" {
 		t.Error(got)
 	}
-	if _, err := reader.Exec(ctx, "create table t (n int)"); codeOf(err) != "25006" {
+	if _, err := reader.Exec(ctx, "create table t (n int)"); dbtest.Code(err) != "25006" {
 		t.Errorf("writing: %v", err)
 	}
-	if _, err := reader.Exec(ctx, "select pg_sleep(60)"); codeOf(err) != "57014" {
+	if _, err := reader.Exec(ctx, "select pg_sleep(60)"); dbtest.Code(err) != "57014" {
 		t.Errorf("a long statement: %v", err)
 	}
 	if _, err := f.psql("select 1", "password=wrong"); err == nil || !strings.Contains(err.Error(), "password authentication failed") {

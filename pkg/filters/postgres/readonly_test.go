@@ -72,7 +72,7 @@ func attempt(t *testing.T, f *fixture, sql string) string {
 	defer func() { _ = conn.Close(withTimeout(t)) }()
 	for text := range strings.SplitSeq(sql, "|") {
 		if _, err := conn.PgConn().Exec(withTimeout(t), text).ReadAll(); err != nil {
-			return codeOf(err)
+			return dbtest.Code(err)
 		}
 	}
 	return ""

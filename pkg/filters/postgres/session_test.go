@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -12,11 +11,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/lib/pq" // the other driver
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
-	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -46,13 +43,6 @@ func one[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return v
-}
-
-func codeOf(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code
-	}
-	return fmt.Sprint(err)
 }
 
 // TestProtocol: what a session may consist of comes through as it is.
@@ -101,7 +91,7 @@ func TestProtocol(t *testing.T) {
 	if s := one[string](t, conn, "select repeat('z', 41943040)"); len(s) != big {
 		t.Errorf("a large value: %d", len(s))
 	}
-	if _, err := conn.Exec(ctx, "selec 1"); codeOf(err) != "42601" {
+	if _, err := conn.Exec(ctx, "selec 1"); dbtest.Code(err) != "42601" {
 		t.Errorf("an error: %v", err)
 	}
 	listener := f.connect()
@@ -159,7 +149,7 @@ func TestCancel(t *testing.T) {
 		cancelled <- err
 	}()
 	eventually(t, "the query to run", func() bool {
-		return dev.SQL("select count(*) from pg_stat_activity where query = 'select pg_sleep(600)'") == "1"
+		return dev.Running("select pg_sleep(600)")
 	})
 	next := config()
 	next.Cluster = "prod"
@@ -169,7 +159,7 @@ func TestCancel(t *testing.T) {
 	}
 	select {
 	case err := <-cancelled:
-		if codeOf(err) != "57014" {
+		if dbtest.Code(err) != "57014" {
 			t.Errorf("the query ended with %v", err)
 		}
 	case <-time.After(20 * time.Second):
@@ -177,38 +167,6 @@ func TestCancel(t *testing.T) {
 	}
 	if got := f.metric("cancel_requests_total", "passed_on"); got != 1 {
 		t.Errorf("%v requests passed on", got)
-	}
-}
-
-// TestWrongPassword: the server's own error reaches the app, and the log says
-// whose password it is. One that has been changed meanwhile is tried.
-func TestWrongPassword(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartPostgres(t)
-	f := startTuned(t, func(b *Builder) { b.otherLimit = 300 * time.Millisecond }, config(), server.Addr())
-	f.world.Set("password", "wrong")
-	_, err := f.psql("select 1")
-	if err == nil || !strings.Contains(err.Error(), `password authentication failed for user "u_scram"`) {
-		t.Errorf("got %v", err)
-	}
-	if !strings.Contains(f.log.String(), "the environment's credentials") || strings.Contains(f.log.String(), "wrong ") {
-		t.Error("no hint in the log")
-	}
-	f.world.Set("password", dbtest.Password)
-	f.must("select 1")
-}
-
-// TestRotation: a password that is changed while the proxy logs in with the old
-// one is read again, once.
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartPostgres(t)
-	f := start(t, config(), server.Addr())
-	f.world.Set("password", filtertest.Stale)
-	f.PutWith(config(), filtertest.Rotating{World: f.world})
-	f.must("select 1")
-	if !strings.Contains(f.log.String(), "others are there by now") {
-		t.Error("the old password was not tried")
 	}
 }
 
@@ -258,66 +216,6 @@ func TestStartParameters(t *testing.T) {
 	}
 	if _, err := f.psql("select 1", "replication=database", "dbname="+dbtest.Database); err == nil || !strings.Contains(err.Error(), "replication connections are not passed on") {
 		t.Errorf("replication: %v", err)
-	}
-}
-
-// TestLimit: sessions above the limit wait for their turn, and not for ever.
-func TestLimit(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartPostgres(t)
-	cfg := config()
-	cfg.Limits = resource.DatabaseLimits{MaxSessions: 2, MaxWait: 20 * time.Second, MaxWaiting: 1}
-	f := start(t, cfg, server.Addr())
-	first, _ := f.connect(), f.connect()
-	third := make(chan error, 1)
-	go func() {
-		_, err := f.psql("select 1")
-		third <- err
-	}()
-	eventually(t, "one to wait", func() bool { return f.metric("queued_total") == 1 })
-	if _, err := f.psql("select 1"); err == nil || !strings.Contains(err.Error(), "too many clients wait") {
-		t.Errorf("one too many: %v", err)
-	}
-	_ = first.Close(withTimeout(t))
-	if err := <-third; err != nil {
-		t.Errorf("the one that waited: %v", err)
-	}
-	short := config()
-	short.Limits = resource.DatabaseLimits{MaxSessions: 1, MaxWait: 100 * time.Millisecond, MaxWaiting: 10}
-	g := start(t, short, server.Addr())
-	g.connect()
-	if _, err := g.psql("select 1"); err == nil || !strings.Contains(err.Error(), "are in use") {
-		t.Errorf("after the wait: %v", err)
-	}
-}
-
-// TestHold: a client is held until what is missing is there, and then let in; or
-// told what is missing.
-func TestHold(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartPostgres(t)
-	f := start(t, config())
-	came := make(chan error, 1)
-	go func() {
-		_, err := f.psql("select 1")
-		came <- err
-	}()
-	eventually(t, "the client to come", func() bool { return f.metric("downstream_connections") == 1 })
-	f.main().Lead(nil, server.Addr())
-	if err := <-came; err != nil {
-		t.Errorf("a client that was held: %v", err)
-	}
-	cfg := config()
-	cfg.Limits.MaxWait = 200 * time.Millisecond
-	cfg.Login.Password.Name = "nowhere"
-	g := start(t, cfg, server.Addr())
-	if _, err := g.psql("select 1"); err == nil || !strings.Contains(err.Error(), "credentials for the database are not there") {
-		t.Errorf("without a secret: %v", err)
-	}
-	h := start(t, cfg)
-	h.world.Set("nowhere", "x")
-	if _, err := h.psql("select 1"); err == nil || !strings.Contains(err.Error(), "no server of the database is known in this environment: its name does not resolve") {
-		t.Errorf("without an endpoint: %v", err)
 	}
 }
 

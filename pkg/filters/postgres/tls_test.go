@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,45 +20,21 @@ import (
 // relay accepts connections, has dial make two of each, and copies between them.
 func relay(t *testing.T, dial func(net.Conn) (down, up net.Conn)) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				down, up := dial(c)
-				if up == nil {
-					return
-				}
-				defer up.Close()
-				go func() {
-					_, _ = io.Copy(up, down)
-					_ = up.Close()
-				}()
-				_, _ = io.Copy(down, up)
-			}()
+	return filtertest.Serve(t, func(c net.Conn) {
+		down, up := dial(c)
+		if up == nil {
+			return
 		}
-	}()
-	return ln.Addr().String()
-}
-
-// tapped keeps what is read of a connection.
-type tapped struct {
-	net.Conn
-	seen *filtertest.Log
-}
-
-func (c tapped) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	_, _ = c.seen.Write(b[:n])
-	return n, err
+		defer up.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = io.Copy(up, down)
+			up.Close()
+		})
+		_, _ = io.Copy(down, up)
+		down.Close()
+		wg.Wait()
+	})
 }
 
 // TestCancelOverTLS: the key of a session that has TLS does not go over the wire without, whether its client cancels or the proxy does after the
@@ -79,7 +56,7 @@ func TestCancelOverTLS(t *testing.T) {
 					if err != nil {
 						return nil, nil
 					}
-					down = tapped{down, wire}
+					down = filtertest.Tapped{Conn: down, Seen: wire}
 					if how == "at once" {
 						down = tls.Server(down, pki.ServerConfig())
 					}
@@ -90,7 +67,7 @@ func TestCancelOverTLS(t *testing.T) {
 				}
 				query := fmt.Sprintf("select pg_sleep(%d), '%s'", 600+i, mode)
 				running := func() bool {
-					return server.SQL("select count(*) from pg_stat_activity where state = 'active' and query = '"+strings.ReplaceAll(query, "'", "''")+"'") == "1"
+					return server.Running(query)
 				}
 				conn, ended := f.connect(), make(chan error, 1)
 				ask := func() {
@@ -102,7 +79,7 @@ func TestCancelOverTLS(t *testing.T) {
 				if err := conn.PgConn().CancelRequest(withTimeout(t)); err != nil {
 					t.Fatal(err)
 				}
-				if err := <-ended; codeOf(err) != "57014" {
+				if err := <-ended; dbtest.Code(err) != "57014" {
 					t.Errorf("the query ended with %v", err)
 				}
 				go ask()
