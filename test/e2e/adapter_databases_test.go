@@ -23,7 +23,7 @@ func throughAmbassador(port int, kind, name string) string {
 func TestPostgresStatusThroughAmbassador(t *testing.T) {
 	t.Parallel()
 	port := redistest.Port(t)
-	d := startDatabases(t, throughAmbassador(port, "postgres", "orders"))
+	d := startDatabases(t, postgresKind(), throughAmbassador(port, "postgres", "orders"))
 	uri := "http://" + loopback(port) + "/metrics"
 	shows := func(user, database string) []string {
 		return []string{
@@ -42,7 +42,7 @@ func TestPostgresStatusThroughAmbassador(t *testing.T) {
 func TestMySQLStatusThroughAmbassador(t *testing.T) {
 	t.Parallel()
 	port := redistest.Port(t)
-	d := startStock(t, throughAmbassador(port, "mysql", "stock"))
+	d := startDatabases(t, mariadbKind(), throughAmbassador(port, "mysql", "orders"))
 	uri := "http://" + loopback(port) + "/metrics"
 	if _, err := d.dev.TrySQL(dbtest.DatabaseDev, "set global max_connections = 111"); err != nil {
 		t.Fatal(err)

@@ -25,10 +25,10 @@ const hugeValue = 1<<30 - 1<<10
 // a whole.
 func TestPostgresHugeRow(t *testing.T) {
 	t.Parallel()
-	d := startDatabases(t, "")
+	d := startDatabases(t, postgresKind(), "")
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, d.dsn())
+	conn, err := pgconn.Connect(ctx, d.address())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -207,13 +205,12 @@ spec:
 
 // postgresTLS asks a server how it is spoken to.
 func postgresTLS(ctx context.Context, port int) (how string, err error) {
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%d user=app sslmode=disable", port))
+	s, err := openPostgres(ctx, port)
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close(ctx)
-	err = conn.QueryRow(ctx, "select case when ssl then 'TLS' else 'plain' end from pg_stat_ssl where pid = pg_backend_pid()").Scan(&how)
-	return how, err
+	defer s.Close()
+	return s.Value(ctx, "select case when ssl then 'TLS' else 'plain' end from pg_stat_ssl where pid = pg_backend_pid()")
 }
 
 func mariadbTLS(ctx context.Context, port int) (how string, err error) {
@@ -221,10 +218,8 @@ func mariadbTLS(ctx context.Context, port int) (how string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer s.end()
-	err = s.(mariaDBSession).conn.QueryRowContext(ctx,
-		"select if(variable_value = '', 'plain', 'TLS') from information_schema.session_status where variable_name = 'ssl_cipher'").Scan(&how)
-	return how, err
+	defer s.Close()
+	return s.Value(ctx, "select if(variable_value = '', 'plain', 'TLS') from information_schema.session_status where variable_name = 'ssl_cipher'")
 }
 
 // nobodyTells logs in at a server that does not tell how it is spoken to.
@@ -233,6 +228,6 @@ func nobodyTells(ctx context.Context, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer s.end()
-	return "", s.ask(ctx)
+	defer s.Close()
+	return "", s.Exec(ctx, "select 1")
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,9 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -31,12 +27,6 @@ const (
 	// mostBefore is what it has resident once the pages that its start needed are handed back.
 	mostBefore = 15 << 20
 )
-
-// session asks its server something, and ends.
-type session interface {
-	ask(ctx context.Context) error
-	end()
-}
 
 // TestManyIdleSessions opens 5,000 sessions that each ask once, and looks at what the proxy has resident then; after that every one still works.
 func TestManyIdleSessions(t *testing.T) {
@@ -70,7 +60,7 @@ func TestManyIdleSessions(t *testing.T) {
 	}
 }
 
-func idleSessions(t *testing.T, n int, protocol, server, more string, open func(ctx context.Context, port int) (session, error)) {
+func idleSessions(t *testing.T, n int, protocol, server, more string, open func(ctx context.Context, port int) (dbtest.Session, error)) {
 	t.Helper()
 	port := redistest.Port(t)
 	user := map[string]string{"postgres": dbtest.SCRAMUser, "mysql": dbtest.NativeUser}[protocol]
@@ -89,11 +79,11 @@ spec:
 	p.awaitReady()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	all := make([]session, n)
+	all := make([]dbtest.Session, n)
 	defer func() {
 		for _, s := range all {
 			if s != nil {
-				s.end()
+				_ = s.Close()
 			}
 		}
 	}()
@@ -104,7 +94,7 @@ spec:
 				return err
 			}
 			all[i] = s
-			return s.ask(ctx)
+			return s.Exec(ctx, "select 1")
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +116,7 @@ spec:
 		return nil
 	})
 	t.Logf("%d sessions: %d bytes resident for each, beside the %d bytes of the proxy itself", n, per, before)
-	if err := each(0, n, func(i int) error { return all[i].ask(ctx) }); err != nil {
+	if err := each(0, n, func(i int) error { return all[i].Exec(ctx, "select 1") }); err != nil {
 		t.Error(err)
 	}
 }
@@ -150,49 +140,12 @@ func each(from, to int, fn func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-type postgresSession struct{ *pgconn.PgConn }
-
-func openPostgres(ctx context.Context, port int) (session, error) {
-	conn, err := pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%d user=app dbname=app sslmode=disable", port))
-	return postgresSession{conn}, err
+func openPostgres(ctx context.Context, port int) (dbtest.Session, error) {
+	return dbtest.ConnectPostgres(ctx, fmt.Sprintf("host=127.0.0.1 port=%d user=app dbname=app sslmode=disable", port))
 }
 
-func (s postgresSession) ask(ctx context.Context) error {
-	_, err := s.Exec(ctx, "select 1").ReadAll()
-	return err
-}
-
-func (s postgresSession) end() { _ = s.Conn().Close() }
-
-type mariaDBSession struct {
-	db   *sql.DB
-	conn *sql.Conn
-}
-
-func openMariaDB(ctx context.Context, port int) (session, error) {
-	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd = "tcp", fmt.Sprintf("127.0.0.1:%d", port), "app", "none"
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, err
-	}
-	db := sql.OpenDB(connector)
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		_ = db.Close()
-		return nil, err
-	}
-	return mariaDBSession{db, conn}, nil
-}
-
-func (s mariaDBSession) ask(ctx context.Context) error {
-	_, err := s.conn.ExecContext(ctx, "select 1")
-	return err
-}
-
-func (s mariaDBSession) end() {
-	_ = s.conn.Close() // the pool would not do it
-	_ = s.db.Close()
+func openMariaDB(ctx context.Context, port int) (dbtest.Session, error) {
+	return dbtest.ConnectMySQL(ctx, fmt.Sprintf("app:none@tcp(127.0.0.1:%d)/", port))
 }
 
 // lightPostgres is a server that checks the proxy's password by SCRAM, tells what servers tell, and answers each query with nothing.

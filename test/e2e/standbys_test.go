@@ -12,42 +12,35 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
-// trio is a proxy in front of a primary and its standbys, with a port for reads.
-type trio struct {
+// replicated is a proxy in front of a primary and its standbys, with a port for reads.
+type replicated struct {
 	*Proxy
-	servers         []*dbtest.Postgres // the first is the primary, to begin with
+	*databaseKind
 	port, readsPort int
 }
 
-// startTrio starts a primary, standbys, and a proxy. more is put into the document behind the protocol's settings.
-func startTrio(t *testing.T, standbys int, more string) *trio {
+// startReplicated starts a proxy. more is put into the document behind the protocol's settings.
+func startReplicated(t *testing.T, kind *databaseKind, user, more string, primary *dbtest.Server, standbys ...*dbtest.Server) *replicated {
 	t.Helper()
-	d := &trio{port: redistest.Port(t), readsPort: redistest.Port(t)}
-	primary := dbtest.StartPostgres(t)
-	primary.SQL("create table log (worker int, n int, part int)")
-	d.servers = append(d.servers, primary)
+	d := &replicated{databaseKind: kind, port: redistest.Port(t), readsPort: redistest.Port(t)}
 	var list []string
-	for range standbys {
-		s := primary.Standby()
-		d.servers = append(d.servers, s)
+	for _, s := range standbys {
 		list = append(list, fmt.Sprintf("{address: %q}", s.Addr()))
 	}
 	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:
-  protocol: postgres
+  protocol: %s
   listen: {port: %d}
   readOnly: {port: %d}
   limits: {maxWait: 30s}
   drainDeadline: 10s
-  postgres:
+  %s:
     healthCheck: {interval: 200ms, timeout: 1s}
     %s
   environments:
@@ -55,32 +48,48 @@ spec:
       address: %q
       standbys: [%s]
       database: app
-      credentials: {username: u_scram, passwordEnv: FIRST_SECRET}
+      credentials: {username: %s, passwordEnv: FIRST_SECRET}
   defaultEnvironment: prod
-`, d.port, d.readsPort, more, primary.Addr(), strings.Join(list, ", ")))
+`, kind.protocol, d.port, d.readsPort, kind.protocol, more, primary.Addr(), strings.Join(list, ", "), user))
 	d.Proxy = launch(t, []string{"FIRST_SECRET=" + dbtest.Password}, "run", "-f", file)
 	d.awaitReady()
 	return d
 }
 
-func dsnAt(port int) string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=app password=x dbname=app sslmode=disable", port)
+// startPostgresPrimary starts a primary that has a table log.
+func startPostgresPrimary(t *testing.T) *dbtest.Postgres {
+	t.Helper()
+	primary := dbtest.StartPostgres(t)
+	primary.SQL("create table log (worker int, n int, part int)")
+	return primary
 }
 
-func (d *trio) connect(ctx context.Context, port int) *pgx.Conn {
+func postgresPair(t *testing.T) (user string, primary, standby *dbtest.Server, promote func()) {
+	t.Helper()
+	a := startPostgresPrimary(t)
+	b := a.Standby()
+	return dbtest.SCRAMUser, &a.Server, &b.Server, b.Promote
+}
+
+func (d *replicated) open(ctx context.Context, port int) (dbtest.Session, error) {
+	return d.databaseKind.open(ctx, fmt.Sprintf(d.dsn, port))
+}
+
+// connect opens a session, which ends with the test.
+func (d *replicated) connect(ctx context.Context, port int) dbtest.Session {
 	d.t.Helper()
-	conn, err := pgx.Connect(ctx, dsnAt(port))
+	s, err := d.open(ctx, port)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn
+	d.t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // at asks a session on which server it is, by its port.
-func at(ctx context.Context, conn *pgx.Conn) (port int, err error) {
-	var text string
-	if err := conn.QueryRow(ctx, "select current_setting('port')").Scan(&text); err != nil {
+func (d *replicated) at(ctx context.Context, s dbtest.Session) (port int, err error) {
+	text, err := s.Value(ctx, d.where)
+	if err != nil {
 		return 0, err
 	}
 	return strconv.Atoi(text)
@@ -90,18 +99,18 @@ func at(ctx context.Context, conn *pgx.Conn) (port int, err error) {
 const clientLimit = 60 * time.Second
 
 // write commits transactions and connects again whenever that fails, until it is stopped. No step may take longer than clientLimit.
-func (d *trio) write(worker int, stop *atomic.Bool, committed *sync.Map) {
+func (d *replicated) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 	for n := 0; !stop.Load(); {
-		var conn *pgx.Conn
+		var s dbtest.Session
 		err := within(func(ctx context.Context) (err error) {
-			conn, err = pgx.Connect(ctx, dsnAt(d.port))
+			s, err = d.open(ctx, d.port)
 			return err
 		})
 		for err == nil && !stop.Load() {
 			n++
 			var port string
 			err = within(func(ctx context.Context) (err error) {
-				port, err = d.transaction(ctx, conn, worker, n)
+				port, err = s.Transaction(ctx, d.where, worker, n)
 				return err
 			})
 			if err == nil {
@@ -112,8 +121,8 @@ func (d *trio) write(worker int, stop *atomic.Bool, committed *sync.Map) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			d.t.Errorf("worker %d is left without an answer: %v", worker, err)
 		}
-		if conn != nil {
-			_ = within(conn.Close)
+		if s != nil {
+			_ = s.Close()
 		}
 	}
 }
@@ -125,36 +134,24 @@ func within(step func(context.Context) error) error {
 	return step(ctx)
 }
 
-func (d *trio) transaction(ctx context.Context, conn *pgx.Conn, worker, n int) (port string, err error) {
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for part := range 2 {
-			if _, err := tx.Exec(ctx, "insert into log values ($1, $2, $3)", worker, n, part); err != nil {
-				return err
-			}
-		}
-		return tx.QueryRow(ctx, "select current_setting('port')").Scan(&port)
-	})
-	return port, err
-}
-
-func (d *trio) writers(n int) (committedAt func(*dbtest.Postgres) int64, stop func()) {
+func (d *replicated) writers(n int) (committedAt func(*dbtest.Server) int64, stop func()) {
 	var over atomic.Bool
 	var wg sync.WaitGroup
 	committed := &sync.Map{}
 	for worker := range n {
 		wg.Go(func() { d.write(worker, &over, committed) })
 	}
-	d.t.Cleanup(func() { over.Store(true); wg.Wait() })
-	committedAt = func(s *dbtest.Postgres) int64 {
+	stop = func() { over.Store(true); wg.Wait() }
+	d.t.Cleanup(stop)
+	return func(s *dbtest.Server) int64 {
 		if count, ok := committed.Load(strconv.Itoa(s.Port())); ok {
 			return count.(*atomic.Int64).Load()
 		}
 		return 0
-	}
-	return committedAt, func() { over.Store(true); wg.Wait() }
+	}, stop
 }
 
-func (d *trio) awaitWork(committedAt func(*dbtest.Postgres) int64, s *dbtest.Postgres, more int64) {
+func (d *replicated) awaitWork(committedAt func(*dbtest.Server) int64, s *dbtest.Server, more int64) {
 	d.t.Helper()
 	want := committedAt(s) + more
 	redistest.Eventually(d.t, clientLimit, "transactions at "+s.Addr(), func() error {
@@ -169,12 +166,12 @@ func (d *trio) awaitWork(committedAt func(*dbtest.Postgres) int64, s *dbtest.Pos
 // as one, of an older timeline, and nobody writes to it.
 func TestStandbyTakesOver(t *testing.T) {
 	t.Parallel()
-	d := startTrio(t, 1, "")
-	a, b := d.servers[0], d.servers[1]
+	user, a, b, promote := postgresPair(t)
+	d := startReplicated(t, postgresKind(), user, "", a, b)
 	committedAt, stop := d.writers(4)
 	d.awaitWork(committedAt, a, 20)
 	a.Kill()
-	b.Promote()
+	promote()
 	promoted := time.Now()
 	d.awaitWork(committedAt, b, 1)
 	t.Logf("the first transaction after the promotion: %v", time.Since(promoted))
@@ -198,44 +195,52 @@ func TestStandbyTakesOver(t *testing.T) {
 // the old one are ended, those that are about to begin there begin elsewhere, and new ones too.
 func TestFrozenPrimary(t *testing.T) {
 	t.Parallel()
-	d := startTrio(t, 1, "")
-	a, b := d.servers[0], d.servers[1]
+	for name, kind := range databaseKinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			frozenPrimary(t, kind)
+		})
+	}
+}
+
+func frozenPrimary(t *testing.T, kind *databaseKind) {
+	user, a, b, promote := kind.pair(t)
+	d := startReplicated(t, kind, user, "", a, b)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 	defer cancel()
 	idle, busy := d.connect(ctx, d.port), d.connect(ctx, d.port)
+	if port, err := d.at(ctx, busy); err != nil || port != a.Port() {
+		t.Errorf("before: port %d, %v", port, err)
+	}
 	a.Freeze()
-	answers := make(chan error, 2)
+	answer := make(chan error, 1)
+	go func() { answer <- busy.Exec(ctx, "select 1") }()
+	entered := make(chan error, 1)
 	go func() {
-		_, err := busy.Exec(ctx, "select 1")
-		answers <- err
-	}()
-	entered := make(chan int, 1)
-	go func() {
-		conn, err := pgx.Connect(ctx, dsnAt(d.port))
+		s, err := d.open(ctx, d.port)
 		if err != nil {
-			t.Errorf("a session that began at the frozen server: %v", err)
-			entered <- 0
+			entered <- err
 			return
 		}
-		defer conn.Close(context.Background())
-		port, err := at(ctx, conn)
-		if err != nil {
-			t.Error(err)
+		defer s.Close()
+		port, err := d.at(ctx, s)
+		if err == nil && port != b.Port() {
+			err = fmt.Errorf("it is at port %d, want %d", port, b.Port())
 		}
-		entered <- port
+		entered <- err
 	}()
 	d.awaitShows("/clusters", "::"+a.Addr()+"::health_flags::/failed_active_hc")
-	b.Promote()
-	if err := <-answers; sqlState(err) != "57P01" {
+	promote()
+	if err := <-answer; dbtest.Code(err) != d.retired {
 		t.Errorf("a query that waits for the frozen server: %v", err)
 	}
-	if _, err := idle.Exec(ctx, "select 1"); sqlState(err) != "57P01" {
+	if err := idle.Exec(ctx, "select 1"); !d.over(err) {
 		t.Errorf("a session that was idle: %v", err)
 	}
-	if port := <-entered; port != b.Port() {
-		t.Errorf("a session that began at the frozen server is at port %d, want %d", port, b.Port())
+	if err := <-entered; err != nil {
+		t.Errorf("a session that began at the frozen server: %v", err)
 	}
-	if port, err := at(ctx, d.connect(ctx, d.port)); err != nil || port != b.Port() {
+	if port, err := d.at(ctx, d.connect(ctx, d.port)); err != nil || port != b.Port() {
 		t.Errorf("a new session is at port %d, %v", port, err)
 	}
 }
@@ -247,27 +252,27 @@ func TestDemotedPrimary(t *testing.T) {
 	for _, pool := range []string{"", "pool: {mode: Transaction, size: 4}"} {
 		t.Run(pool, func(t *testing.T) {
 			t.Parallel()
-			d := startTrio(t, 1, pool)
-			a, b := d.servers[0], d.servers[1]
+			user, a, b, promote := postgresPair(t)
+			d := startReplicated(t, postgresKind(), user, pool, a, b)
 			ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 			defer cancel()
 			committedAt, stop := d.writers(3)
 			d.awaitWork(committedAt, a, 20)
 			inside := d.connect(ctx, d.port)
-			if _, err := inside.Exec(ctx, "begin; insert into log values (99, 0, 0), (99, 0, 1)"); err != nil {
+			if err := inside.Exec(ctx, "begin; insert into log values (99, 0, 0), (99, 0, 1)"); err != nil {
 				t.Fatal(err)
 			}
 			a.SQL("alter system set default_transaction_read_only = on")
 			a.SQL("select pg_reload_conf()")
 			d.awaitShows("/clusters", "::"+a.Addr()+"::read_only::true")
-			if _, err := inside.Exec(ctx, "commit"); err != nil {
+			if err := inside.Exec(ctx, "commit"); err != nil {
 				t.Errorf("the end of a transaction that was under way: %v", err)
 			}
-			b.Promote()
+			promote()
 			d.awaitWork(committedAt, b, 20)
 			stop()
 			if pool == "" {
-				if _, err := inside.Exec(ctx, "select 1"); sqlState(err) != "57P01" {
+				if err := inside.Exec(ctx, "select 1"); dbtest.Code(err) != "57P01" {
 					t.Errorf("after the transaction: %v", err)
 				}
 			}
@@ -282,16 +287,17 @@ func TestDemotedPrimary(t *testing.T) {
 // primary, and still do not write.
 func TestReadOnlyPort(t *testing.T) {
 	t.Parallel()
-	d := startTrio(t, 2, "")
-	primary, standbys := d.servers[0], d.servers[1:]
+	primary := startPostgresPrimary(t)
+	standbys := []*dbtest.Postgres{primary.Standby(), primary.Standby()}
+	d := startReplicated(t, postgresKind(), dbtest.SCRAMUser, "", &primary.Server, &standbys[0].Server, &standbys[1].Server)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*clientLimit)
 	defer cancel()
 	d.awaitShows("/clusters", "::"+standbys[1].Addr()+"::role::replica")
-	var conns []*pgx.Conn
+	var conns []dbtest.Session
 	places := map[int]int{}
 	for range 10 {
 		conn := d.connect(ctx, d.readsPort)
-		port, err := at(ctx, conn)
+		port, err := d.at(ctx, conn)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,27 +312,27 @@ func TestReadOnlyPort(t *testing.T) {
 	if err := d.shows("/clusters", "::"+standbys[0].Addr()+"::sessions::5"); err != nil {
 		t.Error(err)
 	}
-	for _, conn := range []*pgx.Conn{conns[0], conns[1]} {
-		if _, err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); sqlState(err) != "25006" {
+	for _, conn := range []dbtest.Session{conns[0], conns[1]} {
+		if err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); dbtest.Code(err) != "25006" {
 			t.Errorf("a write at a standby: %v", err)
 		}
 	}
 	standbys[0].Kill()
 	for _, conn := range conns {
-		port, err := at(ctx, conn)
+		port, err := d.at(ctx, conn)
 		if err == nil && port != standbys[1].Port() {
 			t.Errorf("a session is at port %d", port)
 		}
 	}
-	if port, err := at(ctx, d.connect(ctx, d.readsPort)); err != nil || port != standbys[1].Port() {
+	if port, err := d.at(ctx, d.connect(ctx, d.readsPort)); err != nil || port != standbys[1].Port() {
 		t.Errorf("with one standby left: port %d, %v", port, err)
 	}
 	standbys[1].Kill()
 	conn := d.connect(ctx, d.readsPort)
-	if port, err := at(ctx, conn); err != nil || port != primary.Port() {
+	if port, err := d.at(ctx, conn); err != nil || port != primary.Port() {
 		t.Errorf("without a standby: port %d, %v", port, err)
 	}
-	if _, err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); sqlState(err) != "25006" {
+	if err := conn.Exec(ctx, "insert into log values (1, 1, 1)"); dbtest.Code(err) != "25006" {
 		t.Errorf("a write over the port for reads: %v", err)
 	}
 	if n := primary.SQL("select count(*) from log"); n != "0" {
@@ -334,12 +340,12 @@ func TestReadOnlyPort(t *testing.T) {
 	}
 	standbys[0].Restart()
 	redistest.Eventually(t, clientLimit, "the standby to be used again", func() error {
-		again, err := pgx.Connect(ctx, dsnAt(d.readsPort))
+		again, err := d.open(ctx, d.readsPort)
 		if err != nil {
 			return err
 		}
-		defer again.Close(ctx)
-		if port, err := at(ctx, again); err != nil || port != standbys[0].Port() {
+		defer again.Close()
+		if port, err := d.at(ctx, again); err != nil || port != standbys[0].Port() {
 			return fmt.Errorf("port %d, %w", port, err)
 		}
 		return nil

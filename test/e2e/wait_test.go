@@ -68,13 +68,13 @@ spec:
 	go func() {
 		s, err := openMariaDB(ctx, stock)
 		if err == nil {
-			err = s.ask(ctx)
-			s.end()
+			err = s.Exec(ctx, "select 1")
+			_ = s.Close()
 		}
 		early <- err
 	}()
 	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=app dbname=app sslmode=disable", orders)
-	if _, err := pgx.Connect(ctx, dsn); sqlState(err) != "57P03" || !strings.Contains(fmt.Sprint(err), "credentials") {
+	if _, err := pgx.Connect(ctx, dsn); dbtest.Code(err) != "57P03" || !strings.Contains(fmt.Sprint(err), "credentials") {
 		t.Errorf("an app that comes before the credentials: %v", err)
 	}
 	if code, out := p.waits(100 * time.Millisecond); code != 75 || !strings.Contains(out, "password: no such file or directory") {
