@@ -19,6 +19,7 @@ import (
 // databaseKind is what these tests have to know of a kind of server, its protocol and its drivers.
 type databaseKind struct {
 	protocol string
+	settings string                                                // of the protocol, in the document
 	start    func(t *testing.T, pki *redistest.PKI) *dbtest.Server // with TLS if there is an authority
 	open     func(ctx context.Context, dsn string) (dbtest.Session, error)
 	work     func(ctx context.Context, dsn string, w *dbtest.Work) error
@@ -61,7 +62,7 @@ func postgresKind() *databaseKind {
 
 func mariadbKind() *databaseKind {
 	return &databaseKind{
-		protocol: "mysql",
+		protocol: "mysql", settings: "appDatabases: [shop]",
 		start: func(t *testing.T, pki *redistest.PKI) *dbtest.Server {
 			t.Helper()
 			return &dbtest.StartMariaDB(t, dbtest.MariaDBTLS(pki)).Server
@@ -111,6 +112,7 @@ metadata: {name: orders}
 spec:
   protocol: %s
   listen: {port: %d}
+  %s: {%s}
   environments:
     dev:
       address: %q
@@ -121,7 +123,7 @@ spec:
       database: app_prod
       credentials: {username: u_tls, passwordFile: %s}
       tls: {mode: verify-full, caFile: %s, certFile: %s, keyFile: %s}
-`, kind.protocol, d.port, d.dev.Addr(), kind.devUser, net.JoinHostPort("localhost", strconv.Itoa(d.prod.Port())), d.password, pki.CAFile, cert, key)+rest)
+`, kind.protocol, d.port, kind.protocol, kind.settings, d.dev.Addr(), kind.devUser, net.JoinHostPort("localhost", strconv.Itoa(d.prod.Port())), d.password, pki.CAFile, cert, key)+rest)
 	d.Proxy = launch(t, []string{"FIRST_SECRET=" + dbtest.Password}, "run", "-f", file, "--labels-file", d.labels)
 	d.awaitReady()
 	return d

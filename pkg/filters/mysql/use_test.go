@@ -106,7 +106,7 @@ func TestAppDatabases(t *testing.T) {
 	} {
 		execute(t, conn, away)
 		_, err := conn.ExecContext(withTimeout(t), text)
-		got := numberOf(err)
+		got := dbtest.Code(err)
 		if err == nil {
 			got = query[string](t, conn, "select database()")
 		}
@@ -125,7 +125,7 @@ func TestAppDatabasesChange(t *testing.T) {
 	t.Parallel()
 	f := start(t, config(), dbtest.StartMariaDB(t).Addr())
 	conn := f.connect()
-	if _, err := conn.ExecContext(withTimeout(t), "use shop"); numberOf(err) != "1049" {
+	if _, err := conn.ExecContext(withTimeout(t), "use shop"); dbtest.Code(err) != "1049" {
 		t.Errorf("a name that nobody has listed: %v", err)
 	}
 	<-f.swap(named(), filters.Retirement{Deadline: time.Minute})
