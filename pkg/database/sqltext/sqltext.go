@@ -38,6 +38,23 @@ func After(sql []byte, i int, end string) int {
 	return len(sql)
 }
 
+// EndOfLine returns the index behind the line that i is in.
+func EndOfLine(sql []byte, i int) int {
+	if n := bytes.IndexAny(sql[i:], "\r\n"); n >= 0 {
+		return i + n + 1
+	}
+	return len(sql)
+}
+
+// Part appends a blank to what stands before a comment that is left out, if a word
+// would else go on behind it.
+func Part(out []byte) []byte {
+	if len(out) > 0 && IsWord(out[len(out)-1]) {
+		return append(out, ' ')
+	}
+	return out
+}
+
 // IsDigit reports whether c is one.
 func IsDigit(c byte) bool { return c >= '0' && c <= '9' }
 

@@ -345,6 +345,8 @@ func TestWithoutLiterals(t *testing.T) {
 		{"select `cut off", "select ", false},
 		{`select 'a\', 'secret'`, "select ?, ?", true},
 		{"select 1--1", "select ?--?", false},
+		{"select a --\tdon't\n, 'secret'", "select a , ?", false},
+		{"select/* */42, b#\n7", "select ?, b ?", false},
 	}
 	for _, tc := range tests {
 		if got := withoutLiterals([]byte(tc.sql), tc.noBackslash); got != tc.want {

@@ -151,14 +151,22 @@ func withoutLiterals(sql []byte, noBackslash bool) string {
 		case sqltext.IsDigit(c) && (len(out) == 0 || !sqltext.IsWord(out[len(out)-1])):
 			i = sqltext.EndOfNumber(sql, i)
 			out = append(out, '?')
-		case c == '#' || bytes.HasPrefix(sql[i:], []byte("-- ")):
+		case c == '#' || beginsComment(sql[i:]):
 			i = sqltext.After(sql, i, "\n")
+			out = sqltext.Part(out)
 		case bytes.HasPrefix(sql[i:], []byte("/*")):
 			i = sqltext.After(sql, i, "*/")
+			out = sqltext.Part(out)
 		default:
 			out = append(out, c)
 			i++
 		}
 	}
 	return string(out)
+}
+
+// beginsComment reports whether a text begins with two dashes that begin a comment:
+// others are signs.
+func beginsComment(sql []byte) bool {
+	return bytes.HasPrefix(sql, []byte("--")) && (len(sql) == 2 || sql[2] <= ' ' || sql[2] == 0x7f)
 }

@@ -240,6 +240,31 @@ func TestSlowQuery(t *testing.T) {
 	}
 }
 
+func TestWithoutLiterals(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		`select 'a''b', "it's", 1.5e3, $1, x'41' from t1`:   `select ?, "it's", ?, $1, x? from t1`,
+		`select E'a\'b', e'c', 'd'`:                         `select E?, e?, ?`,
+		`select * from t where a like'%\' or b = 'secret'`:  `select * from t where a like?`,
+		`select 'it\\', 'secret'`:                           `select ?, ?`,
+		`select date'x', 'secret'`:                          `select date?, ?`,
+		`select $$a$$, $x$ $$ 'b' $x$, a$x$b, $x$secret$x$`: `select ?, ?, a$x$b, ?`,
+		`select 1 /* /* */ ' */ , 'secret'`:                 `select ?  , ?`,
+		`select/* */42, a--
+7, b`: `select ?, a ?, b`,
+		"select a -- x\r, 'y\nsecret'": "select a , ?",
+		`select 'cut off`:              "select ?",
+		`select E'cut off\`:            "select E?",
+		`select /* cut off 'secret`:    "select ",
+		`select $a$cut off`:            "select ?",
+		`select "cut off`:              "select ",
+	} {
+		if got := withoutLiterals([]byte(sql)); got != want {
+			t.Errorf("%q: got %q, want %q", sql, got, want)
+		}
+	}
+}
+
 // TestPgbench runs through.
 func TestPgbench(t *testing.T) {
 	t.Parallel()

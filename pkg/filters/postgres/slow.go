@@ -92,9 +92,13 @@ func withoutLiterals(sql []byte) string {
 		c := sql[i]
 		switch {
 		case c == '\'':
-			i = sqltext.EndOfString(sql, i+1, c, len(out) > 0 && (out[len(out)-1]|0x20) == 'e')
+			end := sqltext.EndOfString(sql, i+1, c, true)
 			out = append(out, '?')
-		case c == '$' && dollarTag(sql[i:]) != nil:
+			if !isEscape(out[:len(out)-1]) && end != sqltext.EndOfString(sql, i+1, c, false) {
+				return string(out) // where it ends depends on standard_conforming_strings
+			}
+			i = end
+		case c == '$' && (len(out) == 0 || !sqltext.IsWord(out[len(out)-1])) && dollarTag(sql[i:]) != nil:
 			tag := dollarTag(sql[i:])
 			end := bytes.Index(sql[i+len(tag):], tag)
 			if end < 0 {
@@ -113,15 +117,45 @@ func withoutLiterals(sql []byte) string {
 			out = append(out, sql[i:i+end+2]...)
 			i += end + 2
 		case bytes.HasPrefix(sql[i:], []byte("--")):
-			i = sqltext.After(sql, i, "\n")
+			i = sqltext.EndOfLine(sql, i)
+			out = sqltext.Part(out)
 		case bytes.HasPrefix(sql[i:], []byte("/*")):
-			i = sqltext.After(sql, i, "*/")
+			i = endOfComment(sql, i)
+			out = sqltext.Part(out)
 		default:
 			out = append(out, c)
 			i++
 		}
 	}
 	return string(out)
+}
+
+// isEscape reports whether what stands before a string is the E of one in which
+// backslashes escape.
+func isEscape(before []byte) bool {
+	n := len(before)
+	return n > 0 && before[n-1]|0x20 == 'e' && (n == 1 || !sqltext.IsWord(before[n-2]))
+}
+
+// endOfComment returns the index behind the comment that begins at i, in which others
+// may stand; the text's length if it does not end.
+func endOfComment(sql []byte, i int) int {
+	depth := 0
+	for i < len(sql) {
+		switch {
+		case bytes.HasPrefix(sql[i:], []byte("/*")):
+			depth++
+			i += 2
+		case bytes.HasPrefix(sql[i:], []byte("*/")):
+			depth--
+			if i += 2; depth == 0 {
+				return i
+			}
+		default:
+			i++
+		}
+	}
+	return i
 }
 
 // dollarTag returns the opening of a string in dollar quotes, or nil.
