@@ -39,6 +39,9 @@ func hintsOf(sql []byte) (h hint) {
 	for i := 0; i < len(sql); {
 		c := sql[i] | 0x20
 		if c < 'a' || c > 'z' {
+			if c == ';' {
+				before = nil
+			}
 			i++
 			continue
 		}
@@ -51,7 +54,7 @@ func hintsOf(sql []byte) (h hint) {
 			case isTemp(before, word):
 				temps++
 			case is(word, "drop") && is(before, "commit"):
-				temps--
+				temps = max(0, temps-1)
 			default:
 				h |= hintOfWord(before, word, sql[end:])
 			}
@@ -83,6 +86,8 @@ func hintOfWord(before, word, rest []byte) hint {
 		return hintOfSet(rest)
 	case is(word, "hold") && is(before, "with"):
 		return hintHold
+	case is(word, "pg_temp") && mayMake(before):
+		return hintTemp
 	case is(word, "set_config") && !endsWithTrue(rest):
 		return hintConfig
 	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
@@ -91,6 +96,16 @@ func hintOfWord(before, word, rest []byte) hint {
 		}
 	}
 	return 0
+}
+
+// mayMake reports whether a word may stand before the name of what is made.
+func mayMake(word []byte) bool {
+	for _, kind := range []string{"table", "exists", "into", "view", "function", "procedure", "aggregate", "sequence", "type", "domain"} {
+		if is(word, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // endsWithTrue reports whether the last argument of a call is the word true: that

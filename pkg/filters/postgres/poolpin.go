@@ -56,11 +56,22 @@ func (s *poolServer) tag(payload []byte) {
 			s.forgetStatements()
 		case bytes.HasPrefix(payload, []byte("DROP ")):
 			s.g.p.epoch++
+		case tagged(payload, "DECLARE CURSOR"):
+			s.mayHaveMade()
 		}
 	case 'A', 'C':
 		if payload[1] == 'L' || payload[1] == 'R' { // ALTER, CREATE
 			s.g.p.epoch++
+			s.mayHaveMade()
 		}
+	}
+}
+
+// mayHaveMade is the end of a statement that may have made something temporary, or a
+// cursor that outlives the transaction. If the text was looked at, the hints know.
+func (s *poolServer) mayHaveMade() {
+	if s.hints&hintCut != 0 {
+		s.pin()
 	}
 }
 

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,26 @@ func TestPoolStateStays(t *testing.T) {
 		},
 		"two temporary tables": {
 			"begin; create temp table brief (n int) on commit drop; create temp table mine as select 1 as n; commit", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary table before another is dropped": {
+			"begin; create temp table mine as select 1 as n; commit; drop table if exists other", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary table by its schema": {
+			"create table pg_temp.mine as select 1 as n", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary function": {
+			"create function pg_temp.mine() returns text language sql as $$ select '1' $$", "select pg_temp.mine()", "1",
+			"select coalesce(to_regproc('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary table at the end of a long text": {
+			"select '" + strings.Repeat("x", 2*maxHintText) + "' is null; create temp table mine (n int default 1); insert into mine default values", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary view at the end of a long text": {
+			"select '" + strings.Repeat("x", 2*maxHintText) + "' is null; create temp view mine as select 1 as n", "select n::text from mine", "1",
 			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
 		},
 		"a setting that is true": {
