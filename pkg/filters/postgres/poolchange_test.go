@@ -101,3 +101,29 @@ func TestPoolNewLimits(t *testing.T) {
 	}
 	eventually(t, "the pool's connections to be closed", func() bool { return server.Sessions(dbtest.SCRAMUser) == 0 })
 }
+
+// TestPoolChangeToReadOnly: a session that goes on in an environment which is read
+// only has what that says, not what was so where it comes from.
+func TestPoolChangeToReadOnly(t *testing.T) {
+	t.Parallel()
+	f, _, prod, next := twoEnvironments(t)
+	next.Pool, next.ReadOnly = pooled("transaction", 3).Pool, true
+	<-f.swap(pooled("transaction", 3), filters.Retirement{Deadline: time.Second})
+	conn := f.connect("default_query_exec_mode=simple_protocol")
+	if got := one[string](t, conn, "select name || current_setting('default_transaction_read_only') from env"); got != "devoff" {
+		t.Fatal(got)
+	}
+	<-f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
+	if got := one[string](t, conn, "select name || current_setting('default_transaction_read_only') from env"); got != "prodon" {
+		t.Errorf("in the new environment: %s", got)
+	}
+	if got := conn.PgConn().ParameterStatus("default_transaction_read_only"); got != "on" {
+		t.Errorf("the client is told %q", got)
+	}
+	if _, err := conn.Exec(withTimeout(t), "insert into log values (1, 1, 1)"); codeOf(err) != "25006" {
+		t.Errorf("writing: %v", err)
+	}
+	if got := prod.SQL("select count(*) from log"); got != "0" {
+		t.Errorf("%s rows were written", got)
+	}
+}

@@ -160,12 +160,26 @@ func (c *poolClient) learn(f *facts) {
 	if c.facts = f; told == nil || f == nil {
 		return
 	}
+	if own := c.vars.values[readOnlyDefault] != told.settings.values[readOnlyDefault]; !own && f.settings.known[readOnlyDefault] {
+		c.follow(readOnlyDefault, f.settings.values[readOnlyDefault])
+	}
 	for _, p := range f.params {
 		if settingOf(p.Name) >= 0 || slices.Contains(told.params, p) {
 			continue
 		}
 		c.s.Down.Write(pgproto.AppendParameterStatus(nil, p.Name, p.Value))
 	}
+}
+
+// follow gives the session what is now the server's for a setting, which the session
+// has not chosen. For most, what it was told once goes on; but not where that would
+// be a right to write.
+func (c *poolClient) follow(i int, value string) {
+	if c.vars.known[i] && c.vars.values[i] == value {
+		return
+	}
+	c.vars = c.p.shared(c.vars.with(i, value))
+	c.s.Down.Write(pgproto.AppendParameterStatus(nil, settingName(i), value))
 }
 
 // turnAway ends a session with an error that the server has for the pool.
