@@ -98,7 +98,7 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	name, body := string(have[:i]), have[i+1:]
 	c.sent(h, m)
-	if old := c.names[name]; old.statement != nil {
+	if old := c.names[name]; old.statement != nil && !old.doubtful {
 		c.server.clashes(old, body)
 		return consumed, headSize + h.Len
 	}
@@ -314,7 +314,7 @@ func (c *poolClient) mean(name string, st *statement) {
 		delete(c.names, name)
 		return
 	}
-	c.names[name] = named{st, name}
+	c.names[name] = named{statement: st, as: name}
 }
 
 // forgetNames is the end of all prepared statements of the session.

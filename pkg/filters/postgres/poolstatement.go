@@ -35,7 +35,8 @@ type statement struct {
 // named is a session's prepared statement.
 type named struct {
 	*statement
-	as string
+	as       string
+	doubtful bool // what it speaks of was not there when it was used
 }
 
 // statements are those of a pool.

@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -76,5 +79,42 @@ func TestPoolNotify(t *testing.T) {
 				t.Errorf("the session that listens: %d", got)
 			}
 		})
+	}
+}
+
+// TestPoolPrepareAfterFailure: a statement that a session could not prepare, since a
+// table was missing for a while, can be prepared later under the same name, as
+// drivers do that make names of texts.
+func TestPoolPrepareAfterFailure(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	server.SQL("create table words (n int); insert into words values (7); grant all on words to public")
+	f := start(t, pooled("transaction", 1), server.Addr())
+	var sessions []*bare
+	for range 4 { // some of them on each loop
+		sessions = append(sessions, newBare(t, f.dsn()))
+	}
+	prepare := func(b *bare) string {
+		return strings.Join(b.run(unit{[]pgproto3.FrontendMessage{
+			&pgproto3.Parse{Name: "a", Query: "select n from words"}, &pgproto3.Describe{ObjectType: 'S', Name: "a"}, &pgproto3.Sync{},
+		}, 1}), " ")
+	}
+	for _, b := range sessions[:2] {
+		if got := prepare(b); strings.Contains(got, "E ERROR") {
+			t.Fatal(got)
+		}
+	}
+	server.SQL("alter table words rename to hidden")
+	for _, b := range sessions[2:] {
+		if got := prepare(b); !strings.Contains(got, "42P01") {
+			t.Errorf("without the table: %s", got)
+		}
+	}
+	server.SQL("alter table hidden rename to words")
+	for i, b := range sessions {
+		taken := i < 2
+		if got := prepare(b); taken != strings.Contains(got, "42P05") || !taken && strings.Contains(got, "E ERROR") {
+			t.Errorf("session %d, with the table again: %s", i, got)
+		}
 	}
 }

@@ -27,8 +27,8 @@ func (s *poolServer) takeBack(skipped []answer, state string) (instead string) {
 			c.mean(a.undo.name, a.undo.meant)
 		}
 	}
-	if len(skipped) > 0 && skipped[0].stmt != nil && skipped[0].kind != pgproto.TypeParse {
-		s.doubt(skipped[0].stmt, state)
+	if len(skipped) > 0 && skipped[0].stmt != nil {
+		s.doubt(&skipped[0], state)
 	}
 	return instead
 }
@@ -48,15 +48,33 @@ func (s *poolServer) takeBackUnnamed(a answer, failed bool) {
 }
 
 // doubt is a statement's error that may be about the statement itself.
-func (s *poolServer) doubt(st *statement, state string) {
-	p := s.statements.of[st]
+func (s *poolServer) doubt(a *answer, state string) {
+	switch state {
+	case "42P01", "42703", "42883", "3F000": // there is no such table, column, function, schema
+		if s.client != nil && a.act != clash {
+			s.client.doubtName(a)
+		}
+	}
+	if a.kind == pgproto.TypeParse {
+		return
+	}
+	p := s.statements.of[a.stmt]
 	switch {
 	case p == nil:
 	case state == "26000": // the session has deallocated it by other ways
-		s.statements.remove(&s.g.p.statements, st)
+		s.statements.remove(&s.g.p.statements, a.stmt)
 	case state == pgproto.StateFeatureNotSupported: // cached plan must not change result type
 		p.epoch = stale
 		s.g.p.epoch++
+	}
+}
+
+// doubtName notes that a server of one's own might have refused to prepare what the
+// session has been told is prepared: it may be tried again under the same name.
+func (c *poolClient) doubtName(a *answer) {
+	if n := c.named([]byte(a.as)); n.statement == a.stmt && n.statement != nil {
+		n.doubtful = true
+		c.names[a.as] = n
 	}
 }
 
