@@ -149,6 +149,10 @@ func (s *poolServer) ownAnswered() {
 		if s.g.p.f != nil {
 			s.g.p.f.Log.Warn("a server refuses a query of the pool's own: closing the connection", "endpoint", s.to.Endpoint.Address, "settings", was&isSetting != 0)
 		}
+		if c != nil && s.is(hasServed) && !s.g.p.closed { // what others have done there may be the reason: the session gets another
+			s.detach()
+			defer c.ready()
+		}
 		s.close(closedFailed)
 	case was&isSetting != 0 && c != nil:
 		c.vars, s.assigned = s.vars, c.assigned

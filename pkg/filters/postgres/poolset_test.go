@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
 
 // TestPlainSet: what is remembered as a setting, and what is not.
@@ -61,6 +63,33 @@ func TestAssignments(t *testing.T) {
 	} {
 		if got := string(tc.want.appendChange(nil, tc.have)); got != tc.sql {
 			t.Errorf("got %q, want %q", got, tc.sql)
+		}
+	}
+}
+
+// TestPoolSettingRefused: where a connection does not take a session's setting because
+// of what another has done there, it is the connection that ends, and the session gets
+// another.
+func TestPoolSettingRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	setter := f.connect("default_query_exec_mode=simple_protocol")
+	f.connect()
+	other := f.connect("default_query_exec_mode=simple_protocol") // on the same loop
+	ctx := withTimeout(t)
+	if _, err := setter.Exec(ctx, "set temp_buffers to 200"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		// From now on this server refuses to change the setting.
+		if _, err := other.Exec(ctx, "begin; create temp table brief (n int) on commit drop; insert into brief values (1); commit"); err != nil {
+			t.Fatal(err)
+		}
+		if got := one[string](t, setter, "show temp_buffers"); got != "1600kB" {
+			t.Errorf("the session that has set it has %s", got)
+		}
+		if got := one[string](t, other, "show temp_buffers"); got != "8MB" {
+			t.Errorf("another session has %s", got)
 		}
 	}
 }
