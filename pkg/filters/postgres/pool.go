@@ -254,7 +254,11 @@ func (p *pool) sweep() {
 			delete(p.groups, key)
 		}
 	}
-	if len(p.servers) > 0 || p.starving() != nil {
+	starving := p.starving() != nil
+	if starving {
+		p.budget.beg(p)
+	}
+	if len(p.servers) > 0 || starving {
 		p.watch()
 	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // budget bounds the connections of the pools of one listener and cluster, which
@@ -119,6 +120,34 @@ func (p *pool) yield() {
 	}
 	if len(p.servers) > 0 {
 		p.owes = 1
+	}
+}
+
+// beg asks other loops for a connection that they have not used for a while, for a
+// pool that has its share or more: sessions may keep those for long.
+func (b *budget) beg(p *pool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open < b.limit {
+		return
+	}
+	if !slices.Contains(b.wanting, p) {
+		b.wanting = append(b.wanting, p)
+	}
+	for q := range b.pools {
+		if q != p {
+			q.key.loop.Post(q.spare)
+		}
+	}
+}
+
+// spare gives up a connection that nobody has used for a while.
+func (p *pool) spare() {
+	for _, g := range p.groups {
+		if len(g.idle) > 0 && time.Duration(p.key.loop.Now()-g.idle[0].idleSince) >= sweepEvery {
+			g.idle[0].close(closedEvicted)
+			return
+		}
 	}
 }
 

@@ -282,6 +282,33 @@ func TestPoolOfOne(t *testing.T) {
 	}
 }
 
+// TestPoolIdleElsewhere: connections that are idle on one loop serve the sessions of
+// another, where others keep what that has.
+func TestPoolIdleElsewhere(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	f := start(t, pooled("transaction", 4), server.Addr())
+	var conns []*pgx.Conn
+	for range 8 {
+		conns = append(conns, f.connect())
+	}
+	for _, conn := range conns {
+		one[int](t, conn, "select 1")
+	}
+	for i, conn := range conns {
+		if i%2 == 0 && i < 6 { // of one loop
+			if _, err := conn.Exec(withTimeout(t), "listen news"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range conns {
+		if got := one[int](t, conns[len(conns)-1-i], "select 1"); got != 1 {
+			t.Error(got)
+		}
+	}
+}
+
 // TestPoolErrors: the server's own error reaches the app at its login.
 func TestPoolErrors(t *testing.T) {
 	t.Parallel()
