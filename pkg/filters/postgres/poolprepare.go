@@ -18,7 +18,7 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		c.state |= isStopped // what names mean depends on whether what came before the Sync succeeds
 		return unread, 0
 	}
-	if len(srv.rubbish) > 0 && rewrites(h.Type) && srv.fresh() {
+	if len(srv.rubbish) > 0 && rewrites(h.Type) && (srv.fresh() || len(srv.rubbish) >= int(c.p.conf().MaxStatements) && srv.quiet()) {
 		srv.clearOut()
 	}
 	switch h.Type {
@@ -182,16 +182,22 @@ func (s *poolServer) prepare(st *statement, old *prepared, a answer) *prepared {
 	return got
 }
 
-// unprepare has a statement be closed at the server, but not now: a portal of the
-// transaction that is under way may still need it.
+// unprepare has a statement be closed at the server, but not now: messages that are on
+// their way may still need it.
 func (s *poolServer) unprepare(st *statement) {
 	s.rubbish = append(s.rubbish, s.statements.of[st].name)
 	s.statements.remove(&s.g.p.statements, st)
 }
 
 // fresh reports that nothing is under way.
-func (s *poolServer) fresh() bool {
-	return s.tracker.Status() == pgproto.TxIdle && s.tracker.Outstanding() == 0 && !s.tracker.Pipelining() && s.ledger.empty()
+func (s *poolServer) fresh() bool { return s.tracker.Status() == pgproto.TxIdle && s.settled() }
+
+// quiet reports that a transaction waits for its client. What is closed then is not
+// missed: a portal keeps what it needs of its statement.
+func (s *poolServer) quiet() bool { return s.tracker.Status() == pgproto.TxActive && s.settled() }
+
+func (s *poolServer) settled() bool {
+	return s.tracker.Outstanding() == 0 && !s.tracker.Pipelining() && s.ledger.empty()
 }
 
 // clearOut closes what is not needed any more. A Sync has to follow.

@@ -118,3 +118,40 @@ func TestPoolPrepareAfterFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolLongTransaction: a transaction that prepares more and more does not fill its
+// server with what it has closed, and goes on to read from a portal meanwhile.
+func TestPoolLongTransaction(t *testing.T) {
+	t.Parallel()
+	const most = 10
+	cfg := pooled("transaction", 1)
+	cfg.Pool.MaxStatements = most
+	b := newBare(t, start(t, cfg, dbtest.StartPostgres(t).Addr()).dsn())
+	query := func(sql string) string {
+		return strings.Join(b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Query{String: sql}}, 1}), " ")
+	}
+	extended := func(say ...pgproto3.FrontendMessage) string {
+		return strings.Join(b.run(unit{append(say, &pgproto3.Sync{}), 1}), " ")
+	}
+	query("begin")
+	extended(&pgproto3.Parse{Name: "all", Query: "select 'row ' || generate_series(1, 9)"}, &pgproto3.Bind{PreparedStatement: "all", DestinationPortal: "all"})
+	for i := range 20 * most {
+		name := fmt.Sprint("s", i)
+		got := extended(&pgproto3.Parse{Name: name, Query: fmt.Sprintf("select 'value %d'", i)}, &pgproto3.Bind{PreparedStatement: name}, &pgproto3.Execute{})
+		if !strings.Contains(got, fmt.Sprint("value ", i)) {
+			t.Fatalf("statement %d: %s", i, got)
+		}
+		extended(&pgproto3.Close{ObjectType: 'S', Name: name})
+	}
+	for i := range 2 {
+		if got := extended(&pgproto3.Execute{Portal: "all", MaxRows: 1}); !strings.Contains(got, fmt.Sprint("row ", i+1)) {
+			t.Errorf("the portal: %s", got)
+		}
+	}
+	if got := query(fmt.Sprintf("select 'few' from pg_prepared_statements having count(*) <= %d", 3*most)); !strings.Contains(got, "few") {
+		t.Errorf("the server has too many: %s", query("select count(*) from pg_prepared_statements"))
+	}
+	if got := query("commit"); !strings.Contains(got, "COMMIT") {
+		t.Error(got)
+	}
+}
