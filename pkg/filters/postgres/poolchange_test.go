@@ -120,7 +120,7 @@ func TestPoolChangeToReadOnly(t *testing.T) {
 	if got := conn.PgConn().ParameterStatus("default_transaction_read_only"); got != "on" {
 		t.Errorf("the client is told %q", got)
 	}
-	if _, err := conn.Exec(withTimeout(t), "insert into log values (1, 1, 1)"); codeOf(err) != "25006" {
+	if _, err := conn.Exec(withTimeout(t), "insert into log values (1, 1, 1)"); dbtest.Code(err) != "25006" {
 		t.Errorf("writing: %v", err)
 	}
 	if got := prod.SQL("select count(*) from log"); got != "0" {
