@@ -311,6 +311,9 @@ func (l *Loop) release(c *Conn) {
 		c.in = nil
 	}
 	c.bulk = 0
+	if l.silence.since != nil {
+		delete(l.silence.since, c)
+	}
 	x := c.rare
 	if x != nil {
 		if x.linger != nil {

@@ -16,17 +16,34 @@ var ErrSilent = errors.New("the peer acknowledges nothing any more")
 // waits for a lock: it answers the kernel's questions whether there is room again. So the loop looks itself, at those connections only that it
 // has written to since all that they were sent had arrived.
 
-// Bounds of the time between two looks.
+// Bounds of the time between two looks at a connection.
 const (
 	leastSweep = 250 * time.Millisecond
 	mostSweep  = 15 * time.Second
 )
 
-// silence is what a loop knows of peers that acknowledge nothing.
+// sweepTurn is how many connections are looked at in one turn of the loop. To ask
+// for TCP_INFO takes about a microsecond.
+const sweepTurn = 128
+
+// silence is what a loop knows of peers that acknowledge nothing. It looks at a
+// few connections at a time, and in every comes round to all of them.
 type silence struct {
-	timer *Timer
-	every time.Duration   // between two looks; 0: there is nothing to look at
-	since map[*Conn]int64 // by Loop.Now
+	timer    *Timer
+	every    time.Duration   // between two looks at a connection; 0: there is nothing to look at
+	at       int             // the slot that is next
+	shortest uint16          // the least patience of this round so far, in s; 0: nobody has any
+	since    map[*Conn]int64 // by Loop.Now
+}
+
+// sweepEvery is how often a connection is looked at that has so much patience.
+func sweepEvery(seconds uint16) time.Duration {
+	return min(max(time.Duration(seconds)*time.Second/4, leastSweep), mostSweep)
+}
+
+// pause is the time until the next few of n connections are looked at.
+func (s *silence) pause(n int) time.Duration {
+	return s.every * sweepTurn / time.Duration(max(n, sweepTurn))
 }
 
 // setPatience has the loop look after what the connection sends.
@@ -35,43 +52,47 @@ func (c *Conn) setPatience(seconds uint16) {
 	if c.patience = seconds; seconds == 0 || l.test != nil {
 		return
 	}
-	every := min(max(time.Duration(seconds)*time.Second/4, leastSweep), mostSweep)
-	if s := &l.silence; s.every == 0 || every < s.every {
-		s.every = every
-		if s.timer == nil {
-			s.timer = l.After(every, l.sweep)
-		} else {
-			s.timer.Reset(every)
-		}
+	s, every := &l.silence, sweepEvery(seconds)
+	if s.shortest == 0 || seconds < s.shortest {
+		s.shortest = seconds // its slot may have had its turn in this round
+	}
+	if s.every != 0 && every >= s.every {
+		return
+	}
+	s.every = every
+	if s.timer == nil {
+		s.timer = l.After(s.pause(len(l.conns)), l.sweep)
+	} else {
+		s.timer.Reset(s.pause(len(l.conns)))
 	}
 }
 
-// sweep closes the connections whose peers have been silent for too long.
+// sweep looks at the next few connections, and closes those whose peers have been
+// silent for too long.
 func (l *Loop) sweep() {
 	s := &l.silence
-	shortest := uint16(0)
-	for _, c := range l.conns {
+	end := min(s.at+sweepTurn, len(l.conns))
+	for _, c := range l.conns[s.at:end] {
 		if c == nil || c.patience == 0 || c.is(isClosed) {
 			continue
 		}
-		if shortest == 0 || c.patience < shortest {
-			shortest = c.patience
+		if s.shortest == 0 || c.patience < s.shortest {
+			s.shortest = c.patience
 		}
 		if c.is(hasSent) {
 			l.hearken(c)
 		}
 	}
-	for c := range s.since {
-		if c.is(isClosed) {
-			delete(s.since, c)
-		}
-	}
-	if shortest == 0 {
+	if s.at = end; end == len(l.conns) {
 		s.every = 0
-		return
+		if s.shortest != 0 {
+			s.every = sweepEvery(s.shortest)
+		}
+		s.at, s.shortest = 0, 0
 	}
-	s.every = min(max(time.Duration(shortest)*time.Second/4, leastSweep), mostSweep)
-	s.timer.Reset(s.every)
+	if s.every != 0 {
+		s.timer.Reset(s.pause(len(l.conns)))
+	}
 }
 
 // hearken looks whether what the connection has sent is being acknowledged.
