@@ -149,18 +149,26 @@ func (q *Chain) Skip(l *Loop, n int) {
 
 // Contiguous returns all bytes as one slice, gathering them into one chunk
 // when there are several. The slice is valid until q is next changed.
-func (q *Chain) Contiguous(l *Loop) []byte {
+func (q *Chain) Contiguous(l *Loop) []byte { return q.Lead(l, q.n) }
+
+// Lead returns the first n bytes, at most all, as one slice, gathering them into
+// one chunk when they are in several. The slice is valid until q is next changed.
+func (q *Chain) Lead(l *Loop, n int) []byte {
 	if q.head == nil {
 		return nil
 	}
-	if q.head != q.tail {
-		p := l.NewChunk(q.n)
-		for s := q.head; s != nil; s = s.next {
-			p.w += copy(p.buf[p.w:], s.buf[s.r:s.w])
+	if n = min(n, q.n); n > q.head.Len() {
+		p := l.NewChunk(n)
+		for p.w < n {
+			k := copy(p.buf[p.w:n], q.head.Bytes())
+			p.w += k
+			q.Skip(l, k)
 		}
-		q.Free(l)
-		q.push(p)
-		q.n = p.w
+		if p.next = q.head; p.next == nil {
+			q.tail = p
+		}
+		q.head = p
+		q.n += n
 	}
-	return q.head.Bytes()
+	return q.head.Bytes()[:n:n]
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // MoveN takes bytes from one chain to another in their order, whatever their
-// chunks, and leaves the rest.
+// chunks, and leaves the rest. Lead changes no byte.
 func TestChainMoveN(t *testing.T) {
 	t.Parallel()
 	l := NewTestLoop()
@@ -28,6 +28,12 @@ func TestChainMoveN(t *testing.T) {
 		moved := 0
 		for from.Len() > 0 {
 			n := 1 + rng.IntN(from.Len())
+			if most := rng.IntN(2 * from.Len()); rng.IntN(3) == 0 {
+				want := all[moved:][:min(most, from.Len())]
+				if got := from.Lead(l, most); !bytes.Equal(got, want) || from.Len() != len(all)-moved {
+					t.Fatalf("the first %d bytes are %d others", len(want), len(got))
+				}
+			}
 			from.MoveN(l, &to, n)
 			if moved += n; to.Len() != moved || from.Len() != len(all)-moved {
 				t.Fatalf("%d bytes were to be moved: %d are there, %d left", moved, to.Len(), from.Len())

@@ -96,12 +96,16 @@ func (c *client) takeover(b []byte) (n int, taken bool) {
 // rescan is the size below which a partial request is simply parsed again.
 const rescan = 4 << 10
 
+// gatherAt is how much of a request without a large bulk is gathered in one piece
+// before it is taken for a large one.
+const gatherAt = 64 << 10
+
 func (c *client) incomplete(b []byte, cmd *redisproto.Command, err error) int {
 	if !errors.Is(err, redisproto.ErrIncomplete) {
 		c.protocolError(err)
 		return len(b)
 	}
-	if cmd.InBulk() && cmd.Need() >= bulkAt {
+	if (cmd.InBulk() && cmd.Need() >= bulkAt) || len(b) >= gatherAt {
 		if n, ok := c.startUpload(b, cmd); ok {
 			return n
 		}

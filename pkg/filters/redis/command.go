@@ -23,6 +23,7 @@ type command struct {
 	patterns  bool // makes keys of patterns
 	streams   bool // may be sent on before it has arrived whole
 	foreign   bool // it is no command but a line of HTTP
+	split     splitter
 	handle    handler
 }
 
@@ -138,11 +139,14 @@ func newCommand(spec *redisproto.Spec, special map[string]handler) *command {
 		blocking:  spec.Has(redisproto.Blocking),
 		container: len(spec.Sub) > 0,
 		patterns:  spec.SortsByPattern(),
+		split:     splitterOf(spec.Name),
 	}
 	c.streams = !c.blocking && (special[spec.Name] == nil || slices.Contains(streamedSpecials(), spec.Name))
 	switch h := special[spec.Name]; {
 	case h != nil:
 		c.handle = h
+	case c.split.step > 0:
+		c.handle = handleSplit
 	case c.blocking:
 		c.handle = handleBlocking
 	case c.key > 0:
@@ -179,8 +183,7 @@ func mayWrite(spec *redisproto.Spec) bool {
 // finds out the shard.
 func streamedSpecials() []string {
 	return []string{
-		"mget", "mset", "del", "unlink", "touch", "exists", "msetnx", "publish",
-		"eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "script", "function",
+		"publish", "eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "script", "function",
 	}
 }
 
@@ -204,11 +207,8 @@ func specialHandlers() map[string]handler {
 		"monitor": handleMonitor, "sync": handlePipe, "psync": handlePipe, "replconf": handlePipe,
 		"acl": handleACL, "cluster": handleCluster,
 	}
-	for _, name := range []string{"bgsave", "bgrewriteaof", "save", "swapdb"} {
+	for _, name := range []string{"bgsave", "bgrewriteaof", "lastsave", "save", "swapdb"} {
 		local[name] = handleFanOut
-	}
-	for _, name := range []string{"mget", "mset", "del", "unlink", "touch", "exists"} {
-		local[name] = handleSplit
 	}
 	return local
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestManyKeysAgainAndAgain: requests of some MB in small arguments and their
@@ -19,8 +20,11 @@ func TestManyKeysAgainAndAgain(t *testing.T) {
 	for _, shards := range []int{1, 4} {
 		t.Run(fmt.Sprint(shards, " shards"), func(t *testing.T) {
 			t.Parallel()
-			f := start(t, defaults(), newCluster("main", servers(t, shards)...))
+			cfg := defaults()
+			patient(cfg)
+			f := start(t, cfg, newCluster("main", servers(t, shards)...))
 			c := f.dial()
+			c.Timeout = time.Minute
 			none := fmt.Sprintf("*%d\r\n%s", keys, strings.Repeat("$-1\r\n", keys))
 			for _, name := range []string{"DEL", "MGET", "EXISTS", "TOUCH", "UNLINK", "MGET", "DEL", "EXISTS", "MGET", "TOUCH"} {
 				want := ":0\r\n"

@@ -58,7 +58,8 @@ const (
 
 // putMerge keeps m for the next request, unless it has grown large.
 func (w *worker) putMerge(m *merge) {
-	if len(w.merges) >= keepMerges || m.size > keepMergeCap {
+	grown := m.size + 4*cap(m.order) + 24*cap(m.parts)
+	if len(w.merges) >= keepMerges || grown > keepMergeCap {
 		return
 	}
 	for i := range m.parts {
@@ -122,7 +123,9 @@ func (c *client) replyMade(seq uint32, m *merge) {
 		return
 	}
 	p.Extend(len(frame))
-	c.replyChunk(seq, p)
+	var out netloop.Chain
+	out.AppendChunk(p)
+	c.replyChain(seq, &out)
 }
 
 // result is the merged reply: the first error if there is one and the way of

@@ -74,18 +74,12 @@ func (m *merge) gather(l *netloop.Loop) {
 
 // replyLong answers slot seq with the parts of m, of which some are long.
 func (c *client) replyLong(seq uint32, m *merge) {
-	l, s := c.w.loop, c.ring.at(seq)
+	l := c.w.loop
 	var out netloop.Chain
 	m.joined(l, &out)
 	m.shorten(l)
 	c.w.putMerge(m)
-	size, failed := out.Len(), isError(out.Head())
-	if s.mute && s.finish == nil {
-		out.Free(l)
-	}
-	c.held += out.Len()
-	out.MoveTo(&s.reply)
-	c.pieceEnd(seq, int64(size), failed)
+	c.replyChain(seq, &out)
 }
 
 // joined is result for long parts.

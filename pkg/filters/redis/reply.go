@@ -45,24 +45,15 @@ func (c *client) reply(seq uint32, frame []byte) {
 	c.advance()
 }
 
-// replyChunk is reply for a frame in a chunk, which it owns.
-func (c *client) replyChunk(seq uint32, p *netloop.Chunk) {
-	s, frame := c.ring.at(seq), p.Bytes()
-	if s.finish != nil || s.mute {
-		c.reply(seq, frame)
-		c.w.loop.Free(p)
-		return
+// replyChain is reply for a frame in chunks, which it owns.
+func (c *client) replyChain(seq uint32, frame *netloop.Chain) {
+	s, size, failed := c.ring.at(seq), frame.Len(), isError(frame.Head())
+	if s.mute && s.finish == nil {
+		frame.Free(c.w.loop)
 	}
-	c.finishSlot(s, isError(frame), len(frame))
-	if seq != c.ring.head {
-		s.done = true
-		c.held += len(frame)
-		s.reply.AppendChunk(p)
-		return
-	}
-	c.conn.WriteChunk(p)
-	c.pop()
-	c.advance()
+	c.held += frame.Len()
+	frame.MoveTo(&s.reply)
+	c.pieceEnd(seq, int64(size), failed)
 }
 
 // Small replies that have to wait share one buffer, which is far cheaper than a

@@ -1,10 +1,13 @@
 package redis
 
-import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
+import (
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+)
 
 // splitter says how a command with many keys is split into one request per shard.
 type splitter struct {
-	step int // arguments per key
+	step int // arguments per key; 0: it cannot be split
 	how  combine
 	join joiner
 }
@@ -15,8 +18,10 @@ func splitterOf(name string) splitter {
 		return splitter{1, combineOrder, joinOrder}
 	case "mset":
 		return splitter{2, combineFirst, nil}
-	default: // del, unlink, touch, exists
+	case "del", "unlink", "touch", "exists":
 		return splitter{1, combineSum, nil}
+	default:
+		return splitter{}
 	}
 }
 
@@ -24,8 +29,10 @@ func splitterOf(name string) splitter {
 type group struct {
 	t    target
 	rt   *route
-	slot int32 // of a Redis Cluster, which takes one slot per request
-	keys []int // argument indexes
+	slot int32         // of a Redis Cluster, which takes one slot per request
+	keys []int         // argument indexes
+	held netloop.Chain // instead, the arguments, of a request that lies in chunks
+	n    int           // how many keys these are
 }
 
 // handleSplit forwards a command with many keys: whole if they live together,
@@ -35,7 +42,7 @@ func handleSplit(c *client, r *request) bool {
 		c.forward(r, t, r.raw(c.w))
 		return true
 	}
-	sp := splitterOf(r.name)
+	sp := &r.split
 	if (r.argc()-1)%sp.step != 0 {
 		c.arityError(r)
 		return true
@@ -68,41 +75,58 @@ func handleSplit(c *client, r *request) bool {
 
 // groups sorts the keys of r by shard, in scratch memory.
 func (c *client) groups(r *request, step int, m *merge) ([]group, string) {
-	groups := c.w.groups[:0]
-	var index groupIndex
+	x := sorter{c: c, r: r, groups: c.w.groups[:0], order: m.order}
 	for k := 1; k < r.argc(); k += step {
-		key := r.arg(k)
-		rt := c.f.route(key)
-		if rt == nil {
-			return nil, errNoRoute
-		}
-		sent := rt.strip(key)
-		t, reason := c.f.locate(rt.clusterFor(r.readOnly), sent)
+		g, reason := x.place(r.arg(k))
 		if reason != "" {
 			return nil, reason
 		}
-		slot := int32(-1)
-		if t.table.Slots != nil {
-			slot = int32(redisproto.Slot(sent))
-		}
-		i := 0
-		if len(groups) < manyGroups {
-			for i < len(groups) && (groups[i].t.shard != t.shard || groups[i].rt != rt || groups[i].slot != slot) {
-				i++
-			}
-		} else {
-			i = index.find(groups, groupKey{rt, t.shard, slot})
-		}
-		if i == len(groups) {
-			groups = grown(groups)
-			groups[i] = group{t: t, rt: rt, slot: slot, keys: groups[i].keys[:0]}
-		}
-		groups[i].keys = append(groups[i].keys, k)
-		m.order = append(m.order, int32(i))
-		c.f.sampleKey(key)
+		g.keys = append(g.keys, k)
 	}
-	c.w.groups = groups
-	return groups, ""
+	c.w.groups, m.order = x.groups, x.order
+	return x.groups, ""
+}
+
+// sorter sorts keys by shard.
+type sorter struct {
+	c      *client
+	r      *request
+	groups []group
+	order  []int32 // the group of each key
+	index  groupIndex
+}
+
+// place finds the group of a key. A reason says why there is none.
+func (x *sorter) place(key []byte) (*group, string) {
+	c := x.c
+	rt := c.f.route(key)
+	if rt == nil {
+		return nil, errNoRoute
+	}
+	sent := rt.strip(key)
+	t, reason := c.f.locate(rt.clusterFor(x.r.readOnly), sent)
+	if reason != "" {
+		return nil, reason
+	}
+	slot := int32(-1)
+	if t.table.Slots != nil {
+		slot = int32(redisproto.Slot(sent))
+	}
+	i := 0
+	if len(x.groups) < manyGroups {
+		for i < len(x.groups) && (x.groups[i].t.shard != t.shard || x.groups[i].rt != rt || x.groups[i].slot != slot) {
+			i++
+		}
+	} else {
+		i = x.index.find(x.groups, groupKey{rt, t.shard, slot})
+	}
+	if i == len(x.groups) {
+		x.groups = grown(x.groups)
+		x.groups[i] = group{t: t, rt: rt, slot: slot, keys: x.groups[i].keys[:0]}
+	}
+	x.order = append(x.order, int32(i))
+	c.f.sampleKey(key)
+	return &x.groups[i], ""
 }
 
 // manyGroups is from how many groups on they are found by an index. A Redis Cluster

@@ -263,8 +263,9 @@ func (c *client) sendPart(r *request, t target, frame []byte, seq uint32, s *slo
 	u.send(frame, &item)
 }
 
-// maxReplay is the size up to which a request is kept for a redirection.
-const maxReplay = uploadShared
+// maxReplay is the size up to which a request is kept for a redirection: more than
+// what is collected before it takes a connection of its own.
+const maxReplay = 2 * uploadShared
 
 // failPart answers a slot, or one part of a merged one, with an error, instead
 // of what may have come of the reply.

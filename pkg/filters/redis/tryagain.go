@@ -54,14 +54,8 @@ func manyKeys(frame []byte) (name string, cmd redisproto.Command, ok bool) {
 	if spec == nil {
 		return "", cmd, false
 	}
-	switch spec.Name {
-	case "mget", "del", "unlink", "touch", "exists":
-		return spec.Name, cmd, true
-	case "mset":
-		return spec.Name, cmd, len(cmd.Args) > 3
-	default:
-		return "", cmd, false
-	}
+	step := splitterOf(spec.Name).step
+	return spec.Name, cmd, step > 0 && len(cmd.Args) > 1+step
 }
 
 // splitPart makes as many parts of one as it has keys: the part itself, and

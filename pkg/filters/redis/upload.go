@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"errors"
 	"time"
 
@@ -12,13 +11,15 @@ import (
 // upload is a request with a payload too large to be gathered in one buffer.
 // Up to uploadShared bytes it is collected as a chain of chunks and then sent
 // like any other. A larger one is passed on as it arrives, over a connection of
-// its own, since nobody else could use that connection until it is complete.
+// its own, since nobody else could use that connection until it is complete. One
+// that has to be split over shards is collected whole.
 type upload struct {
 	args    int                // arguments whose end was not yet seen
 	scan    redisproto.Scanner // of the current one
 	inArg   bool               // scan has begun it
 	t       target
 	command *command
+	split   bool // over several shards: t is not set
 	total   int64
 	held    netloop.Chain // collected
 	u       *upstream     // passing on; nil while collecting or discarding
@@ -51,7 +52,8 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 		return 0, false
 	}
 	t, ok := c.uploadTarget(r)
-	if !ok {
+	split := !ok && c.splitsHeld(r)
+	if !ok && !split {
 		return 0, false
 	}
 	if c.ring.len() >= c.window() {
@@ -59,12 +61,14 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 		return 0, true
 	}
 	up := newUpload(cmd)
-	up.t, up.command = t, r.command
-	if c.x != nil && (c.x.mode != nil || c.x.session != nil) {
+	up.t, up.command, up.split = t, r.command, split
+	switch {
+	case split:
+	case c.x != nil && (c.x.mode != nil || c.x.session != nil):
 		if cmd.Total() <= uploadShared || !up.startPinned(c, r) {
 			return 0, false
 		}
-	} else if cmd.Total() > uploadShared && !up.start(c) {
+	case cmd.Total() > uploadShared && !up.start(c):
 		return 0, true
 	}
 	c.extra().upload = up
@@ -136,7 +140,12 @@ func (up *upload) data(c *client, b []byte) int {
 		up.malformed(c, err)
 		return len(b)
 	}
-	if n > 0 {
+	switch {
+	case n == 0:
+	case up.split && up.discard == "" && n < ownedAt:
+		up.held.Append(c.w.loop, b[:n])
+		up.took(c, n)
+	default:
 		up.take(c, c.conn.Own(b[:n]))
 	}
 	if up.args == 0 {
@@ -211,12 +220,24 @@ func (c *client) Bulk(_ *netloop.Conn, p *netloop.Chunk, left int64) {
 	}
 }
 
-// take passes p on, or keeps it. It owns p.
-func (up *upload) take(c *client, p *netloop.Chunk) {
-	up.total += int64(p.Len())
-	if up.total > c.f.limits.MaxBulk+requestSlack && up.discard == "" {
+// ownedAt is from how many bytes on what is collected whole is kept in the buffer
+// that it came in, which is mostly full then. Less is copied together.
+const ownedAt = 48 << 10
+
+// took counts n bytes more, and refuses the request when they are too many.
+func (up *upload) took(c *client, n int) {
+	limit := c.f.limits.MaxBulk + requestSlack
+	if up.split {
+		limit = c.f.maxGather
+	}
+	if up.total += int64(n); up.total > limit && up.discard == "" {
 		up.refuse(c, errTooLarge)
 	}
+}
+
+// take passes p on, or keeps it. It owns p.
+func (up *upload) take(c *client, p *netloop.Chunk) {
+	up.took(c, p.Len())
 	switch {
 	case up.discard != "":
 		c.w.loop.Free(p)
@@ -224,7 +245,7 @@ func (up *upload) take(c *client, p *netloop.Chunk) {
 		up.u.conn.WriteChunk(p)
 	default:
 		up.held.AppendChunk(p)
-		if up.held.Len() > uploadShared && !up.start(c) {
+		if !up.split && up.held.Len() > uploadShared && !up.start(c) {
 			c.conn.Pause() // until the earlier requests are answered
 		}
 	}
@@ -256,34 +277,17 @@ func (up *upload) complete(c *client) {
 			c.giveBack(up.u, false)
 			c.state |= stateBarrier
 		}
+	case up.discard == "" && up.split:
+		c.sendSplit(up)
 	case up.discard == "":
-		up.sendShared(c)
+		r := &c.w.req
+		r.command = up.command
+		seq, _ := c.open(r)
+		c.sendHeld(r, up.t, &up.held, seq, 0)
 	case !up.slot:
 		c.localError(nil, up.discard)
 	}
 	c.settle()
-}
-
-// sendShared sends a collected request over the shared connection.
-func (up *upload) sendShared(c *client) {
-	r := &c.w.req
-	r.command = up.command
-	seq, s := c.open(r)
-	p, reason := c.poolFor(up.t, r.readOnly)
-	if p != nil {
-		u, why := p.get(c)
-		if u != nil {
-			item := pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: p.stats}
-			if up.t.table.Slots != nil && c.f.cfg.Redirection {
-				item.replay = &replay{frame: bytes.Clone(up.held.Contiguous(c.w.loop))}
-			}
-			u.sendChain(&up.held, &item)
-			return
-		}
-		reason = p.unavailable(why)
-	}
-	up.held.Free(c.w.loop)
-	c.fail(seq, reason)
 }
 
 // refuse answers the request with an error although it is not whole. The rest
@@ -325,6 +329,7 @@ func (up *upload) malformed(c *client, err error) {
 		return
 	case !up.slot:
 		c.protocolError(err)
+		c.settle()
 		return
 	}
 	c.state |= stateClosing
