@@ -10,15 +10,15 @@ import (
 
 // What servers tell of themselves, in one answer of all shards.
 
-// timed is one entry of a log, and when it was made, in s.
+// timed is one entry of a log, and when it was made, in a unit that its log has.
 type timed struct {
 	at    int64
 	entry []byte
 }
 
-// timedEntries are the elements of all parts, each of which has its time at
-// position at. ok is false if one has not.
-func (m *merge) timedEntries(at int) (all []timed, ok bool) {
+// timedEntries are the elements of all parts, each of which tells its time. ok is
+// false if one does not.
+func (m *merge) timedEntries(when func(entry *redisproto.Value) (at int64, ok bool)) (all []timed, ok bool) {
 	for _, p := range m.parts {
 		_, entries, err := redisproto.Elements(p)
 		if err != nil {
@@ -26,13 +26,37 @@ func (m *merge) timedEntries(at int) (all []timed, ok bool) {
 		}
 		for e := range entries {
 			v, _, err := redisproto.ParseValue(e, &replyLimits)
-			if err != nil || len(v.Elems) <= at {
+			if err != nil {
 				return nil, false
 			}
-			all = append(all, timed{v.Elems[at].Int, e})
+			at, ok := when(&v)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, timed{at, e})
 		}
 	}
 	return all, true
+}
+
+// timeAt takes an entry's time from one of its positions.
+func timeAt(i int) func(*redisproto.Value) (int64, bool) {
+	return func(entry *redisproto.Value) (int64, bool) {
+		if len(entry.Elems) <= i {
+			return 0, false
+		}
+		return entry.Elems[i].Int, true
+	}
+}
+
+// timeByAge counts back to when an entry was made that tells its age, in s.
+func timeByAge(entry *redisproto.Value) (int64, bool) {
+	age := statOf(entry, "age-seconds")
+	if age == nil {
+		return 0, false
+	}
+	s, err := strconv.ParseFloat(string(age.Str), 64)
+	return -int64(s * 1e6), err == nil
 }
 
 func appendTimed(dst []byte, all []timed) []byte {
@@ -43,9 +67,9 @@ func appendTimed(dst []byte, all []timed) []byte {
 	return dst
 }
 
-// combineNewest is for SLOWLOG GET: the newest entries of all shards, newest
-// first; as many as r asks for.
-func combineNewest(r *request) combine {
+// combineNewest is for SLOWLOG GET and ACL LOG: the newest entries of all shards,
+// newest first; as many as r asks for.
+func combineNewest(r *request, when func(*redisproto.Value) (int64, bool)) combine {
 	limit := 10 // as the server has it
 	if r.argc() > 2 {
 		if n, err := strconv.Atoi(string(r.arg(2))); err == nil {
@@ -53,7 +77,7 @@ func combineNewest(r *request) combine {
 		}
 	}
 	return func(m *merge, dst []byte, _ uint8) []byte {
-		all, ok := m.timedEntries(1)
+		all, ok := m.timedEntries(when)
 		if !ok {
 			return append(dst, m.parts[0]...)
 		}
@@ -67,7 +91,7 @@ func combineNewest(r *request) combine {
 
 // combineByTime joins arrays of entries that begin with a time (LATENCY HISTORY).
 func combineByTime(m *merge, dst []byte, _ uint8) []byte {
-	all, ok := m.timedEntries(0)
+	all, ok := m.timedEntries(timeAt(0))
 	if !ok {
 		return append(dst, m.parts[0]...)
 	}
@@ -187,7 +211,7 @@ func combineStats(m *merge, dst []byte, resp uint8) []byte {
 	return appendStats(dst, &total, resp)
 }
 
-// statOf finds a number of a map; nil if there is none of that name.
+// statOf finds a value of a map; nil if there is none of that name.
 func statOf(stats *redisproto.Value, name string) *redisproto.Value {
 	for i := 0; i+1 < len(stats.Elems); i += 2 {
 		if string(stats.Elems[i].Str) == name {

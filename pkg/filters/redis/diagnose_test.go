@@ -1,9 +1,18 @@
 package redis
 
 import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
@@ -52,6 +61,148 @@ func TestShardedDiagnosis(t *testing.T) {
 		t.Error(err)
 	}
 	f.quiet()
+}
+
+// LATENCY HISTOGRAM counts the calls of all shards, bucket by bucket, as the servers do.
+func TestShardedHistogram(t *testing.T) {
+	t.Parallel()
+	f := fourShards(t, nil)
+	c := f.dial()
+	check(t, c, "LATENCY HISTOGRAM set", "*0", "CONFIG SET latency-tracking yes", "+OK")
+	for i, key := range f.onEach("k") {
+		for range 10 * (i + 1) {
+			c.Do("SET", key, "v")
+		}
+		for range i {
+			c.Do("GET", key)
+		}
+	}
+	for _, resp := range []string{"2", "3"} {
+		c.Do("HELLO", resp)
+		want := wantHistogram(t, f, resp, "set")
+		if got := c.Do("LATENCY", "HISTOGRAM", "set"); got != want {
+			t.Errorf("RESP%s: got %q, want %q", resp, got, want)
+		}
+		if got := redisElems(t, c.Do("LATENCY", "HISTOGRAM", "set", "get", "nope")); len(got) != 4 {
+			t.Errorf("RESP%s: %d elements", resp, len(got))
+		}
+		seen := map[string]bool{}
+		for i, e := range redisElems(t, c.Do("LATENCY", "HISTOGRAM")) {
+			if i%2 == 0 && seen[string(e.Str)] {
+				t.Errorf("%s is there twice", e.Str)
+			}
+			seen[string(e.Str)] = true
+		}
+		if !seen["config|set"] || !seen["get"] {
+			t.Errorf("%v", seen)
+		}
+	}
+}
+
+// wantHistogram is the histogram of the calls of a command at all shards, of which
+// each was called at every one.
+func wantHistogram(t *testing.T, f *sharded, resp, name string) string {
+	t.Helper()
+	calls, bounds, parts := int64(0), map[int64]bool{}, [][]redisproto.Value{}
+	for _, node := range f.nodes {
+		h := redisElems(t, node.Do("LATENCY", "HISTOGRAM", name))[1].Elems
+		calls += h[1].Int
+		parts = append(parts, h[3].Elems)
+		for i := 0; i < len(h[3].Elems); i += 2 {
+			bounds[h[3].Elems[i].Int] = true
+		}
+	}
+	if calls != 100 {
+		t.Errorf("%d calls of %s", calls, name)
+	}
+	version, _ := strconv.Atoi(resp)
+	b := redisproto.AppendBulkString(redisproto.AppendMap(nil, 1, version), name)
+	b = redisproto.AppendInt(redisproto.AppendBulkString(redisproto.AppendMap(b, 2, version), "calls"), calls)
+	b = redisproto.AppendMap(redisproto.AppendBulkString(b, "histogram_usec"), len(bounds), version)
+	for _, bound := range slices.Sorted(maps.Keys(bounds)) {
+		within := int64(0) // what a part says of its last bucket that ends there or before
+		for _, part := range parts {
+			last := int64(0)
+			for i := 0; i < len(part) && part[i].Int <= bound; i += 2 {
+				last = part[i+1].Int
+			}
+			within += last
+		}
+		b = redisproto.AppendInt(redisproto.AppendInt(b, bound), within)
+	}
+	return string(b)
+}
+
+// INFO tells of all shards what each has by itself, and LASTSAVE who saved longest ago.
+func TestShardedInfo(t *testing.T) {
+	t.Parallel()
+	f := fourShards(t, nil)
+	c := f.dial()
+	for _, key := range f.onEach("k") {
+		c.Do("SET", key, "v")
+	}
+	info := strings.Split(bulkText(c.Do("INFO", "everything")), "\r\n")
+	for _, want := range []string{"rdb_changes_since_last_save:4", "loading:0", "rdb_last_bgsave_status:ok", "aof_last_write_status:ok", "total_forks:0"} {
+		if !slices.Contains(info, want) {
+			t.Errorf("INFO has no %q", want)
+		}
+	}
+	if i := slices.IndexFunc(info, func(line string) bool { return strings.HasPrefix(line, "used_cpu_user:") }); i < 0 || len(strings.Split(info[i], ".")[1]) != 6 {
+		t.Errorf("INFO: no used_cpu_user with six decimals")
+	}
+	oldest := c.Do("LASTSAVE")
+	redistest.Eventually(t, 30*time.Second, "another second to come", func() error {
+		f.nodes[0].Do("SAVE")
+		if f.nodes[0].Do("LASTSAVE") == oldest {
+			return errors.New("it is the same")
+		}
+		return nil
+	})
+	check(t, c, "LASTSAVE", strings.TrimSpace(oldest))
+}
+
+func TestInfoFields(t *testing.T) {
+	t.Parallel()
+	texts := []string{
+		"# A\r\nused_cpu_sys:0.900001\r\nloading:0\r\nrdb_last_save_time:20\r\naof_last_write_status:ok\r\nused_memory:1024\r\nused_memory_human:1.00K\r\nrole:master\r\n",
+		"# A\r\nused_cpu_sys:0.200001\r\nloading:1\r\nrdb_last_save_time:10\r\naof_last_write_status:err\r\nused_memory:1024\r\nused_memory_human:1.00K\r\nrole:slave\r\n",
+		"# A\r\nused_cpu_sys:0.000001\r\nloading:0\r\nrdb_last_save_time:30\r\naof_last_write_status:ok\r\nused_memory:1024\r\nused_memory_human:1.00K\r\nrole:slave\r\n",
+	}
+	want := "# Dragoman\r\nshards:3\r\n\r\n# A\r\nused_cpu_sys:1.100003\r\nloading:1\r\nrdb_last_save_time:10\r\naof_last_write_status:err\r\n" +
+		"used_memory:3072\r\nused_memory_human:3.00K\r\nrole:master\r\n"
+	if diff := cmp.Diff(want, mergeInfo(texts)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// ACL LOG has the newest entries of all shards, as many as are asked for.
+func TestShardedACLLog(t *testing.T) {
+	t.Parallel()
+	f := fourShards(t, nil)
+	c := f.dial()
+	for i, n := range []int{2, 0, 3, 1} {
+		for j := range n {
+			f.nodes[i].Do("AUTH", fmt.Sprintf("user%d-%d", i, j), "wrong")
+		}
+	}
+	for _, resp := range []string{"2", "3"} {
+		c.Do("HELLO", resp)
+		for count, want := range map[string]int{"": 6, "4": 4} {
+			age := -1.0
+			entries := redisElems(t, c.Do(strings.Fields("ACL LOG "+count)...))
+			for i := range entries {
+				a, err := strconv.ParseFloat(string(statOf(&entries[i], "age-seconds").Str), 64)
+				if a < age || err != nil {
+					t.Errorf("an entry of %v s behind one of %v s, %v", a, age, err)
+				}
+				age = a
+			}
+			if len(entries) != want {
+				t.Errorf("ACL LOG %s: %d entries of %d", count, len(entries), want)
+			}
+		}
+	}
+	check(t, c, "ACL LOG RESET", "+OK", "ACL LOG", "*0", "ACL LOG x", "-ERR value is not an integer or out of range")
 }
 
 func redisElems(t *testing.T, frame string) []redisproto.Value {

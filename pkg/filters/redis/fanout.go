@@ -33,8 +33,12 @@ func combineFor(spec *redisproto.Spec) combine {
 		return combineConcat
 	}
 	switch spec.Name {
-	case "config|get", "latency|histogram":
+	case "config|get":
 		return combineMap
+	case "latency|histogram":
+		return combineHistograms
+	case "lastsave":
+		return combineMin
 	case "info":
 		return combineInfo
 	case "randomkey":
@@ -57,7 +61,7 @@ func combineFor(spec *redisproto.Spec) combine {
 // concatenated reports whether the reply is all shards' elements.
 func concatenated(spec *redisproto.Spec) bool {
 	switch spec.Name {
-	case "keys", "acl|log", "pubsub|channels", "pubsub|shardchannels":
+	case "keys", "pubsub|channels", "pubsub|shardchannels":
 		return true
 	}
 	return false
@@ -66,8 +70,11 @@ func concatenated(spec *redisproto.Spec) bool {
 // fanOut sends r to all shards, and to their replicas too where the command
 // wants all nodes.
 func (c *client) fanOut(r *request, spec *redisproto.Spec) bool {
-	if spec.Name == "slowlog|get" {
-		return c.fanOutWith(r, spec, combineNewest(r))
+	switch spec.Name {
+	case "slowlog|get":
+		return c.fanOutWith(r, spec, combineNewest(r, timeAt(1)))
+	case "acl|log":
+		return c.fanOutWith(r, spec, combineNewest(r, timeByAge))
 	}
 	return c.fanOutWith(r, spec, combineFor(spec))
 }

@@ -1,35 +1,110 @@
 package redis
 
 import (
+	"cmp"
+	"fmt"
 	"strconv"
 	"strings"
 )
 
-// additive are the fields of INFO that are summed over the shards; all others
-// are the first shard's.
-var additive = map[string]bool{
-	"connected_clients": true, "blocked_clients": true, "tracking_clients": true, "used_memory": true,
-	"used_memory_rss": true, "used_memory_peak": true, "used_memory_dataset": true, "maxmemory": true,
-	"total_connections_received": true, "total_commands_processed": true, "instantaneous_ops_per_sec": true,
-	"total_net_input_bytes": true, "total_net_output_bytes": true, "rejected_connections": true,
-	"expired_keys": true, "evicted_keys": true, "keyspace_hits": true, "keyspace_misses": true,
-	"pubsub_channels": true, "pubsub_patterns": true, "total_error_replies": true,
-	"total_reads_processed": true, "total_writes_processed": true, "connected_slaves": true,
-	"rdb_changes_since_last_save": true,
+// infoRule says how a field of INFO is merged. Without one it is the first shard's.
+type infoRule uint8
+
+const (
+	infoSum   infoRule = iota + 1
+	infoMost           // of numbers, and of flags: 1 if any shard has it
+	infoLeast          // of times
+	infoWorst          // "ok" if all are
+)
+
+// infoFields are the fields that have a rule.
+func infoFields() map[infoRule]string {
+	return map[infoRule]string{
+		infoSum: `
+		connected_clients blocked_clients tracking_clients clients_in_timeout_table maxclients connected_slaves
+		used_memory used_memory_rss used_memory_peak used_memory_dataset used_memory_overhead used_memory_startup maxmemory
+		mem_clients_normal mem_clients_slaves mem_aof_buffer mem_not_counted_for_evict mem_replication_backlog
+		lazyfree_pending_objects lazyfreed_objects rdb_changes_since_last_save
+		total_connections_received total_commands_processed instantaneous_ops_per_sec instantaneous_input_kbps instantaneous_output_kbps
+		total_net_input_bytes total_net_output_bytes total_net_repl_input_bytes total_net_repl_output_bytes
+		instantaneous_input_repl_kbps instantaneous_output_repl_kbps rejected_connections sync_full sync_partial_ok sync_partial_err
+		expired_keys evicted_keys evicted_clients keyspace_hits keyspace_misses pubsub_channels pubsub_patterns pubsubshard_channels
+		total_forks tracking_total_keys tracking_total_items tracking_total_prefixes total_error_replies unexpected_error_replies
+		total_reads_processed total_writes_processed io_threaded_reads_processed io_threaded_writes_processed
+		acl_access_denied_auth acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel
+		used_cpu_sys used_cpu_user used_cpu_sys_children used_cpu_user_children used_cpu_sys_main_thread used_cpu_user_main_thread`,
+		infoMost: `
+		loading async_loading rdb_bgsave_in_progress aof_rewrite_in_progress aof_rewrite_scheduled
+		client_recent_max_input_buffer client_recent_max_output_buffer latest_fork_usec`,
+		infoLeast: "rdb_last_save_time uptime_in_seconds uptime_in_days",
+		infoWorst: "rdb_last_bgsave_status aof_last_bgrewrite_status aof_last_write_status",
+	}
+}
+
+func infoRules() map[string]infoRule {
+	rules := map[string]infoRule{}
+	for rule, list := range infoFields() {
+		for name := range strings.FieldsSeq(list) {
+			rules[name] = rule
+		}
+	}
+	return rules
 }
 
 // infoSums is what is merged of the texts of several servers.
 type infoSums struct {
 	shards int
-	sums   map[string]int64
+	rules  map[string]infoRule
+	fields map[string]infoField
 	spaces map[string]*keyspace
 	names  []string // of spaces, as they came
 	stats  statLines
 }
 
+// infoField is the merged value of one field.
+type infoField struct {
+	n      int64  // its digits
+	digits int    // of these behind the point
+	text   string // what is no number
+}
+
+// fieldOf reads a number such as 17 or 0.25.
+func fieldOf(value string) infoField {
+	whole, fraction, _ := strings.Cut(value, ".")
+	n, err := strconv.ParseInt(whole+fraction, 10, 64)
+	if err != nil {
+		return infoField{text: value}
+	}
+	return infoField{n: n, digits: len(fraction)}
+}
+
+func (f infoField) String() string {
+	if f.text != "" || f.digits == 0 {
+		return cmp.Or(f.text, strconv.FormatInt(f.n, 10))
+	}
+	digits := fmt.Sprintf("%0*d", f.digits+1, f.n)
+	point := len(digits) - f.digits
+	return digits[:point] + "." + digits[point:]
+}
+
+// with is the field of one server more.
+func (f infoField) with(rule infoRule, more infoField) infoField {
+	switch {
+	case rule == infoWorst && f.text == "ok":
+		return more
+	case rule == infoSum && f.digits == more.digits:
+		f.n += more.n
+	case rule == infoMost:
+		f.n = max(f.n, more.n)
+	case rule == infoLeast:
+		f.n = min(f.n, more.n)
+	}
+	return f
+}
+
 // mergeInfo joins the texts of several servers.
 func mergeInfo(texts []string) string {
-	m := infoSums{shards: len(texts), sums: map[string]int64{}, spaces: map[string]*keyspace{}}
+	m := infoSums{shards: len(texts), rules: infoRules(), fields: map[string]infoField{}, spaces: map[string]*keyspace{}}
 	for _, text := range texts {
 		for line := range strings.SplitSeq(text, "\r\n") {
 			if name, value, ok := strings.Cut(line, ":"); ok {
@@ -41,10 +116,14 @@ func mergeInfo(texts []string) string {
 }
 
 func (m *infoSums) add(name, value string) {
+	rule := m.rules[name]
 	switch {
-	case additive[name]:
-		n, _ := strconv.ParseInt(value, 10, 64)
-		m.sums[name] += n
+	case rule != 0:
+		f := fieldOf(value)
+		if have, known := m.fields[name]; known {
+			f = have.with(rule, f)
+		}
+		m.fields[name] = f
 	case isKeyspace(name):
 		if m.spaces[name] == nil {
 			m.spaces[name] = &keyspace{}
@@ -64,10 +143,10 @@ func (m *infoSums) write(first string) string {
 		name, _, ok := strings.Cut(line, ":")
 		human, isHuman := strings.CutSuffix(name, "_human")
 		switch {
-		case ok && additive[name]:
-			b.WriteString(name + ":" + strconv.FormatInt(m.sums[name], 10) + "\r\n")
-		case ok && isHuman && additive[human]:
-			b.WriteString(name + ":" + humanBytes(m.sums[human]) + "\r\n")
+		case ok && m.rules[name] != 0:
+			b.WriteString(name + ":" + m.fields[name].String() + "\r\n")
+		case ok && isHuman && m.rules[human] == infoSum:
+			b.WriteString(name + ":" + humanBytes(m.fields[human].n) + "\r\n")
 		case ok && (isKeyspace(name) || statSection(name) != ""):
 		case strings.HasPrefix(line, "# "):
 			b.WriteString(line)

@@ -13,8 +13,8 @@ import (
 // lives on the shard of the key.
 
 // patternsMisplaced says why r, whose keys are at t by route rt, is refused: one
-// of its patterns may make keys that are elsewhere. The words are those of a
-// node of a Redis Cluster since 7.4; a real one is asked itself.
+// of its patterns may make keys that are elsewhere. The nodes of a real Redis
+// Cluster are asked themselves.
 func (c *client) patternsMisplaced(r *request, rt *route, t target) string {
 	if len(c.f.routes) == 0 && (t.table.Slots != nil || len(t.table.Shards) == 1) {
 		return ""
@@ -27,7 +27,7 @@ func (c *client) patternsMisplaced(r *request, rt *route, t target) string {
 		if r.is(i-1, "get") {
 			option = "GET"
 		}
-		return "ERR " + option + " option of SORT denied in cluster mode when keys formed by the pattern may be in different slots."
+		return "ERR dragoman: " + option + " option of SORT denied: its pattern may form keys of other shards, unless the key's hash tag stands before the asterisk"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -8,9 +9,9 @@ import (
 )
 
 const (
-	denied  = " option of SORT denied in cluster mode when keys formed by the pattern may be in different slots."
-	errBy   = "-ERR BY" + denied
-	errGet  = "-ERR GET" + denied
+	denied  = " option of SORT denied: its pattern may form keys of other shards, unless the key's hash tag stands before the asterisk"
+	errBy   = "-ERR dragoman: BY" + denied
+	errGet  = "-ERR dragoman: GET" + denied
 	crossed = "-" + errCrossSlot
 )
 
@@ -88,6 +89,20 @@ func TestShardedSort(t *testing.T) {
 		"MULTI", "+OK", "SORT {t}l BY w_*", errBy, "EXEC", "-EXECABORT Transaction discarded because of previous errors.",
 		"WATCH {t}l", "+OK", "SORT {t}l GET v_*", errGet, "UNWATCH", "+OK")
 	f.quiet()
+}
+
+// What is refused over shards, a node of a Redis Cluster refuses, too.
+func TestShardedSortRefusesAsACluster(t *testing.T) {
+	t.Parallel()
+	node := redistest.Dial(t, redistest.Cluster(t, 1, 0).Primaries()[0].Addr())
+	for _, tt := range sortingCases("elsewhere") {
+		if tt.refusal == "" || tt.refusal == crossed {
+			continue
+		}
+		if got := node.Do(words(tt.request)...); !strings.Contains(got, " option of SORT denied in ") {
+			t.Errorf("%s: a node says %q", tt.request, got)
+		}
+	}
 }
 
 // Without a hash tag no pattern is known to stay where it is.
