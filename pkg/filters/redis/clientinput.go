@@ -137,6 +137,7 @@ func (c *client) protocolError(err error) {
 // be shown again later.
 func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 	if len(cmd.Args) == 0 {
+		c.state &^= stateReplySkip // an empty line is what was skipped, in Redis too
 		return true
 	}
 	if c.f.successor != nil {
@@ -161,11 +162,11 @@ func (c *client) dispatch(frame []byte, cmd *redisproto.Command) bool {
 	if (c.user == nil || !c.user.unrestricted) && !c.admitted(r) {
 		return true
 	}
-	if c.x != nil && c.x.mode != nil {
-		return c.x.mode.dispatch(c, r)
-	}
 	if c.x != nil && c.x.subs != nil && !c.subscribedMayRun(r) {
 		return true
+	}
+	if c.x != nil && c.x.mode != nil {
+		return c.x.mode.dispatch(c, r)
 	}
 	return r.handle(c, r)
 }

@@ -61,7 +61,7 @@ func handleReset(c *client, r *request) bool {
 		return false
 	}
 	c.forgetSession()
-	c.state &^= stateReplyOff | stateReplySkip
+	c.state &^= stateReplyOff
 	c.local(r, []byte("+RESET\r\n"))
 	return true
 }

@@ -98,7 +98,9 @@ func handleSubscribe(c *client, r *request) bool {
 		b = redisproto.AppendBulkString(b, r.name)
 		b = redisproto.AppendNull(b, int(c.resp))
 		c.w.out = redisproto.AppendInt(b, int64(x.subs.count(cmd.kind)))
-		c.local(r, c.w.out)
+		seq, slot := c.open(r)
+		slot.mute = false // as below
+		c.reply(seq, c.w.out)
 	}
 	for i, name := range names {
 		seq, slot := c.open(r)
@@ -333,7 +335,7 @@ func (c *client) subscribedMayRun(r *request) bool {
 	if c.resp == 3 || c.x.subs.total() == 0 || r.spec == nil || allowedWhileSubscribed(r.name) {
 		return true
 	}
-	c.localError(r, "ERR Can't execute '"+r.fullName()+"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	c.refuse(r, "ERR Can't execute '"+r.fullName()+"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
 	return false
 }
 

@@ -35,6 +35,7 @@ type queuedSelect struct {
 var (
 	requestMulti   = redisproto.AppendCommand(nil, "MULTI")
 	requestDiscard = redisproto.AppendCommand(nil, "DISCARD")
+	requestUnwatch = redisproto.AppendCommand(nil, "UNWATCH")
 	replyEmpty     = []byte("*0\r\n")
 )
 
@@ -239,10 +240,15 @@ func (t *tx) on(to target) bool {
 // refused is called for a request that is not executed.
 func (t *tx) refused(c *client, r *request) {
 	t.spoil()
-	if t.multi && r.name == "exec" {
-		t.discard(c)
-		t.leave(c)
+	if r.name != "exec" {
+		return
 	}
+	if t.multi {
+		t.discard(c)
+	} else if t.u != nil {
+		t.u.send(requestUnwatch, t.unasked(c, requestUnwatch))
+	}
+	t.leave(c)
 }
 
 // spoil makes EXEC fail, as a command that could not be queued does.
