@@ -66,7 +66,8 @@ func StartMariaDB(tb TB, opts ...MariaDBOption) *MariaDB {
 	}
 	m.args = append(m.baseArgs(filepath.Join(m.dir, "data")), fmt.Sprintf("--port=%d", m.port), "--bind-address=127.0.0.1",
 		"--socket="+m.SocketPath(), "--pid-file="+filepath.Join(m.dir, "pid"), "--init-file="+filepath.Join(m.dir, "init.sql"),
-		"--plugin-load-add=auth_ed25519", "--local-infile=1", "--skip-name-resolve", "--max-allowed-packet=1G")
+		"--plugin-load-add=auth_ed25519", "--local-infile=1", "--skip-name-resolve", "--max-allowed-packet=1G",
+		"--connect-timeout=60") // of 10 s: on a busy machine a client may need longer for its part of the login
 	if m.options.pki != nil {
 		if err := m.install(m.options.pki); err != nil {
 			tb.Fatalf("installing certificates: %v", err)

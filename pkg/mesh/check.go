@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -311,6 +312,9 @@ func SplitAddress(address string) (host string, port uint32, path string, err er
 			return "", 0, "", fmt.Errorf("the path %q is too long or too short", clip(address))
 		}
 		return "", 0, address, nil
+	}
+	if strings.Contains(address, "://") { // with a password in it, perhaps
+		return "", 0, "", errors.New("a URL is no address")
 	}
 	colon := strings.LastIndexByte(address, ':')
 	if colon < 0 {

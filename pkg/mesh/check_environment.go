@@ -103,7 +103,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 			"the distribution slots needs a Redis Cluster", `use cluster: {seeds: ["host:port"]}`)
 	case s.Protocol != "":
 		why := fmt.Sprintf("does not go with protocol %s", s.Protocol)
-		c.require(u.Shards == nil, at+".shards", why, "use endpoints")
+		c.require(u.Shards == nil, at+".shards", why, "use address or endpoints")
 		c.require(u.ShardsFrom == nil, at+".shardsFrom", why, "use service")
 		c.require(u.Cluster == nil, at+".cluster", why, "use endpoints")
 		c.require(u.Sentinel == nil, at+".sentinel", why, "use endpoints")
@@ -123,7 +123,7 @@ func (c *checker) upstream(u *Upstream, s *AmbassadorSpec, at string) {
 		_, ok := u.Database.Number()
 		c.require(ok, at+".database", "is not a database number", "")
 	}
-	c.credentials(u.Credentials, s.Protocol.IsDatabase(), at+".credentials")
+	c.credentials(u.Credentials, s.Protocol == "" || s.Protocol.IsDatabase(), at+".credentials")
 	c.upstreamTLS(u.TLS, at+".tls")
 	c.databaseTLS(u.TLS, s.Protocol, at+".tls")
 	c.oneKind(u, at)

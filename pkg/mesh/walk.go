@@ -20,10 +20,12 @@ const maxErrors = 100
 
 // walker fills Go values from YAML nodes and remembers where each field stood.
 type walker struct {
-	file  string
-	pos   map[string]position
-	errs  Errors
-	nodes int
+	file     string
+	root     reflect.Type // of the document
+	protocol string       // that the document says, good or not
+	pos      map[string]position
+	errs     Errors
+	nodes    int
 }
 
 func newWalker(file string) *walker {
@@ -59,7 +61,9 @@ func (w *walker) kind(root *yaml.Node) string {
 }
 
 func (w *walker) decode(root *yaml.Node, into any) {
-	w.value(root, reflect.ValueOf(into).Elem(), "")
+	v := reflect.ValueOf(into).Elem()
+	w.root, w.protocol = v.Type(), protocolOf(root)
+	w.value(root, v, "")
 }
 
 // resolve follows aliases. yaml refuses an alias to a node that holds it.
@@ -179,7 +183,11 @@ func (w *walker) enumeration(n *yaml.Node, v reflect.Value, path string) {
 
 func (w *walker) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
-		w.fail(n, path, "must be a list, not "+describe(n), "")
+		hint := ""
+		if n.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String {
+			hint = "write it in brackets: [" + clip(n.Value) + "]"
+		}
+		w.fail(n, path, "must be a list, not "+describe(n), hint)
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -200,6 +208,10 @@ func (w *walker) mapping(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (w *walker) structure(n *yaml.Node, v reflect.Value, path string) {
+	if e, ok := reflect.TypeAssert[exampled](v.Addr()); ok && n.Kind == yaml.ScalarNode {
+		w.fail(n, path, "must be a mapping, not "+describe(n), e.example())
+		return
+	}
 	fields, names := fieldsOf(v)
 	w.pairs(n, path, func(key, value *yaml.Node) {
 		if f, ok := fields[key.Value]; ok {
@@ -209,7 +221,7 @@ func (w *walker) structure(n *yaml.Node, v reflect.Value, path string) {
 		if serverOwned(path, key.Value) {
 			return
 		}
-		w.fail(key, join(path, key.Value), "unknown field", hintOf(key.Value, names))
+		w.fail(key, join(path, key.Value), "unknown field", w.hintOfField(v, path, key.Value, names))
 	})
 }
 
