@@ -124,7 +124,8 @@ type GRPCPrint struct {
 	EnumNumbers bool `json:"enumNumbers,omitempty"`
 	// ProtoNames writes customer_name, not customerName.
 	ProtoNames bool `json:"protoNames,omitempty"`
-	// Stream is how a stream of answers is written, unless the header Accept asks
+	// Stream is how a stream is written: of requests with ToJSON (SSE means NDJSON
+	// there), else of answers, unless the header Accept asks
 	// for application/x-ndjson or text/event-stream; default Array.
 	Stream JSONStream `json:"stream,omitempty"`
 }

@@ -27,6 +27,7 @@ type reverse struct {
 	counters *methodCounters
 	w        http.ResponseWriter
 	in       *http.Request
+	body     *callBody // of a method that takes a stream; nil: it takes one message
 }
 
 // serveReverse serves a request that may be a call.
@@ -46,7 +47,20 @@ func serveReverse(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 	v.counters = s.of(v.method)
 	v.counters.requests.Inc()
 	if len(v.method.Bindings) == 0 {
-		v.end(reasonUnknown, codes.Unimplemented, "the method has no rule of google.api.http")
+		what := ""
+		if v.method.ClientStreams {
+			what = " with a body, which could hold its stream of messages"
+		}
+		v.end(reasonUnknown, codes.Unimplemented, "the method has no rule of google.api.http"+what)
+		return
+	}
+	if v.method.ClientStreams {
+		q, bad := v.stream()
+		if bad != nil {
+			v.end(bad.why, bad.code, bad.message)
+			return
+		}
+		v.call(q, next)
 		return
 	}
 	wire, err := v.message()
@@ -136,6 +150,10 @@ func (v *reverse) call(q *transcode.HTTPRequest, next http.Handler) {
 			v.counters.failed(reasonCut)
 			panic(p)
 		}
+		if f := v.broken(); f != nil {
+			a.end(f.why, f.outcome)
+			return
+		}
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			a.end(reasonCut, outcome{code: codes.DeadlineExceeded, message: "the call's deadline has passed"})
 			return
@@ -143,6 +161,10 @@ func (v *reverse) call(q *transcode.HTTPRequest, next http.Handler) {
 		a.end(reasonCut, outcome{code: codes.Unavailable, message: "the app's answer is not whole"})
 	}()
 	next.ServeHTTP(a, out)
+	if f := v.broken(); f != nil {
+		a.end(f.why, f.outcome)
+		return
+	}
 	a.finish()
 }
 
@@ -173,7 +195,10 @@ func (v *reverse) request(ctx context.Context, q *transcode.HTTPRequest) *http.R
 	out.RequestURI = out.URL.RequestURI()
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
 	out.Body, out.ContentLength = http.NoBody, 0
-	if len(q.Body) > 0 {
+	switch {
+	case v.body != nil:
+		v.body.put(out)
+	case len(q.Body) > 0:
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(q.Body)), int64(len(q.Body))
 	}
 	return out

@@ -83,6 +83,8 @@ func app(t *testing.T) string {
 			fmt.Fprint(w, `{"name": `)
 		case name == "slow":
 			<-r.Context().Done()
+		case r.URL.Path == "/v1/orders:import":
+			fmt.Fprintf(w, `{"nextPageToken": %q}`, r.Header.Get("Content-Type")+" "+string(body))
 		case r.URL.Path == "/v1/orders:watch":
 			watchApp(w, r)
 		case r.Method == http.MethodDelete:
@@ -211,7 +213,7 @@ func TestReverseErrors(t *testing.T) {
 			t.Errorf("%s: details %v", name, s.Details())
 		}
 	}
-	if err := call(t, c, "Import", &shop.Order{}, &shop.ListResponse{}); status.Code(err) != codes.Unimplemented {
+	if err := c.Invoke(t.Context(), "/"+grpctest.Orders+"/Nothing", &shop.Order{}, &shop.ListResponse{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a method that is not there: %v", err)
 	}
 	if err := call(t, c, "Update", &shop.Order{Name: "orders/1", CustomerName: strings.Repeat("x", 100000)}, &shop.Order{}); status.Code(err) != codes.ResourceExhausted {

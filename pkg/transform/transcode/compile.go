@@ -189,9 +189,6 @@ func (c *compiler) method(service protoreflect.ServiceDescriptor, desc protorefl
 		}
 		return
 	}
-	if c.o.Reverse && m.ClientStreams {
-		return // an app without gRPC cannot take such a call
-	}
 	c.binding(m, rule)
 	for _, more := range rule.GetAdditionalBindings() {
 		if len(more.GetAdditionalBindings()) > 0 {
@@ -234,6 +231,9 @@ func described(r *annotations.HttpRule) string {
 
 // binding adds one way to a method.
 func (c *compiler) binding(m *Method, r *annotations.HttpRule) {
+	if c.o.Reverse && m.ClientStreams && r.GetBody() == "" {
+		return // nothing of the request could hold a stream
+	}
 	fail := func(format string, args ...any) { c.fail(m.Name, described(r), format, args...) }
 	before := len(c.errs)
 	b := &Binding{Method: m}

@@ -80,6 +80,18 @@ func (b *Binding) request(msg protoreflect.Message, o pbjson.WriteOptions) (*HTT
 	return r, nil
 }
 
+// Body makes a body of a message that comes after the one that Request was called
+// with, in a stream.
+func (b *Binding) Body(wire []byte, o pbjson.WriteOptions) ([]byte, error) {
+	msg := b.Method.input.New()
+	if err := (proto.UnmarshalOptions{RecursionLimit: pbjson.MaxDepth}).Unmarshal(wire, msg.Interface()); err != nil {
+		return nil, pbjson.ErrWire
+	}
+	var r HTTPRequest
+	err := b.content(msg, &r, o)
+	return r.Body, err
+}
+
 // content makes the body, and takes what is in it out of the message.
 func (b *Binding) content(msg protoreflect.Message, r *HTTPRequest, o pbjson.WriteOptions) error {
 	if !b.HasBody() {
