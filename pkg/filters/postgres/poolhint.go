@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
 // hint is what a statement's text says about state that a server keeps for a
@@ -20,6 +21,15 @@ const (
 	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
 )
+
+// hintsOfTags are those that are of use where a tag says what was executed: when all is
+// answered they are over, and not to be taken for those of the next query.
+const hintsOfTags = hintSet | hintPath | hintCut
+
+// begins reports whether a query begins with messages of a type.
+func begins(typ byte) bool {
+	return typ == pgproto.TypeQuery || typ == pgproto.TypeParse || typ == pgproto.TypeBind
+}
 
 // maxHintText is how much of a text is looked at, in bytes.
 const maxHintText = 4 << 10

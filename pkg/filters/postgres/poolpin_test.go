@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -79,6 +80,62 @@ func TestPoolStateStays(t *testing.T) {
 			eventually(t, "the connection to be made as new", func() bool { return f.metric("pool_resets_total") == 1 })
 			if got := one[string](t, other, tc.others); got != "none" {
 				t.Errorf("another session sees %q afterwards", got)
+			}
+		})
+	}
+}
+
+// TestPoolSetLocalLater: a session does not keep its connection for SET LOCAL behind an
+// UPDATE, which has the same word in it.
+func TestPoolSetLocalLater(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	server.SQL("create table t (n int); grant all on t to public")
+	for name, mode := range map[string]string{"simple": "simple_protocol", "unnamed": "exec", "named": "cache_statement"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 2), server.Addr())
+			conn := f.connect("default_query_exec_mode=" + mode)
+			for _, sql := range []string{"begin", "update t set n = 1", "set local extra_float_digits to 0", "commit"} {
+				if _, err := conn.Exec(withTimeout(t), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := f.metric("pool_server_connections", "active"); got != 0 {
+				t.Errorf("%v connections are kept", got)
+			}
+			for _, sql := range []string{"begin", "update t set n = 1", "set extra_float_digits to 0", "select 1", "commit"} {
+				if _, err := conn.Exec(withTimeout(t), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := f.metric("pool_server_connections", "active"); got != 1 {
+				t.Errorf("after SET: %v connections are kept", got)
+			}
+		})
+	}
+}
+
+// TestPoolSetInTwoSteps: SET is seen also where its unnamed statement is executed later
+// than it was prepared.
+func TestPoolSetInTwoSteps(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for name, between := range map[string]string{"alone": "", "in a transaction": "begin"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 2), server.Addr())
+			b := newBare(t, f.dsn())
+			if between != "" {
+				b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Query{String: between}}, 1})
+			}
+			b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Parse{Query: "set extra_float_digits to 0"}, &pgproto3.Sync{}}, 1})
+			b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}}, 1})
+			if between != "" {
+				b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Query{String: "commit"}}, 1})
+			}
+			if got := f.metric("pool_server_connections", "active"); got != 1 {
+				t.Errorf("%v connections are kept", got)
 			}
 		})
 	}

@@ -21,6 +21,9 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 	if len(srv.rubbish) > 0 && rewrites(h.Type) && (srv.fresh() || len(srv.rubbish) >= int(c.p.conf().MaxStatements) && srv.quiet()) {
 		srv.clearOut()
 	}
+	if srv.hints&hintsOfTags != 0 && begins(h.Type) && srv.settled() {
+		srv.hints &^= hintsOfTags
+	}
 	switch h.Type {
 	case pgproto.TypeParse:
 		return c.parse(h, m)

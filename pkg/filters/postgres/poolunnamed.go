@@ -18,7 +18,8 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 	if !u.long {
 		u.body = append(u.body, have[1:]...)
 	}
-	srv.hints |= hintsOf(have[1:])
+	u.hints = hintsOf(have[1:])
+	srv.hints |= u.hints
 	srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(u)})
 	c.sent(h, m)
 	return forwarded, headSize
@@ -26,9 +27,10 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 
 // unnamed is the unnamed statement of a session.
 type unnamed struct {
-	id   uint64
-	body []byte // the payload of Parse behind the name
-	long bool   // body is not kept
+	id    uint64
+	body  []byte // the payload of Parse behind the name
+	long  bool   // body is not kept
+	hints hint
 }
 
 // replaceUnnamed makes another unnamed statement the session's and its server's,
@@ -45,6 +47,9 @@ func (c *poolClient) replaceUnnamed(u *unnamed) *undo {
 // haveUnnamed sees to it that the server's unnamed statement is the session's.
 func (c *poolClient) haveUnnamed() {
 	srv, u := c.server, c.unnamed
+	if u != nil {
+		srv.hints |= u.hints
+	}
 	switch {
 	case u == nil && srv.unnamed == 0, u != nil && srv.unnamed == u.id:
 	case u == nil:
@@ -56,6 +61,5 @@ func (c *poolClient) haveUnnamed() {
 		c.p.scratch = appendParse(c.p.scratch[:0], "", string(u.body))
 		srv.conn.Write(c.p.scratch)
 		srv.unnamed = u.id
-		srv.hints |= hintsOf(u.body)
 	}
 }
