@@ -22,7 +22,9 @@ func TestManyKeysAgainAndAgain(t *testing.T) {
 			t.Parallel()
 			cfg := defaults()
 			patient(cfg)
-			f := start(t, cfg, newCluster("main", servers(t, shards)...))
+			cl := newCluster("main", servers(t, shards)...)
+			cl.Table().Options.ConnectTimeout = time.Minute // it includes the login, and a turn of a slow loop
+			f := start(t, cfg, cl)
 			c := f.dial()
 			c.Timeout = time.Minute
 			none := fmt.Sprintf("*%d\r\n%s", keys, strings.Repeat("$-1\r\n", keys))

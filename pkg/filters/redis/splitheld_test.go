@@ -118,6 +118,7 @@ func TestSplitRequestOfManyKeys(t *testing.T) {
 	f := fourShards(t, patient)
 	c := f.dial()
 	c.Timeout = time.Minute
+	check(t, c, "EXISTS "+strings.Join(f.onEach("k"), " "), ":0") // the connections are there
 	for i := 0; i < n; i += 1000 {
 		check(t, c, "SET key:"+strconv.Itoa(i)+" x", "+OK")
 	}
