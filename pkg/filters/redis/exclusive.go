@@ -148,6 +148,14 @@ func (c *client) waitsAt() *upstream {
 	return c.x.exclusive
 }
 
+// waitsAside are the connections on which the client waits for WAIT.
+func (c *client) waitsAside() []*upstream {
+	if c.x == nil || !c.has(stateBlocked) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(c.x.waits), func(u *upstream) bool { return u.closed || u.owner != c })
+}
+
 // endWait answers the client's blocking command. Its upstream connection is closed,
 // so that the server forgets it.
 func (c *client) endWait(reply []byte) {

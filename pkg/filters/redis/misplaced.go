@@ -37,7 +37,20 @@ func (f *localFilter) endMisplaced() {
 		if u := c.waitsAt(); u != nil && f.replaced(u.pool) {
 			c.endWait(redisproto.AppendError(nil, "UNBLOCKED dragoman: "+u.pool.describe()+" is not the primary any more"))
 		}
+		for _, u := range c.waitsAside() {
+			if f.replaced(u.pool) {
+				u.fail("is not the primary any more")
+			}
+		}
 	}
+}
+
+// keepsWaiting reports whether the client is blocked at a server that f would have it
+// leave.
+func (f *localFilter) keepsWaiting(c *client) bool {
+	elsewhere := func(u *upstream) bool { return f.replaced(u.pool) }
+	u := c.waitsAt()
+	return u != nil && elsewhere(u) || slices.ContainsFunc(c.waitsAside(), elsewhere)
 }
 
 // replaced reports whether the pool's server was a primary and is none any more,

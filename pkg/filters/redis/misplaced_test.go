@@ -49,7 +49,7 @@ func TestBlockedAtAServerThatWasReplaced(t *testing.T) {
 	nodes := servers(t, 2)
 	main := newCluster("main", nodes[0])
 	f := start(t, defaults(), main)
-	blocked, tracking, monitor := f.dial(), f.dial(), f.dial()
+	blocked, waiting, tracking, monitor := f.dial(), f.dial(), f.dial(), f.dial()
 	check(t, tracking, "CLIENT TRACKING ON BCAST", "+OK")
 	tracking.Do("HELLO", "3")
 	check(t, tracking, "CLIENT TRACKING ON BCAST", "+OK")
@@ -70,7 +70,8 @@ func TestBlockedAtAServerThatWasReplaced(t *testing.T) {
 	nodes[0].Do("SET", "k", "0")
 	nodes[1].Do("SET", "k", "1")
 	blocked.Send(redistest.Command("BLPOP", "q", "0") + redistest.Command("GET", "k"))
-	awaitBlocked(t, nodes[0], "1")
+	waiting.Send(redistest.Command("WAIT", "1", "0") + redistest.Command("GET", "k"))
+	awaitBlocked(t, nodes[0], "2")
 	nodes[0].Freeze()
 	main.moved(endpointOf(nodes[1].Addr(), "s1"), old)
 	if got, want := blocked.ReadFrame(), `-UNBLOCKED dragoman: shard "s1" (`+nodes[0].Addr()+") is not the primary any more\r\n"; got != want {
@@ -78,6 +79,12 @@ func TestBlockedAtAServerThatWasReplaced(t *testing.T) {
 	}
 	if got := blocked.ReadFrame(); got != "$1\r\n1\r\n" {
 		t.Errorf("behind it: %q", got)
+	}
+	if got, want := waiting.ReadFrame(), `-ERR dragoman: shard "s1" (`+nodes[0].Addr()+"): is not the primary any more\r\n"; got != want {
+		t.Errorf("WAIT: got %q, want %q", got, want)
+	}
+	if got := waiting.ReadFrame(); got != "$1\r\n1\r\n" {
+		t.Errorf("behind WAIT: %q", got)
 	}
 	blocked.Send(redistest.Command("BLPOP", "q", "0"))
 	awaitBlocked(t, nodes[1], "1")

@@ -118,7 +118,7 @@ func (c *client) moveOn() bool {
 	if x := c.x; x != nil && (x.mode != nil || x.subs != nil || x.upload != nil || x.session != nil) && !to.sameClusters(c.f) {
 		return false
 	}
-	if u := c.waitsAt(); u != nil && to.replaced(u.pool) {
+	if to.keepsWaiting(c) {
 		return false
 	}
 	if to.over {
