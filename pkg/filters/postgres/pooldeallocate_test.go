@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+)
+
+// TestPoolDeallocateExecuted: DEALLOCATE by the extended protocol, as psycopg sends it,
+// ends the session's statement, wherever that has been prepared, and nobody else's.
+func TestPoolDeallocateExecuted(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	ctx := withTimeout(t)
+	one, other := f.connect().PgConn(), f.connect().PgConn()
+	prepare := func(c *pgconn.PgConn, name string) {
+		t.Helper()
+		if _, err := c.Prepare(ctx, name, "select 7", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(c *pgconn.PgConn, name string) string {
+		t.Helper()
+		r := c.ExecPrepared(ctx, name, nil, nil, nil).Read()
+		if r.Err != nil {
+			return dbtest.Code(r.Err)
+		}
+		return string(r.Rows[0][0])
+	}
+	deallocate := func(c *pgconn.PgConn, sql string) string {
+		t.Helper()
+		r := c.ExecParams(ctx, sql, nil, nil, nil, nil).Read()
+		if r.Err != nil {
+			return dbtest.Code(r.Err)
+		}
+		return r.CommandTag.String()
+	}
+	prepare(one, "_pg3_0")
+	prepare(other, "mine")
+	for _, step := range []struct{ what, got, want string }{
+		{"deallocate", deallocate(one, "DEALLOCATE _pg3_0"), "DEALLOCATE"},
+		{"what is deallocated", run(one, "_pg3_0"), "26000"},
+		{"a second time", deallocate(one, "DEALLOCATE _pg3_0"), "26000"},
+		{"another session's of the same text", run(other, "mine"), "7"},
+		{"in its words", deallocate(other, `deallocate prepare "mine" ;`), "DEALLOCATE"},
+		{"all, of which there are none", deallocate(other, "deallocate all"), "DEALLOCATE ALL"},
+	} {
+		if step.got != step.want {
+			t.Errorf("%s: %s, want %s", step.what, step.got, step.want)
+		}
+	}
+	prepare(one, "_pg3_0")
+	if got := run(one, "_pg3_0"); got != "7" {
+		t.Errorf("prepared again: %s", got)
+	}
+	if _, err := one.Exec(ctx, "begin; select 1/0").ReadAll(); dbtest.Code(err) != "22012" {
+		t.Fatal(err)
+	}
+	if got := deallocate(one, "DEALLOCATE _pg3_0"); got != "25P02" {
+		t.Errorf("in a transaction that has failed: %s", got)
+	}
+	if _, err := one.Exec(ctx, "rollback").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(one, "_pg3_0"); got != "7" {
+		t.Errorf("which took nothing: %s", got)
+	}
+	if got := deallocate(one, "DEALLOCATE _pg3_0"); got != "DEALLOCATE" {
+		t.Errorf("after it: %s", got)
+	}
+}
+
+// TestPoolDeallocatePipelined: within a pipeline, and taken back where an error before
+// it has the server skip it.
+func TestPoolDeallocatePipelined(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	ctx := withTimeout(t)
+	c := f.connect().PgConn()
+	for _, name := range []string{"a", "b"} {
+		if _, err := c.Prepare(ctx, name, "select '"+name+"'", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch := func(steps ...string) (string, error) {
+		b := &pgconn.Batch{}
+		for _, s := range steps {
+			if len(s) == 1 {
+				b.ExecPrepared(s, nil, nil, nil)
+			} else {
+				b.ExecParams(s, nil, nil, nil, nil)
+			}
+		}
+		results, err := c.ExecBatch(ctx, b).ReadAll()
+		got := ""
+		for _, r := range results {
+			for _, row := range r.Rows {
+				got += string(row[0])
+			}
+		}
+		return got, err
+	}
+	if got, err := batch("a", "select 1/0", "deallocate a", "b"); got != "a" || dbtest.Code(err) != "22012" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := batch("a", "deallocate a", "b", "select 'x'"); got != "abx" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := batch("b", "a"); got != "b" || dbtest.Code(err) != "26000" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
