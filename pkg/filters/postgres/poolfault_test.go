@@ -287,7 +287,9 @@ func TestPoolOfOne(t *testing.T) {
 func TestPoolIdleElsewhere(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
-	f := start(t, pooled("transaction", 4), server.Addr())
+	cfg := pooled("transaction", 4)
+	cfg.Limits.MaxWait = 60 * time.Second
+	f := start(t, cfg, server.Addr())
 	var conns []*pgx.Conn
 	for range 8 {
 		conns = append(conns, f.connect())
