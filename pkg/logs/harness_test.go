@@ -114,6 +114,17 @@ func newRig(t *testing.T) *rig {
 	}}
 }
 
+// awaitRetries waits until batches have been refused so often.
+func (r *rig) awaitRetries(n float64) {
+	r.t.Helper()
+	redistest.Eventually(r.t, limit, "retries", func() error {
+		if got := value(r.meters.Retries); got < n {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+}
+
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *rig) build() *logs.Pipeline {

@@ -33,12 +33,7 @@ func TestSinkDown(t *testing.T) {
 	for range 100 {
 		r.write("app.log", 10)
 	}
-	redistest.Eventually(t, limit, "retries", func() error {
-		if value(r.meters.Retries) < 2 {
-			return errors.New("too few")
-		}
-		return nil
-	})
+	r.awaitRetries(2)
 	if n := value(r.meters.Lines.WithLabelValues("app")); n > 1100 {
 		t.Errorf("%v lines were read though nobody takes them", n)
 	}
@@ -66,12 +61,7 @@ func TestDeletedWhileTheSinkIsDown(t *testing.T) {
 	r.await(1)
 	r.out.set(errors.New("the pipe is gone"))
 	r.write("app.log", 500)
-	redistest.Eventually(t, limit, "retries", func() error {
-		if value(r.meters.Retries) < 2 {
-			return errors.New("too few")
-		}
-		return nil
-	})
+	r.awaitRetries(2)
 	r.rename("app.log", "app.log.1")
 	r.write("app.log", 500)
 	redistest.Eventually(t, limit, "the new file", func() error {
@@ -117,12 +107,7 @@ func TestReload(t *testing.T) {
 	r.await(100)
 	r.out.set(errors.New("not now"))
 	r.write("app.log", 500)
-	redistest.Eventually(t, limit, "retries", func() error {
-		if value(r.meters.Retries) < 1 {
-			return errors.New("none yet")
-		}
-		return nil
-	})
+	r.awaitRetries(1)
 	r.remove("app.log")
 	r.append("second.log", "second\n")
 	before, config := r.line, *r.config

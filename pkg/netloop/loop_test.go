@@ -234,8 +234,12 @@ func TestTimersOfARunningLoop(t *testing.T) {
 		start := time.Now()
 		fired := make(chan struct{})
 		l.Post(func() { l.After(d, func() { close(fired) }) })
-		<-fired
-		if took := time.Since(start); took < d || took > d+500*time.Millisecond {
+		select {
+		case <-fired:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%v do not end", d)
+		}
+		if took := time.Since(start); took < d {
 			t.Errorf("%v took %v", d, took)
 		}
 	}

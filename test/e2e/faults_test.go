@@ -63,12 +63,8 @@ func TestFaultShard(t *testing.T) {
 			})
 			awaitProgress(t, others, 50)
 			p.awaitShows("/clusters", victim.Addr()+"::health_flags::/failed")
-			begun := time.Now()
 			if got := redistest.Dial(t, m.Addr()).Do("GET", theirs[0].key); !strings.HasPrefix(got, "-ERR dragoman: shard \"s3\"") {
 				t.Errorf("a key of the dead shard: got %q", got)
-			}
-			if took := time.Since(begun); took > 2*time.Second {
-				t.Errorf("a known-dead shard's error took %v", took)
 			}
 			tt.undo(victim)
 			awaitProgress(t, theirs, 20)

@@ -19,11 +19,11 @@ import (
 )
 
 // Ten thousand idle clients, each of which has sent something, in at most
-// 1 KiB each. They live in another process: so many files are enough for one.
+// 1 KiB each; fewer where a process may not have so many files. They live in another process: so many files are enough for one.
 func TestIdleClients(t *testing.T) {
-	const n = 10_000
-	if room := fileRoom(t); room < n+100 {
-		t.Skipf("only %d more files may be open", room)
+	n := min(10_000, fileRoom(t)-100)
+	if n < 1000 {
+		t.Fatalf("only %d clients may be open: that is too few to see what each takes", n)
 	}
 	cl := newCluster("main", servers(t, 2)...)
 	f := start(t, defaults(), cl)
@@ -34,8 +34,8 @@ func TestIdleClients(t *testing.T) {
 	idleClients(t, f.addr, requests, n)
 	f.quiet()
 	heap1, chunks1 := liveHeap(), f.held()
-	each := float64(heap1-heap0) / n
-	t.Logf("%.0f bytes a client; chunks: %d bytes more in all", each, chunks1-chunks0)
+	each := float64(heap1-heap0) / float64(n)
+	t.Logf("%d clients: %.0f bytes each; chunks: %d bytes more in all", n, each, chunks1-chunks0)
 	if each > 1024 || chunks1 > chunks0 {
 		t.Errorf("a client takes %.0f bytes, all chunks %d", each, chunks1-chunks0)
 	}
