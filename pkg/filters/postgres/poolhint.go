@@ -153,6 +153,9 @@ func hintOfSet(rest []byte) hint {
 			return 0
 		}
 	}
+	if ofTransaction(word) {
+		return 0
+	}
 	switch i := settingOf(string(word)); {
 	case i == searchPath:
 		return hintPath
@@ -160,6 +163,12 @@ func hintOfSet(rest []byte) hint {
 		return 0
 	}
 	return hintSet
+}
+
+// ofTransaction reports whether a setting is one of the transaction under way, with
+// which it ends. Since PostgreSQL 16 such settings cannot be RESET.
+func ofTransaction(name []byte) bool {
+	return is(name, "transaction_isolation") || is(name, "transaction_read_only") || is(name, "transaction_deferrable")
 }
 
 func nextWord(b []byte) (word, rest []byte) {

@@ -9,15 +9,18 @@ import (
 func TestHints(t *testing.T) {
 	t.Parallel()
 	for sql, want := range map[string]hint{
-		"select 1":                                            0,
-		"update t set x = 1":                                  hintSet, // its tag says that it is no SET
-		"set local x = 1":                                     0,
-		"SET TimeZone TO 'UTC'":                               0,
-		"set search_path to a":                                hintPath,
-		"create temp table x (n int)":                         hintTemp,
-		"create temporary view x as select 1":                 hintTemp,
-		"create temp table x (n int) on commit drop":          0,
-		"drop table if exists x; create temp table x (n int)": hintTemp,
+		"select 1":           0,
+		"update t set x = 1": hintSet, // its tag says that it is no SET
+		"set local x = 1":    0,
+		"set transaction_isolation to serializable":                               0,
+		"set session transaction_read_only = on":                                  0,
+		"set seed to 0.5":                                                         hintSet,
+		"SET TimeZone TO 'UTC'":                                                   0,
+		"set search_path to a":                                                    hintPath,
+		"create temp table x (n int)":                                             hintTemp,
+		"create temporary view x as select 1":                                     hintTemp,
+		"create temp table x (n int) on commit drop":                              0,
+		"drop table if exists x; create temp table x (n int)":                     hintTemp,
 		"create temp table x (n int) on commit drop; create temp table y (n int)": hintTemp,
 		"create temp table x as select true as t":                                 hintTemp,
 		"select temp from weather":                                                0,

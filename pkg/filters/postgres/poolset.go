@@ -52,7 +52,7 @@ func plainSet(sql []byte) (a assignment, ok bool) {
 		return assignment{}, false
 	}
 	name := strings.ToLower(string(word))
-	if name == "role" || name == "session_authorization" || settingOf(name) >= 0 && settingOf(name) != searchPath {
+	if name == "role" || name == "session_authorization" || name == "seed" || ofTransaction(word) || settingOf(name) >= 0 && settingOf(name) != searchPath {
 		return assignment{}, false
 	}
 	return assignment{name, string(sql)}, true
