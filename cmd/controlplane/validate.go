@@ -22,7 +22,7 @@ func newValidate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error\n", docs.Count())
+			fmt.Fprintf(cmd.OutOrStdout(), "%s, no error\n", command.Number(docs.Count(), "document"))
 			return nil
 		},
 	}

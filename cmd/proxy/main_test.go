@@ -186,7 +186,7 @@ func TestUsage(t *testing.T) {
 		{"bad loops", []string{"run", "-f", good, "--loops", "-1"}, 64, "--loops"},
 		{"bad bootstrap", []string{"run", "-f", good, "--config", boot}, 64, `unknown key "colour"`},
 		{"no bootstrap", []string{"run", "-f", good, "--config", "/nonexistent.yaml"}, 64, "/nonexistent.yaml"},
-		{"validate", []string{"validate", "-f", good}, 0, "1 documents, no error"},
+		{"validate", []string{"validate", "-f", good}, 0, "1 document, no error"},
 		{"validate one", []string{"validate", "-f", good, "--environment", "prod"}, 0, "no error"},
 		{"validate a missing file", []string{"validate", "-f", locked}, 0, "credentials.passwordFile: /nonexistent: no such file or directory"},
 		{"validate strictly", []string{"validate", "--strict", "-f", locked}, 64, "credentials.passwordFile: /nonexistent: no such file or directory"},
@@ -254,6 +254,10 @@ func TestPortTaken(t *testing.T) {
 	code, _, errs := finish(t, nil, "run", "-f", file, "--admin-address", "off", "--environment", "dev")
 	if code != 75 || !strings.Contains(errs, "address already in use") {
 		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	code, _, errs = finish(t, nil, "run", "-f", file, "--admin-address", taken.Addr().String(), "--environment", "dev")
+	if code != 75 || !strings.Contains(errs, "--admin-address takes another one, or off") {
+		t.Errorf("the admin server's: exit code %d\n%s", code, errs)
 	}
 }
 

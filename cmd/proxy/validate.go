@@ -38,9 +38,9 @@ func newValidate() *cobra.Command {
 			for _, w := range report.Warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d documents, no error", report.Objects)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s, no error", command.Number(report.Objects, "document"))
 			if n := len(report.Warnings); n > 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), ", %d warnings", n)
+				fmt.Fprintf(cmd.OutOrStdout(), ", %s", command.Number(n, "warning"))
 			}
 			fmt.Fprintln(cmd.OutOrStdout())
 			return nil

@@ -27,7 +27,7 @@ func Config(kubeconfig, context string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("finding the API server (outside a cluster name a kubeconfig file): %w", err)
+			return nil, fmt.Errorf("finding the API server (outside a cluster name a kubeconfig file with --kubeconfig, or documents with -f): %w", err)
 		}
 		return cfg, nil
 	}

@@ -303,7 +303,7 @@ func (p *Proxy) startAdmin(ctx context.Context) (adminServer, error) {
 func bindExit(err error) error {
 	taken := &listener.BindError{Err: err}
 	if taken.Taken() {
-		return exit.Temporary(err)
+		return exit.Temporary(fmt.Errorf("%w: another process has it; --admin-address takes another one, or off", err))
 	}
 	return exit.Usage(fmt.Errorf("starting the admin server: %w", err))
 }

@@ -3,6 +3,7 @@ package command
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -15,4 +16,12 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 		return exit.Usage(fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath()))
 	}
 	return nil
+}
+
+// Number is a number of things, as in "1 document" and "2 documents".
+func Number(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }

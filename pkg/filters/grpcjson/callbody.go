@@ -101,7 +101,7 @@ func (b *callBody) read(each func([]byte) error) error {
 		return bad
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint // as readers give it
+	case err == io.EOF:
 		b.err = err
 		return b.frames.end()
 	case err != nil:
