@@ -218,3 +218,53 @@ func TestSplitRequestNotWhole(t *testing.T) {
 	check(t, c, "PING", "+PONG")
 	f.quiet()
 }
+
+// A Redis Cluster takes a request for each slot, however large the whole is.
+func TestSplitRequestOverCluster(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, patient)
+	c := f.dial()
+	c.Timeout = time.Minute
+	const n = 2000
+	mset, keys, values := []string{"MSET"}, []string{}, []string{}
+	for i := range n {
+		key, value := "key:"+strconv.Itoa(i), strings.Repeat(strconv.Itoa(i), 100+i%300)
+		mset, keys, values = append(mset, key, value), append(keys, key), append(values, value)
+	}
+	if got := c.Do(mset...); got != "+OK\r\n" {
+		t.Fatalf("MSET: %.100q", got)
+	}
+	keys = append(keys, strings.Repeat("none", 20<<10)) // which makes the next ones large, too
+	if got, want := c.Do(append([]string{"MGET"}, keys...)...), strings.TrimSuffix(redistest.Command(append(values, "")...), bulk("")); got != want+"$-1\r\n" {
+		t.Errorf("MGET: %d bytes instead of %d", len(got), len(want))
+	}
+	if got := c.Do(append([]string{"DEL"}, keys...)...); got != fmt.Sprintf(":%d\r\n", n) {
+		t.Errorf("DEL: %.100q", got)
+	}
+	f.quiet()
+}
+
+// One key that has no place refuses the whole request, and nothing of it is kept.
+func TestSplitRequestWithoutRoute(t *testing.T) {
+	t.Parallel()
+	cfg := defaults()
+	cfg.CatchAll = nil
+	cfg.Routes = []resource.RedisRoute{{Prefix: "a:", Cluster: "main"}}
+	f := start(t, cfg, newCluster("main", servers(t, 2)...))
+	c := f.dial()
+	value := strings.Repeat("v", 100<<10)
+	_, before := f.memory()
+	for range 5 {
+		wantPrefix(t, "MSET", c.Do("MSET", "a:1", value, "a:2", value, "b:3", value), "-"+errNoRoute)
+		check(t, c, "EXISTS a:1 a:2", ":0")
+	}
+	wantPrefix(t, "MSET", c.Do("MSET", "a:1", value, "a:2", value), "+OK")
+	check(t, c, "EXISTS a:1 a:2", ":2")
+	eventually(t, "the chunks to be free", func() error {
+		if _, chunks := f.memory(); chunks > before+256<<10 {
+			return fmt.Errorf("%d KB are in use, and %d before", chunks>>10, before>>10)
+		}
+		return nil
+	})
+	f.quiet()
+}
