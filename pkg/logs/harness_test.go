@@ -125,6 +125,30 @@ func (r *rig) awaitRetries(n float64) {
 	})
 }
 
+// awaitLag waits until so many bytes are known that are not delivered.
+func (r *rig) awaitLag(n int64) {
+	r.t.Helper()
+	redistest.Eventually(r.t, limit, "lag", func() error {
+		if lag := r.line.Lag()["app"]; lag < n {
+			return fmt.Errorf("it is %d", lag)
+		}
+		return nil
+	})
+}
+
+// awaitAttempt waits until something has been written to the output, or waits there.
+func (r *rig) awaitAttempt() {
+	r.t.Helper()
+	redistest.Eventually(r.t, limit, "an attempt", func() error {
+		r.out.mu.Lock()
+		defer r.out.mu.Unlock()
+		if r.out.tried == 0 {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+}
+
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *rig) build() *logs.Pipeline {

@@ -195,10 +195,10 @@ func (t *Tailer) Look(now time.Time) {
 func (t *Tailer) stream(src *source, st *Stream, now time.Time) (n int, wait time.Duration) {
 	wait = t.o.Poll
 	for i := 0; i < len(st.segments); i++ {
-		s := st.segments[i]
+		s, known := st.segments[i], len(st.segments)
 		got, more := t.visit(st, i, now)
 		n += got
-		if more {
+		if more || len(st.segments) > known { // a successor came while the handler waited: who wrote it may have written to s before
 			return n, 0
 		}
 		if st.segments[i] != s {
