@@ -83,8 +83,7 @@ type OK struct {
 	InsertID     uint64
 	Status       Status
 	Warnings     uint16
-	// Rest is the message and, with SessionTrack, what has changed: see
-	// ParseChanges.
+	// Rest is the message and, with SessionTrack, what of the session has changed.
 	Rest []byte
 }
 

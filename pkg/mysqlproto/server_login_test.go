@@ -96,47 +96,6 @@ func TestGreetingOfAServer(t *testing.T) {
 	}
 }
 
-func TestSessionChangesAtAServer(t *testing.T) {
-	t.Parallel()
-	server := dbtest.StartMariaDB(t)
-	c := variants[0].connect(t, server)
-	c.ask(query("SET session_track_transaction_info = 'CHARACTERISTICS', session_track_system_variables = 'autocommit,time_zone'"))
-	changes := func(sql string) (all []string) {
-		t.Helper()
-		messages := c.ask(query(sql))
-		ok, err := mysqlproto.ParseOK(messages[len(messages)-1].payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok.Status&mysqlproto.StatusSessionChanged == 0 {
-			return nil
-		}
-		list, err := mysqlproto.ParseChanges(ok.Rest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, change := range list {
-			if change.Kind == mysqlproto.ChangedTransaction && mysqlproto.TransactionOpen(change.Value) {
-				all = append(all, "open")
-			}
-			all = append(all, change.Name+"="+change.Value)
-		}
-		return all
-	}
-	for _, tt := range []struct{ sql, want string }{
-		{"USE " + dbtest.DatabaseProd, "=" + dbtest.DatabaseProd},
-		{"SET time_zone = '+01:00'", "time_zone=+01:00"},
-		{"START TRANSACTION READ ONLY", "open"},
-		{"START TRANSACTION READ ONLY", "=START TRANSACTION READ ONLY;"},
-		{"COMMIT", "=________"},
-		{"DO 1", ""},
-	} {
-		if got := strings.Join(changes(tt.sql), " "); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
-			t.Errorf("%s: changes %q, want %q among them", tt.sql, got, tt.want)
-		}
-	}
-}
-
 func TestChangeUserAtAServer(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartMariaDB(t)

@@ -1,12 +1,6 @@
 package redisproto
 
-import (
-	"math"
-	"strconv"
-)
-
-// AppendSimple appends a simple string. CR and LF in s become spaces.
-func AppendSimple(dst []byte, s string) []byte { return appendText(append(dst, '+'), s) }
+import "strconv"
 
 // AppendError appends an error; msg begins with its code, as in "ERR no such
 // key". CR and LF in msg become spaces.
@@ -52,14 +46,6 @@ func AppendMap(dst []byte, n, resp int) []byte {
 	return appendHeader(dst, '%', int64(n))
 }
 
-// AppendSet appends the header of a set of n elements; before RESP3 an array.
-func AppendSet(dst []byte, n, resp int) []byte {
-	if resp < 3 {
-		return AppendArray(dst, n)
-	}
-	return appendHeader(dst, '~', int64(n))
-}
-
 // AppendPush appends the header of an out-of-band message of n elements;
 // before RESP3 an array.
 func AppendPush(dst []byte, n, resp int) []byte {
@@ -83,41 +69,6 @@ func AppendNullArray(dst []byte, resp int) []byte {
 		return append(dst, "*-1\r\n"...)
 	}
 	return append(dst, "_\r\n"...)
-}
-
-// AppendBool appends a boolean; before RESP3 the integer 1 or 0.
-func AppendBool(dst []byte, v bool, resp int) []byte {
-	switch {
-	case resp < 3 && v:
-		return append(dst, ":1\r\n"...)
-	case resp < 3:
-		return append(dst, ":0\r\n"...)
-	case v:
-		return append(dst, "#t\r\n"...)
-	}
-	return append(dst, "#f\r\n"...)
-}
-
-// AppendDouble appends a double in its shortest exact form; before RESP3 as a
-// bulk string.
-func AppendDouble(dst []byte, v float64, resp int) []byte {
-	var room [32]byte
-	text := room[:0]
-	switch {
-	case math.IsInf(v, 1):
-		text = append(text, "inf"...)
-	case math.IsInf(v, -1):
-		text = append(text, "-inf"...)
-	case math.IsNaN(v):
-		text = append(text, "nan"...)
-	default:
-		text = strconv.AppendFloat(text, v, 'g', -1, 64)
-	}
-	if resp < 3 {
-		return AppendBulk(dst, text)
-	}
-	dst = append(append(dst, ','), text...)
-	return append(dst, '\r', '\n')
 }
 
 // AppendVerbatim appends text with its format of three characters, such as
