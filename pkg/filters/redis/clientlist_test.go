@@ -103,6 +103,14 @@ func TestClientUnblock(t *testing.T) {
 	if got := a.ReadFrame(); got != "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n" {
 		t.Errorf("got %q", got)
 	}
+	redistest.Eventually(t, 30*time.Second, "the shards to know that nobody waits", func() error {
+		for _, n := range f.nodes {
+			if got := n.Info("blocked_clients"); got != "0" {
+				return fmt.Errorf("%s of %s", got, n.Addr())
+			}
+		}
+		return nil
+	})
 	check(t, b, "RPUSH q v", ":1", "LLEN q", ":1")
 	f.unpinned()
 }
