@@ -10,7 +10,7 @@ func didYouMean(wrong string, known []string) string {
 			best = k
 			break
 		}
-		if d := editDistance(strings.ToLower(wrong), strings.ToLower(k)); d < bestDistance {
+		if d := EditDistance(strings.ToLower(wrong), strings.ToLower(k)); d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
@@ -42,9 +42,9 @@ func oneOf(words []string) string {
 	return "one of " + strings.Join(words, ", ")
 }
 
-// editDistance counts the insertions, deletions and replacements of bytes that
+// EditDistance counts the insertions, deletions and replacements of bytes that
 // make a into b. Long words are all equally far.
-func editDistance(a, b string) int {
+func EditDistance(a, b string) int {
 	const long = 64
 	if len(a) > long || len(b) > long {
 		return long

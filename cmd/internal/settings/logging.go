@@ -26,14 +26,18 @@ func (s *Settings) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 		return nil, nil, exit.Usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", s.Text("log-level")))
 	}
 	o := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler
 	switch format := s.Text("log-format"); {
 	case format == "text", format == "auto" && isTerminal(w):
-		return slog.New(slog.NewTextHandler(w, o)), level, nil
+		handler = slog.NewTextHandler(w, o)
 	case format == "json", format == "auto":
-		return slog.New(slog.NewJSONHandler(w, o)), level, nil
+		handler = slog.NewJSONHandler(w, o)
 	default:
 		return nil, nil, exit.Usage(fmt.Errorf("--log-format %q: want auto, text or json", format))
 	}
+	log := slog.New(handler)
+	s.warnOfVariables(log)
+	return log, level, nil
 }
 
 func isTerminal(w io.Writer) bool {

@@ -75,7 +75,7 @@ func (s *Settings) Text(name string) string { return s.viper.GetString(name) }
 // separated by commas.
 func (s *Settings) List(name string) []string {
 	list := s.viper.GetStringSlice(name)
-	if env, ok := os.LookupEnv(Prefix + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); ok && !s.Flags.Changed(name) {
+	if env, ok := os.LookupEnv(variable(name)); ok && !s.Flags.Changed(name) {
 		list = strings.Split(env, ",")
 	}
 	return slices.DeleteFunc(list, func(v string) bool { return v == "" })
