@@ -295,7 +295,7 @@ func TestStrength(t *testing.T) {
 		{"flag", []string{"DRAGOMAN_ENVIRONMENT=dev"}, []string{"--environment", "prod"}, `environment":"prod","environmentSource":"--environment"`},
 		{"variable", []string{"DRAGOMAN_ENVIRONMENT=prod"}, nil, `environment":"prod","environmentSource":"DRAGOMAN_ENVIRONMENT"`},
 		{"file", nil, nil, `environment":"dev"`},
-		{"a slip", []string{"DRAGOMAN_ENVIROMENT=prod"}, nil, `"variable":"DRAGOMAN_ENVIROMENT","hint":"did you mean DRAGOMAN_ENVIRONMENT?"`},
+		{"a slip", []string{"DRAGOMAN_ENVIRONMNT=prod"}, nil, `"variable":"DRAGOMAN_ENVIRONMNT","hint":"did you mean DRAGOMAN_ENVIRONMENT?"`},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {

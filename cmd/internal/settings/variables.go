@@ -16,7 +16,7 @@ func variable(flag string) string {
 }
 
 // warnOfVariables tells of variables that are a slip of the pen away from one that
-// means something: DRAGOMAN_ENVIROMENT would silently choose another database.
+// means something: DRAGOMAN_ENVIRONMNT would silently choose another database.
 // Others with the prefix are none of ours: Kubernetes sets
 // DRAGOMAN_CONTROLPLANE_SERVICE_HOST in every pod beside that Service.
 func (s *Settings) warnOfVariables(log *slog.Logger) {
