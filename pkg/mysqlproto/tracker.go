@@ -26,6 +26,8 @@ type Tracker struct {
 	ended   bool // COM_QUIT came
 	lost    bool // the client has broken the protocol
 	upload  bool // the client is sending a file
+	file    bool // the server has asked for a file, and said nothing since
+	cursor  bool // rows wait for COM_STMT_FETCH
 	errors  int
 }
 
@@ -77,8 +79,11 @@ func (t *Tracker) Client(h Head) {
 		return
 	}
 	c := Command(h.First)
-	if c == ComQuit {
+	switch c {
+	case ComQuit:
 		t.ended = true
+	case ComStmtClose:
+		t.cursor = false
 	}
 	if !c.responds() {
 		return
@@ -141,6 +146,7 @@ func (t *Tracker) InRows() bool { return t.state == rows }
 // payload as Want says. end says that with it the response to a command ends. An
 // error is a *ProtocolError.
 func (t *Tracker) Server(h Head, payload []byte) (end bool, err error) {
+	t.file = false
 	if h.First == headerErr {
 		return t.serverError(payload)
 	}
@@ -190,6 +196,9 @@ func (t *Tracker) serverError(payload []byte) (end bool, err error) {
 		return false, nil // MariaDB tells how far it has got
 	}
 	t.unsure = true
+	if t.current == ComStmtFetch {
+		t.cursor = false
+	}
 	t.errors++
 	t.end()
 	return true, nil
@@ -203,7 +212,7 @@ func (t *Tracker) response(h Head, payload []byte) (end bool, err error) {
 	case h.First == headerOK:
 		return t.final(h, payload)
 	case h.First == headerLocal:
-		t.upload = true
+		t.upload, t.file = true, true
 		t.lost = t.lost || len(t.queue) > 0 // those commands are content of the file now
 		return false, nil                   // another response follows the upload
 	}
@@ -271,7 +280,7 @@ func (t *Tracker) columnsEnd(payload []byte) (end bool, err error) {
 	}
 	if t.state == columnsEOF && e.Status&StatusCursorExists != 0 {
 		t.setStatus(e.Status)
-		t.end() // rows wait for COM_STMT_FETCH
+		t.end()
 		return true, nil
 	}
 	t.state--
@@ -316,7 +325,17 @@ func (t *Tracker) final(h Head, payload []byte) (end bool, err error) {
 	return true, nil
 }
 
-func (t *Tracker) setStatus(s Status) { t.status, t.unsure = s, false }
+func (t *Tracker) setStatus(s Status) {
+	t.status, t.unsure = s, false
+	switch t.current {
+	case ComStmtExecute:
+		t.cursor = t.cursor || s&StatusCursorExists != 0
+	case ComStmtFetch:
+		t.cursor = s&StatusLastRowSent == 0
+	case ComStmtReset, ComResetConnection:
+		t.cursor = false
+	}
+}
 
 // end begins the next command, if there is one.
 func (t *Tracker) end() {
@@ -347,6 +366,10 @@ func (t *Tracker) Outstanding() int {
 // INFILE), whose end the client has not sent.
 func (t *Tracker) Uploading() bool { return t.upload }
 
+// ClientSpokeLast reports whether the latest packet of the response that is under
+// way was the client's, a part of the file that the server has asked for.
+func (t *Tracker) ClientSpokeLast() bool { return t.file }
+
 // Ended reports whether the client has sent COM_QUIT.
 func (t *Tracker) Ended() bool { return t.ended }
 
@@ -367,8 +390,9 @@ func (t *Tracker) Unsure() bool { return t.unsure }
 // AtCommand reports that the server awaits a command: everything is answered.
 func (t *Tracker) AtCommand() bool { return t.state == idle && !t.upload && !t.lost }
 
-// Idle reports that nothing is under way: no command is being answered and no
-// transaction is open, so the session can be ended between the last message and
-// the next. The caller also has to see that both directions are between two
-// messages (Framer.AtBoundary).
-func (t *Tracker) Idle() bool { return t.AtCommand() && !t.InTransaction() }
+// Idle reports that nothing is under way: no command is being answered, no
+// transaction is open and no cursor has rows to fetch, so the session can be ended
+// between the last message and the next. Of several cursors the first that comes to
+// its end is taken for the last. The caller also has to see that both directions are
+// between two messages (Framer.AtBoundary).
+func (t *Tracker) Idle() bool { return t.AtCommand() && !t.InTransaction() && !t.cursor }

@@ -87,6 +87,19 @@ func TestTrackerOfMySQL(t *testing.T) {
 		{"the log, and an error", 0, command(mysqlproto.ComBinlogDump, "x"), "\x00event|\xff\xd4\x04#HY000no", "at command, unsure"},
 		{"a copy of the server is never done", 0, command(mysqlproto.ComClone, "x"), "\x00a|\x01b", ""},
 		{"a long row whose first byte is that of EOF", 0, query("x"), "\x01|" + column + "|" + eof + "|\xfe\x09\x00\x00\x00\x00\x00\x00\x00123456789|" + eof, "idle"},
+		{
+			"a cursor, to its last row", modern, join(command(mysqlproto.ComStmtExecute, "x"), command(mysqlproto.ComStmtFetch, "x"), command(mysqlproto.ComStmtFetch, "x")),
+			"\x01\x01|" + column + "|\xfe\x00\x00\x42\x00\x00\x00|\x00\x00a|\xfe\x00\x00\x42\x00\x00\x00|\xfe\x00\x00\x82\x00\x00\x00", "outstanding; outstanding; idle",
+		},
+		{
+			"a cursor that fails", 0, join(command(mysqlproto.ComStmtExecute, "x"), command(mysqlproto.ComStmtFetch, "x"), command(mysqlproto.ComPing, "")),
+			"\x01|" + column + "|\xfe\x00\x00\x42\x00|\xff\xd4\x04#HY000no|" + ok, "outstanding; unsure, outstanding; idle",
+		},
+		{
+			"a cursor that is given up", 0, join(command(mysqlproto.ComStmtExecute, "x"), command(mysqlproto.ComStmtReset, "x")),
+			"\x01|" + column + "|\xfe\x00\x00\x42\x00|" + ok, "outstanding; idle",
+		},
+		{"a cursor with rows left", 0, command(mysqlproto.ComStmtExecute, "x"), "\x01|" + column + "|\xfe\x00\x00\x42\x00", "at command"},
 		{"fast authentication of another user", 0, command(mysqlproto.ComChangeUser, "x"), "\xfecaching_sha2_password\x00abc|\x01\x03|" + ok, "idle"},
 		{"another user is refused", 0, command(mysqlproto.ComChangeUser, "x"), "\xff\x15\x04#28000no", "at command, unsure"},
 	}

@@ -37,6 +37,33 @@ func TestAppAuth(t *testing.T) {
 	}
 }
 
+// TestChangeUserAppAuth: in COM_CHANGE_USER the app has to show its password too. Clients that show nothing before they are asked, as the libraries
+// in C do, are asked.
+func TestChangeUserAppAuth(t *testing.T) {
+	t.Parallel()
+	cfg := config()
+	cfg.AppAuth = &resource.AppAuth{Password: resource.SecretKey{Name: "app"}}
+	f := start(t, cfg, dbtest.StartMariaDB(t).Addr())
+	f.world.Set("app", "open sesame")
+	for _, password := range []string{"open sesame", "other", ""} {
+		c := f.dial()
+		c.greet()
+		c.respond(mysqlproto.NativeResponse("open sesame", c.greeting.Scramble))
+		if b := c.read(); b[0] != 0 {
+			t.Fatalf("%q", b)
+		}
+		c.beginChange()
+		wish, err := mysqlproto.ParseAuthSwitch(c.read())
+		if err != nil || wish.Plugin != mysqlproto.PluginNative {
+			t.Fatalf("the client is asked for %+v, %v", wish, err)
+		}
+		c.write(mysqlproto.NativeResponse(password, wish.Scramble()))
+		if b := c.read(); (b[0] == 0) != (password == "open sesame") {
+			t.Errorf("%q: %q", password, b)
+		}
+	}
+}
+
 // TestAnyAppPassword: where no password is asked for any will do, by any method.
 func TestAnyAppPassword(t *testing.T) {
 	t.Parallel()

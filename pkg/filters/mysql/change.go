@@ -39,6 +39,10 @@ func (s *session) changeUser(payload []byte, seq byte) {
 	u.Auth = nil
 	s.changing = &change{user: u, seq: seq}
 	s.changing.timer = s.Part.Loop.After(s.b.startLimit, s.abandon)
+	if a := s.Part.Conf.AppAuth; len(auth) == 0 && a != nil && a.Password.Set() && s.agreed.down.Has(mysqlproto.PluginAuth) {
+		s.Down.Write(s.appendSwitch(nil, seq)) // libraries in C show nothing before they are asked
+		return
+	}
 	plugin := u.AuthPlugin
 	if plugin == "" {
 		plugin = mysqlproto.PluginNative

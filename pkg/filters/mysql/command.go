@@ -63,11 +63,11 @@ func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 	case mysqlproto.ComQuery:
 		return s.isOurQuery(b, size)
 	case mysqlproto.ComProcessKill:
-		k, ok := processKill(b[headLen:])
+		k, ok := processKill(b[headLen:min(len(b), headLen+size)])
 		if ok {
 			_, ok = s.elsewhere(k)
 		}
-		return ok
+		return ok || size == processKillLen && len(b) < headLen+size // to be seen when it is here
 	case mysqlproto.ComChangeUser:
 		return true
 	case mysqlproto.ComInitDB:
@@ -115,9 +115,12 @@ func mayBeOurs(text []byte) bool {
 	return text[0] == '/' || text[0] == '-' || text[0] == '#'
 }
 
+// processKillLen is the length of COM_PROCESS_KILL, bytes.
+const processKillLen = 5
+
 // processKill reads COM_PROCESS_KILL, which is KILL before there was KILL.
 func processKill(payload []byte) (killStatement, bool) {
-	if len(payload) < 5 {
+	if len(payload) < processKillLen {
 		return killStatement{}, false
 	}
 	return killStatement{"KILL", uint32(payload[1]) | uint32(payload[2])<<8 | uint32(payload[3])<<16 | uint32(payload[4])<<24}, true

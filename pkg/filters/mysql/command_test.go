@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,47 +16,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
-
-// TestKill: a KILL reaches the server of the session that it is for, by the
-// number that its client knows, also after the listener has gone to another one.
-func TestKill(t *testing.T) {
-	t.Parallel()
-	f, dev, prod, next := twoEnvironments(t)
-	prod.SQL("select 1") // so that both servers use the same numbers
-	victim := f.login(mysqlproto.PluginNative, nil)
-	victim.read()
-	inDev := victim.greeting.ThreadID
-	if got := victim.value("select connection_id()"); got != fmt.Sprint(inDev) {
-		t.Errorf("the client knows thread %d, the server %s", inDev, got)
-	}
-	other := f.connect()
-	victim.seq = 0
-	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(600)"...))
-	eventually(t, "the query to run", func() bool { return dev.Running("select sleep(600)") })
-	execute(t, other, fmt.Sprint("kill query ", inDev)) // at the same server: as it is
-	if row := readSleep(victim); row != "1317" {
-		t.Errorf("the interrupted sleep: %q", row)
-	}
-	victim.seq = 0
-	victim.write(append([]byte{byte(mysqlproto.ComQuery)}, "select sleep(601)"...))
-	eventually(t, "the query to run", func() bool { return dev.Running("select sleep(601)") })
-	done := f.swap(next, filters.Retirement{Deadline: time.Minute})
-	far := f.connect("multiStatements=true")
-	if got := query[string](t, far, "select name from env"); got != "prod" {
-		t.Fatalf("the new session is in %q", got)
-	}
-	execute(t, far, fmt.Sprintf(" /* app */ KILL QUERY %d;", inDev))
-	if row := readSleep(victim); row != "1317" {
-		t.Errorf("the sleep that was interrupted from elsewhere: %q", row)
-	}
-	<-done
-	if got := f.metric("cancel_requests_total", "passed_on"); got != 1 {
-		t.Errorf("%v KILLs passed on", got)
-	}
-	if _, err := far.ExecContext(withTimeout(t), "kill 123456789"); dbtest.Code(err) != "1094" {
-		t.Errorf("a thread that nobody knows: %v", err)
-	}
-}
 
 // readSleep reads the response to a query of one column and row, or its error.
 func readSleep(c *bare) string {
@@ -69,28 +29,6 @@ func readSleep(c *bare) string {
 	}
 	c.read()
 	return string(row[1:])
-}
-
-// TestThreadNumbers: sessions at two servers that use the same number are told
-// apart by what their clients know.
-func TestThreadNumbers(t *testing.T) {
-	t.Parallel()
-	var threads [2]chan struct{}
-	address := make([]string, 2)
-	for i := range threads {
-		threads[i] = make(chan struct{})
-		address[i] = dbtest.StartFakeMySQL(t, dbtest.CachingSHA2, nil).Addr() // whose threads all have the number 7
-	}
-	f := start(t, config(), address...)
-	numbers := map[uint32]bool{}
-	for range 4 {
-		c := f.dial()
-		c.greet()
-		numbers[c.greeting.ThreadID] = true
-	}
-	if len(numbers) != 4 || !numbers[7] {
-		t.Errorf("the clients know the numbers %v", numbers)
-	}
 }
 
 // TestChangeUser: COM_CHANGE_USER begins the session anew as the environment's
@@ -332,6 +270,29 @@ func TestSlowQuery(t *testing.T) {
 	}
 }
 
+// TestSlowCommand: a command without a text that takes long is not taken for the query before it.
+func TestSlowCommand(t *testing.T) {
+	t.Parallel()
+	cfg := config()
+	cfg.SlowQuery = 0 // all of them
+	f := start(t, cfg, welcoming(t, func(c net.Conn) {
+		for {
+			if _, err := readPacket(c); err != nil {
+				return
+			}
+			_, _ = c.Write(okPacket(1, mysqlproto.StatusAutocommit))
+		}
+	}))
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	c.ask(mysqlproto.ComQuery, "update quickly")
+	c.ask(mysqlproto.ComPing, "")
+	eventually(t, "both to be logged", func() bool { return f.metric("slow_queries_total") == 2 })
+	if log := f.log.String(); strings.Count(log, "update quickly") != 1 || !strings.Contains(log, "COM_PING") {
+		t.Errorf("the command is not named: %s", log)
+	}
+}
+
 func TestWithoutLiterals(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -351,28 +312,6 @@ func TestWithoutLiterals(t *testing.T) {
 	for _, tc := range tests {
 		if got := withoutLiterals([]byte(tc.sql), tc.noBackslash); got != tc.want {
 			t.Errorf("%q: got %q, want %q", tc.sql, got, tc.want)
-		}
-	}
-}
-
-func TestParseKill(t *testing.T) {
-	t.Parallel()
-	tests := map[string]string{
-		"KILL 7": "KILL 7", "kill query 7;": "kill query 7", " \n/* x */ -- y\n kill hard connection 7 ": "kill hard connection 7",
-		"# x\nkill 4294967295": "kill 4294967295",
-		"kill 4294967296":      "", "kill query id 7": "", "kill user joe": "", "kill": "", "kill 7 8": "", "killing 7": "", "kill connection_id()": "",
-		"/*! kill 7 */": "", "/* kill 7": "", "select 7": "", "": "",
-	}
-	for text, want := range tests {
-		got := ""
-		if k, ok := parseKill([]byte(text)); ok {
-			got = fmt.Sprint(k.verb, " ", k.number)
-			if !mayBeOurs([]byte(text)) {
-				t.Errorf("%q is not looked at", text)
-			}
-		}
-		if got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -67,6 +68,8 @@ func TestFakeServer(t *testing.T) {
 			}
 		}
 	}
+	wish := mysqlproto.AuthSwitch{Plugin: mysqlproto.PluginParsec, Data: bytes.Repeat([]byte{7}, 32)}
+	parsec := mysqlproto.AppendPacket(nil, 2, wish.AppendTo(nil))
 	tests := map[string]struct {
 		tls   *tls.Config
 		serve func(c net.Conn)
@@ -78,6 +81,7 @@ func TestFakeServer(t *testing.T) {
 		"full, in plain":  {nil, afterHello([]byte{2, 0, 0, 2, 1, 4}), "no use for"},
 		"a second factor": {nil, afterHello([]byte{2, 0, 0, 2, 2, 'x'}), "second factor"},
 		"no TLS":          {filtertest.Trusting(t, pki, "localhost"), afterHello(nil), "does not offer TLS"},
+		"an empty packet": {nil, afterHello(append(parsec, 0, 0, 0, 4)), "empty packet"},
 		"something else":  {nil, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "does not log in at this server"},
 		"version 9":       {nil, func(c net.Conn) { _, _ = c.Write([]byte{2, 0, 0, 0, 9, 0}) }, "version 9"},
 		"nothing":         {nil, func(c net.Conn) { c.Close() }, "the connection ended"},

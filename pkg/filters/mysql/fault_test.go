@@ -153,6 +153,31 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
+// TestServerGoneInUpload: what is said for a server that goes while a file is sent, or after that, has the number that the client expects.
+func TestServerGoneInUpload(t *testing.T) {
+	t.Parallel()
+	f := start(t, config(), welcoming(t, func(c net.Conn) {
+		_, _ = readPacket(c)
+		_, _ = c.Write([]byte("\x03\x00\x00\x01\xfb/a"))
+		for {
+			if b, err := readPacket(c); err != nil || len(b) == 0 {
+				return
+			}
+		}
+	}))
+	c := f.login(mysqlproto.PluginNative, nil)
+	c.read()
+	if b := c.ask(mysqlproto.ComQuery, "load data local infile '/a' into table t"); b[0] != 0xfb {
+		t.Fatalf("%q", b)
+	}
+	c.write([]byte("one"))
+	c.write([]byte("two"))
+	c.write(nil)
+	if e, err := mysqlproto.ParseError(c.read()); err != nil || e.Errno != mysqlproto.ErrnoServerShutdown {
+		t.Errorf("the client gets %v, %v", e, err)
+	}
+}
+
 // TestClientKilled: a client that is gone leaves nothing at the server, neither a
 // transaction nor a statement that runs.
 func TestClientKilled(t *testing.T) {

@@ -88,11 +88,14 @@ type killStatement struct {
 	number uint32
 }
 
-// parseKill reads KILL [HARD | SOFT] [CONNECTION | QUERY] number. Other forms are
-// for the server that the session is at.
+// parseKill reads KILL [HARD | SOFT] [CONNECTION | QUERY] number, with comments
+// anywhere. Other forms are for the server that the session is at.
 func parseKill(text []byte) (killStatement, bool) {
 	text = withoutLeadingComments(text)
-	words := strings.Fields(strings.TrimRight(string(text[:min(len(text), nameLimit)]), "; \t\r\n\x00"))
+	if len(text) == 0 || text[0]|0x20 != 'k' {
+		return killStatement{}, false
+	}
+	words := strings.Fields(strings.TrimRight(string(withoutComments(text)), "; \t\r\n\x00"))
 	if len(words) < 2 || len(words) > 4 || !strings.EqualFold(words[0], "KILL") {
 		return killStatement{}, false
 	}
@@ -108,16 +111,29 @@ func parseKill(text []byte) (killStatement, bool) {
 	return killStatement{strings.Join(words[:last], " "), uint32(n)}, err == nil
 }
 
+// withoutComments is a text with a blank in the place of each comment; nothing if
+// the last is not closed. It does not know strings, which a KILL has none of.
+func withoutComments(text []byte) (out []byte) {
+	for len(text) > 0 {
+		end := commentEnd(text)
+		if end == "" {
+			out, text = append(out, text[0]), text[1:]
+			continue
+		}
+		_, rest, found := bytes.Cut(text, []byte(end))
+		if !found && end != "\n" {
+			return nil
+		}
+		out, text = append(out, ' '), rest
+	}
+	return out
+}
+
 func withoutLeadingComments(text []byte) []byte {
 	for {
 		text = bytes.TrimLeft(text, " \t\r\n")
-		var end string
-		switch {
-		case bytes.HasPrefix(text, []byte("/*")) && !bytes.HasPrefix(text, []byte("/*!")) && !bytes.HasPrefix(text, []byte("/*M!")):
-			end = "*/"
-		case bytes.HasPrefix(text, []byte("-- ")), bytes.HasPrefix(text, []byte("#")):
-			end = "\n"
-		default:
+		end := commentEnd(text)
+		if end == "" {
 			return text
 		}
 		_, rest, found := bytes.Cut(text, []byte(end))
@@ -126,6 +142,18 @@ func withoutLeadingComments(text []byte) []byte {
 		}
 		text = rest
 	}
+}
+
+// commentEnd is what ends the comment that a text begins with; "" if it begins with
+// none that the server ignores.
+func commentEnd(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte("/*")) && !bytes.HasPrefix(text, []byte("/*!")) && !bytes.HasPrefix(text, []byte("/*M!")):
+		return "*/"
+	case bytes.HasPrefix(text, []byte("#")), beginsComment(text):
+		return "\n"
+	}
+	return ""
 }
 
 // elsewhere finds the session that a KILL is for, if that is not to be found by

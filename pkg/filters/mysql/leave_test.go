@@ -83,3 +83,54 @@ func TestDrainOfAlwaysAhead(t *testing.T) {
 		t.Error("the session was cut")
 	}
 }
+
+// TestCursorIsNotTorn: a session whose client fetches rows bit by bit is not ended before the last of them, or before the client gives the rest up.
+func TestCursorIsNotTorn(t *testing.T) {
+	t.Parallel()
+	for name, gaveUp := range map[string]bool{"to the last row": false, "given up": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, _, _, next := twoEnvironments(t)
+			c := f.login(mysqlproto.PluginNative, nil)
+			c.read()
+			id := string(c.ask(mysqlproto.ComStmtPrepare, "select 1 as n union select 2 union select 3")[1:5])
+			c.read() // the column
+			c.ask(mysqlproto.ComStmtExecute, id+"\x01\x01\x00\x00\x00")
+			c.read()
+			if b := c.read(); b[0] != 0xfe {
+				t.Fatalf("no cursor: %q", b)
+			}
+			fetch := func() (rows int) {
+				for b := c.ask(mysqlproto.ComStmtFetch, id+"\x01\x00\x00\x00"); b[0] != 0xfe; b = c.read() {
+					if b[0] == 0xff {
+						t.Fatalf("%q", b)
+					}
+					rows++
+				}
+				return rows
+			}
+			fetch()
+			done := f.swap(next, filters.Retirement{Deadline: time.Minute})
+			if gaveUp {
+				if n := fetch(); n != 1 {
+					t.Errorf("%d rows", n)
+				}
+				c.seq = 0
+				c.write([]byte(string([]byte{byte(mysqlproto.ComStmtClose)}) + id)) // has no answer
+			} else {
+				rows := 0
+				for n := fetch(); n > 0; n = fetch() {
+					rows += n
+				}
+				if rows != 2 {
+					t.Errorf("%d more rows", rows)
+				}
+			}
+			c.seq = 1
+			if e, err := mysqlproto.ParseError(c.read()); err != nil || e.Errno != mysqlproto.ErrnoServerShutdown {
+				t.Errorf("the client gets %v, %v", e, err)
+			}
+			<-done
+		})
+	}
+}

@@ -189,7 +189,7 @@ func (g *login) step(payload []byte) {
 	if s, err := mysqlproto.ParseAuthSwitch(payload); err == nil && len(s.Scramble()) == scrambleLen {
 		g.scramble = slices.Clone(s.Scramble())
 	}
-	if g.auth.Plugin() == mysqlproto.PluginParsec && payload[0] != 0xfe {
+	if g.auth.Plugin() == mysqlproto.PluginParsec && len(payload) > 0 && payload[0] != 0xfe {
 		g.stepBeside(slices.Clone(payload))
 		return
 	}

@@ -39,6 +39,9 @@ scan:
 	}
 	s.Part.Stats.Received.Add(uint64(at))
 	netloop.Forward(c, s.Up, b[:at])
+	if s.Is(database.Leaving) {
+		s.TryLeave() // what has just come to its end may have no answer
+	}
 	return at
 }
 

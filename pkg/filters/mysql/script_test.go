@@ -106,6 +106,33 @@ func TestScripts(t *testing.T) {
 			s > ok
 			c < ok
 			c < err 1053`, nil},
+		{"an upload that the server ends with an error comes to its end", `
+			c > query load
+			s < query load
+			s > file
+			c < file
+			drain
+			s > err 1148
+			c < err 1148
+			c > data one
+			s < data one
+			c > data
+			s < data
+			s < ping
+			s > ok
+			c < err 1053
+			s < quit
+			c closed`, nil},
+		{"a client that goes in the middle of an upload", `
+			c > query load
+			s < query load
+			s > file
+			c < file
+			c > data one
+			s < data one
+			c end
+			s <
+			s closed`, nil},
 		{"the deadline", `
 			c > query begin
 			s < query begin

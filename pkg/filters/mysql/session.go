@@ -127,7 +127,7 @@ func (s *session) nextSeq() byte {
 		return s.start.seq
 	case s.changing != nil:
 		return s.changing.seq
-	case s.Is(isAnswering):
+	case s.Is(isAnswering) && !s.tracker.ClientSpokeLast():
 		return s.fromUp.LastSeq() + 1
 	case s.tracker.Outstanding() > 0:
 		return s.fromDown.LastSeq() + 1
@@ -165,7 +165,7 @@ func (s *session) abandon() {
 		return
 	}
 	switch {
-	case s.start != nil || s.changing != nil || !s.fromDown.AtBoundary():
+	case s.start != nil || s.changing != nil || !s.fromDown.AtBoundary() || s.tracker.Uploading(): // goodbye would be a part of something else
 		s.killOwn()
 		s.Up.Close()
 	case s.tracker.Ended():

@@ -47,9 +47,13 @@ func (*slowQuery) wants(first byte) bool {
 
 // other is a command whose text is of no use.
 func (q *slowQuery) other(c mysqlproto.Command) {
-	if c != mysqlproto.ComStmtSendLongData && c != mysqlproto.ComQuit { // which nothing answers
-		q.Spans.EndOfUnit()
+	if c == mysqlproto.ComStmtSendLongData || c == mysqlproto.ComQuit { // which nothing answers
+		return
 	}
+	if c != mysqlproto.ComStmtFetch { // which goes on with the latest query
+		q.Current = c.String()
+	}
+	q.Spans.EndOfUnit()
 }
 
 // text takes the beginning of a command.
