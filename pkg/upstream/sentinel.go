@@ -20,16 +20,20 @@ var ErrNotPrimary = errors.New("server does not call itself a primary")
 //
 // All Sentinels are asked, and the answer of the latest epoch counts: right
 // after a failover some of them still name the old primary, which may be alive
-// and still take itself for one. What they name is published once it says by
-// ROLE that it is a primary. A quorum is not needed: a failover that took place
-// is one even if the Sentinels die afterwards. Replicas are asked too: an old
-// primary that came back is called a replica before it is one.
+// and still take itself for one. Where those of one epoch differ, as they do if
+// not all are of one deployment, what was known stays. What they name is published
+// once it says by ROLE that it is a primary. A quorum is not needed: a failover
+// that took place is one even if the Sentinels die afterwards. Replicas are asked
+// too: an old primary that came back is called a replica before it is one.
 type sentinel struct {
 	// read-only after construction
 	c *cluster
 
 	// only the goroutine that runs it
 	follow map[string]context.CancelFunc
+	// verified is what each master was last called, if it said itself that it is one.
+	// Only the goroutine that learns that master.
+	verified []topology.Node
 
 	mu     sync.Mutex  // guards below, and the order of publications
 	shards []shardSpec // as published, in the order of the masters
@@ -41,6 +45,7 @@ func newSentinel(c *cluster) *sentinel {
 	for _, name := range c.spec.Discovery.Sentinel.Masters {
 		s.shards = append(s.shards, shardSpec{name: name, hashKey: name, weight: 1})
 	}
+	s.verified = make([]topology.Node, len(s.shards))
 	return s
 }
 
@@ -126,7 +131,7 @@ func (s *sentinel) query(ctx context.Context) error {
 // learn one master, publish it, and then its replicas, so that a dead replica
 // does not delay the news of a failover.
 func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) error {
-	latest, err := s.latest(ctx, name, seeds)
+	latest, err := s.latest(ctx, name, s.verified[i], seeds)
 	if err != nil {
 		return err
 	}
@@ -137,6 +142,9 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	known := s.targets(i)
 	next, unverified := s.withPrimary(ctx, known, primary)
 	s.update(i, next)
+	if s.verified[i] = latest.primary; unverified != nil {
+		s.verified[i] = topology.Node{}
+	}
 	replicas, settled, err := s.replicas(ctx, name, latest.from)
 	if err != nil {
 		return errors.Join(unverified, err)

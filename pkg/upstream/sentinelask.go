@@ -18,8 +18,9 @@ type watched struct {
 }
 
 // latest asks all Sentinels for a master and returns the answer of the latest
-// epoch. Once one has answered, the others get little more time.
-func (s *sentinel) latest(ctx context.Context, name string, seeds []peer) (watched, error) {
+// epoch, of several the one that is known already. Once one has answered, the others
+// get little more time.
+func (s *sentinel) latest(ctx context.Context, name string, known topology.Node, seeds []peer) (watched, error) {
 	type result struct {
 		watched
 		err error
@@ -45,7 +46,7 @@ func (s *sentinel) latest(ctx context.Context, name string, seeds []peer) (watch
 			timer := time.AfterFunc(s.c.env.timing.hedge, cancel)
 			defer timer.Stop()
 		}
-		if r.epoch > best.epoch {
+		if r.epoch > best.epoch || (r.epoch == best.epoch && r.primary == known) {
 			best = r.watched
 		}
 	}

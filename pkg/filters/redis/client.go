@@ -56,6 +56,7 @@ type extra struct {
 	exclusive                 *upstream   // a connection that is this client's for a while
 	session                   *upstream   // one that is until it leaves
 	waits                     []*upstream // those of WAIT
+	named                     int         // names of the (UN)SUBSCRIBE at hand that have been dealt with
 	averageReply              int32
 	stuckSince                int64 // when output last rose above the high-water mark; 0: it is not
 	pausedAt                  int64 // when the first of paused was

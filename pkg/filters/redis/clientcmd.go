@@ -29,7 +29,7 @@ func handleClient(c *client, r *request) bool {
 	case "kill":
 		c.killClients(r)
 	case "unblock":
-		c.unblockClient(r)
+		return c.unblockClient(r)
 	case "reply":
 		c.setReplyMode(r)
 	case "no-evict", "no-touch":

@@ -201,6 +201,7 @@ func (c *client) admitted(r *request) bool {
 // transaction that it may be part of.
 func (c *client) refuse(r *request, msg string) {
 	if c.x != nil {
+		c.x.named = 0 // the rest of a SUBSCRIBE
 		if t, ok := c.x.mode.(*tx); ok {
 			t.refused(c, r)
 		}

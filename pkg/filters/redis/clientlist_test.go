@@ -123,7 +123,10 @@ func TestClientUnblockTooLate(t *testing.T) {
 	rest := strings.Repeat("y", half) + "\r\n"
 	release := make(chan struct{})
 	server := newFake(t, func(_ int, c *fakeConn) {
-		c.answer(func([]string) (string, bool) {
+		c.answer(func(args []string) (string, bool) {
+			if args[0] == "CLIENT" {
+				return ":1\r\n", true
+			}
 			c.send(head)
 			<-release
 			return rest, true

@@ -49,7 +49,7 @@ func (c *client) giveBack(u *upstream, dirty bool) {
 
 // afterReply lets go of a connection that was only waiting for its last reply.
 func (u *upstream) afterReply() {
-	if u.closed || u.queue.len() > 0 {
+	if u.closed || u.queue.len() > 0 || u.unblocking > 0 { // its next owner must not be unblocked
 		return
 	}
 	switch {
@@ -116,26 +116,13 @@ func handleBlocking(c *client, r *request) bool {
 		}
 		c.extra().exclusive = u
 	}
+	u.learnID()
 	seq, s := c.open(r)
 	u.send(pl.frame, &pending{c: c, seq: seq, start: s.start, shard: u.pool.stats, replay: c.replayOf(pl.to, pl.frame, restartPlain)})
 	if u != c.session() {
 		c.giveBack(u, false)
 	}
 	c.state |= stateBarrier | stateBlocked
-	return true
-}
-
-// unblock is CLIENT UNBLOCK for a client of this proxy: it gets the reply of a
-// time-out, or an error.
-func (c *client) unblock(withError bool) bool {
-	if c.waitsAt() == nil {
-		return false
-	}
-	if withError {
-		c.endWait(redisproto.AppendError(nil, "UNBLOCKED client unblocked via CLIENT UNBLOCK"))
-	} else {
-		c.endWait(redisproto.AppendNullArray(nil, int(c.resp)))
-	}
 	return true
 }
 

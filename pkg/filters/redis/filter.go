@@ -147,9 +147,10 @@ type localFilter struct {
 	name  string
 	stats *listenerStats
 
-	maxPipeline int
-	maxGather   int64
-	slowNanos   int64
+	maxPipeline      int
+	maxGather        int64
+	maxSubscriptions int
+	slowNanos        int64
 
 	untilSample uint32 // keys until the next one is sampled
 	version     uint64 // of the tables that clients were last compared with, see endMisplaced
@@ -168,10 +169,11 @@ func (w *worker) local(f *Filter) *localFilter {
 	}
 	lf = &localFilter{
 		Filter: f, w: w, name: f.ctx.Listener,
-		stats:       w.listener(f.ctx.Listener),
-		maxPipeline: max(1, int(f.cfg.Limits.MaxPipeline)),
-		maxGather:   min(maxGather, f.limits.MaxBulk+requestSlack),
-		slowNanos:   1<<63 - 1,
+		stats:            w.listener(f.ctx.Listener),
+		maxPipeline:      max(1, int(f.cfg.Limits.MaxPipeline)),
+		maxGather:        min(maxGather, f.limits.MaxBulk+requestSlack),
+		maxSubscriptions: maxSubscriptions,
+		slowNanos:        1<<63 - 1,
 	}
 	if f.cfg.SlowLog.Enabled() {
 		lf.slowNanos = int64(f.cfg.SlowLog.Threshold)

@@ -13,8 +13,14 @@ import (
 // onLoops runs fn on every loop and answers r with what reply makes of the
 // results, in no order. Arguments of r must not be used in fn.
 func onLoops[T any](c *client, r *request, fn func(*worker) T, reply func([]T) []byte) {
+	onLoopsLater(c, r, func(w *worker, done func(T)) { done(fn(w)) }, reply)
+}
+
+// onLoopsLater is onLoops for what takes its time: fn has done called once, on the
+// loop that it runs on.
+func onLoopsLater[T any](c *client, r *request, fn func(w *worker, done func(T)), reply func([]T) []byte) {
 	seq, _ := c.open(r)
-	results := []T{fn(c.w)}
+	var results []T
 	workers := c.w.b.allWorkers()
 	left := len(workers)
 	arrived := func(result ...T) {
@@ -28,13 +34,12 @@ func onLoops[T any](c *client, r *request, fn func(*worker) T, reply func([]T) [
 			continue
 		}
 		if !w.loop.Post(func() {
-			result := fn(w)
-			c.w.loop.Post(func() { arrived(result) })
+			fn(w, func(result T) { c.w.loop.Post(func() { arrived(result) }) })
 		}) {
 			arrived()
 		}
 	}
-	arrived()
+	fn(c.w, func(result T) { arrived(result) })
 }
 
 func sum(counts []int64) (total int64) {
@@ -203,28 +208,42 @@ func (c *client) kill(r *request, match func(*client) bool, answer func(n int64)
 	}, func(counts []int64) []byte { return answer(sum(counts)) })
 }
 
-func (c *client) unblockClient(r *request) {
+// unblockClient is CLIENT UNBLOCK. The requests before it and behind it go over other
+// connections, and may be what the other client waits for.
+func (c *client) unblockClient(r *request) bool {
 	if r.argc() > 4 {
 		c.localError(r, "ERR unknown subcommand or wrong number of arguments for '"+string(r.arg(1))+"'. Try CLIENT HELP.")
-		return
+		return true
 	}
 	withError := r.is(3, "error")
 	if r.argc() == 4 && !withError && !r.is(3, "timeout") {
 		c.localError(r, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-		return
+		return true
 	}
 	id, err := strconv.ParseUint(string(r.arg(2)), 10, 64)
 	if err != nil {
 		c.localError(r, "ERR value is not an integer or out of range")
-		return
+		return true
+	}
+	if !c.barrier() {
+		return false
 	}
 	listener := c.f.name
-	onLoops(c, r, func(w *worker) (n int64) {
+	onLoopsLater(c, r, func(w *worker, done func(int64)) {
+		var found *client
 		w.peers(listener, func(p *client) {
-			if p.conn.ID() == id && p.unblock(withError) {
-				n++
+			if p.conn.ID() == id {
+				found = p
 			}
 		})
-		return n
+		if found == nil {
+			done(0)
+			return
+		}
+		found.unblock(withError, done)
 	}, func(counts []int64) []byte { return redisproto.AppendInt(nil, sum(counts)) })
+	if c.ring.len() > 0 {
+		c.state |= stateBarrier
+	}
+	return true
 }

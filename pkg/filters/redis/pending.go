@@ -39,7 +39,12 @@ const (
 	expectIgnore                 // dropped: ASKING, MULTI and the like that the proxy sent by itself
 	expectOverdue                // dropped: the client was told that it did not come in time
 	expectMirrored               // counted, and dropped
+	expectID                     // of CLIENT ID, see learnID
+	expectAnswer                 // for the proxy itself, see upstream.answered
 )
+
+// own reports whether the reply is one that the proxy itself waits for.
+func (e expect) own() bool { return e == expectSetup || e == expectAnswer }
 
 // live reports whether a client waits for the reply.
 func (p *pending) live() bool { return p.c != nil && !p.c.has(stateClosed) }

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
@@ -73,115 +72,6 @@ func (s *subscriptions) count(kind int) int {
 
 func (s *subscriptions) total() int {
 	return len(s.kinds[byChannel]) + len(s.kinds[byPattern]) + len(s.kinds[byShardChannel])
-}
-
-// handleSubscribe is SUBSCRIBE, UNSUBSCRIBE and their relatives. Each channel
-// is acknowledged by itself, once the server has done so.
-func handleSubscribe(c *client, r *request) bool {
-	cmd := subCommandOf(r.name)
-	x := c.extra()
-	if cmd.add && x.subs == nil {
-		if !c.barrier() {
-			return false
-		}
-		x.subs = newSubscriptions(c)
-	}
-	var names []string
-	for i := 1; i < r.argc(); i++ {
-		names = append(names, string(r.arg(i)))
-	}
-	if r.argc() == 1 && x.subs != nil {
-		names = slices.Sorted(maps.Keys(x.subs.kinds[cmd.kind]))
-	}
-	if len(names) == 0 { // nothing to unsubscribe from
-		b := redisproto.AppendPush(c.w.out[:0], 3, int(c.resp))
-		b = redisproto.AppendBulkString(b, r.name)
-		b = redisproto.AppendNull(b, int(c.resp))
-		c.w.out = redisproto.AppendInt(b, int64(x.subs.count(cmd.kind)))
-		seq, slot := c.open(r)
-		slot.mute = false // as below
-		c.reply(seq, c.w.out)
-	}
-	for i, name := range names {
-		seq, slot := c.open(r)
-		slot.mute = false // acknowledgements are pushed, whatever CLIENT REPLY says
-		slot.further = i > 0
-		c.subscribe(r.name, cmd, name, seq, slot)
-	}
-	if x.subs != nil {
-		x.subs.tidy()
-	}
-	return true
-}
-
-// subscribe adds or removes one subscription, which slot seq acknowledges.
-func (c *client) subscribe(verb string, cmd subCommand, name string, seq uint32, slot *slot) {
-	s := c.x.subs
-	var links []*subscriber
-	held := false
-	if s != nil {
-		links, held = s.kinds[cmd.kind][name]
-	}
-	if held == cmd.add {
-		c.reply(seq, c.acknowledgement(verb, name, s.count(cmd.kind)))
-		return
-	}
-	if cmd.add {
-		var reason string
-		if links, reason = s.linksFor(cmd.kind, name); reason != "" {
-			c.fail(seq, reason)
-			return
-		}
-		s.kinds[cmd.kind][name] = links
-	} else {
-		delete(s.kinds[cmd.kind], name)
-	}
-	count := s.count(cmd.kind)
-	slot.merge = c.w.takeMerge(combineFirst, len(links))
-	slot.finish = func(c *client, frame []byte) []byte {
-		if !isError(frame) {
-			return c.acknowledgement(verb, name, count)
-		}
-		if cmd.add {
-			s.undo(cmd.kind, verb, name)
-		}
-		return frame
-	}
-	for i, l := range links {
-		if cmd.add {
-			l.names++
-		} else {
-			l.names--
-		}
-		l.send(verb, name, ack{seq: seq, part: int32(i), kind: cmd.kind})
-	}
-}
-
-// undo takes back a subscription that a server has refused.
-func (s *subscriptions) undo(kind int, verb, name string) {
-	links := s.kinds[kind][name]
-	delete(s.kinds[kind], name)
-	for _, l := range links {
-		l.names--
-		if !l.closed && len(links) > 1 {
-			l.send(undoing(verb), name, ack{drop: true, kind: kind})
-		}
-	}
-}
-
-// undoing is the command that takes back another.
-func undoing(verb string) string {
-	if verb == "psubscribe" {
-		return "punsubscribe"
-	}
-	return "unsubscribe" // shard channels are on one server only
-}
-
-func (c *client) acknowledgement(verb, name string, count int) []byte {
-	b := redisproto.AppendPush(nil, 3, int(c.resp))
-	b = redisproto.AppendBulkString(b, verb)
-	b = redisproto.AppendBulkString(b, name)
-	return redisproto.AppendInt(b, int64(count))
 }
 
 // linksFor are the connections that a subscription needs.

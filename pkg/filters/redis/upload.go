@@ -337,6 +337,7 @@ func (up *upload) malformed(c *client, err error) {
 	if up.discard == "" {
 		c.fail(up.seq, "ERR "+err.Error())
 	}
+	c.settle()
 }
 
 // release gives back what the upload holds. A server never executes half a

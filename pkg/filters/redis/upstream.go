@@ -38,7 +38,10 @@ type upstream struct {
 	lastIn         int64     // when bytes arrived last
 	lastDeadline   int64     // of the last request
 	choked         []*client // who waits for the output to drain
-	patience       int64     // ns without a byte that end a reply which has begun; 0: no limit
+	id             int64     // by which the server knows it; 0: it was not asked
+	unblocking     int       // CLIENT UNBLOCK requests for it that are under way
+	answer         func(frame []byte)
+	patience       int64 // ns without a byte that end a reply which has begun; 0: no limit
 }
 
 // occupied reports whether a request sent now would wait for a large reply of
@@ -136,6 +139,8 @@ func (u *upstream) lost() {
 		var f pending
 		u.queue.pop(&f)
 		switch {
+		case f.what == expectAnswer:
+			u.answered(nil)
 		case !f.live():
 		case partial && f.c.ring.at(f.seq).open:
 			f.c.drop() // half of a reply is out: there is no way to take it back

@@ -26,7 +26,7 @@ func (u *upstream) startPieces(b []byte) bool {
 	if u.feeds && (b[0] == '>' || u.queue.len() == 0) {
 		return false
 	}
-	if b[0] == '>' || u.queue.len() == 0 || u.queue.front().what == expectSetup {
+	if b[0] == '>' || u.queue.len() == 0 || u.queue.front().what.own() {
 		u.fail("sent a large reply that nobody asked for")
 		return false
 	}

@@ -83,6 +83,10 @@ func (u *upstream) deliver(frame []byte) {
 		u.setupReply(frame)
 	case expectMirrored:
 		u.mirrored(&p, isError(frame), frame)
+	case expectID:
+		u.learnedID(frame)
+	case expectAnswer:
+		u.answered(frame)
 	case expectIgnore, expectOverdue:
 	}
 	if u.gone || !u.shared {

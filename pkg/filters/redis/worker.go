@@ -198,9 +198,13 @@ func (u *upstream) expire(now int64) {
 		}
 		p.deadline = 0
 		overdue++
-		if p.what == expectSetup {
+		if p.what.own() {
+			reason := "did not answer in time"
+			if p.what == expectSetup {
+				reason = "did not complete the connection's set-up in time"
+			}
 			u.pool.cluster.Report(u.pool.key.endpoint, filters.RequestTimeout)
-			u.fail("did not complete the connection's set-up in time")
+			u.fail(reason)
 			return
 		}
 		c, live := p.c, p.live()
