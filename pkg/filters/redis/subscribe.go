@@ -76,8 +76,8 @@ func (c *client) subscribeOne(r *request, cmd subCommand, name string) {
 	c.subscribe(r.name, cmd, name, seq, slot)
 }
 
-// maxSubscriptions is how many a client may have. Each takes about 200 bytes here, and
-// as much at the server.
+// maxSubscriptions is how many a client may have. Each takes about 300 bytes here, and
+// more at the server.
 const maxSubscriptions = 256 << 10
 
 const errSubscriptions = "ERR dragoman: too many subscriptions for one client"
