@@ -46,6 +46,7 @@ func workQueues(t *testing.T, w *world) {
 			queue := &template.Spec.Containers[0]
 			queue.Args = append(queue.Args, "--term=5s") // of those that are killed
 			var pods []*podtest.Pod
+			killed := func(i int) string { return []string{"queue", "app"}[i%2] }
 			for i := range 4 {
 				p := w.runWith(t, w.make(t, ns, fmt.Sprintf("images-%d", i), template), map[string]string{"redis": host})
 				pods = append(pods, p)
@@ -53,15 +54,23 @@ func workQueues(t *testing.T, w *world) {
 			for i, p := range pods {
 				p.AwaitUp(limit)
 				awaitDone(t, node, (i+1)*items/8)
-				p.Signal([]string{"queue", "app"}[i%2], syscall.SIGKILL)
+				p.Signal(killed(i), syscall.SIGKILL)
 			}
 			awaitDone(t, node, items-1)
+			for i, p := range pods {
+				redistest.Eventually(t, limit, "what was killed to run again", func() error {
+					if exits, pid := p.Exits(killed(i)), p.Pid(killed(i)); len(exits) == 0 || pid == "0" {
+						return fmt.Errorf("%s of pod %d has ended with %v, and its process is %s", killed(i), i, exits, pid)
+					}
+					return nil
+				})
+			}
 			node.Do("SET", "go", "1")
 			for i, p := range pods {
 				if phase := p.AwaitEnd(limit); phase != corev1.PodSucceeded {
 					t.Errorf("pod %d is %s", i, phase)
 				}
-				if codes := p.Exits([]string{"queue", "app"}[i%2]); len(codes) < 2 || codes[0] != 137 {
+				if codes := p.Exits(killed(i)); len(codes) < 2 || codes[0] != 137 {
 					t.Errorf("exit codes of what was killed in pod %d: %v", i, codes)
 				}
 			}
