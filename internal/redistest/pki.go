@@ -53,7 +53,20 @@ func NewPKI(tb TB) *PKI {
 // Issue makes a further certificate, good for servers and clients alike, for host names and addresses, and returns its files.
 func (p *PKI) Issue(commonName string, hosts ...string) (certFile, keyFile string) {
 	p.tb.Helper()
+	return p.issue(newTemplate(commonName), hosts)
+}
+
+// IssueExpired is Issue of a certificate that was good until yesterday.
+func (p *PKI) IssueExpired(commonName string, hosts ...string) (certFile, keyFile string) {
+	p.tb.Helper()
 	template := newTemplate(commonName)
+	template.NotBefore, template.NotAfter = template.NotBefore.Add(-48*time.Hour), template.NotBefore.Add(-24*time.Hour)
+	return p.issue(template, hosts)
+}
+
+func (p *PKI) issue(template *x509.Certificate, hosts []string) (certFile, keyFile string) {
+	p.tb.Helper()
+	commonName := template.Subject.CommonName
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, host := range hosts {

@@ -56,3 +56,26 @@ func (p *Proxy) lacking() string {
 	p.awaited.CompareAndSwap(store, nil)
 	return ""
 }
+
+// secretFiles are the files that the secrets of a snapshot are in.
+func secretFiles(snap *snapshot.Snapshot) []string {
+	var names []string
+	add := func(source resource.DataSource) {
+		if source.Filename != "" {
+			names = append(names, source.Filename)
+		}
+	}
+	for _, secret := range snap.Secrets {
+		for _, source := range secret.Generic {
+			add(source)
+		}
+		if c := secret.Certificate; c != nil {
+			add(c.Chain)
+			add(c.Key)
+		}
+		if v := secret.Validation; v != nil {
+			add(v.CA)
+		}
+	}
+	return names
+}

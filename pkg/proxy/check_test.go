@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -154,4 +155,27 @@ func TestRedisBeforeItsPassword(t *testing.T) {
 	if ok, why := r.Ready(); !ok {
 		t.Errorf("not ready: %s", why)
 	}
+}
+
+// TestReloadBeforeItsPassword: a change that names a file which is not there yet leaves
+// all as it is, and is taken when the file comes.
+func TestReloadBeforeItsPassword(t *testing.T) {
+	t.Parallel()
+	old, node := redistest.Server(t), redistest.Server(t, redistest.WithPassword("s3cret"))
+	port, password := redistest.Port(t), filepath.Join(t.TempDir(), "password")
+	r := start(t, ambassador("cache", port, one(old.Addr()), byDefault))
+	redistest.Dial(t, local(port)).Do("SET", "where", "old")
+	r.write(ambassador("cache", port, fmt.Sprintf("test: {address: %q, credentials: {passwordFile: %s}}", node.Addr(), password), byDefault))
+	r.shows("/metrics", "dragoman_config_last_reload_successful 0")
+	if got := redistest.Dial(t, local(port)).Do("GET", "where"); got != bulk("old") {
+		t.Errorf("meanwhile: %q", got)
+	}
+	put(t, password, "s3cret\n")
+	r.shows("/metrics", "dragoman_config_last_reload_successful 1")
+	r.eventually("the new server to be used", func() error {
+		if got := redistest.Dial(t, local(port)).Do("SET", "where", "new"); got != "+OK\r\n" || node.Do("GET", "where") != bulk("new") {
+			return errors.New(got)
+		}
+		return nil
+	})
 }

@@ -85,14 +85,21 @@ func (d *documents) tryApply(ctx context.Context) {
 }
 
 // apply takes the source's documents all the way. On an error the running
-// configuration is untouched.
+// configuration is untouched, and a change of the secrets' files, one of which may
+// be what was wrong, is a reason to try again.
 func (d *documents) apply(ctx context.Context) error {
 	snap, facts, err := d.load()
 	if err != nil {
 		d.proxy.state.refuse(err, time.Now())
 		return err
 	}
-	return d.proxy.take(ctx, snap, facts)
+	paths := d.watched()
+	d.watcher.SetPaths(append(slices.Clone(paths), secretFiles(snap)...)) // before they are read
+	if err := d.proxy.take(ctx, snap, facts); err != nil {
+		return err
+	}
+	d.watcher.SetPaths(paths)
+	return nil
 }
 
 func (d *documents) load() (*snapshot.Snapshot, mesh.NodeFacts, error) {

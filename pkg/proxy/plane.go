@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 	"github.com/dragoman-mesh/dragoman/pkg/listener"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
@@ -32,7 +34,7 @@ type plane struct {
 	settled atomic.Bool
 
 	mu    sync.Mutex    // guards below
-	retry *time.Timer   // until what could not be bound is tried again; nil: nothing to try
+	retry *time.Timer   // until what could not be taken is tried again; nil: nothing to try
 	delay time.Duration // of the next such timer
 }
 
@@ -62,27 +64,26 @@ func (f *plane) Apply(ctx context.Context, u client.Update) error {
 		return err
 	}
 	err = f.proxy.take(ctx, snap, mesh.NodeFacts{})
-	f.retryBind(ctx, err)
+	f.retryLater(ctx, err)
 	if err == nil && len(u.Pending) == 0 {
 		f.settled.Store(true)
 	}
 	return blame(err, snap)
 }
 
-// Pauses between attempts to bind what somebody else has bound.
+// Pauses between attempts to take what could not be taken.
 const (
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
 )
 
-// retryBind sees to it that a listener whose port is taken gets another chance:
-// nothing else would tell that the port is free.
-func (f *plane) retryBind(ctx context.Context, err error) {
+// retryLater sees to it that a listener whose port is taken, or a secret whose file is
+// not there, gets another chance: nothing else would tell that it is so no more.
+func (f *plane) retryLater(ctx context.Context, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	bind, ok := errors.AsType[*listener.BindError](err)
 	switch {
-	case ok && bind.Taken() && f.retry == nil:
+	case passing(err) && f.retry == nil:
 		f.delay = min(max(2*f.delay, firstRetry), lastRetry)
 		f.retry = time.AfterFunc(f.delay, func() {
 			f.mu.Lock()
@@ -95,6 +96,16 @@ func (f *plane) retryBind(ctx context.Context, err error) {
 	case err == nil && f.retry == nil:
 		f.delay = 0
 	}
+}
+
+// passing reports whether what is wrong with a configuration may go away without
+// another one.
+func passing(err error) bool {
+	if bind, ok := errors.AsType[*listener.BindError](err); ok && bind.Taken() {
+		return true
+	}
+	bad, ok := errors.AsType[*secrets.CheckError](err)
+	return ok && errors.Is(bad, fs.ErrNotExist)
 }
 
 // stopRetry is for the end.

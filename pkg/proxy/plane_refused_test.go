@@ -2,7 +2,9 @@ package proxy_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -78,4 +80,23 @@ func TestRefusedChange(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestPasswordFileIsLate: what names a file that is not there yet is refused, and taken
+// when the file comes.
+func TestPasswordFileIsLate(t *testing.T) {
+	t.Parallel()
+	a, b := redistest.Server(t), redistest.Server(t, redistest.WithPassword("s3cret"))
+	port, other, password := redistest.Port(t), redistest.Port(t), filepath.Join(t.TempDir(), "password")
+	f := startForeign(t)
+	first := ambassador("cache", port, one(a.Addr()))
+	f.publish(&translated(t, first, "test").Set)
+	r := start(t, "", f.options())
+	f.publish(&translated(t, first+ambassador("more", other, fmt.Sprintf("test: {address: %q, credentials: {passwordFile: %s}}", b.Addr(), password)), "test").Set)
+	r.shows("/config_dump", password+": no such file or directory")
+	put(t, password, "s3cret\n")
+	r.shows("/listeners", "default/more::"+local(other))
+	if got := redistest.Dial(t, local(other)).Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("once the file is there: %q", got)
+	}
 }

@@ -3,6 +3,8 @@ package tlsclient_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -139,5 +141,40 @@ func TestSessionsAreResumed(t *testing.T) {
 	replace(t, ca, other.CAFile)
 	if err := ping(t, node.Addr(), cfg); err == nil {
 		t.Error("a resumed session escapes the new roots")
+	}
+}
+
+// TestExpired: a certificate whose time is over is refused as soon as anything of it is
+// verified.
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	pki := redistest.NewPKI(t)
+	pair, err := tls.LoadX509KeyPair(pki.IssueExpired("expired", "localhost", "127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).HandshakeContext(t.Context())
+			_ = c.Close()
+		}
+	}()
+	for name, spec := range map[string]resource.UpstreamTLS{
+		"verify-ca":   {Validation: "ca"},
+		"verify-full": {Validation: "ca", VerifyName: true, AutoServerName: true},
+	} {
+		err := ping(t, ln.Addr().String(), tlsclient.Config(&spec, tlsclient.Peer{Hostname: "localhost", IP: "127.0.0.1"}, store(pki.CAFile, "", "")))
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); !ok || invalid.Reason != x509.Expired {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
