@@ -124,6 +124,12 @@ func (p *pool) close() {
 	delete(p.b.pools, p.key)
 	p.b.mu.Unlock()
 	p.budget.leave(p)
+	for _, g := range p.groups {
+		for _, c := range slices.Clone(g.waiting) { // for what does not come any more
+			g.leave(c)
+			c.depart()
+		}
+	}
 	for _, s := range p.all() {
 		if s.client == nil && s.is(isOpen) && !s.is(isOwnQuery|isOrphan|isHeldBack) {
 			s.close(closedRetired)

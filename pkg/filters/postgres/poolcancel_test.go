@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -64,5 +65,49 @@ func TestPoolLateCancel(t *testing.T) {
 	release()
 	if got := one[string](t, other, "select pg_backend_pid()::text"); got == before {
 		t.Error("the connection is used again")
+	}
+}
+
+// TestPoolCancelWaiting: what waits for a connection is cancelled as if it ran, and the
+// session goes on.
+func TestPoolCancelWaiting(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, mode := range []string{"session", "transaction"} {
+		for _, exec := range []string{"simple_protocol", "exec", "cache_statement"} {
+			t.Run(mode+"/"+exec, func(t *testing.T) {
+				t.Parallel()
+				cfg := pooled(mode, 1)
+				cfg.Limits.MaxWait = time.Minute
+				f := start(t, cfg, server.Addr())
+				holder, waiter := f.connect(), f.connect("default_query_exec_mode="+exec)
+				ctx := withTimeout(t)
+				if _, err := holder.Exec(ctx, "begin"); err != nil {
+					t.Fatal(err)
+				}
+				before := f.metric("pool_assignments_total", "waited")
+				answer := make(chan error, 1)
+				go func() {
+					_, err := waiter.Exec(ctx, "select 'waited'")
+					answer <- err
+				}()
+				eventually(t, "the query to wait", func() bool { return f.metric("pool_assignments_total", "waited") > before })
+				if err := waiter.PgConn().CancelRequest(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-answer; dbtest.Code(err) != "57014" {
+					t.Errorf("the query: %v", err)
+				}
+				if got := f.metric("errors_total", "57014"); got != 1 {
+					t.Errorf("%v errors are counted", got)
+				}
+				if err := holder.Close(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if got := one[int](t, waiter, "select 3"); got != 3 {
+					t.Errorf("the next query: %d", got)
+				}
+			})
+		}
 	}
 }

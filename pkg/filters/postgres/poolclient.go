@@ -20,6 +20,7 @@ type poolClient struct {
 	since   int64    // loop time since which it waits, ns
 
 	left  int64 // bytes of the client's message that are passed on or dropped
+	seam  *seam // of a long text that is passed on; nil: it is none
 	vars  *settings
 	facts *facts // what the client was told
 
@@ -38,12 +39,13 @@ type poolClient struct {
 type clientState uint8
 
 const (
-	isQueued   clientState = 1 << iota // it waits for a connection
-	isSkipping                         // after an error, up to the client's Sync
-	isDropped                          // left is dropped
-	isStopped                          // it is not read from until the server has answered
-	isDue                              // its connection is given back at the end of the message under way
-	isQuitting                         // nothing more of it is read
+	isQueued    clientState = 1 << iota // it waits for a connection
+	isSkipping                          // after an error, up to the client's Sync
+	isDropped                           // left is dropped
+	isStopped                           // it is not read from until the server has answered
+	isDue                               // its connection is given back at the end of the message under way
+	isQuitting                          // nothing more of it is read
+	isCancelled                         // what it waits to ask for is not to be done
 )
 
 func (c *poolClient) is(f clientState) bool { return c.state&f != 0 }
@@ -74,6 +76,9 @@ func (c *poolClient) Data(conn *netloop.Conn, b []byte) int {
 			at += k
 			if c.is(isDropped) {
 				from = at
+			}
+			if c.seam != nil {
+				c.lookOn(b[at-k : at])
 			}
 			continue
 		}
@@ -146,12 +151,21 @@ func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
 		return consumed, headSize
 	case c.is(isSkipping) && h.Type != pgproto.TypeSync:
 		return dropped, 0
-	case h.Type == pgproto.TypeQuery && len(c.names) > 0 && c.deallocates(h, m):
-		return consumed, headSize + h.Len
+	case c.is(isCancelled) && (c.server == nil || !c.server.is(isSetting)):
+		c.cancelled(h)
+		return dropped, 0
+	case h.Type == pgproto.TypeQuery && !c.p.key.session && len(m) < headSize+min(h.Len, maxHintText):
+		return unread, 0 // and takes no connection yet
+	case h.Type == pgproto.TypeQuery && len(c.names) > 0:
+		if v, n, ok := c.deallocate(h, m); ok {
+			return v, n
+		}
 	}
 	if c.server == nil {
 		switch h.Type {
 		case pgproto.TypeSync:
+			c.state = c.state&^isSkipping | isDue
+			c.s.Part.Stats.Transactions.Add(1)
 			c.s.Down.Write(pgproto.AppendReadyForQuery(nil, pgproto.TxIdle))
 			return dropped, 0
 		case pgproto.TypeFlush, pgproto.TypeCopyData, pgproto.TypeCopyDone, pgproto.TypeCopyFail:
@@ -168,9 +182,8 @@ func (c *poolClient) message(h pgproto.Head, m []byte) (v verdict, n int) {
 		return unread, 0
 	}
 	if c.p.key.session {
-		c.account(h.Type)
-		c.tell(h.Type)
-		c.watchSlow(h, m)
+		c.state &^= isSkipping
+		c.sent(h, m)
 		return forwarded, headSize
 	}
 	return c.shared(h, m)
@@ -265,6 +278,11 @@ func (c *poolClient) finished() {
 	c.state &^= isDue
 	defer c.goOn()
 	switch {
+	case srv == nil:
+		if c.s.Is(database.Leaving) && !c.is(isQueued) {
+			c.depart()
+		}
+		return
 	case !srv.tracker.Idle() || !srv.ledger.empty():
 		c.mayRead()
 		return

@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -111,4 +114,37 @@ func TestPoolDeallocatePipelined(t *testing.T) {
 	if got, err := batch("b", "a"); got != "b" || dbtest.Code(err) != "26000" {
 		t.Errorf("%s, %v", got, err)
 	}
+}
+
+// TestPoolDeallocateAhead: as a query that is sent ahead, behind others that are not
+// answered yet.
+func TestPoolDeallocateAhead(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	b := newBare(t, f.dsn())
+	b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "a", Query: "select 7"}, &pgproto3.Sync{}}, 1})
+	query := func(sql string) pgproto3.FrontendMessage { return &pgproto3.Query{String: sql} }
+	got := strings.Join(b.run(unit{[]pgproto3.FrontendMessage{query("begin"), query("deallocate a"), query("deallocate a"), query("rollback")}, 4}), "\n")
+	want := strings.Join([]string{
+		`"C\x00\x00\x00\nBEGIN\x00"`, "Z T", `"C\x00\x00\x00\x0fDEALLOCATE\x00"`, "Z T",
+		`E ERROR 26000 prepared statement "a" does not exist 0`, "Z E", `"C\x00\x00\x00\rROLLBACK\x00"`, "Z I",
+	}, "\n")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPoolDeallocateInPieces: a query that is answered without a server takes none,
+// though it comes in pieces.
+func TestPoolDeallocateInPieces(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, pooled("transaction", 1))
+	s.begin(hello(t))
+	s.script("c > P a\x00select 7\x00\x00\nc > S")
+	s.servers[0].TakeOutput()
+	s.script("s > 1\ns > Z I\nc < 1\nc < Z I")
+	s.pieces = 7
+	s.script("c > Q deallocate a\nc < C DEALLOCATE\nc < Z I")
+	s.join(hello(t))
+	s.script("c > Q select 2\ns < Q select 2")
 }

@@ -219,7 +219,7 @@ func (d dice) unit() unit {
 
 // TestPoolDifferential: several sessions say random things, each over a
 // connection of its own and through a pool that they share. The answers are the
-// same, byte for byte.
+// same, byte for byte, and metrics tell of them.
 func TestPoolDifferential(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
@@ -251,6 +251,7 @@ func differ(t *testing.T, server *dbtest.Postgres, seed uint64) {
 	}
 	var said []string
 	var status [sessions][2]string
+	heard := map[string]float64{}
 	for range 120 {
 		i := random.IntN(sessions)
 		again := random.Uint64()
@@ -259,9 +260,30 @@ func differ(t *testing.T, server *dbtest.Postgres, seed uint64) {
 		}
 		said = append(said, fmt.Sprintf("%d: %s", i, describe(of("shared"))))
 		want, got := direct[i].run(of("direct")), shared[i].run(of("shared"))
+		count(heard, got)
 		want, got = alike(want, &status[i][0]), alike(got, &status[i][1])
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("session %d (-direct +shared):\n%s\nsaid:\n%s", i, diff, strings.Join(said[max(0, len(said)-25):], "\n"))
+		}
+	}
+	for what, n := range heard {
+		eventually(t, fmt.Sprintf("metrics to tell of %v times %s", n, what), func() bool {
+			if what == "I" {
+				return f.metric("transactions_total") == n
+			}
+			return f.metric("errors_total", what) == n
+		})
+	}
+}
+
+// count counts errors by their SQLSTATE, and ends of transactions.
+func count(heard map[string]float64, lines []string) {
+	for _, l := range lines {
+		switch f := strings.Fields(l); {
+		case f[0] == "E":
+			heard[f[2]]++
+		case l == "Z I":
+			heard["I"]++
 		}
 	}
 }

@@ -151,6 +151,7 @@ func TestPoolSessionReset(t *testing.T) {
 func TestPoolKeepsConnection(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartPostgres(t)
+	server.SQL("create table t (n int); grant all on t to public")
 	for name, sql := range map[string]string{
 		"listen": "listen news", "temporary table": "create temp table x (n int)", "set": "set extra_float_digits to 0; select 1", "set in a transaction": "begin; set extra_float_digits to 0; commit", "prepare": "prepare x as select 1",
 		"cursor with hold": "begin; declare k cursor with hold for select 1; commit", "advisory lock": "select pg_advisory_lock(7)",
@@ -181,7 +182,8 @@ func TestPoolKeepsConnection(t *testing.T) {
 		})
 	}
 	for name, sql := range map[string]string{
-		"set local": "begin; set local extra_float_digits to 0; commit", "set alone": "set extra_float_digits to 0", "tracked": "set timezone to 'Asia/Tokyo'", "set transaction": "begin; set transaction read only; commit",
+		"set local behind an update": "update t set n = 1; set local extra_float_digits to 0",
+		"set local":                  "begin; set local extra_float_digits to 0; commit", "set alone": "set extra_float_digits to 0", "tracked": "set timezone to 'Asia/Tokyo'", "set transaction": "begin; set transaction read only; commit",
 		"on commit drop": "begin; create temp table y (n int) on commit drop; commit", "a column": "select 1 as temp",
 		"advisory lock of a transaction": "select pg_advisory_xact_lock(1)", "same value": "set client_encoding to 'utf8'",
 	} {

@@ -34,6 +34,9 @@ func begins(typ byte) bool {
 // maxHintText is how much of a text is looked at, in bytes.
 const maxHintText = 4 << 10
 
+// maxCall is the longest call of set_config that is understood, in bytes.
+const maxCall = 1 << 10
+
 // hintsOf looks at the words of a text, up to its zero byte.
 func hintsOf(sql []byte) (h hint) {
 	if i := bytes.IndexByte(sql, 0); i >= 0 {
@@ -44,7 +47,7 @@ func hintsOf(sql []byte) (h hint) {
 	if len(sql) > maxHintText {
 		sql, h = sql[:maxHintText], hintCut
 	}
-	var before []byte // the word before
+	var before []byte // the word before, in the same statement
 	temps := 0        // temporary things less those that the end of the transaction drops
 	for i := 0; i < len(sql); {
 		c := sql[i] | 0x20
@@ -65,6 +68,7 @@ func hintsOf(sql []byte) (h hint) {
 				temps++
 			case is(word, "drop") && is(before, "commit"):
 				temps = max(0, temps-1)
+			case before != nil && is(word, "set") && !mayHaveComment(sql[:i]): // of UPDATE: the command begins a statement
 			default:
 				h |= hintOfWord(before, word, sql[end:])
 			}
@@ -75,6 +79,12 @@ func hintsOf(sql []byte) (h hint) {
 		h |= hintTemp
 	}
 	return h
+}
+
+// mayHaveComment reports whether something that could be a comment begins in a text:
+// words in it would be taken for those of a statement.
+func mayHaveComment(sql []byte) bool {
+	return bytes.Contains(sql, []byte("--")) || bytes.Contains(sql, []byte("/*"))
 }
 
 // isTemp reports whether a word and the one before it make something temporary.
@@ -98,7 +108,7 @@ func hintOfWord(before, word, rest []byte) hint {
 		return hintHold
 	case is(word, "pg_temp") && mayMake(before):
 		return hintTemp
-	case is(word, "set_config") && !endsWithTrue(rest):
+	case is(word, "set_config") && !endsWithTrue(rest[:min(len(rest), maxCall)]):
 		return hintConfig
 	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
 		if is(word[:len("pg_advisory_")], "pg_advisory_") || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {

@@ -9,18 +9,23 @@ import (
 func TestHints(t *testing.T) {
 	t.Parallel()
 	for sql, want := range map[string]hint{
-		"select 1":           0,
-		"update t set x = 1": hintSet, // its tag says that it is no SET
-		"set local x = 1":    0,
-		"set transaction_isolation to serializable":                               0,
-		"set session transaction_read_only = on":                                  0,
-		"set seed to 0.5":                                                         hintSet,
-		"SET TimeZone TO 'UTC'":                                                   0,
-		"set search_path to a":                                                    hintPath,
-		"create temp table x (n int)":                                             hintTemp,
-		"create temporary view x as select 1":                                     hintTemp,
-		"create temp table x (n int) on commit drop":                              0,
-		"drop table if exists x; create temp table x (n int)":                     hintTemp,
+		"select 1":                                            0,
+		"update t set x = 1":                                  0,
+		"update t set x = 1; set local y to 2":                0,
+		"update t set x = 1; set y to 2":                      hintSet,
+		"-- update t\nset y to 2":                             hintSet,
+		"/* update t */ set y to 2":                           hintSet,
+		"select '; update t'; set y to 2":                     hintSet,
+		"set local x = 1":                                     0,
+		"set transaction_isolation to serializable":           0,
+		"set session transaction_read_only = on":              0,
+		"set seed to 0.5":                                     hintSet,
+		"SET TimeZone TO 'UTC'":                               0,
+		"set search_path to a":                                hintPath,
+		"create temp table x (n int)":                         hintTemp,
+		"create temporary view x as select 1":                 hintTemp,
+		"create temp table x (n int) on commit drop":          0,
+		"drop table if exists x; create temp table x (n int)": hintTemp,
 		"create temp table x (n int) on commit drop; create temp table y (n int)": hintTemp,
 		"create temp table x as select true as t":                                 hintTemp,
 		"select temp from weather":                                                0,
@@ -41,6 +46,32 @@ func TestHints(t *testing.T) {
 	} {
 		if got := hintsOf([]byte(sql + "\x00")); got != want {
 			t.Errorf("%.60q: %b, want %b", sql, got, want)
+		}
+	}
+}
+
+// TestHintsBehind: what leaves state is seen also where pieces of a long text meet.
+func TestHintsBehind(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]hint{
+		"select 1 from t where temp < 3 and household":   0,
+		"; select Pg_Advisory_Lock(7); select 1":         hintAdvisory,
+		"; select pg_advisory_xact_lock(7); select 1":    0,
+		"; select set_config('a', 'b', false); select 1": hintConfig,
+		"; create  temp table x as select 1; select 1":   hintTemp,
+		"; select 1 into Temporary x; select 1":          hintTemp,
+	} {
+		if got := hintsBehind([]byte(sql)); got != want {
+			t.Errorf("%q: %b, want %b", sql, got, want)
+		}
+		for at := range sql {
+			c := &poolClient{unnamed: &unnamed{}, seam: &seam{}, left: 1}
+			c.lookOn([]byte(sql[:at/2]))
+			c.lookOn([]byte(sql[at/2 : at]))
+			c.lookOn([]byte(sql[at:]))
+			if got := c.unnamed.hints; got&want != want {
+				t.Errorf("%q, and %q: %b, want %b", sql[:at], sql[at:], got, want)
+			}
 		}
 	}
 }

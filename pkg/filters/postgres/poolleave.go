@@ -61,21 +61,6 @@ func (c *poolClient) serverGone(srv *poolServer) {
 	s.Finish()
 }
 
-// cancel has what a server does for the session cancelled; done is called when
-// the server has acted. A session that no server works for has nothing to cancel.
-func (c *poolClient) cancel(done func()) {
-	srv := c.server
-	if srv == nil || srv.is(isSetting) || srv.tracker.Settled() || srv.id == (cancelID{}) {
-		done()
-		return
-	}
-	srv.cancels++
-	cancelAt(c.p.key.loop, srv.to, srv.id, func(late bool) {
-		srv.afterCancel(late)
-		done()
-	})
-}
-
 // settled reports that the session waits for its client.
 func (c *poolClient) settled() bool {
 	return !c.is(isQueued) && (c.server == nil || !c.server.is(isSetting) && c.server.tracker.Settled())
@@ -155,15 +140,5 @@ func (c *poolClient) move() bool {
 func (s *poolServer) overstays(c *poolClient) {
 	if s.client == c && !s.is(isGone) {
 		c.s.Cut()
-	}
-}
-
-// cancelLent passes a request to cancel on to the loop of the session that it is
-// for.
-func (s *session) cancelLent(c *poolClient) {
-	loop := s.Part.Loop
-	done := func() { loop.Post(s.abandon) } // the client waits for our close as it would for the server's
-	if !c.s.Down.Loop().Post(func() { c.cancel(done) }) {
-		s.abandon()
 	}
 }

@@ -71,7 +71,7 @@ func (l *ledger) push(a answer) {
 	if a.changes() {
 		l.changes++
 	}
-	if l.head > 0 && len(l.list) == cap(l.list) {
+	if l.head > len(l.list)/2 && len(l.list) == cap(l.list) {
 		n := copy(l.list, l.list[l.head:])
 		clear(l.list[n:])
 		l.list, l.head = l.list[:n], 0

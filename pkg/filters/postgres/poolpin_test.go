@@ -49,6 +49,19 @@ func TestPoolStateStays(t *testing.T) {
 			"select '" + strings.Repeat("x", 2*maxHintText) + "' is null; create temp view mine as select 1 as n", "select n::text from mine", "1",
 			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
 		},
+		"a temporary table of rows at the end of a long text": {
+			"select '" + strings.Repeat("x", 40*maxHintText) + "' is null; create temp table mine as select 1 as n", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a lock at the end of a long text": {
+			"select '" + strings.Repeat("x", 40*maxHintText) + "' is null; select pg_advisory_lock(77)",
+			"select count(*)::text from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "1",
+			"select case count(*) when 0 then 'none' else 'held' end from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
+		},
+		"a setting at the end of a long text": {
+			"select '" + strings.Repeat("x", 2*maxHintText) + "' is null, set_config('my.own', 'y', false)", "select current_setting('my.own')", "y",
+			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",
+		},
 		"a setting that is true": {
 			"select set_config('my.own', 'true', false)", "select current_setting('my.own')", "true",
 			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",

@@ -32,10 +32,10 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 	case pgproto.TypeDescribe, pgproto.TypeClose:
 		return c.target(h, m)
 	case pgproto.TypeQuery:
-		if len(m) < headSize+min(h.Len, maxHintText) {
-			return unread, 0
-		}
 		hints := hintsOf(payloadOf(h, m))
+		if hints&hintCut != 0 {
+			c.seam = &seam{}
+		}
 		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m)) {
 			hints &^= hintSet | hintPath
 		}
@@ -334,28 +334,40 @@ func (c *poolClient) forgetNames() {
 	c.names, c.namedBytes = nil, 0
 }
 
-// deallocates answers the query DEALLOCATE for a statement that was prepared by
-// Parse: at servers it has another name.
-func (c *poolClient) deallocates(h pgproto.Head, m []byte) bool {
-	have := payloadOf(h, m)
-	if h.Len > maxName || len(have) < h.Len {
-		return false
+// deallocate answers the query DEALLOCATE for a statement that was prepared by
+// Parse: at servers it has another name. It is not ok for other texts.
+func (c *poolClient) deallocate(h pgproto.Head, m []byte) (v verdict, n int, ok bool) {
+	if h.Len > maxName {
+		return 0, 0, false
 	}
-	sql, err := pgproto.ParseQuery(have)
+	sql, err := pgproto.ParseQuery(payloadOf(h, m))
 	if err != nil {
-		return false
+		return 0, 0, false
 	}
 	name := deallocated(sql)
+	if name == nil || c.named(name).statement == nil {
+		return 0, 0, false
+	}
 	srv, status := c.server, pgproto.TxIdle
 	if srv != nil {
 		status = srv.tracker.Status()
 	}
-	if name == nil || c.named(name).statement == nil || srv != nil && (!srv.tracker.Settled() || srv.is(isSetting)) || status == pgproto.TxFailed {
-		return false
+	switch {
+	case srv == nil:
+	case srv.tracker.Outstanding() > 0 && !srv.is(isSetting):
+		c.state |= isStopped // errors yet to come may speak of the name
+		return unread, 0, true
+	case !srv.tracker.Settled(), status == pgproto.TxFailed:
+		return 0, 0, false
 	}
 	c.mean(string(name), nil)
 	c.unnamed = nil
 	out := pgproto.AppendMessage(nil, pgproto.TypeCommandComplete, []byte("DEALLOCATE\x00"))
 	c.s.Down.Write(pgproto.AppendReadyForQuery(out, status))
-	return true
+	c.s.Part.Stats.Queries.Add(1)
+	if status == pgproto.TxIdle {
+		c.s.Part.Stats.Transactions.Add(1)
+	}
+	c.state |= isDue
+	return consumed, headSize + h.Len, true
 }

@@ -38,6 +38,7 @@ func (g *group) grow() {
 		}
 		if !g.p.budget.take(g.p, len(g.p.servers) == 0) {
 			if !g.p.evict(g) {
+				g.p.watch() // which asks all others for what they do not use
 				return
 			}
 			continue

@@ -55,6 +55,9 @@ func (t *statements) of(vars *settings, assigned *assignments, body []byte) *sta
 	t.last++
 	key := string(t.key)
 	st := &statement{key: key, body: key[len(key)-len(body):], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body)}
+	if st.hints&hintCut != 0 {
+		st.hints |= hintsBehind(body)
+	}
 	t.byKey[key] = st
 	return st
 }

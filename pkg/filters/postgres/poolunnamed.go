@@ -22,7 +22,11 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 	if !u.long {
 		u.body = append(u.body, have[1:]...)
 	}
-	u.hints = hintsOf(have[1:])
+	if u.hints = hintsOf(have[1:]); u.long {
+		c.seam = &seam{}
+	} else if u.hints&hintCut != 0 {
+		u.hints |= hintsBehind(have[1:])
+	}
 	srv.hints |= u.hints
 	srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(u)})
 	c.sent(h, m)

@@ -21,6 +21,7 @@ const (
 const (
 	stateTooMany     = pgproto.StateTooManyConnections
 	stateIdleTimeout = "57P05" // idle_session_timeout
+	stateCancelled   = "57014"
 	// stateCrashShutdown is what sessions are told when another one has crashed.
 	stateCrashShutdown = "57P02"
 )
