@@ -216,12 +216,17 @@ func TestClientKilled(t *testing.T) {
 	if _, err := inTransaction.Exec(withTimeout(t), "begin; insert into t values (1)"); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = busy.Exec(context.Background(), "select pg_sleep(600)") }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = busy.Exec(context.Background(), "select pg_sleep(600)")
+	}()
 	eventually(t, "the query to run", func() bool {
 		return server.Running("select pg_sleep(600)")
 	})
 	_ = inTransaction.PgConn().Conn().Close()
 	_ = busy.PgConn().Conn().Close()
+	<-done
 	eventually(t, "the server to be left", func() bool {
 		return server.Sessions(dbtest.SCRAMUser) == 0
 	})

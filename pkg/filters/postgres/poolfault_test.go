@@ -86,12 +86,17 @@ func TestPoolClientKilled(t *testing.T) {
 			}
 			busy := f.connect()
 			_ = next.Close(ctx)
-			go func() { _, _ = busy.Exec(context.Background(), sleep) }()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = busy.Exec(context.Background(), sleep)
+			}()
 			asleep := func() bool {
 				return server.Running(sleep)
 			}
 			eventually(t, "the query to run", asleep)
 			_ = busy.PgConn().Conn().Close()
+			<-done
 			eventually(t, "the query to be cancelled", func() bool { return !asleep() })
 		})
 	}
