@@ -263,8 +263,8 @@ func TestUpstreamBlackhole(t *testing.T) {
 	if took := time.Since(begin); took > atOnce {
 		t.Errorf("the first error took %v", took)
 	}
-	// From now on a request hardly ever waits: one at a time finds out.
-	slow := 0
+	// From now on a request hardly ever waits: one at a time finds out, now and then.
+	slow, known := 0, time.Now()
 	for range 100 {
 		begin := time.Now()
 		wantPrefix(t, "GET", other.Do("GET", bad), "-ERR dragoman: shard \"s2\"")
@@ -272,8 +272,8 @@ func TestUpstreamBlackhole(t *testing.T) {
 			slow++
 		}
 	}
-	if slow > 5 {
-		t.Errorf("%d of 100 requests waited", slow)
+	if most := 5 + int(time.Since(known)/time.Second); slow > most {
+		t.Errorf("%d of 100 requests waited, want at most %d", slow, most)
 	}
 	f.consistent()
 }
