@@ -65,16 +65,23 @@ func TestSelectDatabase(t *testing.T) {
 		if _, err := c.conn.Write(all); err != nil {
 			t.Fatal(err)
 		}
-		for i := range 6 {
-			c.seq = 1
-			if b := c.read(); b[0] != 0 {
-				t.Errorf("answer %d: %q", i, b)
-			}
-		}
-		if got := c.value("select database()"); got != dbtest.Database {
-			t.Errorf("in %q", got)
-		}
+		isOurs(t, c, 6)
 	})
+}
+
+// isOurs reads OKs to commands that were sent ahead, and finds the session in the
+// environment's database.
+func isOurs(t *testing.T, c *bare, answers int) {
+	t.Helper()
+	for i := range answers {
+		c.seq = 1
+		if b := c.read(); b[0] != 0 {
+			t.Errorf("answer %d: %q", i, b)
+		}
+	}
+	if got := c.value("select database()"); got != dbtest.Database {
+		t.Errorf("in %q", got)
+	}
 }
 
 // TestAppDatabases: an app that logs in without a database and then selects it by a
@@ -167,15 +174,7 @@ func TestUseInPieces(t *testing.T) {
 		}
 		all = all[n:]
 	}
-	for i := range 6 {
-		c.seq = 1
-		if b := c.read(); b[0] != 0 {
-			t.Errorf("answer %d: %q", i, b)
-		}
-	}
-	if got := c.value("select database()"); got != dbtest.Database {
-		t.Errorf("in %q", got)
-	}
+	isOurs(t, c, 6)
 }
 
 func TestParseUse(t *testing.T) {
