@@ -50,25 +50,25 @@ func TestPoolServerEndsDuringSettings(t *testing.T) {
 	begin := pgproto.Startup{Kind: pgproto.StartupMessage, Version: pgproto.Version30, Params: []pgproto.Param{{Name: "user", Value: "app"}, {Name: "application_name", Value: "one"}}}
 	letIn := pgproto.AppendParameterStatus(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil), "application_name", "")
 	letIn = pgproto.AppendReadyForQuery(letIn, pgproto.TxIdle)
+	admitted := func(t *testing.T) *stage {
+		s := newStage(t, pooled("transaction", 1))
+		s.feed(s.client, startupPacket(t, begin))
+		s.servers[0].TakeOutput()
+		s.feed(s.servers[0], letIn)
+		s.client.TakeOutput()
+		return s
+	}
 	for name, bye := range map[string][]byte{"with a word": message("E 57P01"), "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, pooled("transaction", 1))
-			s.feed(s.client, startupPacket(t, begin))
-			s.servers[0].TakeOutput()
-			s.feed(s.servers[0], letIn)
-			s.client.TakeOutput()
+			s := admitted(t)
 			s.script("c > Q select 1\ns < Q SET application_name TO 'one';\nc <")
 			s.feed(s.servers[0], bye)
 			s.script("s end\nc < E 08006\nc closed")
 		})
 		t.Run(name+", that was good before", func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, pooled("transaction", 1))
-			s.feed(s.client, startupPacket(t, begin))
-			s.servers[0].TakeOutput()
-			s.feed(s.servers[0], letIn)
-			s.client.TakeOutput()
+			s := admitted(t)
 			s.script("c > Q select 0\ns < Q SET application_name TO 'one';")
 			s.feed(s.servers[0], pgproto.AppendParameterStatus(nil, "application_name", "one"))
 			s.script("s > C SET\ns > Z I\ns < Q select 0\ns > C SELECT 1\ns > Z I\nc < C SELECT 1\nc < Z I")
