@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/encoding/protodelim"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -93,6 +96,21 @@ func TestFaults(t *testing.T) {
 			"another's family with another type", text("# TYPE good counter\ngood 1\n"),
 			"adapter_source_dropped_total{reason=\"type_conflict\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 1\n",
 		},
+		{
+			"protobuf that claims to be longer than it is", protobuf("\x80\x80\x80\x80\x80\x80\x01"),
+			"adapter_source_dropped_total{reason=\"malformed\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 0\nbad 1\n",
+		},
+		{
+			"protobuf with a name that is none", protobuf(delimited("b d") + delimited("bad2")),
+			"adapter_source_repaired_total{reason=\"name\",source=\"bad\"} 1\nadapter_source_series{source=\"bad\"} 3\nadapter_source_up{source=\"bad\"} 1\nbad 1\nbad2 1\n",
+		},
+		{
+			"OpenMetrics that is cut off", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+				fmt.Fprint(w, "# TYPE bad gauge\nbad 1\n# TYPE bad2 gauge\n")
+			},
+			"adapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 0\nbad 1\n",
+		},
 		{"a family of ours", text("adapter_source_up 1\n"), "adapter_source_series{source=\"bad\"} 1\nadapter_source_up{source=\"bad\"} 0\n"},
 	}
 	for _, tt := range tests {
@@ -120,6 +138,25 @@ func TestFaults(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// delimited is a family with the value 1, as protobuf has it in a stream.
+func delimited(name string) string {
+	typ, v := dto.MetricType_GAUGE, 1.0
+	var out bytes.Buffer
+	f := &dto.MetricFamily{Name: &name, Type: &typ, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &v}}}}
+	if _, err := protodelim.MarshalTo(&out, f); err != nil {
+		panic(err)
+	}
+	return out.String()
+}
+
+// protobuf answers with a good family and what comes after it.
+func protobuf(rest string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited")
+		fmt.Fprint(w, delimited("bad")+rest)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	SourceLabel = "source_label" // another source has the series: a label tells them apart
 	EmptyLabel  = "empty_label"  // a label without a value is none
 	LabelTwice  = "label_twice"  // the first stays
+	BadExemplar = "exemplar"     // one with labels that are not valid is left out
 )
 
 // Counts says how many series of a source something happened to, by reason. Its
@@ -193,6 +194,7 @@ func (c *Cleaner) metric(t dto.MetricType, m *dto.Metric, reserved string, many 
 			Histogram: m.Histogram, TimestampMs: m.TimestampMs,
 		}
 	}
+	m = c.exemplars(m)
 	if many {
 		h := c.hash(m.GetLabel())
 		if _, twice := c.seen[h]; twice {

@@ -2,6 +2,7 @@ package merge_test
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/merge"
@@ -204,5 +207,65 @@ func TestLabelStays(t *testing.T) {
 	}
 	if got := slices.Sorted(maps.Keys(two.Repaired.ByReason())); !slices.Equal(got, []string{merge.SourceLabel}) {
 		t.Errorf("repairs: %q", got)
+	}
+}
+
+// TestExemplars: one that OpenMetrics does not allow is left out, and nothing else.
+func TestExemplars(t *testing.T) {
+	t.Parallel()
+	exemplar := func(labels ...string) *dto.Exemplar {
+		return &dto.Exemplar{Label: gauge(0, labels...).Label, Value: proto.Float64(1)}
+	}
+	late := exemplar("trace_id", "abc")
+	late.Timestamp = &timestamppb.Timestamp{Seconds: math.MaxInt64}
+	tests := []struct {
+		name string
+		give *dto.Exemplar
+		good bool
+	}{
+		{"none", nil, true},
+		{"good", exemplar("trace_id", "abc", "span_id", "\u00e9"), true},
+		{"no labels", exemplar(), true},
+		{"a name with a dot", exemplar("trace.id", "abc"), false},
+		{"a name with a line feed", exemplar("a\nb", "abc"), false},
+		{"no name", exemplar("", "abc"), false},
+		{"a name twice", exemplar("a", "1", "a", "2"), false},
+		{"invalid UTF-8", exemplar("a", "\xff"), false},
+		{"128 characters", exemplar("a", strings.Repeat("\u00e9", 127)), true},
+		{"129 characters", exemplar("a", strings.Repeat("\u00e9", 128)), false},
+		{"a time that is none", late, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := histogram(2, []float64{1, 2}, 1, 2)
+			h.Histogram.Bucket[0].Exemplar, h.Histogram.Bucket[1].Exemplar = tt.give, exemplar("trace_id", "of another")
+			h.Histogram.Exemplars = []*dto.Exemplar{exemplar("trace_id", "of another")}
+			if tt.give != nil {
+				h.Histogram.Exemplars = append(h.Histogram.Exemplars, tt.give)
+			}
+			give := []*dto.MetricFamily{
+				family("c_total", dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{Value: proto.Float64(1), Exemplar: tt.give}}),
+				family("h", dto.MetricType_HISTOGRAM, h),
+			}
+			want := []*dto.MetricFamily{proto.CloneOf(give[0]), proto.CloneOf(give[1])}
+			before := []*dto.MetricFamily{proto.CloneOf(give[0]), proto.CloneOf(give[1])}
+			repairs := map[string]uint64{}
+			if !tt.good {
+				want[0].Metric[0].Counter.Exemplar = nil
+				want[1].Metric[0].Histogram.Bucket[0].Exemplar = nil
+				want[1].Metric[0].Histogram.Exemplars = want[1].Metric[0].Histogram.Exemplars[:1]
+				repairs[merge.BadExemplar] = 2
+			}
+			var dropped, repaired merge.Counts
+			got, _ := merge.NewCleaner(10, &dropped, &repaired).Clean(give)
+			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(before, give, protocmp.Transform()); diff != "" {
+				t.Errorf("what was given has changed (-before +after):\n%s", diff)
+			}
+			counts(t, "repaired", repairs, &repaired)
+		})
 	}
 }

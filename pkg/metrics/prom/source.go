@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	"google.golang.org/protobuf/encoding/protodelim"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
@@ -24,8 +24,11 @@ import (
 const accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.8," +
 	"application/openmetrics-text;version=1.0.0;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
-// ErrNoMetrics is an answer in which there is nothing that could be read.
-var ErrNoMetrics = errors.New("the answer holds no metrics")
+// Errors of answers.
+var (
+	ErrNoMetrics = errors.New("the answer holds no metrics")
+	ErrCutOff    = errors.New("the answer does not end with # EOF, as OpenMetrics does: a part of it may be missing")
+)
 
 // Source is one exporter.
 type Source struct {
@@ -55,27 +58,29 @@ func (s *Source) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		return s.proto(page)
 	}
 	text := string(page)
-	families, malformed, past := Parse(text, kind == expfmt.OpenMetricsType, s.limit)
+	open := kind == expfmt.OpenMetricsType
+	families, malformed, past := Parse(text, open, s.limit)
 	s.malformed.Add(uint64(malformed))
 	s.past.Add(uint64(past))
 	if len(families) == 0 && strings.TrimSpace(text) != "" && malformed > 0 {
 		return nil, ErrNoMetrics
+	}
+	if open && !strings.HasSuffix(strings.TrimRight(text, "\r\n"), "# EOF") {
+		return families, ErrCutOff
 	}
 	return families, nil
 }
 
 // proto reads families one by one, and keeps those before one that is wrong.
 func (s *Source) proto(page []byte) ([]*dto.MetricFamily, error) {
-	dec := expfmt.NewDecoder(bytes.NewReader(page), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	in := bytes.NewReader(page)
 	var out []*dto.MetricFamily
 	series := 0
-	for {
+	for in.Len() > 0 {
 		f := &dto.MetricFamily{}
-		err := dec.Decode(f)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
+		// No family is longer than the rest of the page: as much memory as one claims
+		// to need is taken at once.
+		if err := (protodelim.UnmarshalOptions{MaxSize: int64(in.Len())}).UnmarshalFrom(in, f); err != nil {
 			s.malformed.Add(1)
 			return out, fmt.Errorf("reading protobuf: %w", err)
 		}
@@ -86,6 +91,7 @@ func (s *Source) proto(page []byte) ([]*dto.MetricFamily, error) {
 		series += len(f.GetMetric())
 		out = append(out, f)
 	}
+	return out, nil
 }
 
 // Losses implements metrics.Accountant.
