@@ -186,7 +186,7 @@ func (c *client) send(packets []byte) {
 	for rest := packets; len(rest) > 0; {
 		n, step := c.out.Next(rest, false)
 		if rest = rest[n:]; step == mysqlproto.StepHead {
-			c.tracker.Client(c.out.Head())
+			c.tracker.Client(c.out.Head(), rest)
 		}
 	}
 	if _, err := c.conn.Write(packets); err != nil {

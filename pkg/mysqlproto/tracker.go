@@ -17,17 +17,18 @@ type Tracker struct {
 	meta bool // a count of columns says whether they follow
 
 	state   trackerState
-	columns int       // still to come in this state
-	params  int       // COM_STMT_PREPARE: what follows the parameters is columns
-	queue   []Command // commands that the server has not begun to answer, after current
-	current Command   // being answered
+	columns int     // still to come in this state
+	params  int     // COM_STMT_PREPARE: what follows the parameters is columns
+	queue   []call  // that the server has not begun with, after current
+	silent  int     // of those, how many it does not answer
+	current Command // being answered
 	status  Status
+	cursors cursors
 	unsure  bool // an error came since status was told
 	ended   bool // COM_QUIT came
 	lost    bool // the client has broken the protocol
 	upload  bool // the client is sending a file
 	file    bool // the server has asked for a file, and said nothing since
-	cursor  bool // rows wait for COM_STMT_FETCH
 	errors  int
 }
 
@@ -64,8 +65,9 @@ func NewTracker(caps Capabilities, status Status) *Tracker {
 	}
 }
 
-// Client is told the head of a message from the client.
-func (t *Tracker) Client(h Head) {
+// Client is told the head of a message from the client and, of a command that
+// names a prepared statement, as many bytes of its payload as StatementHead says.
+func (t *Tracker) Client(h Head, payload []byte) {
 	switch {
 	case t.upload:
 		if h.Len == 0 {
@@ -78,27 +80,29 @@ func (t *Tracker) Client(h Head) {
 		t.lost = true
 		return
 	}
-	c := Command(h.First)
-	switch c {
-	case ComQuit:
+	c := callOf(h, payload)
+	switch {
+	case c.command == ComQuit:
 		t.ended = true
-	case ComStmtClose:
-		t.cursor = false
-	}
-	if !c.responds() {
-		return
-	}
-	if t.state == idle {
+	case !c.command.responds() && c.command != ComStmtClose:
+	case t.state == idle:
 		t.begin(c)
-		return
+	default:
+		t.queue = append(t.queue, c)
+		if !c.command.responds() {
+			t.silent++
+		}
 	}
-	t.queue = append(t.queue, c)
 }
 
-// begin awaits the response to a command.
-func (t *Tracker) begin(c Command) {
-	t.current = c
-	switch c {
+// begin awaits the response to a command, if it has one.
+func (t *Tracker) begin(c call) {
+	t.cursors.begin(c)
+	if !c.command.responds() {
+		return
+	}
+	t.current = c.command
+	switch c.command {
 	case ComQuery, ComStmtExecute, ComStmtBulkExecute, ComProcessInfo:
 		t.state = response
 	case ComStmtPrepare:
@@ -196,9 +200,7 @@ func (t *Tracker) serverError(payload []byte) (end bool, err error) {
 		return false, nil // MariaDB tells how far it has got
 	}
 	t.unsure = true
-	if t.current == ComStmtFetch {
-		t.cursor = false
-	}
+	t.cursors.failed(t.current)
 	t.errors++
 	t.end()
 	return true, nil
@@ -235,11 +237,13 @@ func (t *Tracker) response(h Head, payload []byte) (end bool, err error) {
 // prepared is the first message of the response to COM_STMT_PREPARE.
 func (t *Tracker) prepared(payload []byte) (end bool, err error) {
 	c := cursor{b: payload}
-	c.take(5) // 0 and the statement's id
+	c.uint8()
+	id := c.uint32()
 	cols, params := int(c.uint16()), int(c.uint16())
 	if c.short || payload[0] != headerOK {
 		return false, malformed("response to COM_STMT_PREPARE is malformed")
 	}
+	t.cursors.latest = id
 	c.take(3) // filler and warnings
 	if t.meta && !c.short && len(c.b) > 0 && c.uint8() == 0 {
 		t.end()
@@ -327,28 +331,22 @@ func (t *Tracker) final(h Head, payload []byte) (end bool, err error) {
 
 func (t *Tracker) setStatus(s Status) {
 	t.status, t.unsure = s, false
-	switch t.current {
-	case ComStmtExecute:
-		t.cursor = t.cursor || s&StatusCursorExists != 0
-	case ComStmtFetch:
-		t.cursor = s&StatusLastRowSent == 0
-	case ComStmtReset, ComResetConnection:
-		t.cursor = false
-	}
+	t.cursors.told(t.current, s)
 }
 
 // end begins the next command, if there is one.
 func (t *Tracker) end() {
-	t.columns = 0
-	if len(t.queue) == 0 {
-		t.state = idle
-		return
+	t.columns, t.state = 0, idle
+	for t.state == idle && len(t.queue) > 0 {
+		next := t.queue[0]
+		if t.queue = t.queue[1:]; len(t.queue) == 0 {
+			t.queue = nil
+		}
+		if !next.command.responds() {
+			t.silent--
+		}
+		t.begin(next)
 	}
-	next := t.queue[0]
-	if t.queue = t.queue[1:]; len(t.queue) == 0 {
-		t.queue = nil
-	}
-	t.begin(next)
 }
 
 // Current returns the command that is being answered, or was last.
@@ -359,7 +357,7 @@ func (t *Tracker) Outstanding() int {
 	if t.state == idle {
 		return 0
 	}
-	return 1 + len(t.queue)
+	return 1 + len(t.queue) - t.silent
 }
 
 // Uploading reports whether the server has asked for a file (LOAD DATA LOCAL
@@ -392,7 +390,6 @@ func (t *Tracker) AtCommand() bool { return t.state == idle && !t.upload && !t.l
 
 // Idle reports that nothing is under way: no command is being answered, no
 // transaction is open and no cursor has rows to fetch, so the session can be ended
-// between the last message and the next. Of several cursors the first that comes to
-// its end is taken for the last. The caller also has to see that both directions are
-// between two messages (Framer.AtBoundary).
-func (t *Tracker) Idle() bool { return t.AtCommand() && !t.InTransaction() && !t.cursor }
+// between the last message and the next. The caller also has to see that both
+// directions are between two messages (Framer.AtBoundary).
+func (t *Tracker) Idle() bool { return t.AtCommand() && !t.InTransaction() && len(t.cursors.open) == 0 }

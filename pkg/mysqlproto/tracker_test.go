@@ -48,7 +48,7 @@ func say(tr *mysqlproto.Tracker, f *mysqlproto.Framer, b []byte) {
 	for len(b) > 0 {
 		n, step := f.Next(b, false)
 		if b = b[n:]; step == mysqlproto.StepHead {
-			tr.Client(f.Head())
+			tr.Client(f.Head(), b)
 		}
 	}
 }
@@ -69,6 +69,10 @@ func TestTrackerOfMySQL(t *testing.T) {
 		end    = "\xfe\x00\x00\x02\x00\x00\x00" // OK that ends rows
 		eof    = "\xfe\x00\x00\x02\x00"
 		column = "\x03def"
+		one    = "\x01\x00\x00\x00"
+		two    = "\x02\x00\x00\x00"
+		cursor = "\x01\x01|" + column + "|\xfe\x00\x00\x42\x00\x00\x00"
+		last   = "\xfe\x00\x00\x82\x00\x00\x00"
 	)
 	modern := mysqlproto.DeprecateEOF | mysqlproto.OptionalMetadata
 	tests := []struct {
@@ -99,6 +103,23 @@ func TestTrackerOfMySQL(t *testing.T) {
 			"a cursor that is given up", 0, join(command(mysqlproto.ComStmtExecute, "x"), command(mysqlproto.ComStmtReset, "x")),
 			"\x01|" + column + "|\xfe\x00\x00\x42\x00|" + ok, "outstanding; idle",
 		},
+		{
+			"two cursors, of which one comes to its end", modern, join(execute(one, 1, ""), execute(two, 1, ""), fetch(one, 9), fetch(two, 9)),
+			cursor + "|" + cursor + "|" + last + "|" + last, "outstanding; outstanding; outstanding; idle",
+		},
+		{"two cursors, of which one is closed", modern, join(execute(one, 1, ""), execute(two, 1, ""), command(mysqlproto.ComStmtClose, one)), cursor + "|" + cursor, "outstanding; at command"},
+		{"a cursor, closed before its rows are there", modern, join(execute(one, 1, ""), command(mysqlproto.ComStmtClose, one)), cursor, "idle"},
+		{
+			"a cursor, closed by all that ends one", modern,
+			join(execute(one, 1, ""), execute(two, 1, ""), execute(one, 0, ""), command(mysqlproto.ComStmtReset, two)), cursor + "|" + cursor + "|" + ok + "|" + ok,
+			"outstanding; outstanding; outstanding; idle",
+		},
+		{
+			"a cursor of the statement that was prepared last", modern,
+			join(command(mysqlproto.ComStmtPrepare, "x"), execute("\xff\xff\xff\xff", 1, ""), command(mysqlproto.ComStmtPrepare, "y"), fetch(one, 9)),
+			"\x00" + one + "\x00\x00\x00\x00\x00\x00\x00\x01|" + cursor + "|\x00" + two + "\x00\x00\x00\x00\x00\x00\x00\x01|" + last, "outstanding; outstanding; outstanding; idle",
+		},
+		{"cursors, and the session as new", modern, join(execute(one, 1, ""), execute(two, 1, ""), command(mysqlproto.ComResetConnection, "")), cursor + "|" + cursor + "|" + ok, "outstanding; outstanding; idle"},
 		{"a cursor with rows left", 0, command(mysqlproto.ComStmtExecute, "x"), "\x01|" + column + "|\xfe\x00\x00\x42\x00", "at command"},
 		{"fast authentication of another user", 0, command(mysqlproto.ComChangeUser, "x"), "\xfecaching_sha2_password\x00abc|\x01\x03|" + ok, "idle"},
 		{"another user is refused", 0, command(mysqlproto.ComChangeUser, "x"), "\xff\x15\x04#28000no", "at command, unsure"},

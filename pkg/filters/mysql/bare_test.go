@@ -15,7 +15,8 @@ type bare struct {
 	conn     net.Conn
 	seq      byte
 	greeting mysqlproto.Greeting
-	plugin   string // that it claims to use
+	plugin   string                  // that it claims to use
+	caps     mysqlproto.Capabilities // besides bareCaps
 }
 
 const bareCaps = mysqlproto.LongPassword | mysqlproto.Protocol41 | mysqlproto.SecureConnection | mysqlproto.PluginAuth | mysqlproto.ConnectWithDB |
@@ -54,7 +55,7 @@ func (c *bare) greet() {
 
 func (c *bare) respond(auth []byte) {
 	c.tb.Helper()
-	r := mysqlproto.HandshakeResponse{Capabilities: bareCaps & (c.greeting.Capabilities | mysqlproto.LongPassword), MaxPacket: 1 << 24, Charset: 45, User: "app", Auth: auth, Database: "placeholder", AuthPlugin: c.plugin}
+	r := mysqlproto.HandshakeResponse{Capabilities: (bareCaps | c.caps) & (c.greeting.Capabilities | mysqlproto.LongPassword), MaxPacket: 1 << 24, Charset: 45, User: "app", Auth: auth, Database: "placeholder", AuthPlugin: c.plugin}
 	payload, err := r.AppendTo(nil)
 	if err != nil {
 		c.tb.Fatal(err)

@@ -42,7 +42,11 @@ func (s *session) look(b []byte) glance {
 	if len(b) == headLen {
 		return later
 	}
-	if !s.isOurs(mysqlproto.Command(b[headLen]), b, size) {
+	c := mysqlproto.Command(b[headLen])
+	if c.NamesStatement() && len(b) < headLen+min(size, mysqlproto.StatementHead) {
+		return later
+	}
+	if !s.isOurs(c, b, size) {
 		return passOn
 	}
 	if len(b) < headLen+size && size <= mysqlproto.MaxHandshake {
@@ -82,21 +86,38 @@ func (s *session) isOurs(c mysqlproto.Command, b []byte, size int) bool {
 // isOurQuery reports whether a query is a KILL for another server, or selects the
 // environment's database by a name that the app has for it.
 func (s *session) isOurQuery(b []byte, size int) bool {
-	text := s.agreed.queryText(b[headLen:min(len(b), headLen+size)])
-	if size > 2*nameLimit || !mayBeOurs(text) {
+	if size > 2*nameLimit+s.agreed.maxAttributes(b[headLen]) {
 		return false
 	}
-	if len(b) < headLen+size {
-		return true // to be seen when it is here
+	text, ok := mysqlproto.QueryText(b[headLen:min(len(b), headLen+size)], s.agreed.down)
+	missing := max(0, headLen+size-len(b))
+	if ok && (len(text)+missing > 2*nameLimit || !mayBeOurs(text)) {
+		return false
+	}
+	if missing > 0 || !ok {
+		return missing > 0 // to be seen when it is here
 	}
 	if name, ok := parseUse(text); ok {
 		return s.isAlias(name)
 	}
-	k, ok := parseKill(text)
-	if ok {
-		_, ok = s.elsewhere(k)
+	k, isKill := parseKill(text)
+	if isKill {
+		_, isKill = s.elsewhere(k)
 	}
-	return ok
+	return isKill
+}
+
+// maxAttributes is how much of a query's attributes is looked at, in bytes: what
+// stands behind more than that is passed on unseen.
+const maxAttributes = 8 << 10
+
+// maxAttributes is how many bytes of attributes may stand before the text of a
+// command.
+func (a *agreement) maxAttributes(first byte) int {
+	if mysqlproto.Command(first) != mysqlproto.ComQuery || !a.down.Has(mysqlproto.QueryAttributes) {
+		return 0
+	}
+	return maxAttributes
 }
 
 // mayBeOurs reports whether what is there of a text makes it worth to be looked at
@@ -126,18 +147,6 @@ func processKill(payload []byte) (killStatement, bool) {
 	return killStatement{"KILL", uint32(payload[1]) | uint32(payload[2])<<8 | uint32(payload[3])<<16 | uint32(payload[4])<<24}, true
 }
 
-// queryText is the text of COM_QUERY, as far as it is there; nothing if it has
-// attributes.
-func (a *agreement) queryText(payload []byte) []byte {
-	if !a.down.Has(mysqlproto.QueryAttributes) {
-		return payload[1:]
-	}
-	if len(payload) < 3 || payload[1] != 0 {
-		return nil
-	}
-	return payload[3:]
-}
-
 // serve answers a command that is at the beginning of b, and says how long it is.
 func (s *session) serve(b []byte) int {
 	size := payloadLen(b)
@@ -149,7 +158,7 @@ func (s *session) serve(b []byte) int {
 	s.Part.Stats.Received.Add(uint64(n))
 	switch c := mysqlproto.Command(payload[0]); c {
 	case mysqlproto.ComQuery:
-		text := s.agreed.queryText(payload)
+		text, _ := mysqlproto.QueryText(payload, s.agreed.down)
 		if _, ok := parseUse(text); ok {
 			s.selectOurs(b[3])
 			return n

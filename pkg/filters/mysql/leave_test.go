@@ -84,7 +84,8 @@ func TestDrainOfAlwaysAhead(t *testing.T) {
 	}
 }
 
-// TestCursorIsNotTorn: a session whose client fetches rows bit by bit is not ended before the last of them, or before the client gives the rest up.
+// TestCursorIsNotTorn: a session whose client fetches rows bit by bit is not ended before the last of them, or before the client gives the rest up,
+// whatever becomes of another cursor meanwhile.
 func TestCursorIsNotTorn(t *testing.T) {
 	t.Parallel()
 	for name, gaveUp := range map[string]bool{"to the last row": false, "given up": true} {
@@ -93,13 +94,21 @@ func TestCursorIsNotTorn(t *testing.T) {
 			f, _, _, next := twoEnvironments(t)
 			c := f.login(mysqlproto.PluginNative, nil)
 			c.read()
-			id := string(c.ask(mysqlproto.ComStmtPrepare, "select 1 as n union select 2 union select 3")[1:5])
-			c.read() // the column
-			c.ask(mysqlproto.ComStmtExecute, id+"\x01\x01\x00\x00\x00")
-			c.read()
-			if b := c.read(); b[0] != 0xfe {
-				t.Fatalf("no cursor: %q", b)
+			open := func(sql string) (id string) {
+				id = string(c.ask(mysqlproto.ComStmtPrepare, sql)[1:5])
+				c.read() // the column
+				c.ask(mysqlproto.ComStmtExecute, id+"\x01\x01\x00\x00\x00")
+				c.read()
+				if b := c.read(); b[0] != 0xfe {
+					t.Fatalf("no cursor: %q", b)
+				}
+				return id
 			}
+			id, other := open("select 1 as n union select 2 union select 3"), open("select 4")
+			for b := c.ask(mysqlproto.ComStmtFetch, other+"\x09\x00\x00\x00"); b[0] != 0xfe; b = c.read() { //nolint:revive // to its end
+			}
+			c.seq = 0
+			c.write([]byte(string([]byte{byte(mysqlproto.ComStmtClose)}) + other))
 			fetch := func() (rows int) {
 				for b := c.ask(mysqlproto.ComStmtFetch, id+"\x01\x00\x00\x00"); b[0] != 0xfe; b = c.read() {
 					if b[0] == 0xff {

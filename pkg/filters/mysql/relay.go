@@ -35,7 +35,7 @@ scan:
 		}
 		n, step := s.fromDown.Next(b[at:s.packetEnd(b, at)], false)
 		at += n
-		s.clientStep(step)
+		s.clientStep(step, b[at:])
 	}
 	s.Part.Stats.Received.Add(uint64(at))
 	netloop.Forward(c, s.Up, b[:at])
@@ -45,11 +45,11 @@ scan:
 	return at
 }
 
-// clientStep looks at what the framer has found.
-func (s *session) clientStep(step mysqlproto.Step) {
+// clientStep looks at what the framer has found, rest comes behind that.
+func (s *session) clientStep(step mysqlproto.Step, rest []byte) {
 	switch step {
 	case mysqlproto.StepHead:
-		s.clientHead()
+		s.clientHead(rest)
 	case mysqlproto.StepPayload:
 		s.slow.text(s, s.fromDown.Payload())
 	case mysqlproto.StepMore:
@@ -68,11 +68,12 @@ func (s *session) packetEnd(b []byte, at int) int {
 	return at + 1 // within a head
 }
 
-// clientHead takes the head of a packet of the client.
-func (s *session) clientHead() {
+// clientHead takes the head of a packet of the client, and what is there of its
+// payload.
+func (s *session) clientHead(payload []byte) {
 	h := s.fromDown.Head()
 	command := !s.tracker.Uploading()
-	s.tracker.Client(h)
+	s.tracker.Client(h, payload)
 	if !command {
 		return
 	}
@@ -92,7 +93,7 @@ func (s *session) clientHead() {
 	switch {
 	case s.slow == nil:
 	case s.slow.wants(h.First):
-		s.fromDown.Gather(s.slow.Reach())
+		s.fromDown.Gather(s.slow.Reach() + s.agreed.maxAttributes(h.First))
 	default:
 		s.slow.other(mysqlproto.Command(h.First))
 	}

@@ -224,7 +224,7 @@ func (s *session) run(c mysqlproto.Command, text string, then func(*mysqlproto.S
 	payload := append([]byte{byte(c)}, s.agreed.attributes(c)...)
 	payload = append(payload, text...)
 	s.own = &errand{then: then}
-	s.tracker.Client(mysqlproto.Head{Len: len(payload), First: byte(c)})
+	s.tracker.Client(mysqlproto.Head{Len: len(payload), First: byte(c)}, payload)
 	s.Up.Write(mysqlproto.AppendPacket(nil, 0, payload))
 }
 

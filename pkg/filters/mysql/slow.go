@@ -9,10 +9,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
-// latestStatement is what MariaDB's clients call the statement that they have
-// just prepared, before they know its number.
-const latestStatement = 1<<32 - 1
-
 // slowQuery knows what a session asks for, so that it can be logged if it takes
 // long, and have spans.
 type slowQuery struct {
@@ -60,7 +56,7 @@ func (q *slowQuery) other(c mysqlproto.Command) {
 func (q *slowQuery) text(s *session, payload []byte) {
 	switch mysqlproto.Command(payload[0]) {
 	case mysqlproto.ComQuery:
-		sql := s.agreed.queryText(payload)
+		sql, _ := mysqlproto.QueryText(payload, s.agreed.down)
 		sample := q.Spans.Sample(sql)
 		q.begin(s, sample, q.readable(s, sql, sample.On))
 	case mysqlproto.ComStmtPrepare:
@@ -92,14 +88,14 @@ func (q *slowQuery) readable(s *session, sql []byte, needed bool) string {
 func (q *slowQuery) executed(s *session, payload []byte) {
 	id, _ := statementID(payload)
 	w, known := q.statements[id]
-	if id == latestStatement {
+	if id == mysqlproto.LatestStatement {
 		w, known = q.latest, true
 	}
 	var sample database.Sample
 	if known {
 		sample = q.Execute(&w)
 	}
-	if id == latestStatement {
+	if id == mysqlproto.LatestStatement {
 		q.latest = w
 	} else if known {
 		q.statements[id] = w

@@ -28,7 +28,7 @@ func (s *session) selectOurs(seq byte) {
 	for at := 0; at < len(packet); {
 		n, step := s.fromDown.Next(packet[at:], false)
 		at += n
-		s.clientStep(step)
+		s.clientStep(step, packet[at:])
 	}
 	s.Up.Write(packet)
 }
