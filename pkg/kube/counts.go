@@ -69,8 +69,12 @@ func countsName(ref inventory.Ref) string { return ref.Kind.String() + "/" + ref
 func countsRef(name string) (inventory.Ref, bool) {
 	kind, rest, _ := strings.Cut(name, "/")
 	namespace, object, ok := strings.Cut(rest, "/")
-	return inventory.Ref{Kind: inventory.KindAmbassador, Key: inventory.Key{Namespace: namespace, Name: object}},
-		ok && kind == inventory.KindAmbassador.String()
+	for _, k := range []inventory.Kind{inventory.KindAmbassador, inventory.KindAdapter} {
+		if ok && kind == k.String() {
+			return inventory.Ref{Kind: k, Key: inventory.Key{Namespace: namespace, Name: object}}, true
+		}
+	}
+	return inventory.Ref{}, false
 }
 
 func (c counts) encode() ([]byte, error) {

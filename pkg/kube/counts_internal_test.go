@@ -142,11 +142,15 @@ func TestReplicaNames(t *testing.T) {
 
 // FuzzCounts: what one replica writes, another reads.
 func FuzzCounts(f *testing.F) {
-	f.Add("shop", "cache", "u", 3, 2, 1, "port 6380 is taken")
-	f.Add("", "", "", 0, -1, 1<<40, "\x00\xff\u2028")
-	f.Fuzz(func(t *testing.T, namespace, name, uid string, proxies, running, refused int, refusal string) {
+	f.Add(false, "shop", "cache", "u", 3, 2, 1, "port 6380 is taken")
+	f.Add(true, "", "", "", 0, -1, 1<<40, "\x00\xff\u2028")
+	f.Fuzz(func(t *testing.T, adapter bool, namespace, name, uid string, proxies, running, refused int, refusal string) {
 		valid := func(s string) string { return strings.ToValidUTF8(s, "?") }
-		ref := inventory.Ref{Kind: inventory.KindAmbassador, Key: inventory.Key{Namespace: valid(strings.ReplaceAll(namespace, "/", "")), Name: valid(name)}}
+		kind := inventory.KindAmbassador
+		if adapter {
+			kind = inventory.KindAdapter
+		}
+		ref := inventory.Ref{Kind: kind, Key: inventory.Key{Namespace: valid(strings.ReplaceAll(namespace, "/", "")), Name: valid(name)}}
 		want := counts{countsName(ref): {UID: valid(uid), Proxies: proxies, Running: running, Refused: refused, Refusals: []string{valid(refusal)}}}
 		data, err := want.encode()
 		if err != nil {
