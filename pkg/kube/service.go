@@ -245,25 +245,44 @@ func compareEndpoints(a, b inventory.Endpoint) int {
 
 // mergeSame makes one of neighbours that are the same endpoint: an endpoint is
 // in two slices while it moves from one to the other, or because each has some
-// of its ports. It is as good as the better of the two.
+// of its ports. It is as good as the better of the two. Servers of one host that are
+// no pods differ by their ports alone: each of them is an endpoint.
 func mergeSame(in []inventory.Endpoint) []inventory.Endpoint {
 	out := in[:0]
+	host := 0 // the first at the address of the last
 	for i := range in {
-		if len(out) == 0 || compareEndpoints(out[len(out)-1], in[i]) != 0 {
+		if len(out) > 0 && compareEndpoints(out[host], in[i]) != 0 {
+			host = len(out)
+		}
+		at := slices.IndexFunc(out[host:], func(e inventory.Endpoint) bool { return e.Pod != "" || agree(e.Ports, in[i].Ports) })
+		if at < 0 {
 			out = append(out, in[i])
 			continue
 		}
-		e := &out[len(out)-1]
-		if !maps.Equal(e.Ports, in[i].Ports) {
-			ports := maps.Clone(in[i].Ports)
-			maps.Copy(ports, e.Ports)
-			e.Ports = ports
-		}
-		e.Ready = e.Ready || in[i].Ready
-		e.Serving = e.Serving || in[i].Serving
-		e.Terminating = e.Terminating && in[i].Terminating
+		mergeInto(&out[host+at], &in[i])
 	}
 	return out
+}
+
+// agree reports whether no port has two numbers.
+func agree(a, b map[string]uint32) bool {
+	for name, number := range a {
+		if other, ok := b[name]; ok && other != number {
+			return false
+		}
+	}
+	return true
+}
+
+func mergeInto(e, other *inventory.Endpoint) {
+	if !maps.Equal(e.Ports, other.Ports) {
+		ports := maps.Clone(other.Ports)
+		maps.Copy(ports, e.Ports)
+		e.Ports = ports
+	}
+	e.Ready = e.Ready || other.Ready
+	e.Serving = e.Serving || other.Serving
+	e.Terminating = e.Terminating && other.Terminating
 }
 
 func sameService(a, b *inventory.Service) bool {
