@@ -227,6 +227,13 @@ func (c *Client) AwaitGone(typeURL, name string) {
 	c.Until(name+" is gone", func() bool { return c.removed[typeURL][name] })
 }
 
+// Gone says whether the client has been told that there is no such resource.
+func (c *Client) Gone(typeURL, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removed[typeURL][name]
+}
+
 // AwaitEnd waits for the end of the stream, and gives its reason.
 func (c *Client) AwaitEnd() error {
 	c.t.Helper()

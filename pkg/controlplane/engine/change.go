@@ -74,10 +74,12 @@ func (e *Engine) objectChanged(key inventory.Ref, at time.Time, b *batch) {
 		e.status.remove(key)
 	case a == nil:
 		e.opts.Log.Warn("object refused, what ran before stays", "object", named(key), "error", o.Err)
+		e.setBroken(key, e.good[key] == nil, b)
 		return
 	default:
 		e.good[key] = a
 	}
+	e.setBroken(key, false, b)
 	_, there := e.good[key]
 	e.placeOf(key.Namespace).set(key, there)
 	for v := range e.byObject[key] {
@@ -161,7 +163,7 @@ func (b *batch) finish() {
 		span.End()
 	}
 	for k := range b.kinds {
-		k.grant = e.server.NewGrant(k.names())
+		k.grant = e.server.NewGrant(k.names(), e.kept(k)...)
 		for n := range k.nodes {
 			b.grant(n, time.Time{})
 		}

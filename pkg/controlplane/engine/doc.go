@@ -18,7 +18,8 @@
 // and a resource that grows too large leave what runs as it was, and a condition
 // says so: what ran before is better than nothing. A permission that is withdrawn
 // (a Service's allow-from) and an object, label or pod that goes take effect at
-// once.
+// once. A control plane that begins with such an object does not know what ran before:
+// nodes that come with it are left as they are (server.Kept).
 //
 // What no node needs any more is kept for a while (Options.Linger), for nodes that
 // come back.

@@ -139,7 +139,7 @@ func (e *Engine) forget(k *kind, b *batch) {
 	delete(e.kinds, k.key)
 	delete(p.kinds, k)
 	maps.DeleteFunc(p.known, func(_ string, other *kind) bool { return other == k })
-	if len(p.kinds) == 0 && len(p.objects) == 0 {
+	if len(p.kinds)+len(p.objects)+len(p.broken) == 0 {
 		delete(e.places, k.namespace)
 	}
 	for _, v := range k.variants {

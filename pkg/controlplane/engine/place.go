@@ -11,6 +11,7 @@ import (
 // place is a namespace, as far as nodes in it are concerned.
 type place struct {
 	objects []inventory.Ref // of mesh objects, sorted
+	broken  []inventory.Ref // objects of which no good document has been seen, sorted
 
 	// What the objects ask of a pod: these labels, its name, and where its proxy has
 	// volumes. It is not looked at again before it is needed.

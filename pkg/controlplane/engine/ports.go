@@ -123,7 +123,7 @@ func (e *Engine) grantOf(n *node) *server.Grant {
 	if len(n.wants) == 0 || n.kind.stranger {
 		return n.kind.grant
 	}
-	return e.server.NewGrant(e.namesFor(n))
+	return e.server.NewGrant(e.namesFor(n), e.kept(n.kind)...)
 }
 
 // namesFor are those that a node may have which has asked for some.

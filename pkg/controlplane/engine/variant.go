@@ -38,6 +38,8 @@ type variant struct {
 	uses       map[string][]use
 	conditions []translate.Condition
 	err        error // why it could not be published
+	// unknown: it has never led to resources here, and may have done so elsewhere.
+	unknown bool
 	// service is that of a port, as it was translated: who may have it is judged by
 	// the same Service, and not by what the inventory has meanwhile.
 	service *inventory.Service
@@ -122,6 +124,7 @@ func (e *Engine) renew(v *variant, at time.Time, b *batch) {
 		if c.Reason == translate.ReasonRefNotPermitted {
 			e.setUses(v, nil, b)
 		}
+		e.setUnknown(v, v.uses == nil && c.Reason != translate.ReasonRefNotPermitted, b)
 		return
 	}
 	v.zoned = zoned
@@ -176,6 +179,7 @@ func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.T
 		for _, item := range v.items(set, zone) {
 			if err := e.put(item, at, b); err != nil {
 				v.err = err
+				e.setUnknown(v, v.uses == nil, b)
 				e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
 				return
 			}
@@ -183,6 +187,7 @@ func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.T
 		}
 	}
 	e.setUses(v, uses, b)
+	e.setUnknown(v, false, b)
 }
 
 // item is a resource that is to be published.

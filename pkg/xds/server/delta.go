@@ -140,7 +140,7 @@ func (l *lane) all(items []granted, versions map[string]string) {
 			continue
 		}
 		s := l.subscribe(strings.Clone(name), nil)
-		s.marks |= held
+		s.adopt(versions)
 		l.mark(s)
 	}
 }
@@ -167,7 +167,6 @@ func (l *lane) name(name string, items []granted, versions map[string]string, al
 			s.marks |= owed
 		}
 	} else {
-		alien.add(l, name)
 		if s == nil {
 			limit := l.node.server.options.Limits.Names
 			if len(l.subs) >= limit {
@@ -177,6 +176,9 @@ func (l *lane) name(name string, items []granted, versions map[string]string, al
 			s.adopt(versions)
 		} else {
 			s.marks |= owed
+		}
+		if !s.has(brought) {
+			alien.add(l, name)
 		}
 	}
 	s.marks |= explicit

@@ -10,6 +10,18 @@ import (
 // stands for. It is immutable; nodes of a kind share one.
 type Grant struct {
 	types []grantedType
+	kept  []Kept
+}
+
+// Kept are resources of which nothing can be said now, since what they are made of
+// is broken or not there. A node that says when it connects that it has some is not told
+// to drop them. State-of-the-world has no words for that.
+type Kept struct {
+	// Object begins their names: it is the whole name, or a slash follows.
+	Object string
+	// Variant does so with all but listeners; of those a node keeps the Object's if it
+	// keeps a cluster of the Variant. The Object itself: whichever it is.
+	Variant string
 }
 
 type grantedType struct {
@@ -26,8 +38,8 @@ type granted struct {
 // NewGrant makes a grant of type URL -> name -> ID (see [Key]). A name must be
 // that of the resources published under the ID; they need not exist yet. The
 // grant is good for nodes of this server only.
-func (s *Server) NewGrant(names map[string]map[string]string) *Grant {
-	g := &Grant{types: make([]grantedType, 0, len(names))}
+func (s *Server) NewGrant(names map[string]map[string]string, kept ...Kept) *Grant {
+	g := &Grant{types: make([]grantedType, 0, len(names)), kept: kept}
 	for typeURL, ids := range names {
 		t := grantedType{typeURL: typeURL, items: make([]granted, 0, len(ids))}
 		for name, id := range ids {
@@ -75,4 +87,42 @@ func (g *Grant) Len() int {
 		n += len(g.types[i].items)
 	}
 	return n
+}
+
+// keepsLocked says whether a node goes on with a resource that it has from before and
+// is not granted.
+func (n *Node) keepsLocked(typeURL, name string) bool {
+	if n.grant == nil {
+		return false
+	}
+	return slices.ContainsFunc(n.grant.kept, func(k Kept) bool {
+		switch {
+		case typeURL == SecretType: // its name is not the object's
+			namespace, _, _ := strings.Cut(k.Object, "/")
+			return within(name, namespace)
+		case typeURL == ListenerType && k.Variant != k.Object:
+			return within(name, k.Object) && n.hasClusterLocked(k.Variant)
+		}
+		return within(name, k.Variant)
+	})
+}
+
+func (n *Node) hasClusterLocked(root string) bool {
+	for _, l := range n.lanes {
+		if l.typeURL != ClusterType {
+			continue
+		}
+		for name, s := range l.subs {
+			if s.has(held) && within(name, root) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// within says whether a name is another one, or below it.
+func within(name, root string) bool {
+	rest, ok := strings.CutPrefix(name, root)
+	return ok && (rest == "" || rest[0] == '/')
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -154,10 +155,17 @@ func (w *world) dial(options ...grpc.DialOption) discoveryv3.AggregatedDiscovery
 	return discoveryv3.NewAggregatedDiscoveryServiceClient(conn)
 }
 
-// grant makes a grant of words such as cds/a or lds/a@dev.
+// grant makes a grant of words such as cds/a or lds/a@dev. keep:a@a/dev says that of
+// a, which is a/dev, nothing is known.
 func (w *world) grant(words ...string) *server.Grant {
 	names := map[string]map[string]string{}
+	var kept []server.Kept
 	for _, word := range words {
+		if of, ok := strings.CutPrefix(word, "keep:"); ok {
+			object, variant, _ := strings.Cut(of, "@")
+			kept = append(kept, server.Kept{Object: object, Variant: cmp.Or(variant, object)})
+			continue
+		}
 		short, id, _ := strings.Cut(word, "/")
 		if names[typeURLs[short]] == nil {
 			names[typeURLs[short]] = map[string]string{}
@@ -165,7 +173,7 @@ func (w *world) grant(words ...string) *server.Grant {
 		name, _, _ := strings.Cut(id, "@")
 		names[typeURLs[short]][name] = id
 	}
-	return w.server.NewGrant(names)
+	return w.server.NewGrant(names, kept...)
 }
 
 // resource makes a resource whose content is a word.

@@ -8,7 +8,7 @@ import (
 )
 
 // mark is a set of facts about a sub.
-type marks uint8
+type marks uint16
 
 const (
 	// explicit: the client has named it, not only asked for everything.
@@ -26,6 +26,8 @@ const (
 	refused
 	// gone: no longer in the lane.
 	gone
+	// brought: the client had it when it came, and it is not known yet whether it may.
+	brought
 )
 
 // sub is what one stream knows of one name.
@@ -59,7 +61,7 @@ func (s *sub) due() (r *Resource, due bool) {
 	if r != nil {
 		return r, s.has(owed) || s.sent != r.hash
 	}
-	return nil, s.has(owed|held) || s.has(explicit) && !s.has(told)
+	return nil, s.has(owed) || !s.has(brought) && (s.has(held) || s.has(explicit) && !s.has(told))
 }
 
 // urgent says that the client waits for it: it has asked and has nothing yet.
@@ -172,9 +174,11 @@ func (l *lane) regrant(items []granted) {
 		if g := find(items, name); g != nil {
 			e = g.entry
 		}
-		if e == s.entry {
+		lapsed := s.has(brought) && !l.node.keepsLocked(l.typeURL, name)
+		if e == s.entry && !lapsed {
 			continue
 		}
+		s.marks &^= brought
 		s.bind(e)
 		l.mark(s)
 	}
@@ -204,6 +208,9 @@ func (s *sub) adopt(versions map[string]string) {
 		return
 	}
 	s.marks |= held
+	if s.entry == nil && s.lane.node.keepsLocked(s.lane.typeURL, s.name) {
+		s.marks |= brought
+	}
 	if r := s.want(); r != nil && r.version == version {
 		s.sent = r.hash
 		s.marks |= acked
@@ -223,7 +230,7 @@ func (l *lane) sweep() {
 		switch {
 		case !due:
 			s.marks &^= dirty
-			if s.entry == nil && !s.has(explicit) {
+			if s.entry == nil && !s.has(explicit|brought) {
 				l.remove(s)
 			}
 			continue
@@ -287,7 +294,7 @@ func (g gates) pass(s *sub, r *Resource) bool {
 
 // take marks a sub as sent: r, or (nil) that it does not exist.
 func (s *sub) take(r *Resource) {
-	s.marks &^= dirty | owed | acked | refused | told
+	s.marks &^= dirty | owed | acked | refused | told | brought
 	delete(s.lane.refusals, s)
 	if r != nil {
 		s.sent = r.hash

@@ -24,7 +24,7 @@ import (
 // server must answer. Each line is one step.
 //
 //	publish cds/a=1 eds/b=-      publish versions, in one batch; - is gone; lds/a@dev is a variant of lds/a
-//	grant cds/a lds/a@dev        what the node may have; before connect, and after it
+//	grant cds/a lds/a@dev        what the node may have; before connect, and after it; of keep:a@a/dev nothing is known
 //	connect [sotw]               a new stream, in place of the last one
 //	> cds +a -b have:c=1         delta: subscribe to a, unsubscribe from b, has c in version 1
 //	> cds a b                    sotw: the names asked for
