@@ -181,6 +181,34 @@ func TestMariaDBSwitchover(t *testing.T) {
 	}
 }
 
+// TestMariaDBMissedProbe: a primary that misses some probes stays the primary until it
+// is out of use, though its replica would take writes, too.
+func TestMariaDBMissedProbe(t *testing.T) {
+	t.Parallel()
+	a := dbtest.StartMariaDB(t, dbtest.MariaDBPrimary())
+	b := a.Replica()
+	b.SQL("SET GLOBAL read_only = 0")
+	spec := database(resource.HealthCheckMySQL, dbtest.NativeUser, a.Port(), b.Port())
+	spec.HealthCheck.UnhealthyThreshold, spec.HealthCheck.Timeout = 1000, 200*time.Millisecond
+	s := testSet(t, nil)
+	apply(t, s, spec)
+	c := running(t, s, "db")
+	primary := shaped(c, "db="+a.Addr()+"+"+b.Addr())
+	eventually(t, "the first to be the primary", primary)
+	a.Freeze()
+	eventually(t, "probes to be missed", func() error {
+		if n := c.stats.checkFailures.Load(); n < 3 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if err := primary(); err != nil {
+		t.Errorf("while it is well: %v", err)
+	}
+	c.Report(c.Table().Shards[0].Primary, filters.ConnectFailure)
+	eventually(t, "the replica to take over", shaped(c, "db="+b.Addr()+"+"+a.Addr()))
+}
+
 // TestDatabaseLogin: the password is read at each login, and one that is wrong
 // makes the endpoint unhealthy.
 func TestDatabaseLogin(t *testing.T) {

@@ -30,7 +30,13 @@ type candidate struct {
 	configured filters.Role
 	claim      claim
 	current    bool // it is the primary now
+	well       bool // it is not out of use
 }
+
+// answers reports whether the endpoint says now what it has claimed. The current
+// primary may miss a probe or two until it is out of use: what takes writes beside it
+// may be a replica that nobody has made read only.
+func (c *candidate) answers() bool { return c.claim.fresh || c.current && c.well }
 
 // elect returns the index of the shard's primary, -1 if there is none.
 //
@@ -39,7 +45,8 @@ type candidate struct {
 //
 //  1. the one of the higher timeline, even if it does not answer: what is written
 //     to an older one is lost when both meet again;
-//  2. one that answers goes before one that once answered;
+//  2. one that answers goes before one that once answered, unless that is the current
+//     one and not out of use;
 //  3. then one that writes before one that is read only;
 //  4. then the one that more replicas are connected to: they have been told;
 //  5. then the current one, so that nothing changes without a reason;
@@ -91,8 +98,8 @@ func better(a, b *candidate) bool {
 	switch {
 	case a.claim.timeline != b.claim.timeline && a.claim.timeline > 0 && b.claim.timeline > 0:
 		return a.claim.timeline > b.claim.timeline
-	case a.claim.fresh != b.claim.fresh:
-		return a.claim.fresh
+	case a.answers() != b.answers():
+		return a.answers()
 	case a.claim.readOnly != b.claim.readOnly:
 		return b.claim.readOnly
 	case a.claim.Replicas != b.claim.Replicas:
