@@ -15,7 +15,7 @@ import (
 func Conformance(t *testing.T, p *Protocol) {
 	for name, test := range map[string]func(*testing.T, *Protocol){
 		"Hold": testHold, "Limit": testLimit, "ConnectStormEnds": testConnectStormEnds, "SecondEndpoint": testSecondEndpoint,
-		"WrongPassword": testWrongPassword, "Rotation": testRotation,
+		"WrongPassword": testWrongPassword, "Rotation": testRotation, "RotationInStorm": testRotationInStorm,
 		"SessionsStay": testSessionsStay, "ChangeWhileHeld": testChangeWhileHeld,
 		"DrainUnderLoad": testDrainUnderLoad, "Drain": testDrain, "Deadline": testDeadline, "Cut": testCut, "Shutdown": testShutdown,
 		"IdleTimeout": testIdleTimeout,

@@ -23,6 +23,8 @@ type Protocol struct {
 
 	Codes      Codes
 	Statements Statements
+	// Refusals is how many logins a server has refused for their password.
+	Refusals func(*dbtest.Server) int
 	// Denied is what a client prints of a server's refusal of User's password, and Full what it prints where there is no room for it.
 	Denied, Full string
 	// Unasked: the driver shows an error that came while it had asked for nothing.
@@ -42,6 +44,7 @@ type Statements struct {
 	Session      string // tells one session at the server from another
 	Sleep        string // for so many seconds, as a format
 	Lock, Unlock string // for one session at a time
+	Password     string // gives User another password, as a format
 }
 
 // Fixture is a filter with clients.

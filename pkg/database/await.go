@@ -36,6 +36,9 @@ func (r *Rotation) Await(loop *netloop.Loop, than Credentials, most time.Duratio
 
 func (a *Awaiting) look() {
 	other, left := a.r.other(a.than), time.Duration(a.until-a.loop.Now())
+	if other == nil && !a.r.refuses(a.than) {
+		other = &a.than
+	}
 	if other == nil && left > 0 {
 		a.timer = a.loop.After(min(LookEvery, left), a.look)
 		return

@@ -27,8 +27,8 @@ type Entry struct {
 	failed  bool   // an attempt has
 	failure string // why the latest has
 	turn    *Turn
-	others  *Awaiting // credentials than those refused; nil: they are not waited for
-	retried bool      // with credentials that were read again
+	denied  func() // tells the client that the server refuses the credentials; nil: it has not
+	insists bool   // it has waited for long enough for others to find out whether it still does
 }
 
 // Login is how a session logs in at a server.
@@ -68,7 +68,6 @@ func (e *Entry) stopHold() {
 	if e.hold != nil {
 		e.hold.Stop()
 	}
-	e.others.Stop()
 }
 
 // LeaveTurn lets others connect.
@@ -166,6 +165,9 @@ func (e *Entry) Connect() {
 		e.wait(NoSecret, "dragoman: the credentials for the database are not there")
 		return
 	}
+	if e.heldBack(*by) {
+		return
+	}
 	table := f.Cluster.Table()
 	at := f.Route.Next(table, e.tried, e.failed)
 	if at == nil && f.Route.ByRole() {
@@ -187,10 +189,16 @@ func (e *Entry) Connect() {
 	e.awaitTurn(table, at, by)
 }
 
-// awaitTurn connects to an endpoint as soon as not too many others do.
+// awaitTurn connects to an endpoint as soon as not too many others do, unless one of
+// those is refused meanwhile.
 func (e *Entry) awaitTurn(table *filters.Table, at *filters.Endpoint, by *Credentials) {
 	s, f := e.s, e.s.Part
 	t := e.turnAt(at, func() {
+		if !e.insists && !f.Rotation.Try(*by, e.deniedWith(*by), time.Now()) {
+			e.untry()
+			e.Connect()
+			return
+		}
 		s.countAt(at)
 		s.To = serverAt(table, at, f.Conf.TLSOptional)
 		s.State &^= UpClosed
@@ -249,7 +257,7 @@ func (e *Entry) beginAt(next *Part) {
 	e.stopHold()
 	e.drop()
 	e.s.leavePlace()
-	e.tried, e.retried = nil, false
+	e.tried, e.denied = nil, nil
 	e.s.takenOver(next)
 	e.Queue()
 }
@@ -261,28 +269,55 @@ func (e *Entry) Accept() {
 	f.Rotation.Accepted(*e.By)
 }
 
-// Deny is the server's refusal of the credentials. The session logs in once more
-// with others as soon as they are there: somebody may have changed the password at
-// the server first. If there are none in time, pass tells the client.
-func (e *Entry) Deny(pass func()) {
-	if e.retried {
-		pass()
-		return
+// Deny is the server's refusal of the credentials, for their password or otherwise.
+// The session logs in again as soon as there are others, or somebody was let in with
+// the same: the password may have been changed at the server first, or last. If that
+// is not so in time, pass tells the client.
+func (e *Entry) Deny(wrongPassword bool, pass func()) {
+	r := e.s.Part.Rotation
+	e.drop()
+	e.untry()
+	e.denied = pass
+	if r.other(*e.By) == nil { // a session that began with older ones asks nobody for what is there
+		r.Refused(*e.By, time.Now())
+		if wrongPassword {
+			r.WrongPassword(*e.By)
+		}
 	}
-	f := e.s.Part
+	e.Connect()
+}
+
+// untry makes the latest endpoint one that is not tried yet.
+func (e *Entry) untry() { e.tried = e.tried[:len(e.tried)-1] }
+
+// deniedWith reports whether these are the credentials that the session was refused
+// with.
+func (e *Entry) deniedWith(by Credentials) bool { return e.denied != nil && *e.By == by }
+
+// heldBack reports whether the session has to wait before it logs in, or has come to
+// its end, since a server refuses the credentials.
+func (e *Entry) heldBack(by Credentials) bool {
+	f, itself := e.s.Part, e.deniedWith(by)
+	ok, left := f.Rotation.MayTry(by, itself, time.Now())
+	if ok {
+		if e.denied != nil && !itself {
+			f.Log.Info("the server refuses the credentials, and others are there by now: trying those")
+		}
+		return false
+	}
 	most := f.Conf.Limits.MaxWait
 	if e.OnBehalf {
 		most -= most / 4
 	}
-	e.drop()
-	e.others = f.Rotation.Await(f.Loop, *e.By, most-time.Duration(f.Loop.Now()-e.Since), func(by *Credentials) {
-		if by == nil {
-			pass()
-			return
-		}
-		e.retried = true
-		f.Log.Info("the server refuses the credentials, and others are there by now: trying those")
-		e.tried = e.tried[:len(e.tried)-1]
-		e.Connect()
-	})
+	left = min(left, most-time.Duration(f.Loop.Now()-e.Since))
+	switch {
+	case left > 0:
+		e.hold = f.Loop.After(min(LookEvery, left), e.Connect)
+	case e.denied != nil:
+		e.denied()
+	default:
+		e.insists = true // to hear what the server says
+		return false
+	}
+	return true
 }

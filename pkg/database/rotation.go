@@ -8,15 +8,21 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// OtherLimit is how long it is waited for other credentials than those that a
-// server refuses. Apps that limit the time of their connects mostly allow more.
-const OtherLimit = 5 * time.Second
+const (
+	// OtherLimit is how long it is waited for other credentials than those that a
+	// server refuses. Apps that limit the time of their connects mostly allow more.
+	OtherLimit = 5 * time.Second
+	// retryEvery is how often one session tries refused credentials again for all
+	// that wait: somebody may change the password at the server last.
+	retryEvery = 500 * time.Millisecond
+)
 
 // Rotation is how logins get over a password that is changed at the database
-// before the proxy has the new one: who is refused waits for a while, and whoever
-// has the secrets is asked for them once more. Credentials that have been refused
-// for longer than the limit are simply wrong, and nobody waits for others. It is
-// for all loops.
+// before the proxy has the new one, or after: who is refused waits for a while, and
+// whoever has the secrets is asked for them once more. Meanwhile the server sees
+// few logins with a wrong password: it may lock users out that fail too often.
+// Credentials that have been refused for longer than the limit are simply wrong, and
+// nobody waits for others. It is for all loops.
 type Rotation struct {
 	// read-only after construction
 	limit  time.Duration
@@ -26,6 +32,8 @@ type Rotation struct {
 	mu      sync.Mutex // guards below
 	refused *Credentials
 	since   time.Time
+	wrong   bool      // it was the password that was refused: so it will be for all
+	tried   time.Time // when they were tried last
 }
 
 // NewRotation returns one for a login whose secrets a source has. It has sessions
@@ -54,17 +62,67 @@ func (r *Rotation) Refused(c Credentials, now time.Time) time.Duration {
 func (r *Rotation) note(c Credentials, now time.Time) (left time.Duration, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refused == nil || *r.refused != c {
-		r.refused, r.since, first = &c, now, true
+	if !r.refusesLocked(c) {
+		r.refused, r.since, r.wrong, r.tried, first = &c, now, false, now, true
 	}
 	return r.limit - now.Sub(r.since), first
+}
+
+// WrongPassword says that it was for their password that credentials were refused.
+func (r *Rotation) WrongPassword(c Credentials) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrong = r.wrong || r.refusesLocked(c)
+}
+
+// refuses reports whether credentials have been refused, and not been accepted since
+// then.
+func (r *Rotation) refuses(c Credentials) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusesLocked(c)
+}
+
+func (r *Rotation) refusesLocked(c Credentials) bool { return r.refused != nil && *r.refused == c }
+
+// MayTry reports whether a session may log in with credentials: with those that
+// were refused only one may, from time to time. For one that was refused itself
+// that is so whatever the reason, and never after the limit. left is how much of
+// that there is.
+func (r *Rotation) MayTry(c Credentials, itself bool, now time.Time) (ok bool, left time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mayTryLocked(c, itself, now), r.limit - now.Sub(r.since)
+}
+
+// Try is MayTry for a session that does so.
+func (r *Rotation) Try(c Credentials, itself bool, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ok := r.mayTryLocked(c, itself, now)
+	if ok {
+		r.tried = now
+	}
+	return ok
+}
+
+func (r *Rotation) mayTryLocked(c Credentials, itself bool, now time.Time) bool {
+	switch {
+	case !r.refusesLocked(c):
+		return true
+	case now.Sub(r.since) >= r.limit:
+		return !itself
+	case !itself && !r.wrong:
+		return true
+	}
+	return now.Sub(r.tried) >= retryEvery
 }
 
 // Accepted is a login that has gone well.
 func (r *Rotation) Accepted(c Credentials) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refused != nil && *r.refused == c {
+	if r.refusesLocked(c) {
 		r.refused = nil
 	}
 }

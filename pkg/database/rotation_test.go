@@ -64,6 +64,35 @@ func TestRotation(t *testing.T) {
 	check(next, time.Hour, 5*time.Second, 2)
 }
 
+// TestRefusedIsTriedByOne: with refused credentials one session tries from time to
+// time, until they are accepted; after the limit whoever has not been refused itself.
+func TestRefusedIsTriedByOne(t *testing.T) {
+	t.Parallel()
+	start, c := time.Now(), Credentials{"u", "p"}
+	r := NewRotation(5*time.Second, &asked{}, &resource.DatabaseLogin{})
+	check := func(what string, after time.Duration, itself, want bool) {
+		t.Helper()
+		if got := r.Try(c, itself, start.Add(after)); got != want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	check("before it is refused", 0, false, true)
+	r.Refused(c, start)
+	check("it may have been for another reason", 0, false, true)
+	check("but not of the one that was refused", 0, true, false)
+	r.WrongPassword(c)
+	check("for its password", 0, false, false)
+	check("a second later", time.Second, true, true)
+	check("and another", time.Second, false, false)
+	if !r.Try(Credentials{"u", "other"}, true, start.Add(time.Second)) {
+		t.Error("others may not be tried")
+	}
+	check("simply wrong", 6*time.Second, false, true)
+	check("simply wrong, and it knows", 6*time.Second, true, false)
+	r.Accepted(c)
+	check("accepted", time.Second, true, true)
+}
+
 // TestAwait: other credentials that are there are taken at once and nobody is asked for them; those that come later when they come; and after the
 // time is over, or at credentials that have been refused for long, there are none.
 func TestAwait(t *testing.T) {
@@ -106,6 +135,10 @@ func TestAwait(t *testing.T) {
 	}
 	await("new", time.Minute)
 	check("they do not come", 6*time.Second, "none")
+	await("new", time.Minute)
+	check("they are still refused", LookEvery)
+	r.Accepted(Credentials{"u", "new"})
+	check("the same are accepted", LookEvery, "new")
 	var none *Awaiting
 	none.Stop()
 }

@@ -28,9 +28,11 @@ func TestConformance(t *testing.T) {
 		Codes: filtertest.Codes{Retired: "1053", Class: "08", Syntax: "1064"},
 		Statements: filtertest.Statements{
 			Session: "select connection_id()", Sleep: "select sleep(%d)",
-			Lock: "select get_lock('busy', 600)", Unlock: "select release_lock('busy')",
+			Password: "alter user u_native@'%%' identified by '%s'",
+			Lock:     "select get_lock('busy', 600)", Unlock: "select release_lock('busy')",
 		},
-		Denied: "1045 (28000): Access denied for user 'u_native'", Full: "1040",
+		Refusals: denied,
+		Denied:   "1045 (28000): Access denied for user 'u_native'", Full: "1040",
 	})
 }
 

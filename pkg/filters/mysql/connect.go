@@ -139,7 +139,7 @@ func (d *loginStep) denied(e *mysqlproto.ServerError, payload []byte) {
 		s.passDenial(x)
 		return
 	}
-	s.start.Deny(func() { s.passDenial(x) })
+	s.start.Deny(true, func() { s.passDenial(x) })
 }
 
 // denial is a server's error at the end of a login.

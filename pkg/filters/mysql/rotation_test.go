@@ -33,7 +33,7 @@ func rotate(server *dbtest.MariaDB, password string) {
 }
 
 // denied is how many logins a server has refused.
-func denied(server *dbtest.MariaDB) (n int) {
+func denied(server *dbtest.Server) (n int) {
 	_, _ = fmt.Sscan(server.SQL("select variable_value from information_schema.global_status where variable_name = 'access_denied_errors'"), &n)
 	return n
 }
@@ -73,11 +73,11 @@ func TestChangeUserRotation(t *testing.T) {
 			c := f.login(mysqlproto.PluginNative, nil)
 			c.read()
 			c.value("select @mark := 5")
-			before := denied(server)
+			before := denied(&server.Server)
 			rotate(server, "rotated")
 			c.beginChange()
 			if !refetched { // the new one comes while the app waits
-				eventually(t, "the old password to be refused", func() bool { return denied(server) != before })
+				eventually(t, "the old password to be refused", func() bool { return denied(&server.Server) != before })
 				f.world.Set("password", "rotated")
 			}
 			if b := c.read(); b[0] != 0 {
@@ -131,11 +131,11 @@ func TestChangeUserAway(t *testing.T) {
 		waiting = append(waiting, c)
 	}
 	rotate(server, "rotated")
-	before := denied(server)
+	before := denied(&server.Server)
 	for _, c := range waiting {
 		c.beginChange()
 	}
-	eventually(t, "the old password to be refused", func() bool { return denied(server) == before+3 })
+	eventually(t, "the old password to be refused", func() bool { return denied(&server.Server) == before+3 })
 	_ = waiting[0].conn.Close()
 	eventually(t, "the session to be forgotten", func() bool { return f.metric("downstream_connections") == 1 })
 	g.swap(nil, filters.Retirement{Cut: true})
@@ -166,7 +166,7 @@ func TestKillRotation(t *testing.T) {
 		victims[i].begin(fmt.Sprint("select sleep(60", i, ")"))
 		eventually(t, "the query to run", func() bool { return dev.Running(fmt.Sprint("select sleep(60", i, ")")) })
 	}
-	before := denied(dev)
+	before := denied(&dev.Server)
 	rotate(dev, "rotated")
 	f.swap(next, filters.Retirement{Deadline: time.Minute})
 	far, killed := f.connect(), make(chan error, 1)
@@ -174,7 +174,7 @@ func TestKillRotation(t *testing.T) {
 		_, err := far.ExecContext(withTimeout(t), fmt.Sprint("kill query ", victims[0].greeting.ThreadID))
 		killed <- err
 	}()
-	eventually(t, "the old password to be refused", func() bool { return denied(dev) != before })
+	eventually(t, "the old password to be refused", func() bool { return denied(&dev.Server) != before })
 	f.world.Set("password", "rotated")
 	if err := <-killed; err != nil {
 		t.Error(err)

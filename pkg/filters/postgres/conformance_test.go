@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +29,11 @@ func TestConformance(t *testing.T) {
 		Codes: filtertest.Codes{Retired: "57P01", Class: "57", Idle: "57P05", Syntax: "42601"},
 		Statements: filtertest.Statements{
 			Session: "select pg_backend_pid()", Sleep: "select pg_sleep(%d)",
-			Lock: "select pg_advisory_lock(1)", Unlock: "select pg_advisory_unlock(1)",
+			Password: "alter role u_scram password '%s'",
+			Lock:     "select pg_advisory_lock(1)", Unlock: "select pg_advisory_unlock(1)",
+		},
+		Refusals: func(s *dbtest.Server) int {
+			return strings.Count(s.Output(), "password authentication failed for user")
 		},
 		Denied: `password authentication failed for user "u_scram"`, Full: "FATAL", Unasked: true,
 	})

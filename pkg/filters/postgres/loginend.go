@@ -57,7 +57,7 @@ func (s *session) loginRefused(payload, whole []byte) {
 		s.passDenial(d)
 		return
 	}
-	s.start.Deny(func() { s.passDenial(d) })
+	s.start.Deny(n.State == pgproto.StateInvalidPassword, func() { s.passDenial(d) })
 }
 
 // passing reports whether a server's error in the login is one that goes away,
