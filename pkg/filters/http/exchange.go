@@ -191,6 +191,7 @@ func (x *exchange) admit(r *http.Request) bool {
 	if !x.admitHost(r) || !x.admitPath(r) || !x.admitHeaders(r) {
 		return false
 	}
+	removeNominated(r.Header)
 	x.identify(r)
 	return true
 }

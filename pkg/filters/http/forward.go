@@ -193,6 +193,30 @@ func (p *passage) noteHost() {
 	}
 }
 
+// removeNominated takes out what a client's Connection names as meant for this
+// connection only, RFC 9110 section 7.6.1, and those names. It comes before anything
+// is added to the request: that is not the client's to take out.
+func removeNominated(h http.Header) {
+	if h["Connection"] == nil {
+		return
+	}
+	var kept []string
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			switch name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name {
+			case "Upgrade", "Te":
+				kept = append(kept, name)
+			default:
+				delete(h, name)
+			}
+		}
+	}
+	delete(h, "Connection")
+	if kept != nil {
+		h["Connection"] = kept
+	}
+}
+
 // RemoveHopByHop takes out what concerns one connection only, RFC 9110 section
 // 7.6.1. "TE: trailers" stays: gRPC depends on it.
 func RemoveHopByHop(h http.Header) {
