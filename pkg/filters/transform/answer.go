@@ -13,6 +13,10 @@ import (
 // deliver changes the body that is held, and sends it.
 func (w *responseWriter) deliver() {
 	h := w.x.w.Header()
+	if len(w.held) == 0 && !w.emptyList() { // of which nobody could know before
+		w.send(w.mapped(w.status))
+		return
+	}
 	out, contentType, err := w.changed(h.Get("Content-Type"))
 	if f, ok := errors.AsType[*soap.Fault](err); ok {
 		w.fault(f)

@@ -66,6 +66,10 @@ func TestRequests(t *testing.T) {
 		{"fits the schema", "POST", "/schema", `{"id": 1}`, nil, "200 text/plain\nPOST /schema  9\n" + `{"id": 1}`},
 		{"no body", "GET", "/any", "", nil, "200 text/plain\nGET /any  0\n"},
 
+		{"no body to delete", "DELETE", "/any", "", nil, "200 text/plain\nDELETE /any  0\n"},
+		{"no body of options", "OPTIONS", "/any", "", nil, "200 text/plain\nOPTIONS /any  0\n"},
+		{"no body to put", "PUT", "/any", "", nil, problemOf(400, "Bad Request", "json line 1, byte 1: it ends too early")},
+
 		{"malformed", "POST", "/json", `{"a":`, nil, problemOf(400, "Bad Request", "json line 1, byte 6, a: it ends too early", `{"pointer":"/a","detail":"it ends too early"}`)},
 		{"empty", "POST", "/json", "", nil, problemOf(400, "Bad Request", "json line 1, byte 1: it ends too early")},
 		{"twice a key", "POST", "/json", `{"a":1,"a":2}`, nil, problemOf(400, "Bad Request", "")},

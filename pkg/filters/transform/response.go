@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -29,6 +30,7 @@ type responseWriter struct {
 	status  int  // of the app
 	sent    bool // the head has gone to the client, or is the download's to send
 	refusal *refusal
+	refused bool                      // the refusal is of the body, which is read no further
 	body    *resource.TransformBody   // what becomes of it; nil: as it is
 	schema  *resource.TransformSchema // nil: none
 	coding  string                    // of the app's body
@@ -58,12 +60,20 @@ func (x *exchange) settle(w *responseWriter, p any) {
 	case failure != nil && !w.committed() && x.in.Context().Err() == nil:
 		w.abort()
 		w.refuse(request, bodyRefusal(failure, false))
-	case p != nil:
+	case p != nil && w.refusal == nil:
 		w.abort()
-		w.refuse(response, &refusal{status: http.StatusBadGateway, reason: "broken", detail: "the app's response broke off"})
+		w.refuse(response, w.broken())
 	default:
 		w.finish()
 	}
+}
+
+// broken says why a response ends early: the app has ended it, or the change of it has.
+func (w *responseWriter) broken() *refusal {
+	if d := w.stream; d != nil && d.err != nil && !errors.Is(d.err, http.ErrAbortHandler) {
+		return bodyRefusal(d.err, true)
+	}
+	return w.bad("broken", "the app's response broke off")
 }
 
 // Unwrap is for http.ResponseController.
@@ -109,6 +119,8 @@ func (w *responseWriter) decide() {
 	}
 	if w.x.asIs {
 		w.body = nil
+	}
+	if conf.Body != nil && conf.Body.AsIs {
 		w.x.w.Header().Add("Vary", "Accept")
 	}
 	if w.body == nil && w.schema == nil || w.empty() {
@@ -121,7 +133,24 @@ func (w *responseWriter) decide() {
 // empty tells of a response whose body is known to be none.
 func (w *responseWriter) empty() bool {
 	h := w.x.w.Header()
-	return h.Get("Content-Length") == "0" || h.Get("Content-Length") == "" && h.Get("Content-Type") == "" && w.x.in.Method == http.MethodHead
+	switch h.Get("Content-Length") {
+	case "0":
+		return !w.emptyList()
+	case "":
+		return h.Get("Content-Type") == "" && w.x.in.Method == http.MethodHead
+	default:
+		return false
+	}
+}
+
+// emptyList tells whether a body without a byte says something: that there are no
+// records.
+func (w *responseWriter) emptyList() bool {
+	if w.body == nil || w.body.From != transform.NDJSON && w.body.From != transform.CSV {
+		return false
+	}
+	contentType := w.x.w.Header().Get("Content-Type")
+	return contentType != "" && transform.Accepts(w.body.From, contentType)
 }
 
 // change begins to change a body.
@@ -244,7 +273,7 @@ func (w *responseWriter) send(status int) {
 // drop has a refusal take the place of the response.
 func (w *responseWriter) drop(d direction, e *refusal) {
 	w.x.failed(d, e)
-	w.way, w.refusal, w.held = dropped, e, nil
+	w.way, w.refusal, w.refused, w.held = dropped, e, true, nil
 }
 
 // refuse answers with a refusal.
@@ -262,6 +291,7 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.way == undecided {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.cut()
 	switch w.way {
 	case passing:
 		return w.x.w.Write(p)
@@ -271,6 +301,14 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		w.hold(p)
 	}
 	return len(p), nil
+}
+
+// cut ends a response that is not used, so that the client need not wait until the
+// app has said all of it: it may never end.
+func (w *responseWriter) cut() {
+	if w.refused {
+		panic(http.ErrAbortHandler) // settle answers
+	}
 }
 
 // hold keeps a part of the body.
@@ -292,6 +330,7 @@ func (w *responseWriter) Flush() {
 	if w.way == undecided {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.cut()
 	if w.way == passing {
 		_ = http.NewResponseController(w.x.w).Flush() // fails with the next Write too
 	}

@@ -54,6 +54,8 @@ func TestResponses(t *testing.T) {
       response: {schema: {type: object, required: [id]}}
     - match: {path: /csv}
       response: {body: {from: ndjson, to: csv}}
+    - match: {path: /list}
+      response: {body: {from: ndjson, to: json}}
 `
 	const json, xml = "application/json", "text/xml; charset=utf-8"
 	tests := []struct {
@@ -71,6 +73,10 @@ func TestResponses(t *testing.T) {
 		{name: "an error in another", api: jsonMap, path: "/", app: replies(500, `oh`, "Content-Type", "text/plain"), want: "502 text/plain\noh"},
 		{name: "an error with a map", api: jsonMap, path: "/errors", app: replies(400, `{"message":"x"}`, "Content-Type", "application/problem+json"), want: "400 application/problem+json\n" + `{"error":{"text":"x"}}`},
 		{name: "nothing", api: jsonMap, path: "/", app: replies(201, ``, "Content-Length", "0"), want: "201 \n"},
+		{name: "nothing, and no length", api: jsonMap, path: "/", app: replies(202, ``), want: "202 \n"},
+		{name: "nothing, in JSON", api: jsonMap, path: "/", app: replies(200, ``, "Content-Type", json), want: "200 application/json\n"},
+		{name: "an error, and no more", api: jsonMap, path: "/", app: replies(500, ``), want: "502 \n"},
+		{name: "no records", api: jsonMap, path: "/list", app: replies(200, ``, "Content-Type", "application/x-ndjson", "Content-Length", "0"), want: "200 application/json\n[]"},
 		{name: "204", api: jsonMap, path: "/", app: replies(204, ``), want: "204 \n"},
 		{name: "304", api: jsonMap, path: "/", app: replies(304, ``, "Etag", `"x"`), want: "304 \n", head: map[string]string{"Etag": `"x"`}},
 		{name: "HEAD", api: jsonMap, method: "HEAD", path: "/", app: replies(200, ``, "Content-Type", "application/json", "Content-Length", "77", "Etag", `"x"`), want: "200 application/json\n", head: map[string]string{"Etag": `W/"x"`, "Content-Length": ""}},
@@ -89,7 +95,7 @@ func TestResponses(t *testing.T) {
 		{name: "compressed for who does not", api: jsonMap, path: "/", app: replies(200, zipped(t, `{"a":1}`), "Content-Type", json, "Content-Encoding", "gzip"), want: "200 application/json\n" + `{"b":1}`, head: map[string]string{"Content-Encoding": ""}},
 		{name: "a bomb", api: jsonMap, path: "/", app: replies(200, zipped(t, strings.Repeat(" ", 1<<18)), "Content-Type", json, "Content-Encoding", "gzip"), want: problemOf(502, "Bad Gateway", "the app's response: the body has more than 1024 bytes")},
 		{name: "who wants A", api: jsonMap, path: "/as-is", header: []string{"Accept", "application/json"}, app: replies(200, `{"a":1}`, "Content-Type", json), want: "200 application/json\n" + `{"a":1}`, head: map[string]string{"Vary": "Accept"}},
-		{name: "who wants B", api: jsonMap, path: "/as-is", header: []string{"Accept", "text/xml, application/json;q=0.9"}, app: replies(200, `{"a":1}`, "Content-Type", json), want: "200 application/xml; charset=utf-8\n" + `<?xml version="1.0" encoding="UTF-8"?>` + "\n<o><a>1</a></o>"},
+		{name: "who wants B", api: jsonMap, path: "/as-is", header: []string{"Accept", "text/xml, application/json;q=0.9"}, app: replies(200, `{"a":1}`, "Content-Type", json), want: "200 application/xml; charset=utf-8\n" + `<?xml version="1.0" encoding="UTF-8"?>` + "\n<o><a>1</a></o>", head: map[string]string{"Vary": "Accept"}},
 		{name: "who wants neither", api: jsonMap, path: "/as-is", header: []string{"Accept", "image/*"}, app: replies(200, `{}`), want: problemOf(406, "Not Acceptable", "the response is application/xml or application/json, and Accept has something else")},
 		{name: "who wants what is not to be had", api: jsonMap, path: "/strict", header: []string{"Accept", "application/json"}, app: replies(200, `{}`), want: problemOf(406, "Not Acceptable", "the response is application/xml, and Accept has something else")},
 		{name: "who wants anything", api: jsonMap, path: "/strict", header: []string{"Accept", "text/html, */*;q=0.1"}, app: replies(200, `{"a":[1,2]}`, "Content-Type", json), want: "200 application/xml; charset=utf-8\n" + `<?xml version="1.0" encoding="UTF-8"?>` + "\n<o><a>1</a><a>2</a></o>"},
@@ -141,6 +147,39 @@ func TestResponses(t *testing.T) {
 				if got := got.head.Get(name); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
+			}
+		})
+	}
+}
+
+// TestEndless: a client need not wait for the end of a response that is not used.
+func TestEndless(t *testing.T) {
+	t.Parallel()
+	const api = `
+    limits: {bodyBytes: 1Ki}
+    routes:
+    - {match: {path: /}, response: {body: {from: json, to: json}}}
+    - {match: {path: /records}, response: {body: {from: ndjson, to: csv}}}
+`
+	for name, tt := range map[string]struct{ path, contentType, text, want string }{
+		"another format":      {"/", "text/event-stream", "data: 1\n\n", problemOf(502, "Bad Gateway", "the app's response is text/event-stream, and not json")},
+		"nothing of it yet":   {"/", "text/event-stream", "", problemOf(502, "Bad Gateway", "the app's response is text/event-stream, and not json")},
+		"too large":           {"/", "application/json", strings.Repeat(" ", 600), problemOf(502, "Bad Gateway", "the app's response has more than 1024 bytes")},
+		"a record that is no": {"/records", "application/x-ndjson", "{\n", problemOf(502, "Bad Gateway", "the app's response: ndjson line 1, byte 1, [0]: it ends too early", `{"pointer":"/0","detail":"it ends too early"}`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := serve(t, api, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", tt.contentType)
+				control := http.NewResponseController(w)
+				for control.Flush() == nil && r.Context().Err() == nil {
+					if _, err := io.WriteString(w, tt.text); err != nil {
+						panic(http.ErrAbortHandler) // as the router does
+					}
+				}
+			})
+			if got := a.ask("GET", tt.path, "").String(); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}

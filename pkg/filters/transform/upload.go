@@ -21,7 +21,7 @@ func (x *exchange) requestBody(conf *resource.TransformRequest) error {
 		return x.makeBody(b)
 	}
 	contentType := x.in.Header.Get("Content-Type")
-	if bodiless(x.in) && contentType == "" && (x.in.Method == http.MethodGet || x.in.Method == http.MethodHead) {
+	if bodiless(x.in) && contentType == "" && mayBeBodiless(x.in.Method, conf) {
 		return nil // a route of any method
 	}
 	pass := conf.Body == nil
@@ -66,6 +66,19 @@ func schemaFormat(conf *resource.TransformRequest) transform.Format {
 
 func bodiless(r *http.Request) bool {
 	return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
+}
+
+// mayBeBodiless tells of methods whose requests mostly have no body. Where a schema
+// says what DELETE must have, it must.
+func mayBeBodiless(method string, conf *resource.TransformRequest) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	case http.MethodDelete:
+		return conf.Schema == nil
+	default:
+		return false
+	}
 }
 
 func unsupported(contentType string, b *resource.TransformBody) *refusal {
