@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -150,6 +151,38 @@ func TestManyNames(t *testing.T) {
 		p := compile(t, &transform.Spec{From: transform.Side{Format: from}, To: transform.Side{Format: transform.JSON}})
 		if _, err := p.Apply(t.Context(), nil, []byte(in), ""); err != nil {
 			t.Errorf("%s: %v", from, err)
+		}
+	}
+}
+
+// TestManyPlaces: neither names within names, nor lists whose elements are changed,
+// take time that grows with their square.
+func TestManyPlaces(t *testing.T) {
+	t.Parallel()
+	const n = 60000
+	each := func(format string) string {
+		var b strings.Builder
+		for i := range n / 2 {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	list := "[" + strings.Repeat("1,", n) + "1]"
+	for _, tt := range []struct{ name, spec, in string }{
+		{"dots", `{"from":{"format":"form","form":{"nested":"dots"}},"to":{"format":"json"}}`, each("a.%d=&")},
+		{"brackets", `{"from":{"format":"form","form":{"nested":"brackets"}},"to":{"format":"json"}}`, each("a[x%d]=&")},
+		{"indexes", `{"from":{"format":"form","form":{"nested":"brackets"}},"to":{"format":"json"}}`, each("a[%d]=&")},
+		{"objects of a list", `{"from":{"format":"form","form":{"nested":"brackets"}},"to":{"format":"json"}}`, each("a[%d][b]=&")},
+		{"space between elements", `{"from":{"format":"xml","xml":{"content":"ordered"}},"to":{"format":"json"}}`, "<r>" + strings.Repeat("<a/> ", n/4) + "</r>"},
+		{"list", `{"from":{"format":"json"},"to":{"format":"json"},"map":{"list":["l[]"]}}`, `{"l":[` + strings.Repeat("1,", n/2) + `1]}`},
+		{"each", `{"from":{"format":"json"},"to":{"format":"json"},"map":{"each":{"l":{"move":{".":"x"}}}}}`, `{"l":[` + strings.Repeat("1,", n/2) + `1]}`},
+		{"constant", `{"from":{"format":"json"},"to":{"format":"json"},"map":{"constant":{"l[]":"x"}}}`, `{"l":` + list + `}`},
+		{"move into objects", `{"from":{"format":"json"},"to":{"format":"json"},"map":{"move":{"l[]":"m[].x"}}}`, `{"l":[` + strings.Repeat("1,", n/2) + `1]}`},
+		{"move over others", `{"from":{"format":"json"},"to":{"format":"json"},"map":{"move":{"l[]":"m[]"}}}`, `{"l":` + list + `,"m":` + list + `}`},
+	} {
+		spec := decodeSpec(t, tt.spec)
+		if out, err := compile(t, &spec).Apply(t.Context(), nil, []byte(tt.in), ""); err != nil || len(out) < n {
+			t.Errorf("%s: %d bytes, %v", tt.name, len(out), err)
 		}
 	}
 }

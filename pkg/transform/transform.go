@@ -156,17 +156,9 @@ func (p *Program) change(ctx context.Context, s *scratch, root value.ID) (value.
 
 // eachRecord applies the map to each element of the list that root is.
 func (p *Program) eachRecord(s *scratch, root value.ID) (value.ID, error) {
-	i := 0
-	for at := s.doc.At(root).First; at != value.None; i++ {
-		next := s.doc.At(at).Next
+	err := s.doc.Update(root, func(i int, at value.ID) (value.ID, error) {
 		made, err := p.mapping.Apply(&s.state, &s.doc, at)
-		if err != nil {
-			return value.None, value.At(err, i)
-		}
-		if made != at {
-			s.doc.Replace(root, at, made)
-		}
-		at = next
-	}
-	return root, nil
+		return made, value.At(err, i)
+	})
+	return root, err
 }

@@ -29,6 +29,9 @@ func TestMap(t *testing.T) {
 		{"coerce", mapping.Map{Coerce: map[string]mapping.Type{"n": mapping.Number, "s": mapping.String, "t": mapping.Boolean, "l[].n": mapping.Number, "d": mapping.Number}, Default: map[string]string{"d": "5"}}, `{"n":" +007.50 ","s":1.50,"t":"1","l":{"n":"3"}}`, `{"n":7.50,"s":"1.50","t":true,"l":{"n":3},"d":5}`},
 		{"list", mapping.Map{List: []string{"a", "b", "c", "d.e", "f.g"}}, `{"a":1,"b":[1],"f":{}}`, `{"a":[1],"b":[1],"f":{"g":[]},"c":[]}`},
 		{"each", mapping.Map{Each: map[string]*mapping.Map{"l": {Move: map[string]string{"a": "b"}, Constant: map[string]string{"c": "d"}}, "m": {Move: map[string]string{".": "v"}}}}, `{"l":[{"a":1},{"a":2}],"m":[1,2]}`, `{"l":[{"b":1,"c":"d"},{"b":2,"c":"d"}],"m":[{"v":1},{"v":2}]}`},
+		{"each that wraps", mapping.Map{Each: map[string]*mapping.Map{"l": {Move: map[string]string{".": "v"}, Default: map[string]string{"d": "e"}}}}, `{"l":[1,2,3],"m":4}`, `{"l":[{"v":1,"d":"e"},{"v":2,"d":"e"},{"v":3,"d":"e"}],"m":4}`},
+		{"each that wraps a member", mapping.Map{Each: map[string]*mapping.Map{"l": {Move: map[string]string{".": "v"}, Default: map[string]string{"d": "e"}}}}, `{"l":1,"m":2,"n":3}`, `{"l":{"v":1,"d":"e"},"m":2,"n":3}`},
+		{"each that wraps and moves", mapping.Map{Each: map[string]*mapping.Map{"l": {Move: map[string]string{".": "v", "a": "b"}}}}, `{"l":[{"a":1,"c":2},{"a":3,"c":4}],"m":5}`, `{"l":[{"v":{"c":2},"b":1},{"v":{"c":4},"b":3}],"m":5}`},
 		{"quoted names", mapping.Map{Move: map[string]string{`a\.b`: `c\[\]`}}, `{"a.b":1}`, `{"c[]":1}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,11 +22,24 @@ type Builder struct {
 	Doc *value.Doc
 	Lim *value.Limits
 
-	root value.ID
-	// seen has where a name was put, once there are many names.
-	seen  map[string]value.ID
-	count int
+	root    value.ID
+	count   int                  // of members
+	seen    map[place]value.ID   // where members are, once there are more than a few
+	lengths map[value.ID]int     // of lists that names with brackets have made
+	lists   map[element]value.ID // their elements
 }
+
+// place is where a member is, element where one of a list is.
+type (
+	place struct {
+		object value.ID
+		name   string
+	}
+	element struct {
+		list  value.ID
+		index int
+	}
+)
 
 // Root is the object that has the fields.
 func (b *Builder) Root() value.ID {
@@ -89,16 +102,39 @@ func (b *Builder) add(at value.ID, steps []string, id value.ID) error {
 	}
 	step := steps[len(steps)-1]
 	if b.Doc.At(at).Kind == value.List {
-		if step != "" && step != strconv.Itoa(b.Doc.Count(at)) {
+		if step != "" && step != strconv.Itoa(b.lengths[at]) {
 			return errIndex
 		}
-		b.Doc.Add(at, id)
+		b.append(at, id)
 		return nil
 	}
 	if step == "" {
 		return errName
 	}
 	return b.put(at, step, id)
+}
+
+// append puts a node at the end of a list.
+func (b *Builder) append(list, id value.ID) {
+	if b.lengths == nil {
+		b.lengths, b.lists = make(map[value.ID]int), make(map[element]value.ID)
+	}
+	b.Doc.Add(list, id)
+	b.lists[element{list, b.lengths[list]}] = id
+	b.lengths[list]++
+	if b.seen != nil {
+		b.note(id)
+	}
+}
+
+// insert puts a node under a new name into an object.
+func (b *Builder) insert(object value.ID, name string, id value.ID) {
+	b.Doc.At(id).Name = name
+	b.Doc.Add(object, id)
+	if b.count++; b.seen != nil {
+		b.seen[place{object, name}] = id
+		b.note(id)
+	}
 }
 
 func isIndex(s string) bool { return len(s) < 10 && value.NumberLen(s) == len(s) && s[0] != '-' }
@@ -114,22 +150,22 @@ func (b *Builder) step(at value.ID, step string, kind value.Kind) (value.ID, err
 		if err != nil {
 			return value.None, errMixed
 		}
-		if n := b.Doc.Count(at); i > n {
+		if i > b.lengths[at] {
 			return value.None, errIndex
-		} else if i < n {
-			found = b.Doc.Index(at, i)
 		}
+		found = b.lists[element{at, i}]
 	case step == "":
 		return value.None, errName
 	default:
-		found = b.Doc.Get(at, step)
+		found = b.find(at, step)
 	}
 	if found == value.None {
 		found = b.Doc.New(kind, "")
-		if !list {
-			b.Doc.At(found).Name = step
+		if list {
+			b.append(at, found)
+		} else {
+			b.insert(at, step, found)
 		}
-		b.Doc.Add(at, found)
 	}
 	if b.Doc.At(found).Kind != kind {
 		return value.None, errMixed
@@ -143,13 +179,9 @@ const linear = 16
 // put puts a node into an object, or into the list of those of its name.
 func (b *Builder) put(object value.ID, name string, id value.ID) error {
 	old := b.find(object, name)
-	b.Doc.At(id).Name = name
 	switch {
 	case old == value.None:
-		b.Doc.Add(object, id)
-		if b.count++; b.seen != nil && object == b.root {
-			b.seen[name] = id
-		}
+		b.insert(object, name, id)
 		return nil
 	case b.Opt.Nested == Brackets, b.Doc.At(old).Kind == value.Object && b.Doc.At(id).Kind != value.Object:
 		return errMixed
@@ -159,14 +191,23 @@ func (b *Builder) put(object value.ID, name string, id value.ID) error {
 }
 
 func (b *Builder) find(object value.ID, name string) value.ID {
-	if object != b.root || b.count <= linear {
+	if b.count <= linear {
 		return b.Doc.Get(object, name)
 	}
 	if b.seen == nil {
-		b.seen = make(map[string]value.ID, 4*linear)
-		for at := b.Doc.At(object).First; at != value.None; at = b.Doc.At(at).Next {
-			b.seen[b.Doc.At(at).Name] = at
-		}
+		b.seen = make(map[place]value.ID, 4*linear)
+		b.note(b.root)
 	}
-	return b.seen[name]
+	return b.seen[place{object, name}]
+}
+
+// note notes where all members below a node are: a file has some from the beginning.
+func (b *Builder) note(parent value.ID) {
+	object := b.Doc.At(parent).Kind == value.Object
+	for at := b.Doc.At(parent).First; at != value.None; at = b.Doc.At(at).Next {
+		if object {
+			b.seen[place{parent, b.Doc.At(at).Name}] = at
+		}
+		b.note(at)
+	}
 }

@@ -62,14 +62,18 @@ func (p *Program) apply(s *State) error {
 		}
 	}
 	for _, path := range p.list {
-		if err := s.makeList(value.None, s.root, path); err != nil {
+		root, err := s.makeList(s.root, path)
+		if err != nil {
 			return err
 		}
+		s.root = root
 	}
 	for _, e := range p.each {
-		if err := s.each(value.None, s.root, e.path, e.prog); err != nil {
+		root, err := s.each(s.root, e.path, e.prog)
+		if err != nil {
 			return err
 		}
+		s.root = root
 	}
 	if s.doc.Full() {
 		return tooLarge()

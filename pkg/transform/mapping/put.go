@@ -10,6 +10,7 @@ import (
 // for next.
 type cursor struct {
 	list, element value.ID
+	before        value.ID // the element before it; None: it is the first
 	index         int32
 }
 
@@ -47,18 +48,24 @@ func (s *State) putElement(at, node value.ID, path Path, index []int32) (value.I
 	} else if s.doc.At(at).Kind != value.List {
 		at = s.listOf(at)
 	}
-	old := s.element(at, i, len(index), len(path) > 1)
-	child, err := s.put(old, node, path[1:], index[1:])
+	c := s.element(at, i, len(index), len(path) > 1)
+	child, err := s.put(c.element, node, path[1:], index[1:])
 	if err != nil {
 		return value.None, value.At(err, int(i))
 	}
-	s.keep(at, old, child, "")
-	s.cursor[len(index)] = cursor{list: at, element: child, index: i}
+	switch {
+	case c.element == value.None:
+		s.doc.At(child).Name = ""
+		s.doc.Add(at, child)
+	case child != c.element:
+		s.doc.ReplaceAfter(at, c.before, c.element, child)
+	}
+	s.cursor[len(index)] = cursor{list: at, element: child, before: c.before, index: i}
 	return at, nil
 }
 
-// keep has child, which was made of old, in the place of that: a member of the
-// object, or an element of the list, at; a new one where there was none.
+// keep has child, which was made of old, in the place of that, a member of the
+// object at; a new one where there was none.
 func (s *State) keep(at, old, child value.ID, name string) {
 	switch {
 	case old == value.None:
@@ -69,9 +76,9 @@ func (s *State) keep(at, old, child value.ID, name string) {
 	}
 }
 
-// element returns the element i of a list, None if it has fewer. If pad is true,
-// there are as many as come before it. lists is how many [] are to come.
-func (s *State) element(list value.ID, i int32, lists int, pad bool) value.ID {
+// element finds the element i of a list, None if it has fewer. If pad is true, there
+// are as many as come before it. lists is how many [] are to come.
+func (s *State) element(list value.ID, i int32, lists int, pad bool) cursor {
 	for len(s.cursor) <= lists {
 		s.cursor = append(s.cursor, cursor{})
 	}
@@ -80,15 +87,16 @@ func (s *State) element(list value.ID, i int32, lists int, pad bool) value.ID {
 		c = cursor{list: list, element: s.doc.At(list).First}
 	}
 	for ; c.index < i && c.element != value.None; c.index++ {
-		c.element = s.doc.At(c.element).Next
+		c.before, c.element = c.element, s.doc.At(c.element).Next
 	}
-	if c.element != value.None || !pad {
-		return c.element
+	if c.element != value.None {
+		return c
 	}
-	for n := int32(s.doc.Count(list)); n < i && !s.doc.Full(); n++ {
+	for ; pad && c.index < i && !s.doc.Full(); c.index++ { // which is how many there are
 		s.doc.Add(list, s.doc.New(value.Object, ""))
 	}
-	return value.None
+	c.before = s.doc.At(list).Last
+	return c
 }
 
 // object returns an object to put members into: at, or a new one where nothing

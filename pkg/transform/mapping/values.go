@@ -50,19 +50,11 @@ func (s *State) giveEach(at value.ID, path Path, text string, always bool) (valu
 	if !s.isList(at, path[0]) {
 		return s.giveAt(at, path[1:], text, always)
 	}
-	i := 0
-	for element := s.doc.At(at).First; element != value.None; i++ {
-		next := s.doc.At(element).Next
-		child, err := s.giveAt(element, path[1:], text, always)
-		if err != nil {
-			return value.None, value.At(err, i)
-		}
-		if child != element {
-			s.doc.Replace(at, element, child)
-		}
-		element = next
-	}
-	return at, nil
+	err := s.doc.Update(at, func(i int, element value.ID) (value.ID, error) {
+		made, err := s.giveAt(element, path[1:], text, always)
+		return made, value.At(err, i)
+	})
+	return at, err
 }
 
 // coerce makes what has a path of another type.
@@ -178,99 +170,87 @@ func toBytes(n *value.Node) error {
 	return nil
 }
 
-// makeList makes what has a path, in parent, a list.
-func (s *State) makeList(parent, at value.ID, path Path) error {
-	if s.doc.Full() {
-		return tooLarge()
+// makeList makes what has a path, from at on, a list, and returns what is there
+// instead of at.
+func (s *State) makeList(at value.ID, path Path) (value.ID, error) {
+	switch {
+	case s.doc.Full():
+		return value.None, tooLarge()
+	case len(path) == 0 && s.doc.At(at).Kind == value.List:
+		return at, nil
+	case len(path) == 0:
+		return s.listOf(at), nil
+	case !path[0].Each:
+		return at, s.makeMember(at, path)
+	case !s.isList(at, path[0]):
+		return s.makeList(at, path[1:])
 	}
-	if len(path) == 0 {
-		s.wrap(parent, at)
-		return nil
-	}
-	step := path[0]
-	if !step.Each {
-		next := s.doc.Get(at, step.Name)
-		if next != value.None {
-			return s.makeList(at, next, path[1:])
-		}
+	return at, s.doc.Update(at, func(_ int, element value.ID) (value.ID, error) {
+		return s.makeList(element, path[1:])
+	})
+}
+
+// makeMember is makeList for a path that begins with the name of a member. One that
+// is not there becomes a list without elements.
+func (s *State) makeMember(at value.ID, path Path) error {
+	name := path[0].Name
+	old := s.doc.Get(at, name)
+	if old == value.None {
 		if len(path) == 1 && s.doc.At(at).Kind == value.Object {
-			list := s.doc.New(value.List, "")
-			s.doc.At(list).Name = step.Name
-			s.doc.Add(at, list)
+			s.keep(at, value.None, s.doc.New(value.List, ""), name)
 		}
 		return nil
 	}
-	if !s.isList(at, step) {
-		return s.makeList(parent, at, path[1:])
+	made, err := s.makeList(old, path[1:])
+	if err == nil {
+		s.keep(at, old, made, name)
 	}
-	for element := s.doc.At(at).First; element != value.None; {
-		next := s.doc.At(element).Next
-		if err := s.makeList(at, element, path[1:]); err != nil {
-			return err
-		}
-		element = next
-	}
-	return nil
+	return err
 }
 
-// wrap puts a list around a value that is none.
-func (s *State) wrap(parent, at value.ID) {
-	if s.doc.At(at).Kind == value.List {
-		return
+// each applies a map to each element of the list that has a path, from at on, and
+// returns what is there instead of at.
+func (s *State) each(at value.ID, path Path, prog *Program) (value.ID, error) {
+	switch {
+	case len(path) > 0 && !path[0].Each:
+		return at, s.eachMember(at, path, prog)
+	case s.doc.At(at).Kind == value.List:
+		return at, s.doc.Update(at, func(i int, element value.ID) (made value.ID, err error) {
+			if len(path) > 0 {
+				made, err = s.each(element, path[1:], prog)
+			} else {
+				made, err = s.inner(element, prog)
+			}
+			return made, value.At(err, i)
+		})
+	case len(path) > 0:
+		return s.each(at, path[1:], prog)
+	default:
+		return s.inner(at, prog)
 	}
-	list := s.listOf(at)
-	if parent == value.None {
-		s.root = list
-		return
-	}
-	s.doc.Replace(parent, at, list)
 }
 
-// each applies a map to each element of the list that has a path.
-func (s *State) each(parent, at value.ID, path Path, prog *Program) error {
-	if len(path) > 0 && !path[0].Each {
-		if next := s.doc.Get(at, path[0].Name); next != value.None {
-			return value.In(s.each(at, next, path[1:], prog), path[0].Name)
-		}
+// eachMember is each for a path that begins with the name of a member.
+func (s *State) eachMember(at value.ID, path Path, prog *Program) error {
+	member := s.doc.Get(at, path[0].Name)
+	if member == value.None {
 		return nil
 	}
-	if s.doc.At(at).Kind != value.List {
-		if len(path) > 0 {
-			return s.each(parent, at, path[1:], prog)
+	return s.doc.Update(at, func(_ int, one value.ID) (value.ID, error) {
+		if one != member {
+			return one, nil
 		}
-		return s.inner(parent, at, prog)
-	}
-	i := 0
-	for element := s.doc.At(at).First; element != value.None; i++ {
-		next := s.doc.At(element).Next
-		var err error
-		if len(path) > 0 {
-			err = s.each(at, element, path[1:], prog)
-		} else {
-			err = s.inner(at, element, prog)
-		}
-		if err != nil {
-			return value.At(err, i)
-		}
-		element = next
-	}
-	return nil
+		made, err := s.each(one, path[1:], prog)
+		return made, value.In(err, path[0].Name)
+	})
 }
 
-// inner applies a map to a value in parent.
-func (s *State) inner(parent, at value.ID, prog *Program) error {
+// inner applies a map to a value that is in nothing, and returns what becomes of it.
+func (s *State) inner(at value.ID, prog *Program) (value.ID, error) {
 	root := s.root
 	s.root = at
 	err := prog.apply(s)
 	made := s.root
 	s.root = root
-	if err != nil || made == at {
-		return err
-	}
-	if parent == value.None {
-		s.root = made
-		return nil
-	}
-	s.doc.Replace(parent, at, made)
-	return nil
+	return made, err
 }

@@ -132,6 +132,31 @@ func (d *Doc) Set(object ID, name string, child ID) {
 	d.Add(object, child)
 }
 
+// Update has f look at each value of a list or object, in order, and puts what f
+// gives, which may be the same one or hold it, in the value's place and under its
+// name. Meanwhile the value is in nothing, and f changes no others of the parent.
+// i is the value's index. An error ends it and leaves the parent unusable.
+func (d *Doc) Update(parent ID, f func(i int, at ID) (ID, error)) error {
+	prev, at := None, d.nodes[parent].First
+	for i := 0; at != None; i++ {
+		name, next := d.nodes[at].Name, d.nodes[at].Next
+		d.nodes[at].Next = None
+		made, err := f(i, at)
+		if err != nil {
+			return err
+		}
+		d.nodes[made].Name, d.nodes[made].Next = name, next
+		if prev == None {
+			d.nodes[parent].First = made
+		} else {
+			d.nodes[prev].Next = made
+		}
+		prev, at = made, next
+	}
+	d.nodes[parent].Last = prev
+	return nil
+}
+
 // Replace puts child where old, a value of parent, was. It gets old's name.
 func (d *Doc) Replace(parent, old, child ID) {
 	d.nodes[child].Name = d.nodes[old].Name
@@ -141,6 +166,12 @@ func (d *Doc) Replace(parent, old, child ID) {
 			return
 		}
 	}
+}
+
+// ReplaceAfter is Replace of the value that comes after prev; None: of the first.
+func (d *Doc) ReplaceAfter(parent, prev, old, child ID) {
+	d.nodes[child].Name = d.nodes[old].Name
+	d.replace(parent, prev, old, child)
 }
 
 func (d *Doc) replace(parent, prev, old, child ID) {

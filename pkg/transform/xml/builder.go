@@ -211,10 +211,13 @@ func (b *builder) unpad() {
 	if b.mixed {
 		return
 	}
-	for at := b.doc.At(b.list).First; at != value.None; {
+	at := b.doc.At(b.list).First
+	b.doc.At(b.list).First, b.doc.At(b.list).Last = value.None, value.None
+	for at != value.None {
 		next := b.doc.At(at).Next
-		if b.doc.At(b.doc.At(at).First).Name == b.opt.textName() {
-			b.doc.Unlink(b.list, at)
+		b.doc.At(at).Next = value.None
+		if b.doc.At(b.doc.At(at).First).Name != b.opt.textName() {
+			b.doc.Add(b.list, at)
 		}
 		at = next
 	}
