@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -95,7 +96,7 @@ func testLimit(t *testing.T, p *Protocol) {
 // testConnectStormEnds: who waits for its turn to log in longer than limits.maxWait is told so.
 func testConnectStormEnds(t *testing.T, p *Protocol) {
 	stop := make(chan struct{})
-	addr := Serve(t, func(net.Conn) { <-stop })
+	addr := nettest.Serve(t, func(net.Conn) { <-stop })
 	f := p.Start(t, p.Config(func(c *resource.DatabaseFilter) { c.Limits.MaxConnecting, c.Limits.MaxWait = 1, 300*time.Millisecond }), 0, addr)
 	t.Cleanup(func() { close(stop) })
 	f.Knock()
@@ -108,12 +109,7 @@ func testConnectStormEnds(t *testing.T, p *Protocol) {
 
 // testSecondEndpoint: one that cannot be reached is passed by.
 func testSecondEndpoint(t *testing.T, p *Protocol) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	f := p.start(t, ln.Addr().String(), p.Server(t).Addr())
+	f := p.start(t, nettest.Nobody(t), p.Server(t).Addr())
 	for range 3 {
 		f.Must("select 1")
 	}

@@ -6,38 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 )
-
-// serveLimit bounds a connection to a server that a test writes.
-const serveLimit = 2 * time.Minute
-
-// Serve is a server that a test writes. Its goroutines have ended when the test has.
-func Serve(tb testing.TB, serve func(net.Conn)) (addr string) {
-	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	tb.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(serveLimit))
-				serve(c)
-			})
-		}
-	})
-	return ln.Addr().String()
-}
 
 // Tapped keeps what is read of a connection.
 type Tapped struct {
@@ -57,7 +29,7 @@ func Distrusted(t *testing.T, want string, serve func(net.Conn), start func(addr
 	t.Helper()
 	heard := &Log{}
 	var busy sync.WaitGroup
-	f := start(Serve(t, func(c net.Conn) {
+	f := start(nettest.Serve(t, func(c net.Conn) {
 		busy.Add(1) // before the app can be told
 		defer busy.Done()
 		c = Tapped{c, heard}

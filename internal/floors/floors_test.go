@@ -94,7 +94,7 @@ var (
 
 // notInProxy must not be linked into the proxy.
 var notInProxy = append([]string{
-	"testing", "golang.org/x/tools", "github.com/google/go-cmp", "github.com/redis/go-redis", "github.com/redis/rueidis", module + "internal/redistest", module + "internal/kubetest", module + "internal/podtest", module + "internal/dbtest", module + "internal/filtertest", module + "internal/tooltest",
+	"testing", "golang.org/x/tools", "github.com/google/go-cmp", "github.com/redis/go-redis", "github.com/redis/rueidis", module + "internal/redistest", module + "internal/kubetest", module + "internal/podtest", module + "internal/dbtest", module + "internal/filtertest", module + "internal/nettest", module + "internal/tooltest",
 }, kubernetes...)
 
 // listed is what this test wants to know of a package.

@@ -1,5 +1,3 @@
-// Package nettest breaks networks for tests: packets vanish without a word, nobody gets a reset, connections stay and hang. It needs a network
-// namespace that belongs to the test, as kubetest.Suite makes one.
 package nettest
 
 import (
@@ -13,8 +11,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
-// Cut pulls the cable of a host of this network namespace: nothing that it sends arrives, and nothing that is sent to it. With a port it is that
-// port's alone. The cable is back when mend is called, and when the test ends.
+// Cut pulls the cable of a host of this network namespace, which has to belong to the test (see kubetest.Suite): packets vanish without a word in both
+// directions, nobody gets a reset, connections stay and hang. With a port it is that port's alone. The cable is back when mend is called, and when the
+// test ends.
 func Cut(tb redistest.TB, host netip.Addr, port uint16) (mend func()) {
 	tb.Helper()
 	name := "cut " + netip.AddrPortFrom(host, port).String()

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
-	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
@@ -20,7 +20,7 @@ type ledger struct {
 
 func (l *ledger) server(t *testing.T) (addr string) {
 	t.Helper()
-	return filtertest.Serve(t, func(c net.Conn) {
+	return nettest.Serve(t, func(c net.Conn) {
 		_, _ = c.Write(hello(t, mysqlproto.QueryAttributes))
 		if _, err := readPacket(c); err != nil {
 			return

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
@@ -40,7 +41,7 @@ func readPacket(c net.Conn) ([]byte, error) {
 // welcoming is a server that lets everybody in, and then does what serve does.
 func welcoming(t *testing.T, serve func(c net.Conn)) string {
 	t.Helper()
-	return filtertest.Serve(t, func(c net.Conn) {
+	return nettest.Serve(t, func(c net.Conn) {
 		_, _ = c.Write(hello(t, 0))
 		if _, err := readPacket(c); err != nil {
 			return

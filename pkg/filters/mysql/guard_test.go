@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestConnectStorm(t *testing.T) {
 	t.Parallel()
 	storm := filtertest.NewStorm(30, 3)
-	addr := filtertest.Serve(t, func(c net.Conn) {
+	addr := nettest.Serve(t, func(c net.Conn) {
 		end := storm.Begin()
 		_, _ = c.Write(hello(t, 0))
 		if _, err := readPacket(c); err != nil {

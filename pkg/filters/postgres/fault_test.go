@@ -14,6 +14,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -46,7 +47,7 @@ func hello(t testing.TB) []byte {
 // welcoming is a server that lets everybody in, and then does what serve does.
 func welcoming(t *testing.T, serve func(c net.Conn)) string {
 	t.Helper()
-	return filtertest.Serve(t, func(c net.Conn) {
+	return nettest.Serve(t, func(c net.Conn) {
 		if _, err := readPacket(c); err != nil {
 			return
 		}

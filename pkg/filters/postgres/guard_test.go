@@ -9,6 +9,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -103,7 +104,7 @@ func TestPeer(t *testing.T) {
 func TestConnectStorm(t *testing.T) {
 	t.Parallel()
 	storm := filtertest.NewStorm(30, 3)
-	addr := filtertest.Serve(t, func(c net.Conn) {
+	addr := nettest.Serve(t, func(c net.Conn) {
 		end := storm.Begin()
 		if _, err := readPacket(c); err != nil {
 			return

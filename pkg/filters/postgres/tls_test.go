@@ -13,6 +13,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
@@ -20,7 +21,7 @@ import (
 // relay accepts connections, has dial make two of each, and copies between them.
 func relay(t *testing.T, dial func(net.Conn) (down, up net.Conn)) string {
 	t.Helper()
-	return filtertest.Serve(t, func(c net.Conn) {
+	return nettest.Serve(t, func(c net.Conn) {
 		down, up := dial(c)
 		if up == nil {
 			return

@@ -7,16 +7,17 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 func TestUnhealthyAvoided(t *testing.T) {
 	t.Parallel()
-	sick := endpoint(server(t, func(c net.Conn) { _, _ = io.WriteString(c, "sick") }))
+	sick := endpoint(nettest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "sick") }))
 	sick.SetHealthy(false)
 	c := &cluster{}
-	c.set(1, sick, endpoint(server(t, func(c net.Conn) { _, _ = io.WriteString(c, "well") })))
+	c.set(1, sick, endpoint(nettest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "well") })))
 	p := start(t, c, resource.TCPFilter{})
 	for range 5 {
 		if got, _ := io.ReadAll(p.dial(t)); string(got) != "well" {
@@ -44,7 +45,7 @@ func spread(t *testing.T, policy resource.LBPolicy, picker filters.Picker) (hits
 	var counts [3]atomic.Int32
 	eps := make([]*filters.Endpoint, 3)
 	for i := range eps {
-		eps[i] = endpoint(server(t, func(c net.Conn) { counts[i].Add(1); echo(c) }))
+		eps[i] = endpoint(nettest.Serve(t, func(c net.Conn) { counts[i].Add(1); echo(c) }))
 	}
 	c.set(1, eps...)
 	c.table.Load().Picker = picker

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/tcp"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -19,7 +20,7 @@ import (
 func TestForward(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(server(t, echo)))
+	c.set(1, endpoint(nettest.Serve(t, echo)))
 	p := start(t, c, resource.TCPFilter{})
 	conn := p.dial(t)
 	roundTrip(t, conn, "hello")
@@ -34,7 +35,7 @@ func TestForward(t *testing.T) {
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(server(t, func(c net.Conn) {
+	c.set(1, endpoint(nettest.Serve(t, func(c net.Conn) {
 		all, _ := io.ReadAll(c)
 		_, _ = c.Write(append(all, " back"...))
 	})))
@@ -54,7 +55,7 @@ func TestServerFirst(t *testing.T) {
 	t.Parallel()
 	big := bytes.Repeat([]byte("0123456789"), 1<<20)
 	c := &cluster{}
-	c.set(1, endpoint(server(t, func(c net.Conn) { _, _ = c.Write(big) })))
+	c.set(1, endpoint(nettest.Serve(t, func(c net.Conn) { _, _ = c.Write(big) })))
 	p := start(t, c, resource.TCPFilter{})
 	got, err := io.ReadAll(p.dial(t))
 	if err != nil || !bytes.Equal(got, big) {
@@ -69,7 +70,7 @@ func TestBackpressure(t *testing.T) {
 	var sent atomic.Int64
 	stop := make(chan struct{})
 	c := &cluster{}
-	c.set(1, endpoint(server(t, func(c net.Conn) {
+	c.set(1, endpoint(nettest.Serve(t, func(c net.Conn) {
 		go func() { <-stop; _ = c.Close() }()
 		chunk := make([]byte, 64<<10)
 		for {
@@ -108,7 +109,7 @@ func TestBackpressure(t *testing.T) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(closedPort(t)), endpoint(closedPort(t)), endpoint(server(t, echo)))
+	c.set(1, endpoint(nettest.Nobody(t)), endpoint(nettest.Nobody(t)), endpoint(nettest.Serve(t, echo)))
 	p := start(t, c, resource.TCPFilter{MaxConnectAttempts: 3})
 	for range 6 {
 		roundTrip(t, p.dial(t), "hello")
@@ -123,7 +124,7 @@ func TestFailover(t *testing.T) {
 func TestNothingThere(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(closedPort(t)), endpoint(closedPort(t)))
+	c.set(1, endpoint(nettest.Nobody(t)), endpoint(nettest.Nobody(t)))
 	p := start(t, c, resource.TCPFilter{MaxConnectAttempts: 5})
 	if _, err := p.dial(t).Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
 		t.Errorf("got %v", err)
@@ -141,7 +142,7 @@ func isReset(err error) bool { return err != nil && strings.Contains(err.Error()
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(server(t, echo)))
+	c.set(1, endpoint(nettest.Serve(t, echo)))
 	idle := start(t, c, resource.TCPFilter{IdleTimeout: 2 * time.Second})
 	conn := idle.dial(t)
 	for range 4 { // longer than the timeout in all, and each pause much shorter, also on a busy machine
@@ -159,7 +160,7 @@ func TestTimeouts(t *testing.T) {
 func TestRetire(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	stays, goes := server(t, echo), server(t, echo)
+	stays, goes := nettest.Serve(t, echo), nettest.Serve(t, echo)
 	c.set(1, endpoint(stays))
 	p := start(t, c, resource.TCPFilter{})
 	conns := []*net.TCPConn{p.dial(t)}
@@ -194,7 +195,7 @@ func TestRetire(t *testing.T) {
 func TestRetireCut(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(server(t, echo)))
+	c.set(1, endpoint(nettest.Serve(t, echo)))
 	p := start(t, c, resource.TCPFilter{})
 	conn := p.dial(t)
 	roundTrip(t, conn, "x")
@@ -209,7 +210,7 @@ func TestRetireCut(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
-	c.set(1, endpoint(server(t, echo)))
+	c.set(1, endpoint(nettest.Serve(t, echo)))
 	p := start(t, c, resource.TCPFilter{})
 	conn := p.dial(t)
 	roundTrip(t, conn, "x")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 )
@@ -139,20 +140,10 @@ func TestLongReply(t *testing.T) {
 	}
 }
 
-// scripted serves one connection with fixed bytes, whatever it is asked.
+// scripted serves each connection with fixed bytes, whatever it is asked.
 func scripted(t *testing.T, reply string) probe.Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
+	addr := nettest.Serve(t, func(c net.Conn) {
 		buf := make([]byte, 1024)
 		if _, err := c.Read(buf); err != nil {
 			return
@@ -163,8 +154,8 @@ func scripted(t *testing.T, reply string) probe.Target {
 			}
 		}
 		_, _ = c.Read(buf)
-	}()
-	return probe.Target{Network: "tcp", Address: l.Addr().String()}
+	})
+	return probe.Target{Network: "tcp", Address: addr}
 }
 
 func TestReplies(t *testing.T) {

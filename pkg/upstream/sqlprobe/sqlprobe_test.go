@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -274,25 +276,13 @@ func TestMySQLCachingSHA2(t *testing.T) {
 // scripted serves each connection with fixed bytes, and counts them.
 func scripted(t *testing.T, reply []byte) (addr string, connections *atomic.Int32) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
 	connections = &atomic.Int32{}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			connections.Add(1)
-			_, _ = c.Write(reply)
-			_ = c.(*net.TCPConn).CloseWrite()
-			t.Cleanup(func() { _ = c.Close() })
-		}
-	}()
-	return l.Addr().String(), connections
+	return nettest.Serve(t, func(c net.Conn) {
+		connections.Add(1)
+		_, _ = c.Write(reply)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	}), connections
 }
 
 // TestStrangeServers: what is not a database, or wants too much, is found out
