@@ -81,7 +81,7 @@ tidy: ## Check that go.mod is tidy
 
 .PHONY: golden
 golden: ## Rewrite the golden files; read the diff before you commit it
-	$(GO) test $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|') -update
+	$(GO) test $$(git grep -l 'internal/goldentest"' -- '*_test.go' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|') -update
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (20s)

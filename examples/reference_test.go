@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -13,11 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
+)
 
 // TestReference keeps reference/*.md what the definitions of the kinds say, which are made of the code. Every field has a line there, with
 // words.
@@ -32,19 +30,7 @@ func TestReference(t *testing.T) {
 			for _, field := range r.silent {
 				t.Errorf("%s has no words: give the field of pkg/mesh a comment", field)
 			}
-			file := filepath.Join("reference", name+".md")
-			if *update {
-				if err := os.WriteFile(file, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := gocmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s is stale, `make golden` writes it anew (-file +definition):\n%s", file, diff)
-			}
+			goldentest.Compare(t, filepath.Join("reference", name+".md"), string(got))
 		})
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,74 +12,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden runs the commands of testdata: the files of each archive are
 // written to a folder, "command" holds the arguments, "exit" the exit code, and
 // "stdout" and "stderr" what is said. DIR stands for the folder.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no golden files", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			golden(t, file)
+	goldentest.Run(t, "testdata/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		dir := t.TempDir()
+		for _, f := range c.Files {
+			switch f.Name {
+			case "command", "exit", "stdout", "stderr":
+			default:
+				if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		args := append([]string{"controlplane"}, strings.Fields(strings.ReplaceAll(c.Text("command"), "DIR", dir))...)
+		var stdout, stderr bytes.Buffer
+		code := run(args, &stdout, &stderr)
+		c.Compare(t, map[string]string{
+			"exit": strconv.Itoa(code) + "\n", "stdout": strings.ReplaceAll(stdout.String(), dir, "DIR"), "stderr": strings.ReplaceAll(stderr.String(), dir, "DIR"),
 		})
-	}
-}
-
-func golden(t *testing.T, file string) {
-	t.Helper()
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	want, inputs := map[string]string{}, archive.Files[:0:0]
-	for _, f := range archive.Files {
-		switch f.Name {
-		case "command", "exit", "stdout", "stderr":
-			want[f.Name] = string(f.Data)
-			if f.Name == "command" {
-				inputs = append(inputs, f)
-			}
-		default:
-			inputs = append(inputs, f)
-			if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	args := append([]string{"controlplane"}, strings.Fields(strings.ReplaceAll(want["command"], "DIR", dir))...)
-	var stdout, stderr bytes.Buffer
-	code := run(args, &stdout, &stderr)
-	got := map[string]string{"command": want["command"], "exit": strconv.Itoa(code) + "\n"}
-	for name, text := range map[string]string{"stdout": stdout.String(), "stderr": stderr.String()} {
-		if text != "" || want[name] != "" {
-			got[name] = strings.ReplaceAll(text, dir, "DIR")
-		}
-	}
-	if *update {
-		archive.Files = inputs
-		for _, name := range []string{"exit", "stdout", "stderr"} {
-			if text, ok := got[name]; ok && text != "" {
-				archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(text)})
-			}
-		}
-		if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	})
 }
 
 // TestTranslateIsStable: the same documents give the same bytes.

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
@@ -116,20 +117,7 @@ func TestSchemaRefuses(t *testing.T) {
 	api := suite.Server(t)
 	install(t, api)
 	ns := api.Namespace(t)
-	files, err := filepath.Glob("testdata/schema*.txtar")
-	if err != nil || len(files) < 2 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			schemaHolds(t, api, ns, archive)
-		})
-	}
+	goldentest.Run(t, "testdata/schema*.txtar", func(t *testing.T, c *goldentest.Case) { schemaHolds(t, api, ns, c.Archive) })
 }
 
 func schemaHolds(t *testing.T, api *kubetest.Server, ns string, archive *txtar.Archive) {

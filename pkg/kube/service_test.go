@@ -3,15 +3,11 @@ package kube_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,39 +15,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestJoin: each file holds Kubernetes objects, and the Services of the
 // inventory that they make.
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/join/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil || len(archive.Files) != 2 {
-				t.Fatalf("want the files objects.yaml and services: %v", err)
-			}
-			got := []byte(joined(t, archive.Files[0].Data))
-			if *update {
-				archive.Files[1].Data = got
-				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(string(archive.Files[1].Data), string(got)); diff != "" {
-				t.Errorf("services (-want +got):\n%s", diff)
-			}
-		})
-	}
+	goldentest.Run(t, "testdata/join/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		c.Compare(t, map[string]string{"services": joined(t, c.Data("objects.yaml"))})
+	})
 }
 
 // surroundings are the pods and nodes of a case.

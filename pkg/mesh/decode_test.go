@@ -2,7 +2,6 @@ package mesh_test
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,34 +11,22 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // A case is one or more documents, named *.yaml, and the errors that they give,
 // named errors. A case whose name begins with cluster is decoded as a control
 // plane would.
 func TestDecodeErrors(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/decode/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var opts []mesh.Option
-			if strings.HasPrefix(filepath.Base(file), "cluster") {
-				opts = append(opts, mesh.InCluster())
-			}
-			golden(t, file, archive, decodeAll(archive, opts).Error()+"\n")
-		})
-	}
+	goldentest.Run(t, "testdata/decode/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		var opts []mesh.Option
+		if strings.HasPrefix(c.Name, "cluster") {
+			opts = append(opts, mesh.InCluster())
+		}
+		c.Compare(t, map[string]string{"errors": decodeAll(c.Archive, opts).Error() + "\n"})
+	})
 }
 
 func decodeAll(archive *txtar.Archive, opts []mesh.Option) mesh.Errors {
@@ -54,25 +41,6 @@ func decodeAll(archive *txtar.Archive, opts []mesh.Option) mesh.Errors {
 		errs = append(errs, wrong...)
 	}
 	return append(errs, mesh.Validate(objs, opts...)...)
-}
-
-// golden compares with the file "errors" of the archive.
-func golden(t *testing.T, path string, archive *txtar.Archive, got string) {
-	t.Helper()
-	i := len(archive.Files) - 1
-	if archive.Files[i].Name != "errors" {
-		archive.Files = append(archive.Files, txtar.File{Name: "errors"})
-		i++
-	}
-	if diff := cmp.Diff(string(archive.Files[i].Data), got); diff != "" && !*update {
-		t.Errorf("errors (-want +got):\n%s", diff)
-	}
-	if *update {
-		archive.Files[i].Data = []byte(got)
-		if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func ambassador(t *testing.T, text string, opts ...mesh.Option) *mesh.Ambassador {

@@ -4,20 +4,13 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"flag"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
-
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/transform"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden runs the archives of testdata: "spec" is a transform.Spec, "in" a
 // body, "type" its Content-Type, "out" what becomes of it, "outtype" the new
@@ -25,64 +18,23 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // digits; CSV and multipart end their lines with LF here.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no golden files", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "testdata/"), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			golden(t, file)
-		})
-	}
-}
-
-func golden(t *testing.T, file string) {
-	t.Helper()
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{}
-	inputs := archive.Files[:0:0]
-	for _, f := range archive.Files {
-		want[f.Name] = string(f.Data)
-		if f.Name == "spec" || f.Name == "in" || f.Name == "type" {
-			inputs = append(inputs, f)
-		}
-	}
-	got := map[string]string{}
-	for _, f := range inputs {
-		got[f.Name] = string(f.Data)
-	}
-	maps.Copy(got, convert(t, want))
-	if *update {
-		archive.Files = inputs
-		for _, name := range []string{"outtype", "out", "error"} {
-			if text, ok := got[name]; ok {
-				archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(text)})
-			}
-		}
-		if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	goldentest.Run(t, "testdata/*/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		made := map[string]string{"outtype": "", "out": "", "error": ""}
+		maps.Copy(made, convert(t, c))
+		c.Compare(t, made)
+	})
 }
 
 // convert does what an archive says.
-func convert(t *testing.T, in map[string]string) map[string]string {
+func convert(t *testing.T, c *goldentest.Case) map[string]string {
 	t.Helper()
-	spec := decodeSpec(t, in["spec"])
+	spec := decodeSpec(t, c.Text("spec"))
 	p, err := transform.Compile(&spec)
 	if err != nil {
 		return map[string]string{"error": "refused: " + err.Error() + "\n"}
 	}
-	body := wire(t, spec.From.Format, in["in"])
-	out, err := p.Apply(t.Context(), nil, body, strings.TrimSpace(in["type"]))
+	body := wire(t, spec.From.Format, c.Text("in"))
+	out, err := p.Apply(t.Context(), nil, body, strings.TrimSpace(c.Text("type")))
 	if err != nil {
 		return map[string]string{"error": err.Error() + "\n"}
 	}

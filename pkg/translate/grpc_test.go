@@ -2,13 +2,12 @@ package translate_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 )
@@ -16,34 +15,19 @@ import (
 // A case is a world with the Service shop/web, a target, and what that becomes.
 func TestGRPCGolden(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/grpc/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var port uint32
-			var zone string
-			for _, f := range archive.Files {
-				if f.Name == "target" {
-					if n, err := fmt.Sscanf(string(f.Data), "port %d zone %s", &port, &zone); n == 0 {
-						t.Fatal(err)
-					}
-				}
-			}
-			svc := readWorld(t, archive).Service(inventory.Key{Namespace: "shop", Name: "web"})
-			set, zoned, err := translate.GRPCService(svc, port, zone, translate.ClusterDomain)
-			if err != nil {
-				t.Fatal(err)
-			}
-			compare(t, file, archive, map[string]string{"zoned": fmt.Sprintln(zoned), "resources.json": asJSON(t, set)})
-		})
-	}
+	goldentest.Run(t, "testdata/grpc/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		var port uint32
+		var zone string
+		if n, err := fmt.Sscanf(c.Text("target"), "port %d zone %s", &port, &zone); n == 0 {
+			t.Fatal(err)
+		}
+		svc := readWorld(t, c.Archive).Service(inventory.Key{Namespace: "shop", Name: "web"})
+		set, zoned, err := translate.GRPCService(svc, port, zone, translate.ClusterDomain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Compare(t, map[string]string{"zoned": fmt.Sprintln(zoned), "resources.json": asJSON(t, set)})
+	})
 }
 
 func TestGRPCServiceWithoutThePort(t *testing.T) {

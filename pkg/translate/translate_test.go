@@ -3,12 +3,9 @@ package translate_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -18,39 +15,26 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/snapshot"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 // A case is documents, named *.yaml; perhaps a node and a world, in JSON; and
 // what they become: conditions and resources.json. The resources must make a
 // snapshot.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			objs, node := read(t, archive)
-			set, conditions := translate.Translate(objs, node, readWorld(t, archive))
-			want := map[string]string{"conditions": lines(conditions), "resources.json": asJSON(t, set)}
-			compare(t, file, archive, want)
-			if _, err := snapshot.Build(set); err != nil {
-				t.Errorf("no snapshot:\n%v", err)
-			}
-		})
-	}
+	goldentest.Run(t, "testdata/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		objs, node := read(t, c.Archive)
+		set, conditions := translate.Translate(objs, node, readWorld(t, c.Archive))
+		c.Compare(t, map[string]string{"conditions": lines(conditions), "resources.json": asJSON(t, set)})
+		if _, err := snapshot.Build(set); err != nil {
+			t.Errorf("no snapshot:\n%v", err)
+		}
+	})
 }
 
 func read(t *testing.T, archive *txtar.Archive) ([]mesh.Object, translate.Node) {
@@ -129,34 +113,6 @@ func asJSON(t *testing.T, set resource.Set) string {
 		t.Fatal(err)
 	}
 	return withoutMaterial(b.String()) + "\n"
-}
-
-func compare(t *testing.T, path string, archive *txtar.Archive, got map[string]string) {
-	t.Helper()
-	var kept []txtar.File
-	for _, f := range archive.Files {
-		text, isGolden := got[f.Name]
-		if !isGolden {
-			kept = append(kept, f)
-			continue
-		}
-		if diff := cmp.Diff(string(f.Data), text); diff != "" && !*update {
-			t.Errorf("%s (-want +got):\n%s", f.Name, diff)
-		}
-	}
-	if !*update {
-		if len(archive.Files) != len(kept)+len(got) {
-			t.Error("the case lacks its golden files: run with -update")
-		}
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(got)) {
-		kept = append(kept, txtar.File{Name: name, Data: []byte(got[name])})
-	}
-	archive.Files = kept
-	if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // The same documents in another order give the same bytes.

@@ -3,14 +3,12 @@ package twemproxy_test
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/twemproxy"
 )
@@ -19,54 +17,28 @@ import (
 // them as golden files.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/documents/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			t.Parallel()
-			testDocuments(t, file)
-		})
-	}
-}
-
-func testDocuments(t *testing.T, file string) {
-	t.Helper()
-	ar, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, errs := twemproxy.Parse("in.yml", ar.Files[0].Data)
-	if len(errs) > 0 {
-		t.Fatal(errs)
-	}
-	objs, errs := twemproxy.Documents("in.yml", cfg)
-	var got strings.Builder
-	if len(errs) > 0 {
-		got.WriteString(errs.Error() + "\n")
-	}
-	for _, o := range objs {
-		b, err := json.MarshalIndent(o, "", "  ")
-		if err != nil {
-			t.Fatal(err)
+	goldentest.Run(t, "testdata/documents/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		cfg, errs := twemproxy.Parse("in.yml", c.Files[0].Data)
+		if len(errs) > 0 {
+			t.Fatal(errs)
 		}
-		got.Write(append(b, '\n'))
-	}
-	if errs := mesh.Validate(objs); len(errs) > 0 {
-		t.Errorf("the objects are not valid:\n%v", errs)
-	}
-	want := &ar.Files[1]
-	if *update {
-		want.Data = []byte(got.String())
-		if err := os.WriteFile(file, txtar.Format(ar), 0o600); err != nil {
-			t.Fatal(err)
+		objs, errs := twemproxy.Documents("in.yml", cfg)
+		var got strings.Builder
+		if len(errs) > 0 {
+			got.WriteString(errs.Error() + "\n")
 		}
-		return
-	}
-	if diff := cmp.Diff(string(want.Data), got.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+		for _, o := range objs {
+			b, err := json.MarshalIndent(o, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.Write(append(b, '\n'))
+		}
+		if errs := mesh.Validate(objs); len(errs) > 0 {
+			t.Errorf("the objects are not valid:\n%v", errs)
+		}
+		c.Compare(t, map[string]string{c.Files[1].Name: got.String()})
+	})
 }
 
 func TestNames(t *testing.T) {

@@ -1,7 +1,6 @@
 package twemproxy_test
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,53 +10,25 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/twemproxy"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 func TestParse(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/parse/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			t.Parallel()
-			testParse(t, file)
-		})
-	}
-}
-
-func testParse(t *testing.T, file string) {
-	t.Helper()
-	ar, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, want := ar.Files[0].Data, &ar.Files[1]
-	cfg, errs := twemproxy.Parse("in.yml", in)
-	if (cfg == nil) == (len(errs) == 0) {
-		t.Fatalf("Parse: config %v with errors %v", cfg, errs)
-	}
-	got, name := errs.Error()+"\n", "errors"
-	if cfg != nil {
-		got, name = string(cfg.Append(nil)), "want.yml"
-	}
-	if want.Name != name {
-		t.Fatalf("got %s, the case wants %s:\n%s", name, want.Name, got)
-	}
-	if *update {
-		want.Data = []byte(got)
-		if err := os.WriteFile(file, txtar.Format(ar), 0o600); err != nil {
-			t.Fatal(err)
+	goldentest.Run(t, "testdata/parse/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		cfg, errs := twemproxy.Parse("in.yml", c.Files[0].Data)
+		if (cfg == nil) == (len(errs) == 0) {
+			t.Fatalf("Parse: config %v with errors %v", cfg, errs)
 		}
-		return
-	}
-	if diff := cmp.Diff(string(want.Data), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
+		got := map[string]string{"errors": "", "want.yml": ""}
+		if cfg != nil {
+			got["want.yml"] = string(cfg.Append(nil))
+		} else {
+			got["errors"] = errs.Error() + "\n"
+		}
+		c.Compare(t, got)
+	})
 }
 
 // TestSameVerdict has nutcracker itself judge the cases.

@@ -3,25 +3,19 @@ package webhook_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/kube/webhook"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // defaults are those of the tests.
 func defaults(mode webhook.Mode) webhook.Defaults {
@@ -51,39 +45,13 @@ func store(t *testing.T, documents string) *inventory.Store {
 // results, or the refusal. In the comment stands the mode, if it is not native.
 func TestInject(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts := map[string]string{}
-			for _, f := range archive.Files {
-				parts[f.Name] = string(f.Data)
-			}
-			mode := webhook.Native
-			if strings.Contains(string(archive.Comment), "mode: classic") {
-				mode = webhook.Classic
-			}
-			got := outcome(t, mode, parts["pod.yaml"], parts["objects.yaml"])
-			last := &archive.Files[len(archive.Files)-1]
-			if *update {
-				last.Data = []byte(got)
-				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(last.Data), got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
+	goldentest.Run(t, "testdata/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		mode := webhook.Native
+		if strings.Contains(string(c.Comment), "mode: classic") {
+			mode = webhook.Classic
+		}
+		c.Compare(t, map[string]string{"result": outcome(t, mode, c.Text("pod.yaml"), c.Text("objects.yaml"))})
+	})
 }
 
 // outcome is the pod with its proxy, in YAML, or why it is refused. A pod that

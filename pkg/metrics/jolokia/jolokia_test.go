@@ -2,7 +2,6 @@ package jolokia_test
 
 import (
 	"encoding/json"
-	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,16 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/jolokia"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func beans() []resource.JolokiaBean {
 	return []resource.JolokiaBean{
@@ -48,19 +45,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				got += "! " + err.Error() + "\n"
 			}
-			golden := "testdata/" + name + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			goldentest.Compare(t, "testdata/"+name+".txt", got)
 		})
 	}
 }

@@ -3,75 +3,33 @@ package try_test
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
-
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/try"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 // A case is a document, api.yaml; request; perhaps response; and the transcript.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no cases", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts := map[string][]byte{}
-			for _, f := range archive.Files {
-				parts[f.Name] = f.Data
-			}
-			objs, errs := mesh.Decode("api.yaml", parts["api.yaml"])
-			if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 {
-				t.Fatal(errs)
-			}
-			adapter, _ := objs[0].(*mesh.Adapter)
-			var out bytes.Buffer
-			err = try.Run(&out, try.Options{Adapter: adapter, Request: parts["request"], Response: parts["response"]})
-			if err != nil && !errors.Is(err, try.ErrRefused) {
-				t.Fatal(err)
-			}
-			if err != nil {
-				out.WriteString("(" + err.Error() + ")\n")
-			}
-			if *update {
-				rewrite(t, file, archive, out.Bytes())
-				return
-			}
-			if diff := cmp.Diff(string(parts["transcript"]), out.String()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func rewrite(t *testing.T, file string, archive *txtar.Archive, transcript []byte) {
-	t.Helper()
-	var kept []txtar.File
-	for _, f := range archive.Files {
-		if f.Name != "transcript" {
-			kept = append(kept, f)
+	goldentest.Run(t, "testdata/*.txtar", func(t *testing.T, c *goldentest.Case) {
+		objs, errs := mesh.Decode("api.yaml", c.Data("api.yaml"))
+		if errs = append(errs, mesh.Validate(objs)...); len(errs) > 0 {
+			t.Fatal(errs)
 		}
-	}
-	archive.Files = append(kept, txtar.File{Name: "transcript", Data: transcript})
-	if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
-		t.Fatal(err)
-	}
+		adapter, _ := objs[0].(*mesh.Adapter)
+		var out bytes.Buffer
+		err := try.Run(&out, try.Options{Adapter: adapter, Request: c.Data("request"), Response: c.Data("response")})
+		if err != nil && !errors.Is(err, try.ErrRefused) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			out.WriteString("(" + err.Error() + ")\n")
+		}
+		c.Compare(t, map[string]string{"transcript": out.String()})
+	})
 }
 
 // TestMessages: requests as people have them in files.

@@ -3,7 +3,6 @@ package client
 import (
 	stdcmp "cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -16,17 +15,15 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/dragoman-mesh/dragoman/internal/goldentest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client/diskset"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
-
-var update = flag.Bool("update", false, "write what the machine does into testdata/machine")
 
 // TestMachine plays the scripts of testdata/machine. A line at the left margin
 // is what happens to the machine, the indented ones below it are what it does:
@@ -60,16 +57,7 @@ func TestMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, string(data))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(strings.Split(string(data), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", file, diff)
-			}
+			goldentest.Compare(t, file, play(t, string(data)))
 		})
 	}
 }
