@@ -91,15 +91,6 @@ func AppendCommand(dst []byte, args ...string) []byte {
 	return dst
 }
 
-// AppendCommandBytes appends a request.
-func AppendCommandBytes(dst []byte, args ...[]byte) []byte {
-	dst = AppendArray(dst, len(args))
-	for _, a := range args {
-		dst = AppendBulk(dst, a)
-	}
-	return dst
-}
-
 func appendHeader(dst []byte, kind byte, v int64) []byte {
 	if v >= 0 && v <= 9 {
 		return append(dst, kind, '0'+byte(v), '\r', '\n')

@@ -31,7 +31,6 @@ func TestAppend(t *testing.T) {
 		{"verbatim 2", AppendVerbatim(nil, "txt", "hi", 2), "$2\r\nhi\r\n"},
 		{"verbatim 3", AppendVerbatim(nil, "txt", "hi", 3), "=6\r\ntxt:hi\r\n"},
 		{"command", AppendCommand(nil, "GET", "k"), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
-		{"command bytes", AppendCommandBytes(nil, []byte("GET"), nil), "*2\r\n$3\r\nGET\r\n$0\r\n\r\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -127,7 +127,10 @@ func FuzzKeys(f *testing.F) {
 			spec = &specs[len(line)*7%len(specs)]
 		}
 		lim := DefaultLimits()
-		frame := AppendCommandBytes(nil, parts...)
+		frame := AppendArray(nil, len(parts))
+		for _, part := range parts {
+			frame = AppendBulk(frame, part)
+		}
 		var c Command
 		if _, err := c.Parse(frame, &lim); err != nil {
 			t.Fatal(err)

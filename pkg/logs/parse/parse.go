@@ -32,11 +32,6 @@ const (
 	Regex         Format = "regex"
 )
 
-// Formats lists them.
-func Formats() []string {
-	return []string{"plain", "nginxCombined", "nginxError", "json", "logfmt", "regex"}
-}
-
 // Options say how lines are read.
 type Options struct {
 	Format Format // "": Plain

@@ -30,9 +30,3 @@ func (s *stamp) append(dst []byte, nanos int64) []byte {
 	}
 	return append(dst, digits[:]...)
 }
-
-// AppendTime adds a time as records have it.
-func AppendTime(dst []byte, nanos int64) []byte {
-	var s stamp
-	return s.append(dst, nanos)
-}

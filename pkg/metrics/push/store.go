@@ -14,10 +14,11 @@ import (
 // Store keeps the latest value of each series. Its methods may be called from any
 // goroutine.
 type Store struct {
+	limit int
+	ttl   time.Duration
+
 	mu sync.Mutex
 	// mu guards below
-	limit    int
-	ttl      time.Duration
 	series   map[string]*series // by name and labels
 	families map[string]*family // by name
 	key      []byte
@@ -55,14 +56,6 @@ func NewStore(limit int, ttl time.Duration) *Store {
 		limit = families.DefaultLimit
 	}
 	return &Store{limit: limit, ttl: ttl, series: make(map[string]*series), families: make(map[string]*family)}
-}
-
-// Configure changes what the store was made with; its series stay.
-func (s *Store) Configure(limit int, ttl time.Duration) {
-	fresh := NewStore(limit, ttl)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit, s.ttl = fresh.limit, fresh.ttl
 }
 
 // Set keeps a value, and is false if there is no room for another series. Of two

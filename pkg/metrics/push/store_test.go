@@ -109,26 +109,6 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestConfigure: the series stay when limits change.
-func TestConfigure(t *testing.T) {
-	t.Parallel()
-	s := push.NewStore(1, 0)
-	s.Set(gauge("a", 1), at(0))
-	if s.Set(gauge("b", 1), at(0)) {
-		t.Error("a second series had room")
-	}
-	s.Configure(2, time.Second)
-	if !s.Set(gauge("b", 2), at(0)) {
-		t.Error("there is no room for a second one")
-	}
-	if diff := cmp.Diff("a GAUGE \"\" {}=1\nb GAUGE \"\" {}=2", text(t, s, at(1))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got := text(t, s, at(2)); got != "" {
-		t.Errorf("after their time: %s", got)
-	}
-}
-
 // TestGatherIsTheSame: what is shown of series with different helps doesn't change
 // from one scrape to the next.
 func TestGatherIsTheSame(t *testing.T) {

@@ -141,10 +141,6 @@ func (s *Source) Gather(context.Context) ([]*dto.MetricFamily, error) {
 	return s.store.Load().gather(time.Now().UnixNano()), err
 }
 
-// SetMapping exchanges the mapping. Series that it makes of the lines that made
-// them stay; sockets do, too.
-func (s *Source) SetMapping(file *mapping.File) { s.store.Load().remap(file) }
-
 // Stats returns what has happened so far.
 func (s *Source) Stats() Stats {
 	s.countDrops()

@@ -118,10 +118,6 @@ type Node struct {
 // ID is what the node calls itself: to be shown, not to be believed.
 func (n *Node) ID() string { return n.claimed.GetId() }
 
-// Claimed is what the node says of itself: to be shown, not to be believed. It
-// must not be changed.
-func (n *Node) Claimed() *corev3.Node { return n.claimed }
-
 // Identity is what [Nodes.Connect] gave; empty until the node is admitted. It may
 // be asked for as soon as Connect has the node.
 func (n *Node) Identity() string {

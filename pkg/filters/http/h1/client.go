@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,9 +9,6 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/httpproto"
 )
-
-// ErrUnasked is input from an endpoint that nobody has asked for.
-var ErrUnasked = errors.New("the endpoint has sent what nobody asked for")
 
 // smallBody is sent together with the head, in one piece.
 const smallBody = 16 << 10

@@ -14,9 +14,8 @@ import (
 
 // Errors of a pool. All are from before anything was sent.
 var (
-	ErrOverflow   = errors.New("circuit breaker is open")
-	ErrNoEndpoint = errors.New("no endpoint is there")
-	errClosed     = errors.New("pool is closed")
+	ErrOverflow = errors.New("circuit breaker is open")
+	errClosed   = errors.New("pool is closed")
 )
 
 // ConnectError says that an endpoint could not be connected to.
