@@ -6,10 +6,6 @@
 // references to Services, Secrets and ConfigMaps need the latter (InCluster).
 // Files and environment variables that a document names are always the proxy's.
 //
-// An Adapter of an API is not run yet. Without a control plane one is an error,
-// once whatever else is wrong with it is said; with one (InCluster) it is read and
-// checked, and the control plane says in its status that it is not run.
-//
 // The types carry markers (+kubebuilder) of which the schema of the
 // CustomResourceDefinitions is made. It refuses early what can be refused field by
 // field; what it takes is decoded and validated here like any file.
