@@ -44,8 +44,12 @@ func (l *subscriber) startMessage(b []byte) bool {
 		l.late = true
 		return false
 	}
+	start := c.w.loop.Now()
+	if c.ring.len() > 0 {
+		start = c.ring.at(c.ring.head).start // no later than those behind it, see inOrder
+	}
 	seq, s := c.ring.unshift(c.w)
-	s.cmd, s.start = c.w.b.commands.other, c.w.loop.Now()
+	s.cmd, s.start = c.w.b.commands.other, start
 	s.further, s.open = true, true
 	l.big = bigMessage{under: true, seq: seq}
 	c.f.stats.messages++

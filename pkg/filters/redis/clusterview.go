@@ -114,6 +114,9 @@ func (c *client) forwardSlot(r *request) bool {
 			t.shard = int(t.table.Slots[slot])
 		}
 	}
+	if !c.inOrder(&t) {
+		return false
+	}
 	c.forward(r, t, r.raw(c.w))
 	return true
 }

@@ -154,6 +154,8 @@ type localFilter struct {
 
 	untilSample uint32 // keys until the next one is sampled
 	version     uint64 // of the tables that clients were last compared with, see endMisplaced
+	placings    []placing
+	inherited   bool // see inherit
 
 	clients   linked.List[*client]
 	successor *localFilter // where the clients go at their next request

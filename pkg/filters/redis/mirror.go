@@ -42,8 +42,9 @@ func (m *mirror) wants(r *request) bool {
 
 // locateAll finds the one shard of a cluster that has all of some keys.
 func (f *localFilter) locateAll(cl filters.Cluster, rt *route, r *request, keys []int) (t target, ok bool) {
+	t = target{cluster: cl, table: cl.Table()}
 	for i, k := range keys {
-		to, reason := f.locate(cl, rt.strip(r.arg(k)))
+		to, reason := f.locateBy(t, rt.strip(r.arg(k)))
 		if reason != "" || (i > 0 && to.shard != t.shard) {
 			return t, false
 		}
@@ -57,9 +58,10 @@ func (f *localFilter) locateAll(cl filters.Cluster, rt *route, r *request, keys 
 func (f *localFilter) mirrorGroups(cl filters.Cluster, rt *route, r *request, keys []int) []group {
 	var groups []group
 	var index groupIndex
+	by := target{cluster: cl, table: cl.Table()}
 	for _, k := range keys {
 		key := rt.strip(r.arg(k))
-		t, reason := f.locate(cl, key)
+		t, reason := f.locateBy(by, key)
 		if reason != "" {
 			continue
 		}
@@ -67,7 +69,7 @@ func (f *localFilter) mirrorGroups(cl filters.Cluster, rt *route, r *request, ke
 		if t.table.Slots != nil {
 			slot = int32(redisproto.Slot(key))
 		}
-		i := index.find(groups, groupKey{rt, t.shard, slot})
+		i := index.find(groups, groupKey{rt, t.table, t.shard, slot})
 		if i == len(groups) {
 			groups = append(groups, group{t: t, rt: rt, slot: slot})
 		}

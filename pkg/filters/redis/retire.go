@@ -128,6 +128,9 @@ func (c *client) moveOn() bool {
 	from := c.f
 	from.remove(c)
 	to.add(c)
+	if c.ring.len() > 0 {
+		to.inherit()
+	}
 	if c.db == int32(from.cfg.Database) {
 		c.db = int32(to.cfg.Database)
 	}

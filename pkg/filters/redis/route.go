@@ -25,6 +25,9 @@ func handleSingleKey(c *client, r *request) bool {
 			c.localError(r, reason)
 			return true
 		}
+		if !c.inOrder(&t) {
+			return false
+		}
 		c.f.sampleKey(key)
 		if len(rt.mirrors) > 0 {
 			c.w.keys = append(c.w.keys[:0], r.key)
@@ -54,6 +57,9 @@ func (c *client) forwardKeys(r *request) bool {
 		c.localError(r, reason)
 		return true
 	}
+	if !c.inOrder(&t) {
+		return false
+	}
 	frame := r.strippedFor(rt, c.w)
 	for _, k := range c.w.keys {
 		c.f.sampleKey(r.arg(k))
@@ -71,13 +77,14 @@ func (c *client) resolve(r *request, keys []int, read bool) (rt *route, t target
 	if rt == nil {
 		return nil, t, errNoRoute
 	}
-	cl := rt.clusterFor(read)
+	t.cluster = rt.clusterFor(read)
+	t.table = t.cluster.Table()
 	for i, k := range keys {
 		key := r.arg(k)
 		if i > 0 && c.f.route(key) != rt {
 			return nil, t, errCrossSlot
 		}
-		to, reason := c.f.locate(cl, rt.strip(key))
+		to, reason := c.f.locateBy(t, rt.strip(key))
 		if reason != "" {
 			return nil, t, reason
 		}
@@ -324,6 +331,9 @@ func handlePublish(c *client, r *request) bool {
 	if reason != "" {
 		c.localError(r, reason)
 		return true
+	}
+	if !c.inOrder(&t) {
+		return false
 	}
 	c.forward(r, t, r.raw(c.w))
 	return true

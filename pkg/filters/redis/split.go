@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
@@ -54,6 +55,12 @@ func handleSplit(c *client, r *request) bool {
 		c.localError(r, reason)
 		return true
 	}
+	for i := range groups {
+		if !c.inOrder(&groups[i].t) {
+			c.w.putMerge(m)
+			return false
+		}
+	}
 	if len(groups) == 1 && !groups[0].rt.removePrefix {
 		c.w.putMerge(m)
 		c.mirrorSplit(r, &groups[0], sp.step)
@@ -94,6 +101,8 @@ type sorter struct {
 	groups []group
 	order  []int32 // the group of each key
 	index  groupIndex
+	rt     *route // of the key before
+	by     target // where rt leads to, by the table of its first key
 }
 
 // place finds the group of a key. A reason says why there is none.
@@ -103,8 +112,12 @@ func (x *sorter) place(key []byte) (*group, string) {
 	if rt == nil {
 		return nil, errNoRoute
 	}
+	if rt != x.rt {
+		cl := rt.clusterFor(x.r.readOnly)
+		x.rt, x.by = rt, target{cluster: cl, table: cl.Table()}
+	}
 	sent := rt.strip(key)
-	t, reason := c.f.locate(rt.clusterFor(x.r.readOnly), sent)
+	t, reason := c.f.locateBy(x.by, sent)
 	if reason != "" {
 		return nil, reason
 	}
@@ -114,11 +127,11 @@ func (x *sorter) place(key []byte) (*group, string) {
 	}
 	i := 0
 	if len(x.groups) < manyGroups {
-		for i < len(x.groups) && (x.groups[i].t.shard != t.shard || x.groups[i].rt != rt || x.groups[i].slot != slot) {
+		for i < len(x.groups) && keyOf(&x.groups[i]) != (groupKey{rt, t.table, t.shard, slot}) {
 			i++
 		}
 	} else {
-		i = x.index.find(x.groups, groupKey{rt, t.shard, slot})
+		i = x.index.find(x.groups, groupKey{rt, t.table, t.shard, slot})
 	}
 	if i == len(x.groups) {
 		x.groups = grown(x.groups)
@@ -133,11 +146,16 @@ func (x *sorter) place(key []byte) (*group, string) {
 // has up to 16,384 of them, and a request a million keys.
 const manyGroups = 32
 
+// groupKey tells groups apart. The shards of two tables have nothing to do with each
+// other.
 type groupKey struct {
 	rt    *route
+	table *filters.Table
 	shard int
 	slot  int32
 }
+
+func keyOf(g *group) groupKey { return groupKey{g.rt, g.t.table, g.t.shard, g.slot} }
 
 // groupIndex is empty until it is needed.
 type groupIndex map[groupKey]int
@@ -147,8 +165,7 @@ func (x *groupIndex) find(groups []group, want groupKey) int {
 	if *x == nil {
 		*x = make(groupIndex, 2*len(groups))
 		for i := range groups {
-			g := &groups[i]
-			(*x)[groupKey{g.rt, g.t.shard, g.slot}] = i
+			(*x)[keyOf(&groups[i])] = i
 		}
 	}
 	i, ok := (*x)[want]

@@ -30,10 +30,15 @@ func (rt *route) clusterFor(read bool) filters.Cluster {
 
 // locate finds the shard of a key in a cluster. The key is as it will be sent.
 func (f *localFilter) locate(cl filters.Cluster, key []byte) (target, string) {
-	t := target{cluster: cl, table: cl.Table()}
+	return f.locateBy(target{cluster: cl, table: cl.Table()}, key)
+}
+
+// locateBy is locate by the table of t, for keys that must not be placed by one table
+// and compared with others that the next one has placed.
+func (f *localFilter) locateBy(t target, key []byte) (target, string) {
 	switch n := len(t.table.Shards); {
 	case n == 0:
-		return t, "ERR dragoman: cluster " + cl.Name() + " has no endpoint yet"
+		return t, "ERR dragoman: cluster " + t.cluster.Name() + " has no endpoint yet"
 	case t.table.Slots != nil:
 		t.shard = int(t.table.Slots[redisproto.Slot(key)])
 		if t.shard < 0 {
@@ -46,7 +51,7 @@ func (f *localFilter) locate(cl filters.Cluster, key []byte) (target, string) {
 		}
 		t.shard = t.table.Picker.Pick(key)
 		if t.shard < 0 {
-			return t, "ERR dragoman: cluster " + cl.Name() + " has no endpoint in service"
+			return t, "ERR dragoman: cluster " + t.cluster.Name() + " has no endpoint in service"
 		}
 	}
 	return t, ""

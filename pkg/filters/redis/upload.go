@@ -60,6 +60,9 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 		c.stall()
 		return 0, true
 	}
+	if split && c.f.anySlots() && !c.barrier() || !split && !c.inOrder(&t) {
+		return 0, true
+	}
 	up := newUpload(cmd)
 	up.t, up.command, up.split = t, r.command, split
 	switch {

@@ -1,0 +1,62 @@
+package redis
+
+import (
+	"slices"
+
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+)
+
+// A request that the node of its slot redirects is sent a second time. By then the
+// table may be another one, and what the client has sent meanwhile gone straight to
+// the right node. So the requests that a client has under way have all been placed by
+// one table of a Redis Cluster: those to the same slot then take the same way, behind
+// each other.
+
+// placing is the table of a Redis Cluster that a filter places requests by.
+type placing struct {
+	cluster filters.Cluster
+	table   *filters.Table
+	since   int64 // loop time; -1: always
+}
+
+// inOrder reports whether a request of the client may go to t now. If not, it has to
+// be shown again when the earlier ones, which another table has placed, are answered.
+func (c *client) inOrder(t *target) bool {
+	if t.table.Slots == nil {
+		return true
+	}
+	since := c.f.placingSince(t)
+	if c.ring.len() == 0 || c.ring.at(c.ring.head).start > since {
+		return true
+	}
+	return c.barrier()
+}
+
+// anySlots reports whether keys may live in a Redis Cluster. A request whose keys are
+// placed later than it is let in goes alone then.
+func (f *localFilter) anySlots() bool {
+	return slices.ContainsFunc(f.clusters(), func(cl filters.Cluster) bool { return cl.Table().Slots != nil })
+}
+
+// placingSince is when the filter placed the first request by t's table.
+func (f *localFilter) placingSince(t *target) int64 {
+	for i := range f.placings {
+		p := &f.placings[i]
+		if p.cluster != t.cluster {
+			continue
+		}
+		if p.table != t.table {
+			p.table, p.since = t.table, f.w.loop.Now()
+		}
+		return p.since
+	}
+	first := placing{t.cluster, t.table, -1}
+	if f.inherited {
+		first.since = f.w.loop.Now()
+	}
+	f.placings = append(f.placings, first)
+	return first.since
+}
+
+// inherit is told of a client that comes with requests which another filter has placed.
+func (f *localFilter) inherit() { f.inherited, f.placings = true, nil }
