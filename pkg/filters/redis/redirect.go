@@ -46,31 +46,41 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 		host, _, _ := cutPort(u.pool.key.endpoint.Address)
 		addr = host + ":" + port // an empty host means the same one
 	}
+	w.sendStrays()
 	e := u.pool.cluster.Table().ByAddress(addr)
 	if e == nil {
-		if e = w.adhocEndpoint(addr, u.pool.key.endpoint); e == nil {
-			return false
-		}
+		e = w.adhocEndpoint(addr, u.pool.key.endpoint)
 	}
-	if !u.shared {
+	switch {
+	case e == nil && u.shared:
+		w.keepStray(stray{pending: *p, from: u.pool, addr: addr, ask: ask})
+	case e == nil:
+		return false
+	case u.shared:
+		u.pool.sendOn(p, e, ask)
+	default:
 		return p.replay.restart != restartNever && u.relocate(p, e, ask)
 	}
-	key := poolKey{endpoint: e, db: u.pool.key.db, resp: u.pool.key.resp}
-	to, reason := w.pool(key, u.pool.cluster, u.pool.opts).get(p.c)
+	return true
+}
+
+// sendOn sends a request that an endpoint of p has redirected to e.
+func (p *pool) sendOn(item *pending, e *filters.Endpoint, ask bool) {
+	key := poolKey{endpoint: e, db: p.key.db, resp: p.key.resp}
+	to, reason := p.w.pool(key, p.cluster, p.opts).get(item.c)
 	if to == nil {
-		p.c.failPart(p.seq, p.part, "ERR dragoman: redirected to "+addr+reason)
-		return true
+		item.c.failPart(item.seq, item.part, "ERR dragoman: redirected to "+e.Address+reason)
+		return
 	}
-	p.c.f.stats.redirections++
+	item.c.f.stats.redirections++
 	if ask {
-		to.send(askingRequest, &pending{what: expectIgnore, start: p.start})
+		to.send(askingRequest, &pending{what: expectIgnore, start: item.start})
 	}
-	again := *p
+	again := *item
 	again.hops++
 	again.shard = to.pool.stats
-	again.deadline = p.c.f.deadline()
-	to.send(p.replay.frame, &again)
-	return true
+	again.deadline = item.c.f.deadline()
+	to.send(again.replay.frame, &again)
 }
 
 var askingRequest = redisproto.AppendCommand(nil, "ASKING")

@@ -27,6 +27,7 @@ type worker struct {
 
 	deadlines  []*upstream // connections with a request that can time out
 	spare      []*upstream // the other half of a double buffer
+	strays     []stray
 	ticking    bool
 	stuck      []*client // clients that something is held up for
 	stuckSpare []*client // the other half of a double buffer
@@ -176,7 +177,8 @@ func (w *worker) onTick() {
 	clear(due)
 	w.spare = due
 	w.expireStuck(now)
-	if len(w.deadlines) > 0 || len(w.stuck) > 0 {
+	w.sendStrays()
+	if len(w.deadlines) > 0 || len(w.stuck) > 0 || len(w.strays) > 0 {
 		w.startTicking()
 	}
 }

@@ -1,0 +1,64 @@
+package redis
+
+import "time"
+
+// stray is a request that was redirected to a node which is known by its host name
+// alone, as those of a cluster that announces host names are until the topology that
+// they have joined has been asked for. It waits for that.
+type stray struct {
+	pending
+	from *pool
+	addr string
+	ask  bool
+	// ns: when the topology was asked for last, and the end of the wait
+	asked, till int64
+}
+
+const (
+	strayPatience = 5 * time.Second // of a request without a deadline
+	strayRefresh  = time.Second     // between two looks at the topology: its name may be new, too
+)
+
+// keepStray has the topology asked for at once.
+func (w *worker) keepStray(s stray) {
+	s.till = s.deadline
+	if s.till == 0 {
+		s.till = w.loop.Now() + int64(strayPatience)
+	}
+	s.refresh(w.loop.Now())
+	w.strays = append(w.strays, s)
+	w.startTicking()
+}
+
+func (s *stray) refresh(now int64) {
+	if s.asked == 0 || now-s.asked >= int64(strayRefresh) {
+		s.asked = now
+		s.from.cluster.Refresh("unknown node " + s.addr)
+	}
+}
+
+// sendStrays sends those on whose node is known by now, in the order that they came in,
+// and answers those that have waited for long enough.
+func (w *worker) sendStrays() {
+	if len(w.strays) == 0 {
+		return
+	}
+	list, now := w.strays, w.loop.Now()
+	w.strays = nil
+	for i := range list {
+		s := &list[i]
+		if !s.live() {
+			continue
+		}
+		e := s.from.cluster.Table().ByAddress(s.addr)
+		switch {
+		case e != nil:
+			s.from.sendOn(&s.pending, e, s.ask)
+		case now >= s.till:
+			s.c.failPart(s.seq, s.part, errOnTheMove)
+		default:
+			s.refresh(now)
+			w.strays = append(w.strays, *s)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package redis
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
+)
+
+// withoutThird makes the third primary, whose host name the nodes announce, unknown,
+// and returns the table with it.
+func (f *redisCluster) withoutThird() *filters.Table {
+	name := "third.example"
+	for _, n := range f.nodes {
+		n.Do("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
+	}
+	f.nodes[2].Do("CONFIG", "SET", "cluster-announce-hostname", name)
+	main := f.clusters["main"]
+	known := *main.Table()
+	known.Version = 3
+	known.Shards = slices.Clone(known.Shards)
+	third := endpointOf(f.nodes[2].Addr(), "s3")
+	third.Hostname = net.JoinHostPort(name, strconv.Itoa(f.nodes[2].Port()))
+	known.Shards[2].Primary = third
+	key := f.keyIn(2, "k")
+	eventually(f.tb, "the name to be known", func() error {
+		if got := f.nodes[0].Do("GET", key); !strings.Contains(got, third.Hostname) {
+			return fmt.Errorf("the first node says %q", got)
+		}
+		return nil
+	})
+	unknown := known
+	unknown.Version, unknown.Shards, unknown.Slots = 2, known.Shards[:2], new([redisproto.Slots]int32)
+	for i, s := range known.Slots {
+		unknown.Slots[i] = s % 2
+	}
+	main.table.Store(&unknown)
+	return &known
+}
+
+// A request that is redirected to a node of which nothing but a host name is known
+// waits for the topology that has it.
+func TestClusterUnknownHostName(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	known := f.withoutThird()
+	main := f.clusters["main"]
+	c, gone := f.dial(), f.dial()
+	key, other := f.keyIn(2, "k"), f.keyIn(0, "o")
+	c.Send(redistest.Command("SET", key, "1") + redistest.Command("APPEND", key, "2") +
+		redistest.Command("MGET", other, key) + redistest.Command("APPEND", key, "3"))
+	gone.Send(redistest.Command("SET", key, "gone"))
+	eventually(t, "the requests to wait", func() error {
+		n := 0
+		f.onLoop(func(w *worker) { n = len(w.strays) })
+		if n != 5 {
+			return fmt.Errorf("%d are waiting", n)
+		}
+		return nil
+	})
+	if err := gone.Conn().(*net.TCPConn).SetLinger(0); err != nil { // a reset: it waits for no reply
+		t.Fatal(err)
+	}
+	gone.Close()
+	f.clientsAre(1)
+	main.mu.Lock()
+	if want := "unknown node third.example:" + strconv.Itoa(f.nodes[2].Port()); !slices.Contains(main.wanted, want) {
+		t.Errorf("asked for %q", main.wanted)
+	}
+	main.mu.Unlock()
+	main.table.Store(known)
+	for _, want := range []string{"+OK\r\n", ":2\r\n", "*2\r\n$-1\r\n$2\r\n12\r\n", ":3\r\n"} {
+		if got := c.ReadFrame(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	check(t, c, "GET "+key, "$3 123")
+	f.quit(t, c)
+}
+
+// The wait has an end.
+func TestClusterUnknownHostNameForGood(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 300 * time.Millisecond })
+	f.withoutThird()
+	c := f.dial()
+	key := f.keyIn(2, "k")
+	check(t, c, "SET "+key+" v", "-"+errOnTheMove, "MGET "+key+" "+f.keyIn(0, "o"), "-"+errOnTheMove, "PING", "+PONG")
+	f.quit(t, c)
+}
+
+func (f *fixture) clientsAre(want int) {
+	f.tb.Helper()
+	eventually(f.tb, "clients to leave", func() error {
+		n := 0
+		f.onLoop(func(w *worker) { w.peers("test/redis", func(*client) { n++ }) })
+		if n != want {
+			return fmt.Errorf("%d are there", n)
+		}
+		return nil
+	})
+}
