@@ -224,6 +224,9 @@ func (c *client) fanOutAside(r *request, a aside) bool {
 			c.failPart(seq, ask.part, reason)
 			continue
 		}
+		if !a.limited {
+			u.learnID()
+		}
 		if a.first != nil {
 			u.send(a.first, &pending{what: expectIgnore, start: ask.start})
 		}

@@ -323,6 +323,7 @@ func (p *pool) forget(u *upstream) {
 	}
 	p.replace(u)
 	u.unchoke()
+	u.learnedID(0)
 	for i := range p.idle {
 		if p.idle[i] == u {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -86,5 +87,96 @@ func TestUnblockedFromAFrozenServer(t *testing.T) {
 	}
 	nodes[0].Thaw()
 	awaitBlocked(t, nodes[0], "0")
+	f.unpinned()
+}
+
+// A client in WAIT gets what has been acknowledged until then, as at Redis.
+func TestUnblockedFromWait(t *testing.T) {
+	t.Parallel()
+	nodes := servers(t, 2)
+	f := startLoops(t, 2, defaults(), newCluster("main", nodes...))
+	a, b := f.dial(), f.dial()
+	id := bulkInt(a, "CLIENT", "ID")
+	for i, x := range []struct{ request, reason, want string }{
+		{"WAIT 1 0", "TIMEOUT", ":0\r\n"},
+		{"WAIT 1 0", "ERROR", "-" + errUnblocked + "\r\n"},
+		{"WAIT 1 0", "TIMEOUT", ":0\r\n"},
+	} {
+		a.Send(redistest.Command(words(x.request)...))
+		for _, n := range nodes {
+			awaitBlocked(t, n, "1")
+		}
+		check(t, b, "CLIENT UNBLOCK "+id+" "+x.reason, ":1")
+		if got := a.ReadFrame(); got != x.want {
+			t.Errorf("round %d: got %q, want %q", i, got, x.want)
+		}
+		check(t, b, "CLIENT UNBLOCK "+id, ":0")
+		check(t, a, "PING", "+PONG")
+	}
+	for _, n := range nodes {
+		awaitBlocked(t, n, "0")
+	}
+	f.unpinned()
+}
+
+// Nor does a server that does not answer keep a client in WAIT.
+func TestUnblockedFromWaitAtAFrozenServer(t *testing.T) {
+	t.Parallel()
+	nodes := servers(t, 2)
+	cfg := defaults()
+	cfg.OpTimeout = 500 * time.Millisecond
+	f := start(t, cfg, newCluster("main", nodes...))
+	a, b := f.dial(), f.dial()
+	id := bulkInt(a, "CLIENT", "ID")
+	a.Send(redistest.Command("WAIT", "1", "0"))
+	for _, n := range nodes {
+		awaitBlocked(t, n, "1")
+	}
+	nodes[0].Freeze()
+	check(t, b, "CLIENT UNBLOCK "+id, ":1")
+	if got := a.ReadFrame(); got != ":0\r\n" {
+		t.Errorf("got %q", got)
+	}
+	nodes[0].Thaw()
+	for _, n := range nodes {
+		awaitBlocked(t, n, "0")
+	}
+	f.unpinned()
+}
+
+// The number of a connection that is still being made is waited for, and no longer
+// than the request may take.
+func TestUnblockedBeforeTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	nodes := servers(t, 1)
+	cfg := defaults()
+	cfg.OpTimeout = 500 * time.Millisecond
+	f := start(t, cfg, newCluster("main", nodes...))
+	a, b := f.dial(), f.dial()
+	id := bulkInt(a, "CLIENT", "ID")
+	nodes[0].Freeze()
+	a.Send(redistest.Command("BLPOP", "q", "0"))
+	f.awaitClient(t, "the client to be blocked", func(p *client) bool { return p.has(stateBlocked) })
+	check(t, b, "CLIENT UNBLOCK "+id, ":1")
+	if got := a.ReadFrame(); got != "*-1\r\n" {
+		t.Errorf("got %q", got)
+	}
+	a.Send(redistest.Command("BLPOP", "q", "0"))
+	f.awaitClient(t, "the client to be blocked", func(p *client) bool { return p.has(stateBlocked) })
+	b.Send(redistest.Command("CLIENT", "UNBLOCK", id, "ERROR"))
+	eventually(t, "the unblocking to wait", func() error {
+		waiting := false
+		f.onLoop(func(w *worker) {
+			w.peers("test/redis", func(p *client) { waiting = waiting || p.waitsAt() != nil && len(p.waitsAt().needID) > 0 })
+		})
+		if !waiting {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	nodes[0].Thaw()
+	if got := b.ReadFrame() + a.ReadFrame(); got != ":1\r\n-"+errUnblocked+"\r\n" {
+		t.Errorf("got %q", got)
+	}
 	f.unpinned()
 }

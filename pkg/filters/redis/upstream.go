@@ -39,7 +39,8 @@ type upstream struct {
 	lastDeadline   int64     // of the last request
 	choked         []*client // who waits for the output to drain
 	id             int64     // by which the server knows it; 0: it was not asked
-	unblocking     int       // CLIENT UNBLOCK requests for it that are under way
+	needID         []*unblocking
+	unblocking     int // CLIENT UNBLOCK requests for it that are under way
 	answer         func(frame []byte)
 	patience       int64 // ns without a byte that end a reply which has begun; 0: no limit
 }

@@ -84,7 +84,7 @@ func (u *upstream) deliver(frame []byte) {
 	case expectMirrored:
 		u.mirrored(&p, isError(frame), frame)
 	case expectID:
-		u.learnedID(frame)
+		u.learnedID(intOf(frame))
 	case expectAnswer:
 		u.answered(frame)
 	case expectIgnore, expectOverdue:
