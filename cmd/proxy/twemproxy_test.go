@@ -192,3 +192,57 @@ func TestTwemproxyFollowsItsFile(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestTwemproxyTwins has a server in the file under several names, each with keys of
+// its own: keys are where nutcracker has them, and what concerns all is asked once.
+func TestTwemproxyTwins(t *testing.T) {
+	t.Parallel()
+	first, second := redistest.Server(t), redistest.Server(t)
+	servers := fmt.Sprintf("  - %[1]s:1 a\n  - %[2]s:1 b\n  - %[1]s:2 c\n  - %[1]s:1\n", first.Addr(), second.Addr())
+	pool := func(listen string) string {
+		return "alpha:\n  listen: " + listen + "\n  redis: true\n  distribution: ketama\n  servers:\n" + servers
+	}
+	theirs, ours := redistest.Port(t), redistest.Port(t)
+	redistest.Nutcracker(t, pool(local(theirs)))
+	begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "twemproxy", "-c", write(t, "nutcracker.yml", pool(local(ours))),
+		"-a", "127.0.0.1", "-s", strconv.Itoa(redistest.Port(t)))
+	redistest.Eventually(t, limit, "the port to be open", func() error {
+		c, err := net.Dial("tcp", local(ours))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	writer, reader := redistest.Dial(t, local(theirs)), redistest.Dial(t, local(ours))
+	mget, want := []string{"MGET"}, "*200\r\n"
+	for i := range 200 {
+		key := fmt.Sprint(i, "key")
+		writer.Do("SET", key, key)
+		mget, want = append(mget, key), want+fmt.Sprintf("$%d\r\n%s\r\n", len(key), key)
+	}
+	if got := reader.Do(mget...); got != want {
+		t.Errorf("MGET: %q", got)
+	}
+	for i, n := range []*redistest.Node{first, second} {
+		if got := n.Do("DBSIZE"); got == ":0\r\n" || got == ":200\r\n" {
+			t.Errorf("server %d has %s keys", i, got)
+		}
+	}
+	if got := reader.Do("DBSIZE"); got != ":200\r\n" {
+		t.Errorf("DBSIZE: %q", got)
+	}
+	if got := reader.Do("KEYS", "*"); !strings.HasPrefix(got, "*200\r\n") {
+		t.Errorf("KEYS: %.20q", got)
+	}
+	subscriber := redistest.Dial(t, local(ours))
+	subscriber.Do("PSUBSCRIBE", "*")
+	for i := range 20 {
+		channel := fmt.Sprint(i, "channel")
+		if got := reader.Do("PUBLISH", channel, "x"); got != ":1\r\n" {
+			t.Errorf("PUBLISH: %q", got)
+		}
+		if got := subscriber.ReadFrame(); !strings.Contains(got, channel) {
+			t.Errorf("message %d is %q", i, got)
+		}
+	}
+}

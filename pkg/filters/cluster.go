@@ -126,6 +126,9 @@ type Shard struct {
 	Name     string
 	Primary  *Endpoint // nil while none is known
 	Replicas []*Endpoint
+	// Twin says that the primary's address is that of a shard before, which has other
+	// keys of the same server: what concerns all keys is asked of that one.
+	Twin bool
 }
 
 // Picker maps a key, already reduced to its hash tag, to an index into

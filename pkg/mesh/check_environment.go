@@ -220,13 +220,12 @@ func (c *checker) endpoints(servers []Server, at string) {
 func (c *checker) shards(shards []Shard, at string) {
 	c.require(shards == nil || len(shards) > 0, at, "must not be empty", "")
 	names := make(map[string]int, len(shards))
-	addresses := make(map[string]bool)
 	for i := range shards {
 		s := &shards[i]
 		here := fmt.Sprintf("%s[%d]", at, i)
-		c.member(&s.Primary, addresses, here+".primary")
+		c.member(&s.Primary, here+".primary")
 		for j := range s.Replicas {
-			c.member(&s.Replicas[j], addresses, fmt.Sprintf("%s.replicas[%d]", here, j))
+			c.member(&s.Replicas[j], fmt.Sprintf("%s.replicas[%d]", here, j))
 		}
 		c.atLeastOne(s.Weight, here+".weight")
 		c.require(!strings.ContainsAny(s.Name, " \t\r\n\x00"), here+".name", "must not hold spaces", "")
@@ -236,13 +235,35 @@ func (c *checker) shards(shards []Shard, at string) {
 		}
 		names[name] = i
 	}
+	c.serversOnce(shards, at)
+}
+
+// serversOnce refuses a server that is there twice. Only shards with names, each of
+// which has keys of its own, may have their primaries at one address.
+func (c *checker) serversOnce(shards []Shard, at string) {
+	seen := make(map[string]bool)
+	named := func(s *Shard) bool { return s.Name != "" && s.Primary.Service == nil }
+	for i := range shards {
+		if s := &shards[i]; named(s) {
+			seen[s.Primary.Address] = true
+		}
+	}
+	for i := range shards {
+		s := &shards[i]
+		here := fmt.Sprintf("%s[%d]", at, i)
+		if !named(s) {
+			c.onlyServer(seen, &s.Primary, here+".primary")
+		}
+		for j := range s.Replicas {
+			c.onlyServer(seen, &s.Replicas[j], fmt.Sprintf("%s.replicas[%d]", here, j))
+		}
+	}
 }
 
 // member checks a primary or a replica.
-func (c *checker) member(s *Server, seen map[string]bool, at string) {
+func (c *checker) member(s *Server, at string) {
 	c.server(s, at)
 	c.require(s.Weight == nil, at+".weight", "belongs to the shard", "move it there")
-	c.onlyServer(seen, s, at)
 }
 
 func (c *checker) once(seen map[string]bool, address, at string) {

@@ -112,6 +112,7 @@ type Shard struct {
 	Weight *uint32 `json:"weight,omitempty"`
 	// Primary takes the writes. Of a Service that should be one endpoint; of
 	// several the first is the primary, and the others are taken for replicas.
+	// Shards with names may have one and the same: each has keys of its own there.
 	Primary Server `json:"primary"`
 	// Replicas may take reads. Of a Service each endpoint is one.
 	// +kubebuilder:validation:MaxItems=64

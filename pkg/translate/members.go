@@ -31,6 +31,7 @@ type member struct {
 	health   corev3.HealthStatus
 	name     string // what is hashed, and the shard, for Redis
 	role     resource.Role
+	shared   bool // the server may be there already, under another name
 }
 
 // shard is the place of some members.
@@ -59,7 +60,8 @@ func (t *translator) newGroup(u *mesh.Upstream) *group {
 }
 
 // add takes members in, each server once, and returns how many it took: where a
-// server is there twice, the first one counts.
+// server is there twice, the first one counts. One that a document names as the primary
+// of several shards is each of them.
 func (g *group) add(list ...member) (taken int) {
 	for i := range list {
 		m := &list[i]
@@ -67,7 +69,7 @@ func (g *group) add(list ...member) (taken int) {
 		if g.perPod {
 			server = m.identity()
 		}
-		if g.seen[address] || g.seen[server] {
+		if !m.shared && (g.seen[address] || g.seen[server]) {
 			continue
 		}
 		g.seen[address], g.seen[server] = true, true

@@ -136,6 +136,9 @@ func (g *group) redisMembers(r *mesh.RedisSpec, u *mesh.Upstream) {
 		s := &shards[i]
 		name := hashName(r, s)
 		g.shards = append(g.shards, shard{name, s.Weight})
+		for j := range primaries[i] {
+			primaries[i][j].shared = s.Primary.Service == nil
+		}
 		if g.addAs(primaries[i], name, s.Weight, resource.RolePrimary) == 0 && len(primaries[i]) > 0 {
 			g.t.note("shard %s has no server of its own: that of its primary is another shard's", name)
 		}

@@ -362,3 +362,26 @@ func BenchmarkReport(b *testing.B) {
 		c.Report(e, filters.Success)
 	}
 }
+
+// A server that is several shards is marked in all but the first of them.
+func TestTwins(t *testing.T) {
+	t.Parallel()
+	s := testSet(t, nil)
+	shard := func(name string, port int) resource.Endpoint {
+		e := host("127.0.0.1", port)
+		e.Name, e.Shard, e.Role = name, name, resource.RolePrimary
+		return e
+	}
+	apply(t, s, spec("c", shard("x", 1), shard("y", 2), shard("z", 1)))
+	var got []bool
+	shards := running(t, s, "c").Table().Shards
+	for i := range shards {
+		got = append(got, shards[i].Twin)
+	}
+	if diff := cmp.Diff([]bool{false, false, true}, got); diff != "" {
+		t.Error(diff)
+	}
+	if shards[0].Primary == shards[2].Primary {
+		t.Error("the shards x and z have the same endpoint")
+	}
+}

@@ -19,6 +19,7 @@ func (c *cluster) rebuildLocked() {
 	for i := range shards {
 		shards[i] = c.shardLocked(&c.layout.shards[i], c.places[i])
 	}
+	markTwins(shards)
 	var spare []*filters.Endpoint
 	for _, p := range c.beside {
 		spare = append(spare, p.m.ep)
@@ -36,7 +37,19 @@ func (c *cluster) rebuildLocked() {
 }
 
 func sameShard(a, b filters.Shard) bool {
-	return a.Name == b.Name && a.Primary == b.Primary && slices.Equal(a.Replicas, b.Replicas)
+	return a.Name == b.Name && a.Primary == b.Primary && a.Twin == b.Twin && slices.Equal(a.Replicas, b.Replicas)
+}
+
+// markTwins marks the shards whose primary is that of a shard before: a server may be
+// there under several names.
+func markTwins(shards []filters.Shard) {
+	seen := make(map[string]bool, len(shards))
+	for i := range shards {
+		if p := shards[i].Primary; p != nil {
+			at := p.Network + " " + p.Address
+			shards[i].Twin, seen[at] = seen[at], true
+		}
+	}
 }
 
 // shardLocked gives every member of a shard its role.

@@ -68,13 +68,15 @@ func (f *localFilter) one() (target, bool) {
 	return t, len(t.table.Shards) == 1 && t.table.Slots == nil
 }
 
-// shards calls each with every shard of every cluster that serves requests.
+// shards calls each with every shard of every cluster that serves requests: of those
+// that one server is, with the first.
 func (f *localFilter) shards(each func(target)) {
 	for _, cl := range f.dataClusters() {
 		t := target{cluster: cl, table: cl.Table()}
 		for i := range t.table.Shards {
-			t.shard = i
-			each(t)
+			if t.shard = i; !t.table.Shards[i].Twin {
+				each(t)
+			}
 		}
 	}
 }

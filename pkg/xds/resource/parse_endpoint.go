@@ -34,10 +34,14 @@ func (r *reader) assignment(p *endpointv3.ClusterLoadAssignment, path string) []
 			endpoint := r.endpoint(e, here)
 			endpoint.Region, endpoint.Zone = l.GetLocality().GetRegion(), l.GetLocality().GetZone()
 			endpoint.Priority = l.GetPriority()
-			if seen[endpoint.Address()] {
+			id := endpoint.Address()
+			if endpoint.Role == RolePrimary { // a server may be several shards
+				id += " " + endpoint.Shard
+			}
+			if seen[id] {
 				r.fail(here, "%s is there twice", endpoint.Address())
 			}
-			seen[endpoint.Address()] = true
+			seen[id] = true
 			out = append(out, endpoint)
 		}
 	}
