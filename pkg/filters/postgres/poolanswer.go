@@ -193,7 +193,7 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 		return !s.swallows(), true
 	}
 	a, ok := s.ledger.complete(h.Type)
-	if p := s.statements.of[a.stmt]; p != nil && h.Type == pgproto.TypeParseComplete {
+	if p := s.statements.of[a.stmt]; p != nil && h.Type == pgproto.TypeParseComplete && !p.strange {
 		a.stmt.proven = p.epoch
 	}
 	if u := a.undo; u != nil && u.anonym && a.act == pass && a.kind == pgproto.TypeParse && s.client != nil {

@@ -20,6 +20,7 @@ const (
 	hintAdvisory                  // advisory locks of sessions
 	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
+	hintMeaning                   // what names mean is changed, at least up to the transaction's end
 )
 
 // hintsOfTags are those that are of use where a tag says what was executed: when all is
@@ -108,8 +109,8 @@ func hintOfWord(before, word, rest []byte) hint {
 		return hintHold
 	case is(word, "pg_temp") && mayMake(before):
 		return hintTemp
-	case is(word, "set_config") && !endsWithTrue(rest[:min(len(rest), maxCall)]):
-		return hintConfig
+	case is(word, "set_config"):
+		return hintOfCall(rest[:min(len(rest), maxCall)])
 	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
 		if is(word[:len("pg_advisory_")], "pg_advisory_") || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {
 			return hintAdvisory
@@ -155,10 +156,20 @@ func endsWithTrue(call []byte) bool {
 // hintOfSet looks at what follows SET.
 func hintOfSet(rest []byte) hint {
 	word, rest := nextWord(rest)
+	if is(word, "local") {
+		if word, _ = nextWord(rest); decidesMeaning(word) {
+			return hintMeaning
+		}
+		return 0
+	}
+	var h hint
+	if decidesMeaning(word) {
+		h = hintMeaning
+	}
 	if is(word, "session") {
 		word, _ = nextWord(rest)
 	}
-	for _, harmless := range []string{"local", "transaction", "constraints", "names", "time"} {
+	for _, harmless := range []string{"transaction", "constraints", "names", "time"} {
 		if is(word, harmless) {
 			return 0
 		}
@@ -168,28 +179,17 @@ func hintOfSet(rest []byte) hint {
 	}
 	switch i := settingOf(string(word)); {
 	case i == searchPath:
-		return hintPath
+		return hintPath | hintMeaning
 	case i >= 0:
 		return 0
 	}
-	return hintSet
+	return hintSet | h
 }
 
 // ofTransaction reports whether a setting is one of the transaction under way, with
 // which it ends. Since PostgreSQL 16 such settings cannot be RESET.
 func ofTransaction(name []byte) bool {
 	return is(name, "transaction_isolation") || is(name, "transaction_read_only") || is(name, "transaction_deferrable")
-}
-
-func nextWord(b []byte) (word, rest []byte) {
-	for len(b) > 0 && !sqltext.IsWord(b[0]) {
-		b = b[1:]
-	}
-	n := 0
-	for n < len(b) && sqltext.IsWord(b[n]) {
-		n++
-	}
-	return b[:n], b[n:]
 }
 
 // is compares a word without regard to case.

@@ -37,7 +37,7 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 			c.seam = &seam{}
 		}
 		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m)) {
-			hints &^= hintSet | hintPath
+			hints &^= hintSet | hintPath | hintMeaning
 		}
 		srv.hints |= hints
 		if c.unnamed != nil || srv.unnamed != 0 {
@@ -111,7 +111,8 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body)
 	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
-	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || srv.uncertain() {
+	strange := srv.strange()
+	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || p.strange || strange || srv.uncertain() {
 		a.act = pass
 		srv.prepare(st, p, a)
 	} else {
@@ -119,6 +120,9 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		c.owe(a)
 	}
 	c.mean(name, st)
+	if strange {
+		c.names[name] = named{statement: st, as: name, strange: true}
+	}
 	return consumed, headSize + h.Len
 }
 
@@ -179,6 +183,7 @@ func (s *poolServer) prepare(st *statement, old *prepared, a answer) *prepared {
 	}
 	s.ledger.push(a)
 	got := s.statements.add(&p.statements, st, p.epoch, old != nil || slices.Contains(s.rubbish, st.name))
+	s.estrange(got)
 	p.scratch = appendParse(p.scratch[:0], got.name, st.body)
 	s.conn.Write(p.scratch)
 	s.g.p.trim()
@@ -216,7 +221,7 @@ func (s *poolServer) clearOut() {
 func (s *poolServer) have(st named) *prepared {
 	s.hints |= st.hints
 	p := s.statements.use(st.statement)
-	if p == nil || p.epoch == stale {
+	if p == nil || p.epoch == stale || st.strange && !p.strange && s.strange() {
 		p = s.prepare(st.statement, p, answer{kind: pgproto.TypeParse, act: swallow, stmt: st.statement, as: st.as})
 	}
 	return p

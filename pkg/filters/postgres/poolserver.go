@@ -34,6 +34,7 @@ type poolServer struct {
 	assigned   *assignments
 	statements preparedList
 	rubbish    []string // names of statements that are to be closed
+	strangers  bool     // some of statements are
 	unnamed    uint64   // id of the unnamed statement; 0: none
 	facts      *facts   // while it begins: what is reported
 
@@ -177,6 +178,7 @@ func (s *poolServer) release() {
 
 // cleanUp makes the connection fit for others, if it is not.
 func (s *poolServer) cleanUp() {
+	s.forgetStrangers()
 	if s.is(isPinned|isDirty) && !s.g.p.closed && !s.worn() {
 		s.g.p.stats.resets.Add(1)
 		s.query(s.g.p.conf().ResetQuery)

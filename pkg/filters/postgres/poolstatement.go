@@ -37,6 +37,7 @@ type named struct {
 	*statement
 	as       string
 	doubtful bool // what it speaks of was not there when it was used
+	strange  bool // it was prepared where names meant something else: see poolServer.strange
 }
 
 // statements are those of a pool.
@@ -64,12 +65,22 @@ func (t *statements) of(vars *settings, assigned *assignments, body []byte) *sta
 
 // known is of for a statement that is there already; nil: it is not.
 func (t *statements) known(vars *settings, assigned *assignments, body []byte) *statement {
+	return t.byKey[string(keyFor(t, vars, assigned, body))]
+}
+
+// fits reports whether the settings are those that a statement is understood by.
+func (t *statements) fits(st *statement, vars *settings, assigned *assignments) bool {
+	return string(keyFor(t, vars, assigned, st.body)) == st.key
+}
+
+// keyFor makes the key of a statement, which is valid until the next.
+func keyFor[T []byte | string](t *statements, vars *settings, assigned *assignments, body T) []byte {
 	t.key = vars.appendMeaning(t.key[:0])
 	if assigned != nil {
 		t.key = append(t.key, assigned.key...)
 	}
 	t.key = append(t.key, body...)
-	return t.byKey[string(t.key)]
+	return t.key
 }
 
 // hold takes a reference.
@@ -97,6 +108,7 @@ type prepared struct {
 	stmt       *statement
 	name       string
 	epoch      uint64 // of the pool, when it was prepared
+	strange    bool   // it may mean something else than stmt: see poolServer.strange
 	prev, next *prepared
 }
 
