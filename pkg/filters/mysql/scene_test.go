@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
@@ -52,13 +51,7 @@ func (s *scene) join() *netloop.Conn {
 }
 
 // feed makes bytes arrive, in pieces.
-func (s *scene) feed(c *netloop.Conn, b []byte) {
-	for size := s.pieces; size > 0 && len(b) > size; b = b[size:] {
-		c.Feed(bytes.Clone(b[:size]))
-	}
-	c.Feed(bytes.Clone(b))
-	s.loop.Turn()
-}
+func (s *scene) feed(c *netloop.Conn, b []byte) { filtertest.Feed(s.loop, c, b, s.pieces) }
 
 // next is the next packet that the filter has sent; nil if there is none.
 func (s *scene) next(c *netloop.Conn) []byte {
@@ -122,58 +115,24 @@ func commandOf(name string) mysqlproto.Command {
 	}[name]
 }
 
-// script is what happens in a scene, line by line:
+// script plays a filtertest.Script. Its texts are:
 //
-//	c > query select 1   the client sends a command; several are divided by " + "
-//	c > data xyz         and the content of a file
-//	s < query select 1   the server gets it
-//	s > ok               the server sends; "ok tx" says that a transaction is open,
-//	                     "err 1064" is an error, "file" asks for a file
-//	c < ok               the client gets it
-//	c <, s <             nothing
-//	c closed, s closed   the filter has closed the connection
-//	c end, s end         the peer hangs up
-//	drain                the filter is retired, with a deadline of 10 s
-//	wait 5s              time passes
+//	query select 1   a command; several that are sent are divided by " + "
+//	data xyz         the content of a file
+//	ok, ok tx        the answer of a server, without and with a transaction
+//	err 1064         its error
+//	file             it asks for a file
 func (s *scene) script(lines string) {
 	s.tb.Helper()
-	for n, line := range strings.Split(strings.TrimSpace(lines), "\n") {
-		line = strings.TrimSpace(line)
-		who, what, _ := strings.Cut(line, " ")
-		conn := map[string]*netloop.Conn{"c": s.client, "s": s.servers[0]}[who]
-		verb, rest, _ := strings.Cut(what, " ")
-		switch {
-		case who == "drain":
-			s.filter.Retire(filters.Retirement{Deadline: 10 * time.Second})
-			s.loop.Turn()
-		case who == "wait":
-			d, err := time.ParseDuration(what)
-			if err != nil {
-				s.tb.Fatal(err)
-			}
-			s.loop.Advance(d)
-		case verb == ">":
-			var all []byte
-			for part := range strings.SplitSeq(rest, " + ") {
-				all = append(all, packetOf(part)...)
-			}
-			s.feed(conn, all)
-		case verb == "end":
-			conn.FeedEOF()
-			s.loop.Turn()
-		case verb == "closed":
-			conn.Feed(nil)
-			if conn.Connected() {
-				s.tb.Fatalf("line %d, %q: it is open", n+1, line)
-			}
-		case verb == "<":
-			if got := shown(s.next(conn), who == "s"); got != rest {
-				s.tb.Fatalf("line %d, %q: got %q", n+1, line, got)
-			}
-		default:
-			s.tb.Fatalf("line %d: %q is not understood", n+1, line)
+	play := filtertest.Script{Loop: s.loop, Filter: s.filter, Client: s.client, Server: s.servers[0], Pieces: s.pieces}
+	play.Bytes = func(text string) (all []byte) {
+		for part := range strings.SplitSeq(text, " + ") {
+			all = append(all, packetOf(part)...)
 		}
+		return all
 	}
+	play.Next = func(c *netloop.Conn) (string, error) { return shown(s.next(c), c == s.servers[0]), nil }
+	play.Play(s.tb, lines)
 }
 
 func packetOf(text string) []byte {

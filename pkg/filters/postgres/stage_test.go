@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
@@ -52,76 +51,28 @@ func (s *stage) build(cfg *resource.PostgresFilter) *Filter {
 }
 
 // feed makes bytes arrive, in pieces.
-func (s *stage) feed(c *netloop.Conn, b []byte) {
-	for size := s.pieces; size > 0 && len(b) > size; b = b[size:] {
-		c.Feed(bytes.Clone(b[:size]))
-	}
-	c.Feed(bytes.Clone(b))
-	s.loop.Turn()
-}
+func (s *stage) feed(c *netloop.Conn, b []byte) { filtertest.Feed(s.loop, c, b, s.pieces) }
 
-// script is what happens on a stage, line by line:
-//
-//	c > Q select 1       the client sends a message: a type, and its payload, which
-//	                     ends with a zero byte where the type's does
-//	s < Q select 1       the server gets it
-//	s > Z I              the server sends; the client gets (c <) likewise
-//	c < E 57P01          an error, by its SQLSTATE
-//	c closed, s closed   the filter has closed the connection
-//	c end, s end         the peer hangs up
-//	drain                the filter is retired, with a deadline of 10 s
-//	wait 5s              time passes
-//
-// A session is open when it begins.
+// script plays a filtertest.Script, on a session that is open, with the latest
+// server. Its texts are messages: a type, and the payload, which ends with a zero
+// byte where the type's does; an error is shown by its SQLSTATE, as in "E 57P01".
 func (s *stage) script(lines string) {
 	s.tb.Helper()
 	heard := map[*netloop.Conn][]byte{}
-	for n, line := range strings.Split(strings.TrimSpace(lines), "\n") {
-		line = strings.TrimSpace(line)
-		who, what, _ := strings.Cut(line, " ")
-		conn := map[string]*netloop.Conn{"c": s.client, "s": s.servers[len(s.servers)-1]}[who]
-		verb, rest, _ := strings.Cut(what, " ")
-		switch {
-		case who == "drain":
-			s.filter.Retire(filters.Retirement{Deadline: 10 * time.Second})
-			s.loop.Turn()
-		case who == "wait":
-			d, err := time.ParseDuration(what)
-			if err != nil {
-				s.tb.Fatal(err)
-			}
-			s.loop.Advance(d)
-		case verb == ">":
-			s.feed(conn, message(rest))
-		case verb == "end":
-			conn.FeedEOF()
-			s.loop.Turn()
-		case verb == "closed":
-			conn.Feed(nil)
-			if conn.Connected() {
-				s.tb.Fatalf("line %d, %q: it is open", n+1, line)
-			}
-		case verb == "<":
-			s.loop.Turn()
-			heard[conn] = append(heard[conn], conn.TakeOutput()...)
-			typ, payload, size, err := pgproto.ParseMessage(heard[conn], limits())
-			if rest == "" {
-				if len(heard[conn]) > 0 {
-					s.tb.Fatalf("line %d, %q: there is %q", n+1, line, heard[conn])
-				}
-				continue
-			}
-			if err != nil {
-				s.tb.Fatalf("line %d, %q: %v in %q", n+1, line, err, heard[conn])
-			}
-			if got := shown(typ, payload); got != rest {
-				s.tb.Fatalf("line %d: got %q, want %q", n+1, got, rest)
-			}
-			heard[conn] = heard[conn][size:]
-		default:
-			s.tb.Fatalf("line %d: %q is not understood", n+1, line)
+	play := filtertest.Script{Loop: s.loop, Filter: s.filter, Client: s.client, Server: s.servers[len(s.servers)-1], Pieces: s.pieces, Bytes: message}
+	play.Next = func(c *netloop.Conn) (string, error) {
+		heard[c] = append(heard[c], c.TakeOutput()...)
+		if len(heard[c]) == 0 {
+			return "", nil
 		}
+		typ, payload, size, err := pgproto.ParseMessage(heard[c], limits())
+		if err != nil {
+			return "", fmt.Errorf("%w in %q", err, heard[c])
+		}
+		heard[c] = heard[c][size:]
+		return shown(typ, payload), nil
 	}
+	play.Play(s.tb, lines)
 }
 
 // message makes one of a line.
