@@ -16,11 +16,12 @@ const (
 	nutcracker      = "nutcracker"       // as Debian starts it: no options
 	nutcrackerTuned = "nutcracker-tuned" // -m 512 -v 4
 	haproxy         = "haproxy"          // mode tcp, one thread, in front of one shard: it cannot distribute
+	relay           = gauge.Relay        // bytes and nothing else, in front of one shard
 	direct          = "direct"           // one shard without anything in between
 )
 
 func contenderNames() []string {
-	return []string{dragoman, nutcracker, nutcrackerTuned, haproxy, direct}
+	return []string{dragoman, nutcracker, nutcrackerTuned, haproxy, relay, direct}
 }
 
 // contender is something that answers Redis commands on a port.
@@ -43,7 +44,7 @@ func launch(ctx context.Context, tb *testbed, name string) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{name: name, port: port, sharded: name != haproxy}
+	c := &contender{name: name, port: port, sharded: name != haproxy && name != relay}
 	switch name {
 	case dragoman:
 		err = c.startDragoman(ctx, tb)
@@ -53,6 +54,8 @@ func launch(ctx context.Context, tb *testbed, name string) (*contender, error) {
 		err = c.startNutcracker(ctx, tb, "-m", "512", "-v", "4")
 	case haproxy:
 		err = c.startHAProxy(ctx, tb)
+	case relay:
+		err = c.run(ctx, tb, tb.relay, []string{strconv.Itoa(c.port), strconv.Itoa(tb.shards[0])})
 	default:
 		err = fmt.Errorf("no contender %q: want some of %s", name, strings.Join(contenderNames(), ","))
 	}

@@ -52,12 +52,15 @@ func run(ctx context.Context, o *options) error {
 				return err
 			}
 		}
+		if err := o.EnsureRelay(ctx, dir); err != nil {
+			return err
+		}
 		tb, err := newTestbed(ctx, dir)
 		if err != nil {
 			return err
 		}
 		defer tb.close()
-		tb.args, tb.proxy, tb.profiles = o.ProxyArgs, o.Proxy, o.Profiles
+		tb.args, tb.proxy, tb.relay, tb.profiles = o.ProxyArgs, o.Proxy, o.Relay, o.Profiles
 		r, err = measureAll(ctx, tb, o)
 		return err
 	})
@@ -76,7 +79,7 @@ func measureAll(ctx context.Context, tb *testbed, o *options) (*results, error) 
 	r := &results{Rounds: o.Rounds}
 	if o.memory {
 		for _, name := range o.Contenders {
-			if name == direct {
+			if name == direct || name == relay {
 				continue
 			}
 			gauge.Note("memory: %s", name)

@@ -38,7 +38,7 @@ func (r *results) write(w io.Writer) error {
 
 func (r *results) goalTable() gauge.Table {
 	t := gauge.Table{Left: 1, Titles: []string{
-		"shape", "throughput", "p99", "CPU/request", "CPU/request, tuned", "reached",
+		"shape", "throughput", "p99", "CPU/request", "CPU/request, tuned", "reached", "relay's CPU", "haproxy's",
 	}}
 	for _, s := range r.Shapes {
 		ours, theirs, tuned := s.Samples[dragoman], s.Samples[nutcracker], s.Samples[nutcrackerTuned]
@@ -59,7 +59,11 @@ func (r *results) goalTable() gauge.Table {
 				reached = "no"
 			}
 		}
-		t.Add(append(row, reached)...)
+		row = append(row, reached)
+		for _, floor := range []string{relay, haproxy} {
+			row = append(row, gauge.Number(gauge.Ratio(s.Samples[floor], theirs, cpu)))
+		}
+		t.Add(row...)
 	}
 	return t
 }

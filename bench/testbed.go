@@ -16,6 +16,7 @@ type testbed struct {
 	dir      string
 	proxy    string // the proxy's executable
 	args     []string
+	relay    string // the relay's executable
 	profiles string // folder; "": none
 	procs    []*gauge.Process
 	shards   []int // ports

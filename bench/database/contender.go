@@ -21,11 +21,12 @@ const (
 	pgbouncer      = "pgbouncer-session"
 	pgbouncerTrans = "pgbouncer-transaction"
 	haproxy        = "haproxy" // mode tcp, one thread
-	direct         = "direct"  // nothing in between
+	relay          = gauge.Relay
+	direct         = "direct" // nothing in between
 )
 
 func contenderNames() []string {
-	return []string{dragoman, dragomanPool, dragomanTrans, pgbouncer, pgbouncerTrans, haproxy, direct}
+	return []string{dragoman, dragomanPool, dragomanTrans, pgbouncer, pgbouncerTrans, haproxy, relay, direct}
 }
 
 func isDragoman(name string) bool { return strings.HasPrefix(name, dragoman) }
@@ -77,6 +78,8 @@ func (tb *testbed) launch(ctx context.Context, name string, s server) (*contende
 		return tb.startDragoman(ctx, c, s, to)
 	case haproxy:
 		err = tb.startHAProxy(ctx, c, to)
+	case relay:
+		err = tb.run(ctx, c, tb.relay, strconv.Itoa(port), strconv.Itoa(to))
 	case pgbouncer:
 		err = tb.startPgbouncer(ctx, c, s, to, "session")
 	case pgbouncerTrans:

@@ -128,7 +128,7 @@ func TestMeshConfig(t *testing.T) {
 // TestEndToEnd measures a little through real servers and peers.
 func TestEndToEnd(t *testing.T) {
 	t.Parallel()
-	names := []string{pgbouncer, pgbouncerTrans, haproxy, direct}
+	names := []string{pgbouncer, pgbouncerTrans, haproxy, relay, direct}
 	o := &options{
 		Options: gauge.Options{Rounds: 1, Contenders: names, Shapes: regexp.MustCompile(`simple, 1 client|COPY|MariaDB.*1 client`)},
 		runTime: 200 * time.Millisecond, copyBytes: 1 << 20, memory: true, idle: 5,

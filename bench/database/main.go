@@ -84,7 +84,7 @@ func measureMemories(ctx context.Context, tb *testbed, o *options) ([]footprint,
 	var all []footprint
 	for _, s := range []server{postgres, mariadb} {
 		for _, name := range o.Contenders {
-			if name == direct || s == mariadb && !(shape{server: s}).suits(name) {
+			if name == direct || name == relay || s == mariadb && !(shape{server: s}).suits(name) {
 				continue
 			}
 			gauge.Note("memory: %s", name)

@@ -73,6 +73,7 @@ func added(a, b, base []sample) float64 {
 func (r *results) goalTable() gauge.Table {
 	t := gauge.Table{Left: 1, Titles: []string{
 		"shape", "CPU, pgbouncer-session", "CPU, haproxy", "added p99, pgbouncer-session", "added p99, haproxy", "bytes per CPU-second, haproxy", "reached",
+		"relay's CPU, pgbouncer-session", "relay's CPU, haproxy",
 	}}
 	for _, s := range r.Shapes {
 		ours := s.Samples[dragoman]
@@ -102,7 +103,8 @@ func (r *results) goalTable() gauge.Table {
 				reached = "no"
 			}
 		}
-		t.Add(append(row, reached)...)
+		floor := s.Samples[relay]
+		t.Add(append(row, reached, gauge.Number(gauge.Ratio(floor, bouncer, cpu)), gauge.Number(gauge.Ratio(floor, tcp, cpu)))...)
 	}
 	return t
 }

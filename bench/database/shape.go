@@ -62,7 +62,7 @@ func (s shape) isCopy() bool { return s.kind == copyOut || s.kind == copyIn }
 func (s shape) suits(name string) bool {
 	switch {
 	case s.server == mariadb:
-		return name == dragoman || name == haproxy || name == direct
+		return name == dragoman || name == haproxy || name == relay || name == direct
 	case name == pgbouncerTrans:
 		return s.mode != "prepared"
 	}

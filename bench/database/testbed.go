@@ -32,6 +32,7 @@ type testbed struct {
 	dir      string
 	proxy    string // the proxy's executable
 	args     []string
+	relay    string // the relay's executable
 	profiles string // folder; "": none
 	idle     int    // sessions that a server has room for, beside those of the loads
 	postgres *dbtest.Postgres
@@ -90,7 +91,10 @@ func inFolder(ctx context.Context, dir string, o *options, fn func(*testbed) (*r
 			return nil, err
 		}
 	}
-	tb.proxy, tb.profiles = o.Proxy, o.Profiles
+	if err := o.EnsureRelay(ctx, dir); err != nil {
+		return nil, err
+	}
+	tb.proxy, tb.relay, tb.profiles = o.Proxy, o.Relay, o.Profiles
 	if err := tb.prepare(o); err != nil {
 		return nil, err
 	}

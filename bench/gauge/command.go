@@ -45,6 +45,7 @@ type Options struct {
 	Shapes     *regexp.Regexp // that are measured
 	Contenders []string
 	Proxy      string // path of a compiled proxy; "": EnsureProxy builds it
+	Relay      string // of the compiled relay, once EnsureRelay built it
 	ProxyArgs  []string
 	Profiles   string // folder for CPU profiles of the proxy; "": none
 	Samples    string // file for all samples; "": none
