@@ -90,7 +90,7 @@ func (a *appAnswer) Write(p []byte) (int, error) {
 		a.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case a.ended:
+	case a.ended: // by its head
 	case a.streams():
 		if err := a.values.feed(p, a.message); err != nil {
 			a.broken(err)
@@ -102,11 +102,21 @@ func (a *appAnswer) Write(p []byte) (int, error) {
 	default:
 		a.body = append(a.body, p...)
 	}
+	a.cut()
 	return len(p), nil
+}
+
+// cut ends the app's answer to a call that has ended: its client waits, and the app
+// may go on for ever.
+func (a *appAnswer) cut() {
+	if a.ended {
+		panic(http.ErrAbortHandler) // which call expects
+	}
 }
 
 // Flush implements http.Flusher.
 func (a *appAnswer) Flush() {
+	a.cut()
 	if a.begun {
 		_ = http.NewResponseController(a.w).Flush() // fails with the next Write, too
 	}

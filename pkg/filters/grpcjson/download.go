@@ -41,8 +41,8 @@ func (d *download) WriteHeader(status int) {
 	if status < 200 || d.failed || d.begun || d.grpc {
 		return // what is informational means nothing to who has asked by JSON
 	}
-	if d.broken != nil {
-		d.fail(d.broken)
+	if p := d.broken.Load(); p != nil {
+		d.fail(p)
 		return
 	}
 	if status != http.StatusOK || !isGRPC(d.header) {
@@ -219,11 +219,11 @@ func (d *download) rawContentType() string {
 
 // finish ends the answer, when next has said all.
 func (d *download) finish() {
-	switch {
+	switch p := d.broken.Load(); {
 	case d.failed || d.begun && !d.grpc:
 		return
-	case d.broken != nil:
-		d.fail(d.broken)
+	case p != nil:
+		d.fail(p)
 		return
 	case !d.grpc:
 		d.fail(newProblem(http.StatusBadGateway, reasonResponse, "there is no answer"))

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	transcoderv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_json_transcoder/v3"
@@ -42,8 +43,9 @@ type forward struct {
 	call     *transcode.Call
 	counters *methodCounters
 	in       *http.Request
-	broken   *problem  // what was wrong with the request's body, found while it was sent
 	deadline time.Time // the client's or the route's; zero: there is none
+
+	broken atomic.Pointer[problem] // what was wrong with the request's body, found while it was sent; from any goroutine
 }
 
 // serveForward serves a request that may be a call.

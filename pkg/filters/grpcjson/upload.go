@@ -89,7 +89,8 @@ func (u *upload) add(value []byte) bool {
 	ready, p := u.f.message(u.ready, value)
 	if p != nil {
 		u.ready = u.ready[:before]
-		u.f.broken, u.err = p, errBody
+		u.f.broken.Store(p)
+		u.err = errBody
 		return false
 	}
 	u.ready = ready
@@ -99,11 +100,12 @@ func (u *upload) add(value []byte) bool {
 func (u *upload) fail(err error) {
 	u.err = errBody
 	if errors.Is(err, pbjson.ErrLarge) {
-		u.f.broken = tooLarge(u.f.conf.MaxRequest)
+		u.f.broken.Store(tooLarge(u.f.conf.MaxRequest))
 		return
 	}
-	u.f.broken = newProblem(http.StatusBadRequest, reasonRequest, "body: "+err.Error())
-	u.f.broken.Errors = []wrong{{In: "body", Detail: err.Error()}}
+	p := newProblem(http.StatusBadRequest, reasonRequest, "body: "+err.Error())
+	p.Errors = []wrong{{In: "body", Detail: err.Error()}}
+	u.f.broken.Store(p)
 }
 
 // raw makes a message of a piece of a body. The first says what path and query
