@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // Option changes what is allowed.
@@ -75,22 +75,12 @@ func empty(doc *yaml.Node) bool {
 		doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].ShortTag() == "!!null"
 }
 
-var yamlLine = regexp.MustCompile(`^line (\d+): (.*)$`)
-
-// syntaxError turns yaml's message, which names its line, into an Error.
+// syntaxError turns yaml's message into an Error.
 func syntaxError(file string, data []byte, err error) *Error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	e := &Error{File: file, Reason: "not valid YAML: " + text}
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		e.Line, _ = strconv.Atoi(m[1]) // digits; an absurd number of them leaves the line unknown
-		if strings.HasPrefix(m[2], "did not find expected") {
-			// What yaml's parser reports, unlike its scanner, is counted from 0. The
-			// end of the file is behind the last line.
-			last := bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n")) + 1
-			e.Line = min(e.Line+1, last)
-		}
+	line, reason := problem.YAML(data, err)
+	e := &Error{File: file, Line: line, Reason: "not valid YAML: " + reason}
+	if line > 0 {
 		e.Column = 1
-		e.Reason = "not valid YAML: " + m[2]
 	}
 	return e
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -65,7 +64,7 @@ func (p *parser) document(data []byte) *yaml.Node {
 		p.fail(0, "", "is empty: at least one pool is needed")
 		return nil
 	case err != nil:
-		line, reason := syntaxError(err)
+		line, reason := problem.YAML(data, err)
 		p.fail(line, "", "%s", reason)
 		return nil
 	}
@@ -114,15 +113,6 @@ func (p *parser) plain(n *yaml.Node) bool {
 		p.plain(c)
 	}
 	return len(p.errs) == before
-}
-
-func syntaxError(err error) (line int, reason string) {
-	reason = strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := regexp.MustCompile(`^line (\d+): (.*)`).FindStringSubmatch(reason); m != nil {
-		line, _ = strconv.Atoi(m[1]) // digits only; 0 when too many
-		reason = m[2]
-	}
-	return line, reason
 }
 
 // across checks what concerns several pools.

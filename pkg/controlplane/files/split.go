@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/problem"
 )
 
 // document is one of a file's documents. Its text has the lines before it
@@ -102,17 +103,13 @@ func (d *document) fail(n *yaml.Node, path, reason, hint string) *mesh.Error {
 	return &mesh.Error{File: d.file, Line: n.Line, Column: n.Column, Path: path, Reason: reason, Hint: hint}
 }
 
-var yamlLine = regexp.MustCompile(`^line (\d+): (.*)$`)
-
 func (d *document) syntaxError(err error) *mesh.Error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, convErr := strconv.Atoi(m[1])
-		if convErr == nil {
-			return &mesh.Error{File: d.file, Line: line, Column: 1, Reason: "not valid YAML: " + m[2]}
-		}
+	line, reason := problem.YAML(d.text, err)
+	e := &mesh.Error{File: d.file, Line: line, Reason: "not valid YAML: " + reason}
+	if line > 0 {
+		e.Column = 1
 	}
-	return &mesh.Error{File: d.file, Reason: "not valid YAML: " + text}
+	return e
 }
 
 // at finds the node of a path such as spec.ports[0].name, or the nearest above

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -42,7 +40,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		line, reason := syntaxError(err)
+		line, reason := problem.YAML(data, err)
 		d.errs.Add(d.file, line, "", "%s", reason)
 		return nil
 	}
@@ -55,15 +53,6 @@ func (d *decoder) document(data []byte) *yaml.Node {
 		return nil
 	}
 	return root
-}
-
-func syntaxError(err error) (line int, reason string) {
-	reason = strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := regexp.MustCompile(`^line (\d+): (.*)`).FindStringSubmatch(reason); m != nil {
-		line, _ = strconv.Atoi(m[1]) // digits only; 0 when too many
-		reason = m[2]
-	}
-	return line, reason
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
