@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strconv"
 	"sync/atomic"
 
@@ -272,7 +273,11 @@ func (s *nutcrackerSource) Load() ([]mesh.Object, error) {
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	if err := mesh.Validate(objs).Err(); err != nil {
+	found := mesh.Validate(objs)
+	for _, e := range found {
+		e.File, e.Path = s.name, "pool "+path.Base(e.Object)+": "+e.Path
+	}
+	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	for i := range cfg.Pools {

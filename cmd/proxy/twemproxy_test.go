@@ -27,6 +27,17 @@ func TestFace(t *testing.T) {
 	}
 }
 
+// TestOwnPort: what only the documents made of a pool can say names the file and the
+// pool.
+func TestOwnPort(t *testing.T) {
+	t.Parallel()
+	conf := write(t, "nutcracker.yml", "alpha:\n  listen: 127.0.0.1:22125\n  redis: true\n  servers:\n  - 127.0.0.1:22125:1\n")
+	code, _, errs := finish(t, nil, "twemproxy", "-t", "-c", conf)
+	if want := conf + ": pool alpha: "; code != 64 || !strings.Contains(errs, want) || !strings.Contains(errs, "127.0.0.1:22125 is this object's own spec.listen") {
+		t.Errorf("exit code %d, want %q in\n%s", code, want, errs)
+	}
+}
+
 func TestNutcrackerFlags(t *testing.T) {
 	t.Parallel()
 	good := write(t, "good.yml", "a:\n  listen: 127.0.0.1:1\n  redis: true\n  servers:\n  - 127.0.0.1:6379:1\n")

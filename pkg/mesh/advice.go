@@ -38,7 +38,7 @@ func (*Environment) advice(field string) string {
 	case "host", "hostname", "port", "url", "uri", "dsn", "server":
 		return `as in address: "db.example.com:5432"`
 	case "hosts", "addresses", "servers":
-		return `as in endpoints: [{address: "a:5432"}, {address: "b:5432"}]`
+		return `as in endpoints: [{address: "a:5432"}, {address: "b:5432"}]; for Redis, shards: [{primary: {address: "a:6379"}}]`
 	case "dbname", "db", "databaseName":
 		return meant("database")
 	case "ssl", "sslmode", "sslMode":
@@ -47,6 +47,14 @@ func (*Environment) advice(field string) string {
 		return `as in address: "a:5432", standbys: [{address: "b:5432"}]; for Redis, shards: [{primary: {...}, replicas: [{...}]}]`
 	case "readOnly", "readonly":
 		return "as in access: ReadOnly"
+	}
+	return ""
+}
+
+func (*Shard) advice(field string) string {
+	switch field {
+	case "address", "host", "port", "master":
+		return (*Shard)(nil).example()
 	}
 	return ""
 }
@@ -87,6 +95,10 @@ func (*MySQLSpec) advice(field string) string {
 	}
 	return ""
 }
+
+func (*Shard) example() string { return `as in {primary: {address: "redis:6379"}}` }
+
+func (*Server) example() string { return `as in {address: "redis:6379"}` }
 
 func (*Listen) example() string { return "as in {port: 5432}" }
 

@@ -80,11 +80,17 @@ func supported() []string {
 }
 
 func (c *checker) metadata(apiVersion string, m *Metadata) {
-	c.require(apiVersion == APIVersion, "apiVersion",
-		fmt.Sprintf("unknown version %q", clip(apiVersion)), `use "`+APIVersion+`"`)
+	unknown := "is missing"
+	if apiVersion != "" {
+		unknown = fmt.Sprintf("unknown version %q", clip(apiVersion))
+	}
+	c.require(apiVersion == APIVersion, "apiVersion", unknown, `use "`+APIVersion+`"`)
 	const rule = "use lower-case letters, digits and -"
-	c.require(IsDNSLabel(m.Name), "metadata.name",
-		fmt.Sprintf("%q is not a name", clip(m.Name)), rule)
+	if m.Name == "" {
+		c.fail("metadata.name", "is missing", "as in metadata: {name: cache}")
+	} else {
+		c.require(IsDNSLabel(m.Name), "metadata.name", fmt.Sprintf("%q is not a name", clip(m.Name)), rule)
+	}
 	c.require(IsDNSLabel(m.Namespace), "metadata.namespace",
 		fmt.Sprintf("%q is not a namespace", clip(m.Namespace)), rule)
 }

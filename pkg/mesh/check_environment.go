@@ -204,6 +204,10 @@ func (c *checker) address(address, at string) {
 	if _, _, _, err := SplitAddress(address); err != nil {
 		c.fail(at, err.Error(), `"host:port", "[v6]:port" or "/path/of.sock"`)
 	}
+	for _, own := range places(c.obj, c.services) {
+		c.require(own.datagram || !own.takes(address), at, clip(address)+" is this object's own "+own.at,
+			"the proxy would connect to itself without end: give it another port, or the server's own address")
+	}
 }
 
 func (c *checker) endpoints(servers []Server, at string) {

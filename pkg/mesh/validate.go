@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"strconv"
+	"strings"
 )
 
 // Validate checks objects against each other, and those that came from no
@@ -209,6 +210,30 @@ func (l *Listen) Overlaps(other *Listen) bool {
 		return true // it takes IPv4 too
 	}
 	return mine == theirs || mine.Is4() == theirs.Is4() && (mine.IsUnspecified() || theirs.IsUnspecified())
+}
+
+// takes reports whether who connects to an address on the listener's host comes to
+// the listener.
+func (l *Listen) takes(address string) bool {
+	host, port, path, err := SplitAddress(address)
+	if err != nil || path != "" || l.Path != "" {
+		return path != "" && path == l.Path
+	}
+	mine, err := netip.ParseAddr(cmp.Or(l.Address, "127.0.0.1"))
+	if err != nil || port != l.Port {
+		return false
+	}
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return mine.IsLoopback() || mine.IsUnspecified()
+	}
+	target, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	if mine.IsUnspecified() {
+		return (target.IsLoopback() || target.IsUnspecified()) && (mine.Is6() || target.Is4())
+	}
+	return mine == target || target.IsUnspecified() && mine.IsLoopback() && mine.Is4() == target.Is4()
 }
 
 func errorAt(obj Object, path, reason, hint string) *Error {

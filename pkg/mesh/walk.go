@@ -137,7 +137,7 @@ func (w *walker) basic(n *yaml.Node, v reflect.Value, path string) {
 		w.fail(n, path, "must be a string, not "+describe(n), hintOfString(n, v, tag))
 	case reflect.Bool:
 		if tag != "!!bool" {
-			w.fail(n, path, "must be true or false, not "+describe(n), "")
+			w.fail(n, path, "must be true or false, not "+describe(n), hintOfQuotes(n, "!!bool"))
 			return
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
@@ -159,9 +159,19 @@ func hintOfString(n *yaml.Node, v reflect.Value, tag string) string {
 	return "write it in quotes: " + strconv.Quote(clip(n.Value))
 }
 
+// hintOfQuotes is what to say where a string stands for a value that it would be
+// without its quotes.
+func hintOfQuotes(n *yaml.Node, wanted string) string {
+	bare := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || bare.ShortTag() != wanted {
+		return ""
+	}
+	return "write it without quotes: " + clip(n.Value)
+}
+
 func (w *walker) unsigned(n *yaml.Node, v reflect.Value, tag, path string) {
 	if tag != "!!int" {
-		w.fail(n, path, "must be a whole number, not "+describe(n), "")
+		w.fail(n, path, "must be a whole number, not "+describe(n), hintOfQuotes(n, "!!int"))
 		return
 	}
 	var u uint64

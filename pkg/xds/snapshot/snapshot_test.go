@@ -206,7 +206,7 @@ kind: Ambassador
 metadata: {name: a}
 spec:
   protocol: redis
-  listen: {port: 1}
+  listen: {port: 7000}
   environments: {dev: {address: "127.0.0.1:1"}, prod: {address: "127.0.0.1:2", credentials: {passwordEnv: P}}}
   defaultEnvironment: dev
 `))
