@@ -37,6 +37,7 @@ type member struct {
 	claim      claim
 	lastError  string
 	lastFailed time.Time
+	explained  bool // the log has what a probe says of this ejection
 }
 
 // settings say how a member is judged. The latest cluster's are in force.
@@ -123,6 +124,7 @@ func (m *member) failLocked(cause outlier.Cause, what string, now time.Time) {
 	}
 	m.outlier.Eject(cause, now, &s.policy)
 	m.ejected.Store(true)
+	m.explained = false
 	s.stats.ejections.Add(1)
 	s.log.Warn("endpoint ejected", "endpoint", m.key.hostname, "address", m.key.address,
 		"shard", m.key.shard, "cause", what)

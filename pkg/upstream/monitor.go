@@ -279,6 +279,11 @@ func (m *member) learn(s *settings, role *word, err error, counts bool, now time
 	if counts && s.check != nil && m.check.observe(err == nil, s.check) {
 		m.logChecked(s, err)
 	}
+	if err != nil && m.ejected.Load() && !m.explained {
+		// Filters only know that there was no connection.
+		m.explained = true
+		s.log.Warn("endpoint stays ejected", "endpoint", m.key.hostname, "address", m.key.address, "shard", m.key.shard, "error", err)
+	}
 	switch {
 	case err == nil:
 		m.lastError = ""
