@@ -50,7 +50,7 @@ func eachName(v reflect.Value, path string, visit func(path, value string)) {
 			eachName(v.Index(i), path+"["+strconv.Itoa(i)+"]", visit)
 		}
 	case reflect.String:
-		if strings.HasSuffix(path, "File") || strings.HasSuffix(path, "Env") {
+		if strings.HasSuffix(path, "File") || strings.HasSuffix(path, ".file") || strings.HasSuffix(path, "Env") {
 			visit(path, v.String())
 		}
 	}

@@ -30,7 +30,11 @@ func Check(source Source, facts mesh.NodeFacts) (Report, error) {
 	if err != nil {
 		return Report{Objects: len(objs)}, err
 	}
-	c := &check{objs: objs, report: Report{Objects: len(objs)}, errs: descriptorErrors(objs), said: map[string]bool{}}
+	c := &check{objs: objs, report: Report{Objects: len(objs)}, said: map[string]bool{}}
+	if len(objs) == 0 {
+		c.report.Warnings = append(c.report.Warnings, fmt.Errorf("no document in %s: run would serve nobody", strings.Join(source.Paths(), ", ")))
+	}
+	c.descriptors()
 	if facts != (mesh.NodeFacts{}) {
 		c.look(Snapshot(objs, facts))
 		return c.report, errors.Join(c.errs...)
@@ -73,7 +77,7 @@ func (c *check) look(snap *snapshot.Snapshot, err error) {
 			continue // in another environment
 		}
 		c.said[found.Error()] = true
-		if errors.Is(bad, fs.ErrNotExist) || errors.Is(bad, fs.ErrPermission) || errors.Is(bad, secrets.ErrEnv) {
+		if notHere(bad) {
 			c.report.Warnings = append(c.report.Warnings, found)
 		} else {
 			c.errs = append(c.errs, found)
@@ -85,21 +89,37 @@ func (c *check) look(snap *snapshot.Snapshot, err error) {
 func (c *check) place(bad *secrets.CheckError, secret *resource.Secret) *mesh.Error {
 	name, reason := "", strings.TrimPrefix(bad.Error(), fmt.Sprintf("secret %q: ", bad.Secret))
 	if file, ok := errors.AsType[*fs.PathError](bad); ok {
-		name, reason = file.Path, file.Path+": "+file.Err.Error()
+		name, reason = file.Path, reasonOf(file)
 	}
 	for _, source := range sourcesOf(secret) {
 		if name == "" {
 			name = source.Filename + source.Env // there is one of them
 		}
 	}
-	hint := "run does not begin without it"
+	hint := needed
 	switch {
-	case !errors.Is(bad, fs.ErrNotExist) && !errors.Is(bad, fs.ErrPermission) && !errors.Is(bad, secrets.ErrEnv):
+	case !notHere(bad):
 		hint = "in " + name
 	case awaited(bad, secret):
 		hint = "run begins without it, and apps wait or get errors until it is there"
 	}
 	return mesh.ErrorAtName(c.objs, name, reason, hint)
+}
+
+const needed = "run does not begin without it"
+
+// notHere reports whether what is wrong is that a file or a variable is not here, or
+// not to be read.
+func notHere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, secrets.ErrEnv)
+}
+
+// reasonOf leaves out of a file's error what was done to it.
+func reasonOf(err error) string {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return file.Path + ": " + file.Err.Error()
+	}
+	return err.Error()
 }
 
 // sourcesOf lists where a secret comes from.

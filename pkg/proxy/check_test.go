@@ -109,6 +109,42 @@ spec:
 	}
 }
 
+// TestCheckDescriptors: descriptors of gRPC that are not here are a warning like other
+// files, and those that are none an error, each with file, line and field.
+func TestCheckDescriptors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	here, gone := filepath.Join(dir, "here.pb"), filepath.Join(dir, "gone.pb")
+	put(t, here, "no descriptors")
+	for name, tt := range map[string]struct{ file, warning, wrong string }{
+		"gone": {gone, "spec.api.grpc.descriptors.file: " + gone + ": no such file or directory (run does not begin without it)", ""},
+		"none": {here, "", "spec.api.grpc.descriptors.file: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "mesh.yaml")
+			put(t, file, `apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: stock}
+spec:
+  api:
+    listen: {port: 8081}
+    upstream: {address: "127.0.0.1:8080"}
+    grpc: {direction: FromJSON, descriptors: {file: `+tt.file+`}}
+`)
+			report, err := proxy.Check(proxy.NewFiles([]string{file}), mesh.NodeFacts{})
+			got := ""
+			for _, w := range report.Warnings {
+				got += w.Error()
+			}
+			wantText(t, "the warning", file, tt.warning, got)
+			if tt.wrong == "" && err != nil || tt.wrong != "" && (err == nil || !strings.HasPrefix(err.Error(), file+":8:") || !strings.Contains(err.Error(), tt.wrong)) {
+				t.Errorf("the error: %v", err)
+			}
+		})
+	}
+}
+
 func listens(r *running, name string) error {
 	if text := r.get("/listeners"); !strings.Contains(text, name) {
 		return fmt.Errorf("%s", text)
@@ -155,6 +191,23 @@ func TestRedisBeforeItsPassword(t *testing.T) {
 	if ok, why := r.Ready(); !ok {
 		t.Errorf("not ready: %s", why)
 	}
+}
+
+// TestLogSaysWhyEjected: the log has the server's own reason, not only that there was no
+// connection.
+func TestLogSaysWhyEjected(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t, redistest.WithPassword("s3cret"))
+	port, password := redistest.Port(t), filepath.Join(t.TempDir(), "password")
+	put(t, password, "another")
+	r := start(t, ambassador("cache", port, fmt.Sprintf("test: {address: %q, credentials: {passwordFile: %s}}", node.Addr(), password), byDefault))
+	redistest.Dial(t, local(port)).Do("GET", "k")
+	r.eventually("the reason", func() error {
+		if log := r.log.String(); !strings.Contains(log, "endpoint stays ejected") || !strings.Contains(log, "WRONGPASS") {
+			return errors.New(log)
+		}
+		return nil
+	})
 }
 
 // TestReloadBeforeItsPassword: a change that names a file which is not there yet leaves

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"io"
 	"os"
 
@@ -9,38 +8,41 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 )
 
-// descriptorErrors looks into the files that documents name for descriptors of
-// gRPC, and at the rules in them.
-func descriptorErrors(objs []mesh.Object) []error {
-	var errs []error
-	for _, obj := range objs {
-		g, kind, at := grpcOf(obj)
+// descriptors looks into the files that documents name for descriptors of gRPC, and
+// at the rules in them.
+func (c *check) descriptors() {
+	for _, obj := range c.objs {
+		g := grpcOf(obj)
 		if g == nil || g.Descriptors.File == "" {
 			continue
 		}
-		set, err := readUpTo(g.Descriptors.File, transcode.MaxDescriptors+1)
-		found := []error{err}
-		if err == nil {
-			found = g.Check(set)
+		name := g.Descriptors.File
+		set, err := readUpTo(name, transcode.MaxDescriptors+1)
+		switch {
+		case notHere(err):
+			c.report.Warnings = append(c.report.Warnings, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), needed))
+			continue
+		case err != nil:
+			c.errs = append(c.errs, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), ""))
+			continue
 		}
-		for _, err := range found {
-			errs = append(errs, fmt.Errorf("%s %s: %s.descriptors.file: %w", kind, obj.Key(), at, err))
+		for _, err := range g.Check(set) {
+			c.errs = append(c.errs, mesh.ErrorAtName([]mesh.Object{obj}, name, err.Error(), "in "+name))
 		}
 	}
-	return errs
 }
 
 // grpcOf is what an object has between gRPC and JSON, nil for nothing.
-func grpcOf(obj mesh.Object) (g *mesh.APIGRPC, kind, at string) {
+func grpcOf(obj mesh.Object) *mesh.APIGRPC {
 	switch o := obj.(type) {
 	case *mesh.Adapter:
 		if o.Spec.API != nil {
-			return o.Spec.API.GRPC, mesh.KindAdapter, "spec.api.grpc"
+			return o.Spec.API.GRPC
 		}
 	case *mesh.Ambassador:
-		return o.Spec.GRPC, mesh.KindAmbassador, "spec.grpc"
+		return o.Spec.GRPC
 	}
-	return nil, "", ""
+	return nil
 }
 
 // readUpTo reads a file, or so many bytes of it.
