@@ -22,12 +22,8 @@ var errNotReady = errors.New("not ready")
 // adminClient asks a running proxy's admin server.
 type adminClient struct{ base string }
 
-func newAdminClient(cmd *cobra.Command) (*adminClient, error) {
-	s, err := newSettings(cmd)
-	if err != nil {
-		return nil, err
-	}
-	return &adminClient{"http://" + s.Text("admin-address")}, nil
+func newAdminClient(s *settings) *adminClient {
+	return &adminClient{"http://" + s.Text("admin-address")}
 }
 
 func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error) {
@@ -62,21 +58,21 @@ func newWait() *cobra.Command {
 		Short: "Wait until a running proxy is ready",
 		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := newAdminClient(cmd)
+			s, err := newSettings(cmd)
 			if err != nil {
 				return err
 			}
-			limit, err := cmd.Flags().GetDuration("timeout")
+			limit, err := s.Duration("timeout")
 			if err != nil {
 				return exit.Usage(err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
-			return c.wait(ctx)
+			return newAdminClient(s).wait(ctx)
 		},
 	}
 	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")
-	cmd.Flags().Duration("timeout", time.Minute, "how long to wait")
+	cmd.Flags().String("timeout", "1m", "how long to wait")
 	return cmd
 }
 
@@ -106,13 +102,13 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running proxy does",
 		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := newAdminClient(cmd)
+			s, err := newSettings(cmd)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 			defer cancel()
-			return c.status(ctx, cmd.OutOrStdout())
+			return newAdminClient(s).status(ctx, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")

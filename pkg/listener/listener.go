@@ -84,7 +84,19 @@ type BindError struct {
 
 // Error implements error.
 func (e *BindError) Error() string {
-	return fmt.Sprintf("listener %q: binding %s: %v", e.Listener, e.Address, e.Err)
+	text := fmt.Sprintf("listener %q: binding %s: %v", e.Listener, e.Address, e.Err)
+	socket := strings.HasPrefix(e.Address, "/")
+	switch {
+	case e.Taken():
+		text += " (another process has it)"
+	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
+		text += " (this host does not have the address)"
+	case errors.Is(e.Err, syscall.EACCES) && !socket:
+		text += " (a port below 1024 needs the capability NET_BIND_SERVICE: take a higher one)"
+	case errors.Is(e.Err, syscall.ENOENT) && socket:
+		text += " (the socket's folder is not there)"
+	}
+	return text
 }
 
 // Unwrap returns the system's error.

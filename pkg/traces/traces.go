@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"time"
 
@@ -54,6 +55,9 @@ func Open(ctx context.Context, o Options) (*Provider, error) {
 	}
 	var opts []otlptracegrpc.Option
 	if o.Endpoint != "" {
+		if u, err := url.Parse(o.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, fmt.Errorf("the collector of spans %q: want a URL, as http://collector:4317", o.Endpoint)
+		}
 		opts = append(opts, otlptracegrpc.WithEndpointURL(o.Endpoint))
 	}
 	exporter, err := otlptracegrpc.New(ctx, opts...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,17 @@ func TestSpansReachACollector(t *testing.T) {
 			}
 		case <-time.After(10 * time.Second):
 			t.Error("no span arrives")
+		}
+	}
+}
+
+// TestEndpointWithoutScheme: what would silently send spans nowhere is refused.
+func TestEndpointWithoutScheme(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []string{"collector", "collector:4317", "127.0.0.1:4317", "grpc://collector:4317", "http://"} {
+		_, err := traces.Open(t.Context(), traces.Options{Endpoint: endpoint, Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), "http://collector:4317") {
+			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,13 +40,43 @@ func Read(cmd *cobra.Command) (*Settings, error) {
 	}
 	s := &Settings{v, cmd.Flags()}
 	file := v.GetString("config")
-	if file == "" {
-		return s, nil
+	if file != "" {
+		if err := s.readFile(file); err != nil {
+			return nil, exit.Usage(err)
+		}
 	}
-	if err := s.readFile(file); err != nil {
+	if err := s.check(file); err != nil {
 		return nil, exit.Usage(err)
 	}
 	return s, nil
+}
+
+// check refuses a variable or a key of the bootstrap file that does not have the type
+// of its flag: viper takes it for 0 or false.
+func (s *Settings) check(file string) error {
+	var errs []error
+	s.Flags.VisitAll(func(f *pflag.Flag) {
+		value, want := s.viper.GetString(f.Name), ""
+		switch f.Value.Type() {
+		case "int":
+			if _, err := strconv.Atoi(value); err != nil {
+				want = "a whole number"
+			}
+		case "bool":
+			if _, err := strconv.ParseBool(value); err != nil {
+				want = "true or false"
+			}
+		}
+		if want == "" {
+			return
+		}
+		where := file + ": " + f.Name
+		if os.Getenv(variable(f.Name)) != "" {
+			where = variable(f.Name)
+		}
+		errs = append(errs, fmt.Errorf("%s %q: want %s", where, value, want))
+	})
+	return errors.Join(errs...)
 }
 
 func (s *Settings) readFile(file string) error {

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
+)
+
+// TestStrength sets the environment in three places: the strongest wins.
+func TestStrength(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name string
+		env  []string
+		args []string
+		want string
+	}{
+		{"flag", []string{"DRAGOMAN_ENVIRONMENT=dev"}, []string{"--environment", "prod"}, `environment":"prod","environmentSource":"--environment"`},
+		{"variable", []string{"DRAGOMAN_ENVIRONMENT=prod"}, nil, `environment":"prod","environmentSource":"DRAGOMAN_ENVIRONMENT"`},
+		{"file", nil, nil, `environment":"dev"`},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			boot := write(t, "boot.yaml", "environment: dev\nlog-level: debug\nadmin-address: \"off\"\n")
+			file := write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1"))
+			env := append(tc.env, "DRAGOMAN_CONFIG="+boot, "DRAGOMAN_FILE="+file)
+			p := begin(t, env, append([]string{"run"}, tc.args...)...)
+			p.prints(regexp.QuoteMeta(tc.want))
+			p.signal(syscall.SIGINT)
+			if code := p.end(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// TestTypesOfSettings: a variable, or a key of the bootstrap file, that does not have the
+// type of its flag is refused, not taken for 0.
+func TestTypesOfSettings(t *testing.T) {
+	t.Parallel()
+	file := write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1"))
+	run := []string{"run", "-f", file, "--environment", "dev", "--admin-address", "off"}
+	boot := write(t, "boot.yaml", "loops: two\n")
+	cases := []struct {
+		name, variable string
+		args           []string
+		code           int
+		want           string
+	}{
+		{"number in a variable", "DRAGOMAN_LOOPS=two", run, 64, `DRAGOMAN_LOOPS "two": want a whole number`},
+		{"number in a file", "", append(slices.Clone(run), "--config", boot), 64, boot + `: loops "two": want a whole number`},
+		{"switch in a variable", "DRAGOMAN_PRINT_CONFIG=yes", []string{"demo"}, 64, `DRAGOMAN_PRINT_CONFIG "yes": want true or false`},
+		{"time in a variable", "DRAGOMAN_TIMEOUT=soon", []string{"wait"}, 64, `--timeout "soon": want a duration`},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			code, _, errs := finish(t, []string{tc.variable}, tc.args...)
+			if code != tc.code || !strings.Contains(errs, tc.want) {
+				t.Errorf("exit code %d, want %d, with %q in\n%s", code, tc.code, tc.want, errs)
+			}
+		})
+	}
+}
+
+// A slip in a variable's name chooses no environment, which the log tells; what
+// Kubernetes sets for Services that are called so is none.
+func TestMisspeltVariable(t *testing.T) {
+	t.Parallel()
+	file := write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1"))
+	p := begin(t, []string{"DRAGOMAN_ENVIRONMNT=prod", "DRAGOMAN_FILE_PORT=1"}, "run", "-f", file, "--environment", "dev", "--admin-address", "off")
+	p.prints(`environment":"dev"`)
+	p.signal(syscall.SIGINT)
+	if code := p.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	var hints []string
+	for _, m := range regexp.MustCompile(`"variable":"(\w+)","hint":"did you mean (\w+)\?"`).FindAllStringSubmatch(p.text(), -1) {
+		hints = append(hints, m[1]+": "+m[2])
+	}
+	if want := []string{"DRAGOMAN_ENVIRONMNT: DRAGOMAN_ENVIRONMENT"}; !slices.Equal(hints, want) {
+		t.Errorf("hints %q, want %q", hints, want)
+	}
+}
