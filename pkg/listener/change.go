@@ -212,6 +212,9 @@ func (s *Set) listen(k *socket, spec *resource.Listener, secrets SecretSource) (
 		UnixMode:       os.FileMode(spec.Address.Mode),
 		MaxConnections: int(spec.MaxConnections),
 		KeepAlive:      keepAlive(spec),
+		OnExhausted: func() {
+			s.log.Error("no descriptors left: new connections are closed", "listener", spec.Name, "hint", "raise the limit of open files (ulimit -n, LimitNOFILE)")
+		},
 	}
 	if r, ok := k.filter.Load().Network.(refuser); ok {
 		o.OnRefuse = r.Refusal()

@@ -18,6 +18,7 @@ const (
 	defaultBacklog = 4096 // the kernel caps it at net.core.somaxconn
 	acceptsPerTurn = 64
 	acceptPause    = 100 * time.Millisecond // when descriptors have run out
+	exhaustedPause = time.Minute            // between two calls of OnExhausted
 )
 
 // ListenOptions of a listener. The zero value means the defaults.
@@ -30,6 +31,7 @@ type ListenOptions struct {
 	MaxConnections int         // 0: no limit
 	OnRefuse       []byte      // written to a connection above the limit, before it is closed
 	KeepAlive      KeepAlive   // of accepted connections
+	OnExhausted    func()      // called on the loop when descriptors have run out, at most once a minute; or nil
 }
 
 // Accept gives a new connection its driver, on the loop that will own it.
@@ -46,6 +48,7 @@ type Listener struct {
 	addr   string
 	unix   string // path to remove
 	slot   int32  // loop goroutine only
+	told   int64  // when descriptors had run out, by the loop's clock; loop goroutine only
 
 	tls      atomic.Pointer[listenTLS]
 	max      atomic.Int64
@@ -203,6 +206,10 @@ func (n *Listener) acceptSome() {
 // exhausted refuses what waits, with the spare descriptor, and then pauses:
 // clients see a closed connection instead of none at all.
 func (n *Listener) exhausted() {
+	if now := n.loop.Now(); n.o.OnExhausted != nil && (n.told == 0 || now-n.told >= int64(exhaustedPause)) {
+		n.told = now
+		n.o.OnExhausted()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd < 0 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -127,7 +128,8 @@ func TestDescriptorsRunOut(t *testing.T) {
 		return
 	}
 	g := startGroup(t, GroupOptions{Loops: 1})
-	n := serve(t, g, ListenOptions{}, func(*Conn) Driver { return echo() })
+	var told atomic.Int32
+	n := serve(t, g, ListenOptions{OnExhausted: func() { told.Add(1) }}, func(*Conn) Driver { return echo() })
 	first := dial(t, n.Addr())
 	roundTrip(t, first, "x")
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 64, Max: 64}); err != nil {
@@ -150,6 +152,9 @@ func TestDescriptorsRunOut(t *testing.T) {
 	}
 	if n := readStats(t, g.Loops()[0]).Iterations - before; n > 1000 {
 		t.Errorf("%d iterations: it spins", n)
+	}
+	if n := told.Load(); n != 1 {
+		t.Errorf("told %d times", n)
 	}
 	c.Close()
 	for _, fd := range fill[:last] {

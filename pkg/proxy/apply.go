@@ -139,8 +139,11 @@ func (p *Proxy) logAccepted(snap *snapshot.Snapshot, diff *snapshot.Diff) {
 	changed := append(slices.Clone(diff.Listeners.Added), diff.Listeners.Changed...)
 	for _, s := range p.listeners.Status() {
 		if slices.Contains(changed, s.Name) {
-			p.log.Info("listening", "listener", s.Name, "address", s.Address,
-				"environment", s.Environment, "environmentSource", s.Source)
+			attrs := []any{"listener", s.Name, "address", s.Address}
+			if s.Environment != "" {
+				attrs = append(attrs, "environment", s.Environment, "environmentSource", s.Source)
+			}
+			p.log.Info("listening", attrs...)
 		}
 	}
 }
