@@ -19,9 +19,9 @@ func TestControlPlaneAway(t *testing.T) {
 	a, b := redistest.Server(t), redistest.Server(t)
 	a.Do("SET", "where", "a")
 	b.Do("SET", "where", "b")
-	port, closed := redistest.Port(t), redistest.Port(t)
+	port, locked := redistest.Port(t), redistest.Port(t)
 	f := startForeign(t)
-	set := translated(t, ambassador("cache", port, one(a.Addr()), "drainDeadline: 100ms")+ambassador("locked", closed,
+	set := translated(t, ambassador("cache", port, one(a.Addr()), "drainDeadline: 100ms")+ambassador("locked", locked,
 		fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", a.Addr())), "test",
 		secret("redis", "password", "hunter2-and-more"))
 	f.publish(&set.Set)
@@ -51,9 +51,9 @@ func TestControlPlaneAway(t *testing.T) {
 	if got := c.Do("GET", "where"); got != bulk("a") {
 		t.Errorf("from disk: %q", got)
 	}
-	if free, err := net.Dial("tcp", local(closed)); err == nil {
-		_ = free.Close()
-		t.Error("a listener whose secret is not there is open")
+	r.shows("/listeners", "default/locked::"+local(locked))
+	if got := redistest.Dial(t, local(locked)).Do("GET", "where"); !strings.Contains(got, `no credentials: secret "default/redis`) {
+		t.Errorf("the listener whose secret is not there: %q", got)
 	}
 
 	set.move("default/cache/test", 0, b.Port())
@@ -76,12 +76,12 @@ func TestControlPlaneAway(t *testing.T) {
 		return nil
 	})
 	r.shows("/metrics", "dragoman_xds_from_disk 0")
-	if got := redistest.Dial(t, local(closed)).Do("PING"); strings.HasPrefix(got, "-ERR dragoman") {
+	if got := redistest.Dial(t, local(locked)).Do("PING"); strings.HasPrefix(got, "-ERR dragoman") {
 		t.Errorf("the listener whose secret has come: %q", got)
 	}
 }
 
-// TestSecretNeverComes: at first the process is not ready for lack of a secret;
+// TestSecretNeverComes: at first the process is not ready for lack of a certificate;
 // when it has waited long enough, everything else is, and the listener that needs
 // the secret follows when it comes.
 func TestSecretNeverComes(t *testing.T) {
@@ -89,17 +89,19 @@ func TestSecretNeverComes(t *testing.T) {
 	node := redistest.Server(t)
 	port, locked := redistest.Port(t), redistest.Port(t)
 	f := startForeign(t)
-	set := translated(t, ambassador("cache", port, one(node.Addr()))+ambassador("locked", locked,
-		fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", node.Addr())), "test", secret("redis", "password", "x"))
+	chain, key := redistest.NewPKI(t).Issue("localhost", "localhost", "127.0.0.1")
+	set := translated(t, ambassador("cache", port, one(node.Addr()))+strings.Replace(ambassador("locked", locked, one(node.Addr())),
+		fmt.Sprintf("{port: %d}", locked), fmt.Sprintf("{port: %d, tls: {cert: {secret: {name: web}}}}", locked), 1),
+		"test", secret("web", "tls.crt", readFile(t, chain), "tls.key", readFile(t, key)))
 	late := set.Secrets
 	set.Secrets = nil
 	f.publish(&set.Set)
 	r := launch(t, "", f.options(func(o *client.Options) { o.ResourceTimeout = 4 * time.Second }))
-	r.shows("/ready", `WARMING: Secret "default/redis" is missing for Cluster "default/locked/test"`)
+	r.shows("/ready", `WARMING: Secret "default/web:tls" is missing for Listener "default/locked"`)
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready while a secret is awaited")
 	}
-	r.shows("/ready", "LIVE\nSecret \"default/redis\" is missing for Cluster \"default/locked/test\" (did not come within 4s)")
+	r.shows("/ready", "LIVE\nSecret \"default/web:tls\" is missing for Listener \"default/locked\" (did not come within 4s)")
 	if got := redistest.Dial(t, local(port)).Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("the listener that needs no secret: %q", got)
 	}
@@ -116,6 +118,44 @@ func TestSecretNeverComes(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestRedisSecretIsLate: the listener is there though its Secret is not. Apps get an
+// error that says what is missing, and the proxy is not ready, until it comes.
+func TestRedisSecretIsLate(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []client.Mode{client.Delta, client.SotW} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			node := redistest.Server(t, redistest.WithPassword("s3cret"))
+			port := redistest.Port(t)
+			f := startForeign(t)
+			set := translated(t, ambassador("cache", port, fmt.Sprintf("test: {address: %q, credentials: {secret: {name: redis}}}", node.Addr())),
+				"test", secret("redis", "password", "s3cret"))
+			late := set.Secrets
+			set.Secrets = nil
+			f.publish(&set.Set)
+			r := launch(t, "", f.options(func(o *client.Options) { o.Mode, o.ResourceTimeout = mode, 2*limit }))
+			r.shows("/listeners", "default/cache::"+local(port))
+			app := redistest.Dial(t, local(port))
+			if got := app.Do("GET", "k"); !strings.Contains(got, `no credentials: secret "default/redis`) {
+				t.Errorf("the app gets %q", got)
+			}
+			r.shows("/ready", `WARMING: Secret "default/redis" is missing for Cluster "default/cache/test"`)
+			if ok, _ := r.Ready(); ok {
+				t.Error("ready while a secret is awaited")
+			}
+			set.Secrets = late
+			f.publish(&set.Set)
+			r.eventually("an answer", func() error {
+				if got := app.Do("SET", "k", "v"); got != "+OK\r\n" {
+					return errors.New(got)
+				}
+				return nil
+			})
+			r.shows("/ready", "LIVE")
+		})
+	}
 }
 
 // TestNothingToRunOn: without control plane and disk the process waits, says so,

@@ -224,9 +224,10 @@ func (ev *evaluation) judge(v *version) judgement {
 	return worst
 }
 
-// spared reports whether a version runs without something that it refers to.
+// spared reports whether a version runs without something that it refers to. In the
+// place of one that runs it waits.
 func (m *machine) spared(v *version, dep key) bool {
-	if dep.kind != secrets || !slices.Contains(v.refs[late], dep.name) {
+	if e := m.entry(v.key); dep.kind != secrets || !slices.Contains(v.refs[late], dep.name) || e != nil && e.running != nil {
 		return false
 	}
 	w := m.waits[dep]

@@ -5,8 +5,9 @@
 // Listeners and clusters are asked for as a whole; endpoints, secrets, routes
 // and extensions by the names that those refer to. A listener waits for what it
 // names; what never comes is given up after Options.ResourceTimeout, so that one
-// missing secret holds up one listener and nothing else, and not even that if it is
-// what a database is logged in at with: the listener holds its clients. Every resource is
+// missing secret holds up one listener and nothing else, and not even that if it is new
+// and the secret is what a server is logged in at with: a database's listener holds its
+// clients, and Redis' gives them errors. Every resource is
 // validated by itself as it arrives: a bad one keeps its old version and is
 // refused (NACK) with name, field path and reason, the others of the same
 // response are taken. The same happens to one that the Consumer refuses.

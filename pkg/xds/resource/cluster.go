@@ -47,16 +47,25 @@ func (c *Cluster) SecretNames() []string {
 }
 
 // LateSecrets lists those of SecretNames that the cluster can be without for a
-// while: the health check of a database fails until they are there.
+// while: until they are there the health check of a database fails, and Redis' clients
+// get errors. Without them it is not found out which servers a Redis Cluster or Sentinels
+// have.
 func (c *Cluster) LateSecrets() []string {
-	var names []string
+	var names, others []string
 	for _, k := range c.LoginKeys() {
 		names = append(names, k.Name)
 	}
-	if c.TLS != nil {
-		names = lessNames(names, []string{c.TLS.Certificate, c.TLS.Validation})
+	user, password := c.Redis.UsernameSecret.Name, c.Redis.PasswordSecret.Name
+	if c.Discovery.Type != DiscoverRedisCluster && c.Discovery.Type != DiscoverSentinel {
+		names = append(names, password)
 	}
-	return sortedNames(names)
+	if user != password {
+		others = append(others, user) // with the password alone it would be somebody else's login
+	}
+	if c.TLS != nil {
+		others = append(others, c.TLS.Certificate, c.TLS.Validation)
+	}
+	return sortedNames(lessNames(names, others))
 }
 
 // LoginKeys lists the values of secrets that the health check of a database logs

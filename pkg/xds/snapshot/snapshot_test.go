@@ -70,8 +70,24 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestPasswordIsLate: a set is whole without what a server is logged in at with, which
+// may come later.
+func TestPasswordIsLate(t *testing.T) {
+	t.Parallel()
+	set := full(t)
+	set.Secrets = nil
+	if s := build(t, set); len(s.Clusters) != 1 || len(s.Listeners) != 1 {
+		t.Errorf("got %+v", s)
+	}
+}
+
 func TestBuildErrors(t *testing.T) {
 	t.Parallel()
+	withTLS := func(s *resource.Set) {
+		s.Clusters[0].TransportSocket = fromJSON(t, &clusterv3.Cluster{}, `{"transport_socket": {"name": "t", "typed_config": {
+		  "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": {
+		  "tls_certificate_sds_secret_configs": [{"name": "s"}], "validation_context_sds_secret_config": {"name": "s"}}}}}`).GetTransportSocket()
+	}
 	tests := []struct {
 		name   string
 		change func(*resource.Set)
@@ -79,7 +95,10 @@ func TestBuildErrors(t *testing.T) {
 	}{
 		{"no cluster", func(s *resource.Set) { s.Clusters = nil }, []string{`Listener "l": filter_chains[0]: there is no cluster "c"`}},
 		{"no endpoints", func(s *resource.Set) { s.Endpoints = nil }, []string{`Cluster "c": eds_cluster_config.service_name: there are no endpoints "eds"`}},
-		{"no secret", func(s *resource.Set) { s.Secrets = nil }, []string{`Cluster "c": there is no secret "s"`}},
+		{"no secret", func(s *resource.Set) {
+			withTLS(s)
+			s.Secrets = nil
+		}, []string{`Cluster "c": there is no secret "s"`}},
 		{"no password in the secret", func(s *resource.Set) {
 			s.Secrets[0].GetGenericSecret().Secrets["x"] = s.Secrets[0].GetGenericSecret().GetSecrets()["password"]
 			delete(s.Secrets[0].GetGenericSecret().GetSecrets(), "password")
@@ -108,11 +127,7 @@ func TestBuildErrors(t *testing.T) {
 			`Cluster "c": lb_policy: 77 is not supported`,
 			`Listener "l": address: must be a socket_address or a pipe`,
 		}},
-		{"wrong kinds of secret", func(s *resource.Set) {
-			s.Clusters[0].TransportSocket = fromJSON(t, &clusterv3.Cluster{}, `{"transport_socket": {"name": "t", "typed_config": {
-			  "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": {
-			  "tls_certificate_sds_secret_configs": [{"name": "s"}], "validation_context_sds_secret_config": {"name": "s"}}}}}`).GetTransportSocket()
-		}, []string{
+		{"wrong kinds of secret", withTLS, []string{
 			`Cluster "c": transport_socket: secret "s" is not a tls_certificate`,
 			`Cluster "c": transport_socket: secret "s" is not a validation_context`,
 		}},
