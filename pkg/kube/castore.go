@@ -193,7 +193,9 @@ func (s *CAStore) publishAll(ctx context.Context) bool {
 	}
 	done := s.hooks.publish(ctx, bundle)
 	for _, ns := range stale {
-		if err := s.publishIn(ctx, ns, bundle); err != nil && ctx.Err() == nil {
+		err := s.publishIn(ctx, ns, bundle)
+		ending := apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) // nothing is made there any more
+		if err != nil && !ending && ctx.Err() == nil {
 			done = false
 			s.logger.Warn("proxies of a namespace cannot be told what to trust", "namespace", ns, "error", err)
 		}

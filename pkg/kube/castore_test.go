@@ -1,9 +1,12 @@
 package kube_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -113,6 +116,64 @@ func TestCAStorePublishes(t *testing.T) {
 	if diff := cmp.Diff("none", published(t, api, empty)()); diff != "" {
 		t.Errorf("a namespace without objects:\n%s", diff)
 	}
+}
+
+// TestCAStoreLeavesEndingNamespaces: where nothing is made any more nothing is missing, and
+// nobody is warned again and again while a namespace takes its time to end.
+func TestCAStoreLeavesEndingNamespaces(t *testing.T) {
+	t.Parallel()
+	api := suite.Server(t)
+	system, first, second := install(t, api), api.Namespace(t), api.Namespace(t)
+	api.Apply(t, first, cacheObject)
+	p := startPlane(t, account(t, api, system), system)
+	p.await(t)
+	var log lockedBuffer
+	s := kube.NewCAStore(p.clients, p.source, kube.Replica{Name: "a", Namespace: system}, slog.New(slog.NewTextHandler(&log, nil)))
+	background(t, func(ctx context.Context) error {
+		s.Lead(ctx)
+		return nil
+	})
+	if err := s.Publish(t.Context(), []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the namespace of an object", "one", published(t, api, first))
+	if err := api.Client().CoreV1().Namespaces().Delete(t.Context(), first, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := api.Client().CoreV1().ConfigMaps(first).Delete(t.Context(), kube.CAConfigMap, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Publish(t.Context(), []byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	api.Apply(t, second, cacheObject)
+	eventually(t, "another namespace", "two", published(t, api, second))
+	eventually(t, "the own namespace", "two", published(t, api, system))
+	if got := published(t, api, first)(); got != "none" {
+		t.Errorf("in the ending namespace: %q", got)
+	}
+	if text := log.String(); strings.Contains(text, first) {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// lockedBuffer is a log that is written and read at the same time.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // TestRightsAreLeast: what the manifest does not grant, and a control plane does
