@@ -221,9 +221,20 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	}
 	c.ending.Store(true)
 	endTasks()
+	forgotten := time.After(min(forgetTime, c.opts.DrainTimeout))
 	c.handOver()
+	if c.webhookListener != nil {
+		select {
+		case <-forgotten:
+		case <-alive.Done():
+		}
+	}
 	return context.Cause(alive)
 }
+
+// forgetTime is for how long a replica that ends may still be asked by the API
+// server: nodes hear of the end of a Service's endpoint one after the other.
+const forgetTime = 5 * time.Second
 
 // handOver sends the nodes elsewhere, not all at once.
 func (c *ControlPlane) handOver() {
@@ -246,7 +257,7 @@ func (c *ControlPlane) serveAdmin(running *sync.WaitGroup) (end func()) {
 }
 
 // serveWebhooks serves the API server until the function it gives is called. That
-// is after the proxies have gone elsewhere: until then this replica may be asked.
+// is after the proxies have gone elsewhere, and forgetTime at least.
 func (c *ControlPlane) serveWebhooks(running *sync.WaitGroup) (end func()) {
 	if c.webhookListener == nil {
 		return func() {}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,9 +53,10 @@ type plane struct {
 	issuer *trust.Issuer
 	spans  *tracetest.SpanRecorder
 	now    atomic.Int64 // of the issuer's clock
+	end    context.CancelFunc
 }
 
-func start(t *testing.T) *plane {
+func start(t *testing.T, change ...func(*plane, *controlplane.Options)) *plane {
 	t.Helper()
 	p := &plane{t: t, dir: t.TempDir(), spans: tracetest.NewSpanRecorder()}
 	p.now.Store(time.Now().Unix())
@@ -77,12 +79,15 @@ func start(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ControlPlane, err = controlplane.New(t.Context(), controlplane.Options{
+	options := controlplane.Options{
 		Platform: platform, Auth: auth, TLS: p.issuer.ServerConfig(nil),
 		XDSAddress: "127.0.0.1:0", AdminAddress: "127.0.0.1:0", DrainTimeout: time.Second,
 		Traces: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p.spans)), Log: log, Level: &slog.LevelVar{},
-	})
-	if err != nil {
+	}
+	for _, f := range change {
+		f(p, &options)
+	}
+	if p.ControlPlane, err = controlplane.New(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -92,6 +97,7 @@ func start(t *testing.T) *plane {
 			t.Error(err)
 		}
 	})
+	p.end = cancel
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
@@ -182,6 +188,17 @@ func TestAdmin(t *testing.T) {
 	}
 	if code, _ := p.get("/logging"); code != http.StatusMethodNotAllowed {
 		t.Errorf("GET /logging: %d", code)
+	}
+}
+
+// TestProblemsOfBoth: a file of nodes beside the API server hides nothing of what that
+// does not give.
+func TestProblemsOfBoth(t *testing.T) {
+	t.Parallel()
+	p := &controlplane.Platform{Problems: func() []string { return []string{"watching pods: forbidden"} }}
+	p.WithNodes(filepath.Join(t.TempDir(), "nodes.yaml"), trust.NewAuthenticator(nil, nil), slog.New(slog.DiscardHandler))
+	if got := p.Problems(); !slices.Contains(got, "watching pods: forbidden") {
+		t.Errorf("problems: %q", got)
 	}
 }
 

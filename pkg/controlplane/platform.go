@@ -119,9 +119,10 @@ func (p *Platform) WithNodes(file string, auth *trust.Authenticator, log *slog.L
 	nodes := files.New(files.Options{NodesFile: file, OnNodes: auth.SetNodes, Log: log})
 	p.Source = &both{p.Source, nodes, make(chan struct{})}
 	p.Reload = nodes.Reload
+	others := p.Problems
 	p.Problems = func() []string {
 		problems, _ := nodes.Problems()
-		return problems
+		return append(others(), problems...)
 	}
 }
 
