@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -20,7 +22,8 @@ import (
 const (
 	MaxLine        = 64 << 10
 	maxConnections = 1000
-	batch          = 64 // datagrams that are read at once
+	batch          = 64      // datagrams that are read at once
+	maxArrived     = 8 << 20 // bytes of a connection that are read after its time
 )
 
 // Listener takes lines on the sockets of a source.
@@ -153,7 +156,11 @@ func (l *Listener) servePackets(ctx context.Context, socket *mmsg.Socket) {
 	err := socket.Serve(ctx, batch, func(r *mmsg.Reader, n int, now int64) {
 		at := time.Unix(0, now)
 		for i := range n {
-			b, _ := r.Datagram(i) // of one that is too long the rest is lost with its end
+			b, truncated := r.Datagram(i)
+			if truncated {
+				b = b[:bytes.LastIndexByte(b, '\n')+1] // the last line could have another value
+				l.ledger.Add("truncated", 1)
+			}
 			for line := range bytes.Lines(b) {
 				l.line(line, at)
 			}
@@ -201,17 +208,30 @@ func (l *Listener) serveStream(ctx context.Context, listener net.Listener) {
 	Leave(ctx, l.store, 0)
 }
 
-// read takes the lines of a connection. One that is too long is left out.
+// read takes the lines of a connection. One that is too long is left out, and so is
+// a last one that the sender has not ended: it could have another value.
 func (l *Listener) read(conn net.Conn) {
 	a := assembler{take: func(line []byte) { l.line(line, time.Now()) }, long: func() { l.ledger.Add("malformed", 1) }}
 	buf := make([]byte, 4<<10)
-	for {
-		n, err := conn.Read(buf)
+	read := conn.Read
+	for left := maxArrived; left > 0; {
+		n, err := read(buf)
 		a.add(buf[:n])
-		if err != nil {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			read = func(b []byte) (int, error) { // what has arrived until now
+				left -= len(b)
+				return sockets.Arrived(conn, b)
+			}
+		case errors.Is(err, io.EOF):
 			a.end()
 			return
+		case err != nil:
+			left = 0
 		}
+	}
+	if len(a.rest) > 0 && !a.skip {
+		l.ledger.Add("truncated", 1)
 	}
 }
 

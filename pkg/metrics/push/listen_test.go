@@ -210,6 +210,65 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
+// TestCutOff: of a line whose end is lost nothing is taken, since its value would be
+// another; what is before it counts.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	s := listen(t, resource.MetricsListen{TCP: "127.0.0.1:0", Unixgram: path}, sockets.NewPool())
+	broken := dial(t, "tcp", s.Addrs()[1].String())
+	write(t, broken, "a 1000\nb 2000\na 1") // it was to be 1001
+	s.await(t, "a GAUGE \"\" {}=1000\nb GAUGE \"\" {}=2000")
+	if err := broken.(*net.TCPConn).SetLinger(0); err != nil { //nolint:forcetypeassert // it is one
+		t.Fatal(err)
+	}
+	if err := broken.Close(); err != nil { // by a reset
+		t.Fatal(err)
+	}
+	s.awaitLosses(t, "truncated", func(n uint64) bool { return n == 1 })
+	const most = 1 << 16 // bytes of a datagram
+	text := "c 3\n"
+	text += strings.Repeat("\n", most-len(text)-len("b 2")) + "b 2001\n"
+	write(t, dial(t, "unixgram", path), text)
+	s.await(t, "a GAUGE \"\" {}=1000\nb GAUGE \"\" {}=2000\nc GAUGE \"\" {}=3")
+	s.awaitLosses(t, "truncated", func(n uint64) bool { return n == 2 })
+}
+
+// TestArrived: what has arrived on a connection is taken when the source ends, but
+// for a line whose end has not.
+func TestArrived(t *testing.T) {
+	t.Parallel()
+	cfg := resource.MetricsListen{TCP: "127.0.0.1:0"}
+	block, blocked := make(chan struct{}), make(chan struct{})
+	var taken []string
+	first, err := push.Listen(&cfg, metrics.Env{Sockets: sockets.NewPool()}, push.NewStore(0, 0), &families.Ledger{}, func(line []byte, _ time.Time) {
+		taken = append(taken, string(line))
+		if len(taken) == 1 {
+			close(blocked)
+			<-block
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, idle := dial(t, "tcp", first.Addrs()[0].String()), dial(t, "tcp", first.Addrs()[0].String())
+	write(t, conn, "a 1\n")
+	<-blocked
+	write(t, conn, strings.Repeat("b 2\n", 5000)+"a 1") // it was to be 10
+	closed := make(chan error)
+	go func() { closed <- first.Close() }()
+	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("the connection beside: %v", err)
+	}
+	close(block)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(taken); n != 5001 || taken[n-1] != "b 2" {
+		t.Errorf("%d lines were taken, the last is %q", n, taken[n-1])
+	}
+}
+
 // TestListenFails: what cannot be bound is an error, and nothing stays open.
 func TestListenFails(t *testing.T) {
 	t.Parallel()

@@ -3,9 +3,11 @@ package sockets
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -73,6 +75,28 @@ func ReadWithin(ctx context.Context, conn net.Conn, limit time.Duration) error {
 		err = conn.SetReadDeadline(past())
 	}
 	return err
+}
+
+// Arrived reads what has arrived on a connection although the time to read is over.
+// The error is io.EOF if the sender has ended it, and another if there is no more.
+func Arrived(conn net.Conn, b []byte) (n int, err error) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	// Unlike that of Read, the function of Control is called whatever the deadline is.
+	// It does not block, as sockets of the net package never do.
+	if outer := raw.Control(func(fd uintptr) { n, err = syscall.Read(int(fd), b) }); outer != nil {
+		return 0, outer
+	}
+	if n == 0 && err == nil {
+		return 0, io.EOF
+	}
+	return max(n, 0), err
 }
 
 // past is a deadline that is over.

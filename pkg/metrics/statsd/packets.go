@@ -1,6 +1,7 @@
 package statsd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -54,6 +55,7 @@ func (p *packetSocket) deliver(r *mmsg.Reader, n int, now int64) {
 		b, truncated := r.Datagram(i)
 		if truncated {
 			store.stats.Truncated++
+			b = b[:bytes.LastIndexByte(b, '\n')+1] // the last line could mean something else
 		}
 		store.packet(b, now)
 	}

@@ -63,7 +63,7 @@ type Stats struct {
 
 	Datagrams     uint64 // over UDP
 	UnixDatagrams uint64
-	Truncated     uint64 // datagrams whose end was lost
+	Truncated     uint64 // datagrams and connections whose last line was cut off
 	KernelDrops   uint64 // datagrams that arrived when a socket's buffer was full
 	Connections   uint64 // over TCP, since the beginning
 	Refused       uint64 // connections above the limit

@@ -17,6 +17,9 @@ import (
 // when there is something to read: a connection that keeps still has none.
 const readSize = 64 << 10
 
+// maxArrived bounds what is read of a connection after its time, in bytes.
+const maxArrived = 8 << 20
+
 // serveStream serves connections until ctx is done, and then ends them.
 func (s *Source) serveStream(ctx context.Context, l net.Listener) {
 	s.inherit(ctx)
@@ -36,7 +39,8 @@ func (s *Source) serveConn(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// read takes the lines of a connection until it ends.
+// read takes the lines of a connection until it ends, or what has arrived when its
+// time is over. A last line whose end may have been lost is none.
 func (s *Source) read(ctx context.Context, conn net.Conn) error {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
@@ -47,6 +51,7 @@ func (s *Source) read(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	lines := assembler{source: s}
+	defer lines.cutOff()
 	var (
 		n     int
 		errno error
@@ -65,18 +70,37 @@ func (s *Source) read(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 		if err := raw.Read(take); err != nil {
-			lines.end()
+			s.arrived(conn, &lines)
+			if ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+				lines.end() // it was idle for so long: nothing more of the line comes
+			}
 			return err
 		}
 		switch {
 		case errors.Is(errno, syscall.EINTR):
 		case errno != nil:
-			lines.end()
 			return errno
 		case n == 0:
 			lines.end()
 			return io.EOF
 		}
+	}
+}
+
+// arrived takes what is there of a connection that is not waited for any more.
+func (s *Source) arrived(conn net.Conn, lines *assembler) {
+	buf := s.buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // it holds nothing else
+	defer s.buffers.Put(buf)
+	for range maxArrived / readSize {
+		n, err := sockets.Arrived(conn, buf[:])
+		switch {
+		case errors.Is(err, io.EOF):
+			lines.end()
+			return
+		case err != nil:
+			return
+		}
+		lines.take(buf[:n])
 	}
 }
 
@@ -124,6 +148,13 @@ func (a *assembler) keep(store *store, b []byte) {
 		return
 	}
 	a.rest = append(a.rest, b...)
+}
+
+// cutOff counts a last line whose end is lost: it could mean something else.
+func (a *assembler) cutOff() {
+	if len(a.rest) > 0 {
+		a.source.count(func(st *Stats) { st.Truncated++ })
+	}
 }
 
 // end takes a last line that has no newline.
