@@ -101,13 +101,15 @@ type rig struct {
 	config *resource.LogsFilter
 	meters *logs.Counters
 	line   *logs.Pipeline
+	log    *slog.Logger
 	n      int // lines written
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	return &rig{t: t, dir: dir, out: &output{}, meters: logs.NewCounters("test"), config: &resource.LogsFilter{
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	return &rig{t: t, dir: dir, out: &output{}, meters: logs.NewCounters("test"), log: log, config: &resource.LogsFilter{
 		Sources:   []resource.LogsSource{{Name: "app", Paths: []string{filepath.Join(dir, "app.log")}, Parse: parse.Options{Format: parse.Plain}}},
 		Positions: filepath.Join(dir, "positions"), MaxLine: resource.DefaultLogLine, MaxFiles: 100, Rest: 100 * time.Millisecond,
 		BatchBytes: resource.DefaultLogBatch, BatchRecords: resource.DefaultLogRecords, BatchInterval: 10 * time.Millisecond, Sink: &resource.LogsStdout{},
@@ -154,7 +156,7 @@ func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 func (r *rig) build() *logs.Pipeline {
 	r.t.Helper()
 	p, err := logs.New(logs.Options{
-		Config: r.config, Sink: stdout.New(r.out), Metrics: r.meters, Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
+		Config: r.config, Sink: stdout.New(r.out), Metrics: r.meters, Log: r.log,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -2,7 +2,9 @@ package logs_test
 
 import (
 	"errors"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -89,6 +91,70 @@ func TestUnwritablePositions(t *testing.T) {
 	r.restart()
 	r.write("app.log", 1)
 	r.want()
+}
+
+// TestOtherPositions: who names another file of positions and has that taken while
+// files are followed gets no line twice, also after the next start.
+func TestOtherPositions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write("app.log", 100)
+	r.start()
+	r.want()
+	before, config := r.line, *r.config
+	config.Positions = r.path("others")
+	r.config = &config
+	next := r.build()
+	before.Stop()
+	next.Start(before)
+	r.line = next
+	r.write("app.log", 10)
+	r.want()
+	r.restart()
+	r.write("app.log", 1)
+	r.want()
+}
+
+// TestToldOnce: what keeps a file from being followed is said, and not again at each
+// look.
+func TestToldOnce(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, said string
+		wrong      func(r *rig)
+	}{
+		{"a file that cannot be read", "a file cannot be read", func(r *rig) {
+			r.config.Sources[0].Paths = append(r.config.Sources[0].Paths, "/proc/self/mem") // its beginning is no memory
+		}},
+		{"too many files", "more files than may be followed", func(r *rig) {
+			r.config.Sources[0].Paths = append(r.config.Sources[0].Paths, r.path("b.log"))
+			r.config.MaxFiles = 1
+			r.append("b.log", "second\n")
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			var said output
+			r.log = slog.New(slog.NewTextHandler(&said, nil))
+			tt.wrong(r)
+			r.write("app.log", 1)
+			r.start()
+			for range 10 {
+				r.append("other", "") // makes it look
+				r.write("app.log", 1)
+				r.want()
+				r.remove("other")
+			}
+			r.stop()
+			said.mu.Lock()
+			defer said.mu.Unlock()
+			if n := strings.Count(said.data.String(), tt.said); n != 1 {
+				t.Errorf("it is said %d times:\n%s", n, said.data.String())
+			}
+		})
+	}
 }
 
 // TestLost: what was deleted while nobody was there is counted.

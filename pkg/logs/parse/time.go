@@ -79,10 +79,21 @@ func (c *Clock) Parse(text []byte) (nanos int64, ok bool) {
 	case formLayout:
 	}
 	t, err := time.Parse(c.layout, string(text))
-	if err != nil || t.Year() < minYear || t.Year() > maxYear {
+	if err != nil || t.Year() < minYear || t.Year() > maxYear || madeUp(t) {
 		return 0, false
 	}
 	return t.UnixNano(), true
+}
+
+// madeUp reports whether the time has a zone by an abbreviation that is not known,
+// which package time takes for UTC. Hours too early or late are worse than no time.
+func madeUp(t time.Time) bool {
+	name, offset := t.Zone()
+	switch name {
+	case "", "UTC", "GMT", "UCT", "WET", "Z":
+		return false
+	}
+	return offset == 0 && t.Location() != time.Local
 }
 
 // Years that nanoseconds of 64 bits hold whole.

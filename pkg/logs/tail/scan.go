@@ -114,6 +114,7 @@ func (t *Tailer) room(path string) bool {
 	if t.open < t.o.MaxFiles {
 		return true
 	}
+	t.over = true
 	if !t.full {
 		t.full = true
 		t.log.Warn("there are more files than may be followed at once", "limit", t.o.MaxFiles, "first", path)
@@ -126,16 +127,20 @@ func (t *Tailer) begin(src *source, st *Stream, path string, atEnd bool) *Segmen
 	f, info, id, err := open(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			t.log.Warn("a file cannot be followed", "source", src.Name, "error", err)
+			t.tell(path, err)
 		}
 		return nil
 	}
 	t.open++
 	head, err := t.printer.of(f)
 	if err != nil || src.byID[id] != nil {
+		if err != nil {
+			t.tell(path, err)
+		}
 		t.closeFile(f)
 		return nil
 	}
+	delete(t.told, path)
 	offset := int64(0)
 	if atEnd {
 		offset = info.Size()
@@ -151,6 +156,18 @@ func (t *Tailer) begin(src *source, st *Stream, path string, atEnd bool) *Segmen
 		}
 	}
 	return t.add(src, st, f, id, head, info.Size(), offset)
+}
+
+// tell says once what is wrong with a file: it is tried again at each look.
+func (t *Tailer) tell(path string, err error) {
+	if t.told[path] == err.Error() {
+		return
+	}
+	if len(t.told) >= t.o.MaxFiles {
+		clear(t.told) // of paths that came and went
+	}
+	t.told[path] = err.Error()
+	t.log.Warn("a file cannot be read; it is tried again", "file", path, "error", err)
 }
 
 // add makes a segment of an open file.

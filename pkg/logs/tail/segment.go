@@ -70,7 +70,7 @@ func (t *Tailer) turn(s *Segment, budget int) (n int, more bool) {
 	for n < budget {
 		got, err := s.file.ReadAt(t.buf, s.from())
 		if err != nil && !errors.Is(err, io.EOF) {
-			t.log.Warn("a file cannot be read", "file", s.Path, "error", err)
+			t.tell(s.Path, err)
 			return n, false
 		}
 		if got == 0 {

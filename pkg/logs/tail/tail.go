@@ -56,7 +56,9 @@ type Tailer struct {
 	news    []*Segment
 	open    int
 	scanned time.Time
-	full    bool // the files are more than may be open
+	over    bool              // the files are more than may be open
+	full    bool              // they were, and that was said
+	told    map[string]string // by path: what was said of a file that cannot be followed
 }
 
 type source struct {
@@ -93,7 +95,7 @@ const (
 func New(o Options, h Handler) *Tailer {
 	t := &Tailer{
 		o: o, positions: o.Positions, log: o.Log, maxLine: o.MaxLine, handler: h, poke: make(chan struct{}, 1),
-		buf: make([]byte, max(minBuffer, o.MaxLine+minBuffer/4)),
+		buf: make([]byte, max(minBuffer, o.MaxLine+minBuffer/4)), told: map[string]string{},
 	}
 	for _, s := range o.Sources {
 		t.sources = append(t.sources, &source{
@@ -143,6 +145,7 @@ func (t *Tailer) Adopt(from *Tailer) {
 			for _, s := range st.segments {
 				s.read, s.skipping, s.hot, s.armed, s.Held, s.Dirty = t.positions.delivered(s.entry), false, true, false, -1, false
 				src.byID[s.entry.ID] = s
+				t.positions.put(s.entry) // they may be others than before
 				t.open++
 			}
 			st.User = nil
@@ -184,10 +187,11 @@ func (t *Tailer) Look(now time.Time) {
 	if !changed && now.Sub(t.scanned) < t.o.Poll {
 		return
 	}
-	t.scanned, t.full = now, false
+	t.scanned, t.over = now, false
 	for _, src := range t.sources {
 		t.scan(src, now)
 	}
+	t.full = t.full && t.over
 }
 
 // stream gives each segment its turn, the oldest first, so that lines stay in
