@@ -40,7 +40,10 @@ type relay struct {
 	mu     sync.Mutex
 	filled []byte // not yet in the queue, guarded by mu
 
-	conn net.Conn // run's goroutine only; nil: not connected
+	// run's goroutine only
+	conn    net.Conn  // nil: not connected
+	retry   time.Time // when the target is looked for again
+	failing bool      // it was not found, and that was said
 
 	packets, long, lines, dropped atomic.Uint64
 }
@@ -145,23 +148,40 @@ func (r *relay) run(ctx context.Context) {
 // send connects anew after an error: the target may be elsewhere now. That nobody
 // is there is told by the error of the datagram after.
 func (r *relay) send(ctx context.Context, b []byte) {
-	var err error
-	if r.conn == nil {
-		dial, cancel := context.WithTimeout(ctx, relayDial)
-		r.conn, err = new(net.Dialer).DialContext(dial, "udp", r.target)
-		cancel()
-	}
-	if err != nil {
-		r.conn = nil
-		r.drop(b)
-		r.log.Warn("lines are not relayed", "target", r.target, "error", err)
-	} else {
+	if r.conn != nil || r.connect(ctx) {
 		r.write(b)
+	} else {
+		r.drop(b)
 	}
 	select {
 	case r.free <- b[:0]:
 	default:
 	}
+}
+
+// connect looks for the target, and reports whether it is there. After a failure it
+// does so again in a while, not for each datagram.
+func (r *relay) connect(ctx context.Context) bool {
+	if time.Now().Before(r.retry) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, relayDial)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", r.target)
+	if err != nil {
+		r.retry = time.Now().Add(relayEvery)
+		if !r.failing {
+			r.failing = true
+			r.log.Warn("lines are not relayed", "target", r.target, "error", err)
+		}
+		return false
+	}
+	if r.failing {
+		r.failing = false
+		r.log.Info("lines are relayed again", "target", r.target)
+	}
+	r.conn = conn
+	return true
 }
 
 func (r *relay) write(b []byte) {

@@ -145,7 +145,7 @@ func (s *store) take(line []byte, now int64) {
 // takeAgain takes a line whose meaning is known. It is false for a value that
 // is not what it should be, which is for the parser to judge.
 func (s *store) takeAgain(e *entry, value []byte, now int64) bool {
-	if e.typ == statsdproto.Set {
+	if e.typ == statsdproto.Set && len(value) > 0 {
 		s.count1(e)
 		s.applySet(e, value, now)
 		return true

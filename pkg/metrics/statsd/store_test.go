@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
+	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
 )
 
 func mustParse(tb testing.TB, text string) *mapping.File {
@@ -214,6 +215,17 @@ t_count{exported_quantile="0.5"} 1
 		"type_conflict": 4, "malformed_line": 1, "empty_metric_name": 2, "illegal_negative_counter": 1, "illegal_number": 2, "line_too_long": 1,
 	}, losses); diff != "" {
 		t.Errorf("losses (-want +got):\n%s", diff)
+	}
+}
+
+// TestEmptyMember: a member that is empty is none, also of a set that is known.
+func TestEmptyMember(t *testing.T) {
+	t.Parallel()
+	s := newStore(Options{})
+	s.packet([]byte("u:a|s\nu:|s\nu:|s"), 0)
+	expect(t, "shown", "u 1\n", only(shows(t, s, 0), "u"))
+	if n := s.stats.Problems[statsdproto.MalformedValue]; n != 2 {
+		t.Errorf("%d are counted as malformed, want 2", n)
 	}
 }
 
