@@ -180,7 +180,7 @@ func TestDrainInTime(t *testing.T) {
 func TestMultiline(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.config.Sources[0].Multiline = &resource.LogsMultiline{Start: `^\S`, MaxLines: 3, Timeout: 200 * time.Millisecond}
+	r.config.Sources[0].Multiline = &resource.LogsMultiline{Start: `^\S`, MaxLines: 3, Timeout: 3 * time.Second} // longer than a slow machine takes between two lines
 	r.append("app.log", "A\n a\nB\n b")
 	r.start()
 	r.await(1)
