@@ -81,7 +81,10 @@ func (s *session) clientHead(payload []byte) {
 		s.Began = s.Active
 	}
 	switch mysqlproto.Command(h.First) {
-	case mysqlproto.ComQuery, mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
+	case mysqlproto.ComQuery:
+		s.Part.Stats.Queries.Add(1)
+		s.locks.note(payload[:min(h.Len, len(payload))], s.agreed.down)
+	case mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
 		s.Part.Stats.Queries.Add(1)
 	case mysqlproto.ComResetConnection:
 		s.reset()
@@ -101,6 +104,7 @@ func (s *session) clientHead(payload []byte) {
 
 // reset has the session's settings made again after COM_RESET_CONNECTION.
 func (s *session) reset() {
+	s.locks = tableLocks{}
 	if len(s.statements()) > 0 {
 		s.State |= isResetting
 	}
@@ -226,6 +230,7 @@ func (s *session) answered(h mysqlproto.Head, payload []byte) {
 			kind := errorKind(e.Errno, e.State)
 			s.Part.Stats.Failed(kind)
 			s.noteError(e.Errno)
+			s.locks.failed()
 			code = kind.Code
 		}
 	}

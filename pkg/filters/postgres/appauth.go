@@ -59,20 +59,26 @@ func (s *session) askPassword() {
 // negotiateDown tells the client that it gets version 3.0 without options.
 func (s *session) negotiateDown(dst []byte) []byte {
 	m := &s.start.message
-	var unknown []string
+	plain, unknown := inVersion30(*m)
+	if m.Version != pgproto.Version30 || len(unknown) > 0 {
+		dst = pgproto.AppendNegotiateProtocolVersion(dst, pgproto.Version30, unknown)
+	}
+	*m = plain
+	return dst
+}
+
+// inVersion30 is a start-up in version 3.0, without the options that it had.
+func inVersion30(m pgproto.Startup) (plain pgproto.Startup, options []string) {
 	kept := m.Params[:0:0]
 	for _, p := range m.Params {
 		if strings.HasPrefix(p.Name, "_pq_.") {
-			unknown = append(unknown, p.Name)
+			options = append(options, p.Name)
 			continue
 		}
 		kept = append(kept, p)
 	}
-	if m.Version != pgproto.Version30 || len(unknown) > 0 {
-		dst = pgproto.AppendNegotiateProtocolVersion(dst, pgproto.Version30, unknown)
-	}
 	m.Version, m.Params = pgproto.Version30, kept
-	return dst
+	return m, options
 }
 
 // readPassword takes the app's answers.

@@ -106,7 +106,8 @@ func (g *group) refused(s *poolServer, reply []byte, state string) {
 // what servers report.
 func (s *session) joinPool() {
 	p := localOf(s.Part).pooling()
-	c := &poolClient{s: s, p: p, startup: s.start.message, since: s.Part.Loop.Now(), vars: &settings{}}
+	startup, _ := inVersion30(s.start.message) // others share the connections that are begun with it
+	c := &poolClient{s: s, p: p, startup: startup, since: s.Part.Loop.Now(), vars: &settings{}}
 	s.pool = c
 	s.State |= database.Shared
 	c.g = p.group(c)

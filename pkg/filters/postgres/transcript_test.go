@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"bytes"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
@@ -198,7 +200,7 @@ func TestVersions(t *testing.T) {
 	}
 	b := pgproto.AppendNegotiateProtocolVersion(nil, pgproto.Version30, []string{"_pq_.later"})
 	b = pgproto.AppendAuthentication(b, pgproto.AuthOK, nil)
-	key := []byte("a key of more than four bytes")
+	key := bytes.Repeat([]byte("k"), 256) // the most that there is
 	b = pgproto.AppendBackendKeyData(b, 9, key)
 	s.feed(server, b)
 	if got := s.client.TakeOutput(); string(got) != string(b) {
@@ -206,6 +208,34 @@ func TestVersions(t *testing.T) {
 	}
 	if _, _, ok := s.builder.cancels.find(cancelID{9, string(key)}); !ok {
 		t.Error("the key is not known")
+	}
+	c := s.loop.Pipe(nil, netloop.Downstream)
+	c.SetDriver(s.filter.Accept(c))
+	request := startupPacket(t, pgproto.Startup{Kind: pgproto.CancelRequest, PID: 9, Key: key})
+	s.feed(c, request)
+	if got := s.servers[len(s.servers)-1].TakeOutput(); len(s.servers) != 2 || !bytes.Equal(got, request) {
+		t.Errorf("the server is asked to cancel with %q", got)
+	}
+}
+
+// TestPoolVersions: a pool speaks version 3.0 to both sides, whoever comes first.
+func TestPoolVersions(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, pooled("transaction", 1))
+	s.feed(s.client, startupPacket(t, pgproto.Startup{
+		Kind: pgproto.StartupMessage, Version: pgproto.Version32,
+		Params: []pgproto.Param{{Name: "user", Value: "app"}, {Name: "_pq_.later", Value: "1"}},
+	}))
+	server := s.servers[0]
+	packet, _, err := pgproto.ParseStartup(server.TakeOutput(), limits())
+	if _, asked := packet.Get("_pq_.later"); err != nil || asked || packet.Version != pgproto.Version30 {
+		t.Errorf("the server gets %+v, %v", packet, err)
+	}
+	s.feed(server, pgproto.AppendReadyForQuery(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil), pgproto.TxIdle))
+	typ, payload, _, err := pgproto.ParseMessage(s.client.TakeOutput(), limits())
+	newest, unknown, _ := pgproto.ParseNegotiateProtocolVersion(payload)
+	if err != nil || typ != pgproto.TypeNegotiateProtocolVersion || newest != pgproto.Version30 || len(unknown) != 1 {
+		t.Errorf("the client gets %q %q, %v", typ, payload, err)
 	}
 }
 
