@@ -34,7 +34,7 @@ type Auth struct {
 	config   AuthConfig
 	plugin   string
 	scramble []byte
-	switched bool
+	switches int
 	asked    bool // for the server's public key
 	shown    bool // the password has been sent, in clear or encrypted
 	answered bool // parsec: the signature is sent
@@ -99,13 +99,16 @@ func (a *Auth) switchTo(dst, payload []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if a.switched {
-		return dst, malformed("server switches the method of authentication twice")
+	if a.switches++; a.switches > maxSwitches {
+		return dst, malformed("server switches the method of authentication more than %d times", maxSwitches)
 	}
-	a.switched = true
 	response, err := a.use(s.Plugin, append([]byte(nil), s.Scramble()...))
 	return append(dst, response...), err
 }
+
+// maxSwitches bounds how many methods a server may try one after the other, as
+// MariaDB does with those that a user has.
+const maxSwitches = 16
 
 // use begins a method and returns the answer to its scramble.
 func (a *Auth) use(plugin string, scramble []byte) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,7 @@ func TestAuthExchanges(t *testing.T) {
 	switchTo := func(plugin, scramble string) string {
 		return string((&mysqlproto.AuthSwitch{Plugin: plugin, Data: []byte(scramble)}).AppendTo(nil))
 	}
+	again, answer := []string{switchTo(mysqlproto.PluginNative, other+"\x00")}, []string{string(mysqlproto.NativeResponse("secret", []byte(other)))}
 	plain := mysqlproto.AuthConfig{Password: "secret", Allow: everyMethod}
 	secure := plain
 	secure.Secure = true
@@ -128,7 +130,8 @@ func TestAuthExchanges(t *testing.T) {
 		{"switch to sha256, the server's key is asked for", fetch, exchange{mysqlproto.PluginNative, []string{switchTo(mysqlproto.PluginSHA256, other+"\x00"), "\x01key"}, []string{native, "\x01"}, "not in PEM", false}},
 		{"switch to sha256, empty password", noPassword, exchange{mysqlproto.PluginNative, []string{switchTo(mysqlproto.PluginSHA256, other+"\x00"), ok}, []string{"", "\x00"}, "", true}},
 		{"switch to an unknown method", plain, exchange{mysqlproto.PluginNative, []string{switchTo("dialog", "")}, []string{native}, "refused", false}},
-		{"switch twice", plain, exchange{mysqlproto.PluginNative, []string{switchTo(mysqlproto.PluginNative, other+"\x00"), switchTo(mysqlproto.PluginNative, other+"\x00")}, []string{native, string(mysqlproto.NativeResponse("secret", []byte(other)))}, "twice", false}},
+		{"switch twice", plain, exchange{mysqlproto.PluginNative, append(slices.Repeat(again, 2), ok), append([]string{native}, slices.Repeat(answer, 2)...), "", true}},
+		{"switch all the time", plain, exchange{mysqlproto.PluginNative, slices.Repeat(again, 17), append([]string{native}, slices.Repeat(answer, 16)...), "more than 16 times", false}},
 		{"switch with a short scramble", plain, exchange{mysqlproto.PluginNative, []string{switchTo(mysqlproto.PluginNative, "abc")}, []string{native}, "3 bytes", false}},
 		{"switch to the method before 4.1", plain, exchange{mysqlproto.PluginNative, []string{"\xfe"}, []string{native}, "mysql_old_password", false}},
 		{"second factor", plain, exchange{mysqlproto.PluginNative, []string{"\x02webauthn\x00"}, []string{native}, "second factor", false}},

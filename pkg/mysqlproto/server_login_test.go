@@ -14,6 +14,12 @@ import (
 func TestLoginAtAServer(t *testing.T) {
 	t.Parallel()
 	server, pki := startServer(t)
+	for user, methods := range map[string]string{ // the server tries one after the other, and switches to each
+		"u_second": "ed25519 using password('another') or mysql_native_password using password('" + dbtest.Password + "')",
+		"u_third":  "unix_socket or mysql_native_password using password('another') or ed25519 using password('" + dbtest.Password + "')",
+	} {
+		server.SQL("create user " + user + " identified via " + methods + "; grant select on *.* to " + user)
+	}
 	tests := []struct {
 		name     string
 		user     string
@@ -30,6 +36,9 @@ func TestLoginAtAServer(t *testing.T) {
 		{"ed25519, switched to", dbtest.Ed25519User, dbtest.Password, nil, everyMethod, mysqlproto.PluginEd25519, ""},
 		{"ed25519 alone", dbtest.Ed25519User, dbtest.Password, nil, mysqlproto.MethodEd25519, mysqlproto.PluginEd25519, ""},
 		{"native, switched to from caching_sha2_password", dbtest.NativeUser, dbtest.Password, nil, everyMethod, mysqlproto.PluginNative, ""},
+		{"the second of two methods", "u_second", dbtest.Password, nil, everyMethod, mysqlproto.PluginNative, ""},
+		{"the third of three methods", "u_third", dbtest.Password, nil, everyMethod, mysqlproto.PluginEd25519, ""},
+		{"none of three methods", "u_third", "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},
 
 		{"wrong password", dbtest.NativeUser, "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},
 		{"wrong password by ed25519", dbtest.Ed25519User, "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},
