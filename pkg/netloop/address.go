@@ -130,12 +130,3 @@ func (c *Conn) RemoteAddr() string {
 
 // RemoteAddrPort is [Conn.RemoteAddr] for TCP, without an allocation.
 func (c *Conn) RemoteAddrPort() netip.AddrPort { return c.remote }
-
-// PeerCred returns who is at the other end of a unix socket.
-func (c *Conn) PeerCred() (uid, gid uint32, pid int32, err error) {
-	u, err := syscall.GetsockoptUcred(int(c.fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("reading peer credentials: %w", err)
-	}
-	return u.Uid, u.Gid, u.Pid, nil
-}

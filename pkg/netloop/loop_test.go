@@ -144,13 +144,10 @@ func TestUnixSockets(t *testing.T) {
 	g := startGroup(t, GroupOptions{Loops: 1})
 	dir := t.TempDir()
 	back, front := filepath.Join(dir, "back"), filepath.Join(dir, "front")
-	creds := make(chan uint32, 1)
 	if _, err := Listen(g, "unix", back, ListenOptions{UnixMode: 0o600}, func(_ *Loop, c *Conn) Driver {
-		uid, _, _, err := c.PeerCred()
-		if err != nil || c.RemoteAddr() != "@" || c.LocalAddr() != back {
-			t.Errorf("%v, %q, %q", err, c.RemoteAddr(), c.LocalAddr())
+		if c.RemoteAddr() != "@" || c.LocalAddr() != back {
+			t.Errorf("%q, %q", c.RemoteAddr(), c.LocalAddr())
 		}
-		creds <- uid
 		return echo()
 	}); err != nil {
 		t.Fatal(err)
@@ -179,9 +176,6 @@ func TestUnixSockets(t *testing.T) {
 	}()
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, %v", len(got), err)
-	}
-	if uid := <-creds; uid != uint32(os.Getuid()) {
-		t.Errorf("peer's uid %d", uid)
 	}
 	n.Close()
 	if _, err := os.Stat(front); !errors.Is(err, os.ErrNotExist) {

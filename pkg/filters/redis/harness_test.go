@@ -69,6 +69,14 @@ func newCluster(name string, servers ...*redistest.Node) *cluster {
 	return clusterOf(name, shards...)
 }
 
+// picker is a filters.Picker.
+type picker struct {
+	hash keyhash.Func
+	distribution.Distribution
+}
+
+func (p picker) Pick(key []byte) int { return p.Distribution.Pick(p.hash(key)) }
+
 func clusterOf(name string, shards ...filters.Shard) *cluster {
 	c := &cluster{name: name}
 	t := &filters.Table{Version: 1, Shards: shards, Options: &filters.UpstreamOptions{
@@ -80,7 +88,7 @@ func clusterOf(name string, shards ...filters.Shard) *cluster {
 			members = append(members, distribution.Member{Name: s.Name, Weight: 1})
 		}
 		hash, _ := keyhash.Lookup("fnv1a_64")
-		t.Picker = distribution.ByKey{Hash: hash, Distribution: distribution.NewKetama(members)}
+		t.Picker = picker{hash, distribution.NewKetama(members)}
 	}
 	c.table.Store(t)
 	return c

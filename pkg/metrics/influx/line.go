@@ -186,23 +186,3 @@ func number(text string) (float64, error) {
 	}
 	return v, nil
 }
-
-// Append appends the line, without the fields that are texts.
-func (p *Point) Append(dst []byte) []byte {
-	esc := strings.NewReplacer(`\`, `\\`, ",", `\,`, " ", `\ `, "=", `\=`)
-	dst = append(dst, esc.Replace(p.Measurement)...)
-	for _, t := range p.Tags {
-		dst = append(dst, ","+esc.Replace(t.Name)+"="+esc.Replace(t.Value)...)
-	}
-	for i, f := range p.Fields {
-		sign := ","
-		if i == 0 {
-			sign = " "
-		}
-		dst = strconv.AppendFloat(append(dst, sign+esc.Replace(f.Name)+"="...), f.Value, 'g', -1, 64)
-	}
-	if p.Time != 0 {
-		dst = strconv.AppendInt(append(dst, ' '), p.Time, 10)
-	}
-	return dst
-}

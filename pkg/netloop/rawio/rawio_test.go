@@ -31,11 +31,11 @@ func pair(t *testing.T, network string) (a, b net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := rawio.Listener{Listener: l}.Accept()
+	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b = rawio.Wrap(dialled), accepted
+	a, b = rawio.Wrap(dialled), rawio.Wrap(accepted)
 	for _, c := range []net.Conn{a, b} {
 		if _, ok := c.(*rawio.Conn); !ok {
 			t.Fatalf("it is a %T", c)

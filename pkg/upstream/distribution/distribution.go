@@ -20,8 +20,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-
-	"github.com/dragoman-mesh/dragoman/pkg/upstream/keyhash"
 )
 
 // Member is one target of a distribution.
@@ -68,16 +66,6 @@ func MemberName(given, host string, port uint16) string {
 		return host + ":" + strconv.Itoa(int(port))
 	}
 }
-
-// ByKey joins a hash and a distribution: it picks by key.
-type ByKey struct {
-	Hash         keyhash.Func
-	Distribution Distribution
-}
-
-// Pick returns an index as Distribution.Pick does. The key must already be
-// reduced to its hash tag.
-func (b ByKey) Pick(key []byte) int { return b.Distribution.Pick(b.Hash(key)) }
 
 // single is a distribution over at most one member.
 type single int

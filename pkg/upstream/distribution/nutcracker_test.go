@@ -82,7 +82,7 @@ func comparePool(t *testing.T, r *rand.Rand, p *pool) {
 	if p.distribution == "modula" {
 		d = distribution.NewModula(p.members)
 	}
-	pick := distribution.ByKey{Hash: mustHash(t, p.hash), Distribution: d}
+	hash := mustHash(t, p.hash)
 	keys := make([][]byte, 200)
 	for i := range keys {
 		keys[i] = make([]byte, 1+r.IntN(40))
@@ -92,7 +92,7 @@ func comparePool(t *testing.T, r *rand.Rand, p *pool) {
 	}
 	got := askAll(t, p.port, keys)
 	for i, key := range keys {
-		if want := p.servers[pick.Pick(key)]; got[i] != want {
+		if want := p.servers[d.Pick(hash(key))]; got[i] != want {
 			t.Fatalf("%s, %s: nutcracker sends %x to server %d, we to %d; pool:\n%s",
 				p.distribution, p.hash, key, got[i], want, p.config)
 		}

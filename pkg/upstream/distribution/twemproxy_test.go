@@ -56,10 +56,10 @@ func TestTwemproxyVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		key = redisproto.HashTag(key, '{', '}')
-		hash := mustHash(t, row[1])
+		hash := mustHash(t, row[1])(key)
 		got := []string{
-			servers[distribution.ByKey{Hash: hash, Distribution: ketama}.Pick(key)],
-			servers[distribution.ByKey{Hash: hash, Distribution: modula}.Pick(key)],
+			servers[ketama.Pick(hash)],
+			servers[modula.Pick(hash)],
 		}
 		if diff := cmp.Diff(row[3:5], got); diff != "" {
 			t.Errorf("%s with %s: ketama, modula (-want +got):\n%s", row[0], row[1], diff)

@@ -115,12 +115,17 @@ func gather(t *testing.T, g prometheus.Gatherer) map[string]float64 {
 }
 
 // TestRetry binds, so to speak, what could not be bound before.
+// consumerFunc is a client.Consumer.
+type consumerFunc func(ctx context.Context, u client.Update) error
+
+func (f consumerFunc) Apply(ctx context.Context, u client.Update) error { return f(ctx, u) }
+
 func TestRetry(t *testing.T) {
 	t.Parallel()
 	address, _ := serve(t, (&ads{delta: simple}).register)
 	free := make(chan struct{})
 	inner := newConsumer()
-	proxy := client.ConsumerFunc(func(ctx context.Context, u client.Update) error {
+	proxy := consumerFunc(func(ctx context.Context, u client.Update) error {
 		select {
 		case <-free:
 		default:

@@ -214,7 +214,7 @@ func TestUnwritable(t *testing.T) {
 func TestConsumerHangs(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{})
-	proxy := client.ConsumerFunc(func(ctx context.Context, _ client.Update) error {
+	proxy := consumerFunc(func(ctx context.Context, _ client.Update) error {
 		close(begun)
 		<-ctx.Done()
 		return errors.Join(errors.New("interrupted"), ctx.Err())

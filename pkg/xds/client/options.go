@@ -137,12 +137,6 @@ type Consumer interface {
 	Apply(ctx context.Context, u Update) error
 }
 
-// ConsumerFunc is a Consumer made of a function.
-type ConsumerFunc func(ctx context.Context, u Update) error
-
-// Apply implements Consumer.
-func (f ConsumerFunc) Apply(ctx context.Context, u Update) error { return f(ctx, u) }
-
 // Update is a complete configuration: every reference within it is fulfilled.
 type Update struct {
 	Set    resource.Set // each slice sorted by name
