@@ -3,7 +3,7 @@
 // with that environment's user, password, database and TLS.
 //
 // A session of the app has one connection to a server, from its login to its
-// end. After the login messages are passed on as they are; of each the head is
+// end, or shares a pool of them with others. After the login messages are passed on as they are; of each the head is
 // looked at, so that it is known when no transaction is under way, which is when
 // a session can be ended without harm.
 //
