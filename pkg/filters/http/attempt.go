@@ -130,7 +130,7 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	call := &pool.Call{Request: &out, Endpoint: ep, HTTP2: p.in.ProtoMajor == 2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 	resp, err := p.pool.Do(ctx, call)
 	if err != nil && call.Reused && p.mayRepeat(call.Wire.Answered, err) {
-		// The endpoint closed a connection that was idle, at the moment we used it.
+		// The endpoint ended a connection that was idle, at the moment we used it.
 		*call = pool.Call{Request: &out, Endpoint: ep, HTTP2: call.HTTP2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 		resp, err = p.pool.Do(ctx, call)
 	}
@@ -157,10 +157,14 @@ func (p *passage) aim(ep *filters.Endpoint) string {
 }
 
 // mayRepeat says that a request without body on a connection that was used
-// before has met its end, and does no harm twice: RFC 9110 section 9.2.2.
+// before has met its end, and does no harm twice (RFC 9110 section 9.2.2), or was not
+// looked at.
 func (p *passage) mayRepeat(answered bool, err error) bool {
 	if answered || p.keeper != nil || p.cause() != nil || errors.Is(err, errPerTry) {
 		return false
+	}
+	if pool.WentAway(err) {
+		return true
 	}
 	switch p.in.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -181,7 +185,7 @@ func (p *passage) report(ep *filters.Endpoint, resp *http.Response, err error) {
 		p.pool.Report(ep, filters.ServerError)
 	case err == nil:
 		p.pool.Report(ep, filters.Success)
-	case errors.As(err, &connect), errors.As(err, &body), errors.Is(err, pool.ErrOverflow):
+	case errors.As(err, &connect), errors.As(err, &body), errors.Is(err, pool.ErrOverflow), pool.WentAway(err):
 	case errors.Is(err, errTimeout), errors.Is(err, errPerTry):
 		p.pool.Timeouts.Add(1)
 		p.pool.Report(ep, filters.RequestTimeout)

@@ -216,7 +216,21 @@ func (h *host) end2(s *stream2) {
 // no harm.
 func Refused(err error) bool {
 	var e http2.StreamError // net/http's own error becomes one
-	return errors.As(err, &e) && e.Code == http2.ErrCodeRefusedStream
+	return errors.As(err, &e) && e.Code == http2.ErrCodeRefusedStream || WentAway(err)
+}
+
+// WentAway says that an endpoint has not looked at a request since it had ended the
+// connection before, by GOAWAY (RFC 9113 section 6.8), as servers do now and then.
+func WentAway(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch err.Error() { // net/http has no other way to tell
+	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable":
+		return true
+	default:
+		return false
+	}
 }
 
 // body2 is a response's body.
