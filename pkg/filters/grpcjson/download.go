@@ -101,9 +101,8 @@ func (d *download) streamType() string {
 
 // Write implements io.Writer.
 func (d *download) Write(p []byte) (int, error) {
+	d.cut()
 	switch {
-	case d.failed:
-		return len(p), nil
 	case !d.grpc && !d.begun:
 		d.WriteHeader(http.StatusOK)
 		return d.Write(p)
@@ -123,11 +122,21 @@ func (d *download) Write(p []byte) (int, error) {
 			return 0, err // of the client
 		}
 	}
+	d.cut()
 	return len(p), nil
+}
+
+// cut ends the server's answer to a call that has failed: its client waits, and the
+// server may go on for ever.
+func (d *download) cut() {
+	if d.failed {
+		panic(http.ErrAbortHandler) // which answer expects
+	}
 }
 
 // Flush implements http.Flusher.
 func (d *download) Flush() {
+	d.cut()
 	if d.begun {
 		_ = http.NewResponseController(d.w).Flush() // fails with the next Write, too
 	}

@@ -232,3 +232,35 @@ func TestBothWaysWrong(t *testing.T) {
 	}
 	in.Close()
 }
+
+// TestEndless: a client has its answer although the server of a call that has failed
+// goes on.
+func TestEndless(t *testing.T) {
+	t.Parallel()
+	for name, piece := range map[string][]byte{
+		"too large": append(frame(0, 1<<30, nil), make([]byte, 1000)...),
+		"twice":     frame(0, 0, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			gone := make(chan struct{})
+			app := serveHTTP2(t, httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(gone)
+				w.Header().Set("Content-Type", "application/grpc")
+				for control := http.NewResponseController(w); control.Flush() == nil && r.Context().Err() == nil; {
+					_, _ = w.Write(piece)
+				}
+			})))
+			conf, err := parse(t, envoy(""), `{"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "0s"}}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr, _ := proxy(t, conf, cluster(app, resource.UpstreamHTTP2))
+			r := ask(t, clients(t)["HTTP/1.1"], "GET", "http://"+addr+"/v1/orders/5", "")
+			if r.StatusCode < 500 || r.err != nil || r.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s %s, %v", r.Status, r.body, r.err)
+			}
+			<-gone
+		})
+	}
+}

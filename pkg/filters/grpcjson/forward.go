@@ -260,6 +260,9 @@ func (f *forward) answer(w http.ResponseWriter, out *http.Request, next http.Han
 			f.counters.failed(reasonCut)
 			panic(p)
 		}
+		if d.failed {
+			return // and has been answered
+		}
 		if f.late() {
 			d.refused(&outcome{code: codes.DeadlineExceeded, message: "the call's deadline has passed"})
 			return
