@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -171,7 +172,10 @@ func (h *Handler) validate(r *admissionv1.AdmissionRequest) answer {
 		return answer{result: resultUnchanged}
 	}
 	warnings, err := h.validator.Validate(r.Object.Raw)
-	if err != nil {
+	switch {
+	case err != nil && r.Operation == admissionv1.Update && h.validator.wrongBefore(r.Object.Raw, r.OldObject.Raw):
+		return answer{result: resultUnchanged, warnings: []string{"dragoman: it stays wrong: " + strings.ReplaceAll(err.Error(), "\n", "; ")}}
+	case err != nil:
 		return answer{result: resultRefused, err: err}
 	}
 	return answer{result: resultUnchanged, warnings: warnings}

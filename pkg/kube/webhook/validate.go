@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,6 +31,19 @@ func (v *Validator) Validate(raw []byte) (warnings []string, err error) {
 		return nil, o.Err
 	}
 	return v.collisions(o.Object), nil
+}
+
+// wrongBefore reports whether an object with errors was stored with the same spec already,
+// and had errors then: somebody changes its labels, or takes off a finalizer so that it can go.
+func (v *Validator) wrongBefore(now, before []byte) bool {
+	var a, b struct {
+		Spec any `json:"spec"`
+	}
+	if json.Unmarshal(now, &a) != nil || json.Unmarshal(before, &b) != nil || !reflect.DeepEqual(a.Spec, b.Spec) {
+		return false
+	}
+	_, err := v.Validate(before)
+	return err != nil
 }
 
 // collisions are other objects that take the same address, which is wrong only
