@@ -47,6 +47,7 @@ func (i *Injector) Inject(raw []byte, namespace string) (patch []byte, warnings 
 	}
 	warnings = append(i.nowhere(&pod, namespace, o.capture), i.endless(&pod)...)
 	if !hasProxy(&pod) {
+		warnings = append(warnings, i.taken(&pod, namespace)...)
 		var unread []string
 		if o.logs, unread, err = i.logAccess(&pod, namespace, o.logFolders); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
