@@ -68,7 +68,7 @@ func ask(ctx context.Context, address, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := command.AdminClient().Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -20,10 +20,13 @@ import (
 var errNotReady = errors.New("not ready")
 
 // adminClient asks a running proxy's admin server.
-type adminClient struct{ base string }
+type adminClient struct {
+	base string
+	http *http.Client
+}
 
 func newAdminClient(s *settings) *adminClient {
-	return &adminClient{"http://" + s.Text("admin-address")}
+	return &adminClient{"http://" + s.Text("admin-address"), command.AdminClient()}
 }
 
 func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error) {
@@ -31,7 +34,7 @@ func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error)
 	if err != nil {
 		return 0, nil, exit.Usage(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,25 @@ func TestStrength(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+// TestAdminServerBehindNoProxy: HTTP_PROXY is for the world, not for a program's own admin
+// server, also where that is not on loopback.
+func TestAdminServerBehindNoProxy(t *testing.T) {
+	t.Parallel()
+	admin := "0.0.0.0:" + strconv.Itoa(redistest.Port(t))
+	p := begin(t, nil, "run", "-f", write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1")), "--environment", "dev", "--admin-address", admin)
+	p.prints(`environment":"dev"`)
+	for _, command := range []string{"wait", "status"} {
+		code, out, errs := finish(t, []string{"HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"}, command, "--admin-address", admin)
+		if code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", command, code, out, errs)
+		}
+	}
+	p.signal(syscall.SIGINT)
+	if code := p.end(); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

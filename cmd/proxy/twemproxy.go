@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -300,6 +301,9 @@ func (s *nutcrackerSource) parse() (*twemproxy.Config, error) {
 		return cfg, cfg.Pools[0].ListenAt(s.listen)
 	}
 	data, err := os.ReadFile(s.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: name another file with -c, or the servers in %s", err, serversVariable)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func TestNutcrackerFlags(t *testing.T) {
 		{[]string{"--test-conf", "--conf-file=" + good}, 0, "syntax is ok"},
 		{[]string{"-t", "-c", bad}, 64, "bad.yml:3: a.redis: is not \"true\" or \"false\"\nproxy: " + bad + ":4: a.colour: is unknown\nproxy: " + bad + ":6: a.servers"},
 		{[]string{"-t", "-c", memcached}, 64, "is a memcached pool"},
-		{[]string{"-t", "-c", "/nonexistent.yml"}, 64, "/nonexistent.yml"},
+		{[]string{"-t", "-c", "/nonexistent.yml"}, 64, "/nonexistent.yml: no such file or directory: name another file with -c, or the servers in REDIS_SERVERS"},
 		{[]string{"-c", bad}, 64, "a.colour: is unknown"},
 	}
 	for _, tc := range cases {
