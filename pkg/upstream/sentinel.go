@@ -29,6 +29,8 @@ type sentinel struct {
 	// read-only after construction
 	c *cluster
 
+	sayNoReplicas sync.Once
+
 	// only the goroutine that runs it
 	follow map[string]context.CancelFunc
 	// verified is what each master was last called, if it said itself that it is one.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ type watched struct {
 	from    peer
 	primary topology.Node
 	epoch   int64
+	undated bool // our user may not ask for the epoch
 }
 
 // latest asks all Sentinels for a master and returns the answer of the latest
@@ -34,7 +36,7 @@ func (s *sentinel) latest(ctx context.Context, name string, known topology.Node,
 			results <- result{w, err}
 		})
 	}
-	best := watched{epoch: -1}
+	var answers []watched
 	var errs []error
 	for range seeds {
 		r := <-results
@@ -42,18 +44,36 @@ func (s *sentinel) latest(ctx context.Context, name string, known topology.Node,
 			errs = append(errs, r.err)
 			continue
 		}
-		if best.epoch < 0 {
+		if len(answers) == 0 {
 			timer := time.AfterFunc(s.c.env.timing.hedge, cancel)
 			defer timer.Stop()
 		}
-		if r.epoch > best.epoch || (r.epoch == best.epoch && r.primary == known) {
-			best = r.watched
+		answers = append(answers, r.watched)
+	}
+	if len(answers) == 0 {
+		return watched{}, errors.Join(errs...)
+	}
+	return latestOf(answers, known), nil
+}
+
+// latestOf chooses the answer of the latest epoch, of several the one that is known.
+// Of answers without epochs it is what most say: else a Sentinel that has missed a
+// failover would keep the known one in force.
+func latestOf(answers []watched, known topology.Node) watched {
+	votes := make(map[topology.Node]int)
+	for _, w := range answers {
+		if w.undated {
+			votes[w.primary]++
 		}
 	}
-	if best.epoch < 0 {
-		return best, errors.Join(errs...)
+	best := answers[0]
+	for _, w := range answers[1:] {
+		by := cmp.Or(cmp.Compare(w.epoch, best.epoch), cmp.Compare(votes[w.primary], votes[best.primary]))
+		if by > 0 || by == 0 && w.primary == known {
+			best = w
+		}
 	}
-	return best, nil
+	return best
 }
 
 // ask one Sentinel for a master.
@@ -69,6 +89,7 @@ func (s *sentinel) ask(ctx context.Context, name string, p peer) (watched, error
 		w.primary, w.epoch, err = topology.ParseMaster(v)
 	} else if probe.HasCode(err, "NOPERM") {
 		// The documented way for clients, which some give no more rights than for.
+		w.undated = true
 		if v, err = conn.Do(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name); err == nil {
 			w.primary, err = topology.ParseMasterAddr(v)
 		}
@@ -88,6 +109,12 @@ func (s *sentinel) replicas(ctx context.Context, name string, p peer) (nodes []t
 	}
 	defer conn.Close()
 	v, err := conn.Do(ctx, "SENTINEL", "REPLICAS", name)
+	if probe.HasCode(err, "NOPERM") {
+		s.sayNoReplicas.Do(func() {
+			s.c.log.Warn("Sentinels do not let the user ask for replicas (sentinel|replicas): none are used", "error", err)
+		})
+		return nil, true, nil
+	}
 	if probe.IsReply(err) {
 		v, err = conn.Do(ctx, "SENTINEL", "SLAVES", name) // its name before 5.0
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
+	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -61,5 +63,77 @@ func TestSentinelsWithAPassword(t *testing.T) {
 	eventually(t, "the right one to be read", shaped(c, fmt.Sprintf("m=%s+%s", m[0].Addr(), m[1].Addr())))
 	if got := c.view().LastError; strings.Contains(got, "right") || strings.Contains(got, "wrong") {
 		t.Errorf("the error shows the password: %q", got)
+	}
+}
+
+// texts is a source of secrets.
+type texts map[string]string
+
+func (t texts) Secret(name string) (string, error) {
+	if text, ok := t[name]; ok {
+		return text, nil
+	}
+	return "", fmt.Errorf("%q: %w", name, secrets.ErrUnknown)
+}
+
+// A user that may do no more than ask for the primary is enough, without replicas. One
+// that may not do that is told what is missing.
+func TestSentinelsWithFewRights(t *testing.T) {
+	t.Parallel()
+	sentinels := redistest.Sentinel(t, []string{"m"}, 3)
+	allow := func(rules ...string) {
+		for _, n := range sentinels.Nodes() {
+			if got := n.Do(append([]string{"ACL", "SETUSER", "app", "on", ">pw"}, rules...)...); got != "+OK\r\n" {
+				t.Fatal(got)
+			}
+		}
+	}
+	allow("+ping")
+	s := testSet(t, nil)
+	watched := sentinelSpec(sentinels.Nodes(), "m")
+	watched.Discovery.Sentinel.UsernameSecret = resource.SecretKey{Name: "redis", Key: "username"}
+	watched.Discovery.Sentinel.PasswordSecret = resource.SecretKey{Name: "redis", Key: "password"}
+	if err := s.Apply([]*resource.Cluster{watched}, texts{"redis/username": "app", "redis/password": "pw"}); err != nil {
+		t.Fatal(err)
+	}
+	c := running(t, s, "sentinel")
+	eventually(t, "the refusal to be told", func() error {
+		if got := c.view().LastError; !strings.Contains(got, "sentinel|get-master-addr-by-name") {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+	allow("+sentinel|get-master-addr-by-name")
+	m := sentinels.Servers("m")
+	eventually(t, "the primary alone", shaped(c, "m="+m[0].Addr()))
+	eventually(t, "nothing to complain of", func() error {
+		if got := c.view().LastError; got != "" {
+			return errors.New(got)
+		}
+		return nil
+	})
+	sentinels.Failover("m")
+	c.Refresh("test")
+	eventually(t, "the next primary", shaped(c, "m="+m[1].Addr()))
+}
+
+func TestLatestOf(t *testing.T) {
+	t.Parallel()
+	a, b := topology.Node{Host: "a", Port: 1}, topology.Node{Host: "b", Port: 1}
+	dated := func(n topology.Node, epoch int64) watched { return watched{primary: n, epoch: epoch} }
+	undated := func(n topology.Node) watched { return watched{primary: n, undated: true} }
+	for name, tc := range map[string]struct {
+		answers []watched
+		want    topology.Node // a is known
+	}{
+		"the later epoch":        {[]watched{dated(a, 1), dated(b, 2), dated(a, 1)}, b},
+		"the known of one epoch": {[]watched{dated(b, 1), dated(a, 1), dated(b, 1)}, a},
+		"what most say":          {[]watched{undated(a), undated(b), undated(b)}, b},
+		"the known of as many":   {[]watched{undated(b), undated(a)}, a},
+		"the epoch before none":  {[]watched{undated(a), undated(a), dated(b, 1)}, b},
+	} {
+		if got := latestOf(tc.answers, a).primary; got != tc.want {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
 	}
 }
