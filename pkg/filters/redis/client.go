@@ -94,7 +94,7 @@ func (c *client) EOF(conn *netloop.Conn) {
 	if c.has(stateClosed) {
 		return
 	}
-	if c.has(stateBlocked) || c.listens() || (c.x != nil && c.x.upload != nil) {
+	if c.has(stateBlocked) || c.listens() || (c.x != nil && c.x.upload != nil && c.x.upload.sorting == nil) {
 		c.drop()
 		return
 	}

@@ -83,7 +83,10 @@ func (c *client) limits() *redisproto.Limits {
 // takeover lets an upload or a raw pipe have the bytes. taken is false if the
 // ordinary parser is to go on at n.
 func (c *client) takeover(b []byte) (n int, taken bool) {
-	if up := c.x.upload; up != nil {
+	if up := c.x.upload; up != nil && up.sorting != nil {
+		c.conn.Pause() // until its keys are
+		return 0, true
+	} else if up != nil {
 		n = up.data(c, b)
 		return n, c.x.upload != nil
 	}

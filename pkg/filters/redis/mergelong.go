@@ -75,6 +75,10 @@ func (m *merge) gather(l *netloop.Loop) {
 // replyLong answers slot seq with the parts of m, of which some are long.
 func (c *client) replyLong(seq uint32, m *merge) {
 	l := c.w.loop
+	if m.fill(l); len(m.order) > keysPerTurn && m.failed() < 0 {
+		c.replyByTurns(seq, m)
+		return
+	}
 	var out netloop.Chain
 	m.joined(l, &out)
 	m.shorten(l)
@@ -82,31 +86,84 @@ func (c *client) replyLong(seq uint32, m *merge) {
 	c.replyChain(seq, &out)
 }
 
-// joined is result for long parts.
-func (m *merge) joined(l *netloop.Loop, out *netloop.Chain) {
+// fill makes all parts long ones.
+func (m *merge) fill(l *netloop.Loop) {
 	m.lengthen()
 	for i := range m.long {
 		if m.long[i].Len() == 0 {
 			m.long[i].Append(l, m.parts[i])
 		}
 	}
-	if i := slices.IndexFunc(m.long, func(q netloop.Chain) bool { return isError(q.Head()) }); i >= 0 {
+}
+
+// failed is the first part that is an error; negative if there is none.
+func (m *merge) failed() int {
+	return slices.IndexFunc(m.long, func(q netloop.Chain) bool { return isError(q.Head()) })
+}
+
+// joined is result for long parts.
+func (m *merge) joined(l *netloop.Loop, out *netloop.Chain) {
+	if i := m.failed(); i >= 0 {
 		m.long[i].MoveTo(out)
 		return
 	}
 	if !m.join(l, m, out) {
-		out.Free(l)
-		out.Append(l, redisproto.AppendError(nil, "ERR dragoman: the shards' replies do not fit together"))
+		misfit(l, out)
 	}
+}
+
+// misfit makes out an error.
+func misfit(l *netloop.Loop, out *netloop.Chain) {
+	out.Free(l)
+	out.Append(l, redisproto.AppendError(nil, "ERR dragoman: the shards' replies do not fit together"))
+}
+
+// replyByTurns is replyLong for the values of so many keys that putting them in order
+// takes several iterations of the loop.
+func (c *client) replyByTurns(seq uint32, m *merge) {
+	c.ring.at(seq).merge = m // still, in case the client goes
+	c.held += m.size
+	out := &netloop.Chain{}
+	m.beginOrder(c.w.loop, out)
+	c.joinSome(seq, m, m.order, out)
+}
+
+func (c *client) joinSome(seq uint32, m *merge, order []int32, out *netloop.Chain) {
+	l := c.w.loop
+	if c.has(stateClosed) {
+		out.Free(l)
+		return
+	}
+	n := min(len(order), keysPerTurn)
+	if !m.takeOrder(l, order[:n], out) {
+		misfit(l, out)
+	} else if order = order[n:]; len(order) > 0 {
+		l.Post(func() { c.joinSome(seq, m, order, out) })
+		return
+	}
+	c.ring.at(seq).merge = nil
+	c.held -= m.size
+	m.shorten(l)
+	c.w.putMerge(m)
+	c.replyChain(seq, out)
 }
 
 // joinOrder is combineOrder.
 func joinOrder(l *netloop.Loop, m *merge, out *netloop.Chain) bool {
+	m.beginOrder(l, out)
+	return m.takeOrder(l, m.order, out)
+}
+
+func (m *merge) beginOrder(l *netloop.Loop, out *netloop.Chain) {
 	for i := range m.long {
 		m.long[i].Skip(l, headerLen(m.long[i].Head()))
 	}
 	out.Append(l, redisproto.AppendArray(nil, len(m.order)))
-	for _, part := range m.order {
+}
+
+// takeOrder moves the next values, each from the part that has it.
+func (m *merge) takeOrder(l *netloop.Loop, order []int32, out *netloop.Chain) bool {
+	for _, part := range order {
 		if !moveValue(l, &m.long[part], out) {
 			return false
 		}

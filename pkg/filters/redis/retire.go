@@ -118,7 +118,7 @@ func (c *client) moveOn() bool {
 	if x := c.x; x != nil && (x.mode != nil || x.subs != nil || x.upload != nil || x.session != nil) && !to.sameClusters(c.f) {
 		return false
 	}
-	if to.keepsWaiting(c) {
+	if to.keepsWaiting(c) || c.x != nil && c.x.upload != nil && c.x.upload.sorting != nil {
 		return false
 	}
 	if to.over {

@@ -30,74 +30,122 @@ func (c *client) splitsHeld(r *request) bool {
 	return true
 }
 
-// sendSplit sends a collected request to its shards.
-func (c *client) sendSplit(up *upload) {
-	r, l := &c.w.req, c.w.loop
-	r.command = up.command
-	m := c.w.takeMerge(r.split.how, 0)
-	name, groups, reason := c.heldGroups(r, &up.held, m)
-	if reason != "" {
-		c.w.putMerge(m)
-		c.localError(r, reason)
-		return
-	}
-	seq, s := c.open(r)
-	if len(groups) == 1 {
-		c.w.putMerge(m)
-	} else {
-		m.setParts(len(groups))
-		m.join = r.split.join
-		s.merge = m
-	}
-	for i := range groups {
-		g := &groups[i]
-		var frame netloop.Chain
-		head := redisproto.AppendArray(c.w.inline[:0], 1+g.n*r.split.step)
-		c.w.inline = redisproto.AppendBulk(head, name)
-		frame.Append(l, c.w.inline)
-		g.held.MoveTo(&frame)
-		c.sendHeld(r, g.t, &frame, seq, int32(i))
-	}
+// keysPerTurn is how many keys of a request, or of its reply, are sorted in one
+// iteration of the loop, which takes about a millisecond: others are served in between.
+const keysPerTurn = 8 << 10
+
+// sorting is a collected request that is being taken apart.
+type sorting struct {
+	sorter
+	name []byte // of the command
+	keys int    // that are left
+	m    *merge
+	seq  uint32
 }
 
-// heldGroups moves the arguments of a request, whose name it returns, to the groups
-// of their shards. A reason says why one has none; nothing is held any more then.
-func (c *client) heldGroups(r *request, q *netloop.Chain, m *merge) (name []byte, groups []group, reason string) {
-	l := c.w.loop
+// sendSplit sends a collected request to its shards, as soon as its keys are sorted.
+func (c *client) sendSplit(up *upload) {
+	l, q := c.w.loop, &up.held
 	argc, line := headLine(l, q)
 	q.Skip(l, line)
 	size, line := headLine(l, q)
-	name = bytes.Clone(q.Lead(l, line+size)[line:])
+	r := &request{command: up.command}
+	x := &sorting{sorter: sorter{c: c, r: r}, keys: (argc - 1) / r.split.step, m: c.w.takeMerge(r.split.how, 0)}
+	x.name = bytes.Clone(q.Lead(l, line+size)[line:])
 	q.Skip(l, line+size+2)
-	x := sorter{c: c, r: r, groups: c.w.groups[:0], order: m.order}
-	for range (argc - 1) / r.split.step {
-		size, line := headLine(l, q)
-		key := q.Lead(l, line+size)[line:]
-		var g *group
-		if g, reason = x.place(key); reason != "" {
-			break
-		}
-		g.n++
-		if sent := g.rt.strip(key); len(sent) < size {
-			c.w.inline = redisproto.AppendBulk(c.w.inline[:0], sent)
-			g.held.Append(l, c.w.inline)
-			q.Skip(l, line+size+2)
-		} else {
-			q.MoveN(l, &g.held, line+size+2)
-		}
-		for range r.split.step - 1 {
-			size, line := headLine(l, q)
-			q.MoveN(l, &g.held, line+size+2)
-		}
+	x.order = x.m.order
+	var s *slot
+	x.seq, s = c.open(r)
+	s.merge = x.m
+	up.sorting = x
+	c.x.upload = up
+	c.sortHeld(up)
+}
+
+// sortHeld sorts as many keys as are one turn's.
+func (c *client) sortHeld(up *upload) {
+	x := up.sorting
+	if x == nil { // the client has gone
+		return
 	}
-	c.w.groups, m.order = x.groups, x.order
+	reason := ""
+	for n := min(x.keys, keysPerTurn); n > 0 && reason == ""; n-- {
+		reason = x.sortOne(&up.held)
+		x.keys--
+	}
+	if x.keys > 0 && reason == "" {
+		c.conn.Pause()
+		c.w.loop.Post(func() { c.sortHeld(up) })
+		return
+	}
+	x.m.order = x.order
 	if reason != "" {
-		q.Free(l)
-		for i := range x.groups {
-			x.groups[i].held.Free(l)
-		}
+		up.release(c)
 	}
-	return name, x.groups, reason
+	c.x.upload, up.sorting = nil, nil
+	c.sendSorted(x, reason)
+	if c.state&(notYet|stateParsing) == 0 {
+		c.conn.Resume() // see takeover
+	}
+	c.settle()
+}
+
+// sortOne moves one key, with what belongs to it, to the group of its shard.
+func (x *sorting) sortOne(q *netloop.Chain) (reason string) {
+	l := x.c.w.loop
+	size, line := headLine(l, q)
+	key := q.Lead(l, line+size)[line:]
+	g, reason := x.place(key)
+	if reason != "" {
+		return reason
+	}
+	g.n++
+	if sent := g.rt.strip(key); len(sent) < size {
+		x.c.w.inline = redisproto.AppendBulk(x.c.w.inline[:0], sent)
+		g.held.Append(l, x.c.w.inline)
+		q.Skip(l, line+size+2)
+	} else {
+		q.MoveN(l, &g.held, line+size+2)
+	}
+	for range x.r.split.step - 1 {
+		size, line := headLine(l, q)
+		q.MoveN(l, &g.held, line+size+2)
+	}
+	return ""
+}
+
+// free gives back what is sorted already.
+func (x *sorting) free() {
+	for i := range x.groups {
+		x.groups[i].held.Free(x.c.w.loop)
+	}
+}
+
+// sendSorted sends the groups, or answers the request with the reason why there are
+// none.
+func (c *client) sendSorted(x *sorting, reason string) {
+	r, l, s := x.r, c.w.loop, c.ring.at(x.seq)
+	if reason != "" || len(x.groups) == 1 {
+		s.merge = nil
+		c.w.putMerge(x.m)
+	}
+	if reason != "" {
+		c.fail(x.seq, reason)
+		return
+	}
+	if s.merge != nil {
+		x.m.setParts(len(x.groups))
+		x.m.join = r.split.join
+	}
+	for i := range x.groups {
+		g := &x.groups[i]
+		var frame netloop.Chain
+		head := redisproto.AppendArray(c.w.inline[:0], 1+g.n*r.split.step)
+		c.w.inline = redisproto.AppendBulk(head, x.name)
+		frame.Append(l, c.w.inline)
+		g.held.MoveTo(&frame)
+		c.sendHeld(r, g.t, &frame, x.seq, int32(i))
+	}
 }
 
 // headLine gives the number in the first line of q, which was found to be well-formed

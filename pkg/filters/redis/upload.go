@@ -27,7 +27,8 @@ type upload struct {
 	seq     uint32
 	slot    bool   // seq is open, or was and has been answered
 	discard string // not empty: the rest is dropped, this is the answer
-	waiting int64  // since when the client is paused because u takes no more; 0: it is not
+	sorting *sorting
+	waiting int64 // since when the client is paused because u takes no more; 0: it is not
 }
 
 const (
@@ -347,6 +348,10 @@ func (up *upload) malformed(c *client, err error) {
 // request: it forgets it with the connection.
 func (up *upload) release(c *client) {
 	up.held.Free(c.w.loop)
+	if up.sorting != nil {
+		up.sorting.free()
+		up.sorting = nil
+	}
 	if u := up.u; u != nil {
 		up.u = nil
 		if up.pinned && !u.closed && !c.has(stateClosed) {
