@@ -151,7 +151,9 @@ func TestUnblockedBeforeTheServerAnswers(t *testing.T) {
 	nodes := servers(t, 1)
 	cfg := defaults()
 	cfg.OpTimeout = 500 * time.Millisecond
-	f := start(t, cfg, newCluster("main", nodes...))
+	main := newCluster("main", nodes...)
+	main.Table().Options.ConnectTimeout = time.Minute // a frozen server is not taken for dead
+	f := start(t, cfg, main)
 	a, b := f.dial(), f.dial()
 	id := bulkInt(a, "CLIENT", "ID")
 	nodes[0].Freeze()
