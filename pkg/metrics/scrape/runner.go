@@ -63,12 +63,25 @@ func NewRunner(s metrics.Source) *Runner {
 // Fetch gives what the source has, which is not older than fresh. It returns when
 // ctx is done at the latest; the result must be released.
 func (r *Runner) Fetch(ctx context.Context, fresh time.Duration) *Fetch {
+	for {
+		f, own := r.fetch(ctx, fresh)
+		timeUp := errors.Is(f.Err, ErrLate) || errors.Is(f.Err, context.DeadlineExceeded)
+		if own || !timeUp || ctx.Err() != nil {
+			return f
+		}
+		f.Release() // another scraper had less time: there is some left
+	}
+}
+
+// fetch is Fetch once. own says that the time of what was asked is that of ctx.
+func (r *Runner) fetch(ctx context.Context, fresh time.Duration) (f *Fetch, own bool) {
 	r.mu.Lock()
 	f, ask, err := r.joinLocked(ctx, fresh)
 	r.mu.Unlock()
+	own = ask != nil || err != nil
 	switch {
 	case err != nil:
-		return failed(err)
+		return failed(err), own
 	case ask != nil && r.prompt:
 		ask()
 	case ask != nil:
@@ -76,15 +89,15 @@ func (r *Runner) Fetch(ctx context.Context, fresh time.Duration) *Fetch {
 	}
 	select {
 	case <-f.done:
-		return f
+		return f, own
 	default:
 	}
 	select {
 	case <-f.done:
-		return f
+		return f, own
 	case <-ctx.Done():
 		f.Release()
-		return failed(late(ctx))
+		return failed(late(ctx)), own
 	}
 }
 

@@ -92,6 +92,36 @@ func (w waiter) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
+// TestMoreTime: who joins a fetch that has less time than itself, and gets nothing of
+// it, has the source asked again.
+func TestMoreTime(t *testing.T) {
+	t.Parallel()
+	began := make(chan struct{})
+	r, _, asked := runner(t, func(ctx context.Context, n int64) ([]*dto.MetricFamily, error) {
+		if n == 1 {
+			close(began)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return value(float64(n))
+	})
+	hurried, over := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer over()
+	var first *scrape.Fetch
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		first = r.Fetch(hurried, 0)
+		first.Release()
+	})
+	<-began
+	second := r.Fetch(within(t, patience), 0)
+	defer second.Release()
+	wg.Wait()
+	if first.Err == nil || second.Err != nil || asked.Load() != 2 {
+		t.Errorf("the hurried one: %v, the other: %v, asked %d times", first.Err, second.Err, asked.Load())
+	}
+}
+
 // TestConcurrentScrapesShare: all who ask while the source works get its answer,
 // and those who ask later have it asked again.
 func TestConcurrentScrapesShare(t *testing.T) {
