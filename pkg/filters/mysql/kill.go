@@ -2,9 +2,11 @@ package mysql
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/mysqlproto"
@@ -207,12 +209,22 @@ type killer struct {
 	done    func(*mysqlproto.ServerError) // nil if nobody waits
 	retried bool                          // with other credentials than the session's
 	over    bool
+	begun   int64 // loop time, ns
+	waited  bool  // for room at the server
 }
+
+// The proxy's own KILL is tried again where the server has no room for it: what takes
+// the room may well be statements that clients have given up. killEvery is the time
+// between two tries, and killLimit that of all.
+const (
+	killEvery = time.Second
+	killLimit = 5 * time.Minute
+)
 
 // kill says KILL to a server, with the credentials that the session was begun
 // with, or with those that its environment has by now. done gets nil for success.
 func (b *Builder) kill(p *database.Part, t target, verb string, done func(*mysqlproto.ServerError)) *killer {
-	x := &killer{b: b, part: p, verb: verb, t: t, done: done}
+	x := &killer{b: b, part: p, verb: verb, t: t, done: done, begun: p.Loop.Now()}
 	x.t.to.Optional = !t.to.TLS
 	x.dial()
 	return x
@@ -225,6 +237,10 @@ func (x *killer) dial() {
 
 // introduced implements loginOwner.
 func (x *killer) introduced() {
+	if x.waited && x.login.greeting.ThreadID <= x.t.thread { // a server counts up, from its start
+		x.login.fail(errRestarted)
+		return
+	}
 	x.login.enter(mysqlproto.HandshakeResponse{
 		Capabilities: mysqlproto.LongPassword | mysqlproto.Protocol41 | mysqlproto.SecureConnection | mysqlproto.Transactions |
 			x.login.greeting.Capabilities&(mysqlproto.PluginAuth|mysqlproto.PluginAuthLenenc),
@@ -244,6 +260,12 @@ func (x *killer) entered([]byte) {
 // denied implements loginOwner. The session may have begun with a password that
 // has been changed since then.
 func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) {
+	if e.Errno == mysqlproto.ErrnoTooManyConnections && x.done == nil && time.Duration(x.part.Loop.Now()-x.begun) < killLimit {
+		x.part.Log.Debug("no room for a KILL: trying again", "endpoint", x.t.to.Endpoint.Address)
+		x.waited = true
+		x.part.Loop.After(killEvery, x.dial)
+		return
+	}
 	if x.retried || e.Errno != mysqlproto.ErrnoAccessDenied {
 		x.end(e)
 		return
@@ -276,6 +298,9 @@ func (x *killer) end(e *mysqlproto.ServerError) {
 		x.done(e)
 	}
 }
+
+// errRestarted is a server where the number of a session may be another's by now.
+var errRestarted = errors.New("the server is not the one that the session was at")
 
 // killAnswer is the driver of a killer that awaits the answer.
 type killAnswer killer
