@@ -55,6 +55,7 @@ func StartMariaDB(tb TB, opts ...MariaDBOption) *MariaDB {
 	for _, opt := range opts {
 		opt(&m.options)
 	}
+	m.reread = "flush ssl"
 	m.bin = redistest.Binary(tb, "mariadbd")
 	m.dir = m.account.mkdir(tb)
 	m.port = redistest.Port(tb)

@@ -132,6 +132,7 @@ func newPostgres(tb TB, opts []PostgresOption) *Postgres {
 	for _, opt := range opts {
 		opt(&p.options)
 	}
+	p.reread = "select pg_reload_conf()"
 	p.bin = newest(tb, "/usr/lib/postgresql/*/bin/postgres", "postgresql")
 	p.dir = p.account.mkdir(tb)
 	p.port = redistest.Port(tb)

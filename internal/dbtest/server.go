@@ -29,6 +29,7 @@ type Server struct {
 	killed  func()                                            // cleans up what a killed server leaves in the kernel; may be nil
 	client  func(database string) (bin string, args []string) // runs what it reads from its standard input
 	counts  counts
+	reread  string // has the server read its certificates again
 
 	mu   sync.Mutex // guards what follows
 	proc *redistest.Process
@@ -262,6 +263,15 @@ func (s *Server) install(pki *redistest.PKI) error {
 		}
 	}
 	return nil
+}
+
+// Certify gives a server that offers TLS a certificate of another authority, by and by.
+func (s *Server) Certify(pki *redistest.PKI) {
+	s.tb.Helper()
+	if err := s.install(pki); err != nil {
+		s.tb.Fatalf("installing certificates: %v", err)
+	}
+	s.SQL(s.reread)
 }
 
 // copyTemplate makes the server's data directory.
