@@ -15,7 +15,7 @@ import (
 // Conformance runs the tests that a filter of any database passes.
 func Conformance(t *testing.T, p *Protocol) {
 	for name, test := range map[string]func(*testing.T, *Protocol){
-		"Hold": testHold, "Limit": testLimit, "ConnectStormEnds": testConnectStormEnds, "SecondEndpoint": testSecondEndpoint,
+		"Hold": testHold, "Limit": testLimit, "ConnectStormEnds": testConnectStormEnds, "SecondEndpoint": testSecondEndpoint, "NoRoom": testNoRoom,
 		"WrongPassword": testWrongPassword, "Rotation": testRotation, "RotationInStorm": testRotationInStorm,
 		"SessionsStay": testSessionsStay, "ChangeWhileHeld": testChangeWhileHeld,
 		"DrainUnderLoad": testDrainUnderLoad, "Drain": testDrain, "Deadline": testDeadline, "Cut": testCut, "Shutdown": testShutdown,
@@ -112,6 +112,29 @@ func testSecondEndpoint(t *testing.T, p *Protocol) {
 	f := p.start(t, nettest.Nobody(t), p.Server(t).Addr())
 	for range 3 {
 		f.Must("select 1")
+	}
+}
+
+// testNoRoom: a server that has no room for one more session is passed by while another has; else the app hears what it says.
+func testNoRoom(t *testing.T, p *Protocol) {
+	full := p.Small(t)
+	f := p.start(t, full.Addr())
+	var err error
+	for n := 0; err == nil; n++ {
+		var s dbtest.Session
+		if s, err = f.Open(Context(t)); err == nil {
+			t.Cleanup(func() { _ = s.Close() })
+		}
+		if n > 20 {
+			t.Fatal("there is room for any number")
+		}
+	}
+	if !strings.Contains(strings.ToLower(err.Error()), "too many") {
+		t.Errorf("where there is no other: %v", err)
+	}
+	g := p.start(t, full.Addr(), p.Server(t).Addr())
+	for range 6 {
+		g.Connect()
 	}
 }
 

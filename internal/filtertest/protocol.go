@@ -15,6 +15,8 @@ type Protocol struct {
 	User string
 	// Server starts a real one.
 	Server func(testing.TB) *dbtest.Server
+	// Small starts one that has room for a few sessions.
+	Small func(testing.TB) *dbtest.Server
 	// Config is the configuration that most tests use, with a change.
 	Config func(change func(*resource.DatabaseFilter)) any
 	// Start runs a filter in front of the addresses. Others than credentials that a server refuses are waited for as long as otherLimit, 0 for as long as

@@ -231,6 +231,17 @@ func (e *Entry) Again(why string) {
 	e.Connect()
 }
 
+// Elsewhere is for a server that has no room: it begins at another, if there is one
+// that is well.
+func (e *Entry) Elsewhere(why string) bool {
+	f := e.s.Part
+	if !f.Route.Beside(f.Cluster.Table(), e.s.To.Endpoint, e.tried) {
+		return false
+	}
+	e.Again(why)
+	return true
+}
+
 // drop gives up what was begun at a server.
 func (e *Entry) drop() {
 	e.LeaveTurn()

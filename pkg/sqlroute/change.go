@@ -2,6 +2,7 @@ package sqlroute
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -26,6 +27,19 @@ func (r *Route) Next(t *filters.Table, tried []*filters.Endpoint, failed bool) *
 		return r.PickHealthy(t, tried)
 	}
 	return r.Pick(t, tried)
+}
+
+// Beside reports whether another endpoint that has not been tried is well, and would
+// have done as well as one that has no room: a primary has none for those whom its
+// standbys turn away.
+func (r *Route) Beside(t *filters.Table, full *filters.Endpoint, tried []*filters.Endpoint) bool {
+	for _, rank := range r.ranks() {
+		same := r.among(t, rank, func(e *filters.Endpoint) bool { return e == full }) != nil
+		if same {
+			return r.among(t, rank, func(e *filters.Endpoint) bool { return e.Healthy() && !slices.Contains(tried, e) }) != nil
+		}
+	}
+	return false
 }
 
 // Better reports whether a login at an endpoint is to be given up: it does not

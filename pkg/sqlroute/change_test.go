@@ -48,6 +48,31 @@ func TestBetter(t *testing.T) {
 	}
 }
 
+// TestBeside: who may take a session for which a server has no room.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		servers string
+		target  resource.TargetSession
+		full    string
+		want    bool
+	}{
+		{"p s1 s2", resource.TargetStandby, "s1", true},
+		{"p s1 s2", resource.TargetPreferStandby, "s1", true},
+		{"p s1 s2!", resource.TargetPreferStandby, "s1", false}, // not the primary
+		{"p s1", resource.TargetPreferStandby, "p", false},
+		{"p s1", resource.TargetReadWrite, "p", false},
+		{"p s1", resource.TargetAny, "p", true},
+	}
+	for _, tc := range tests {
+		table, byName := servers(tc.servers)
+		full := byName[tc.full]
+		if got := sqlroute.New(cluster{}, tc.target).Beside(table, full, []*filters.Endpoint{full}); got != tc.want {
+			t.Errorf("%s of %q: another for %s = %v", tc.target, tc.servers, tc.full, got)
+		}
+	}
+}
+
 // watched is a cluster that tells of changes and is told to look.
 type watched struct {
 	cluster

@@ -17,6 +17,9 @@ func TestConformance(t *testing.T) {
 	filtertest.Conformance(t, &filtertest.Protocol{
 		User:   dbtest.NativeUser,
 		Server: func(tb testing.TB) *dbtest.Server { return &dbtest.StartMariaDB(tb).Server },
+		Small: func(tb testing.TB) *dbtest.Server {
+			return &dbtest.StartMariaDB(tb, dbtest.MariaDBSetting("max-connections", "10")).Server
+		},
 		Config: func(change func(*resource.DatabaseFilter)) any {
 			cfg := config()
 			change(&cfg.DatabaseFilter)

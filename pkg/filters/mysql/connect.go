@@ -134,6 +134,9 @@ func (d *loginStep) denied(e *mysqlproto.ServerError, payload []byte) {
 		s.start.Again(reasonOf(e))
 		return
 	}
+	if e.Errno == mysqlproto.ErrnoTooManyConnections && s.start.Elsewhere(reasonOf(e)) {
+		return
+	}
 	x := &denial{e, slices.Clone(payload)}
 	if e.Errno != mysqlproto.ErrnoAccessDenied {
 		s.passDenial(x)

@@ -18,6 +18,9 @@ func TestConformance(t *testing.T) {
 	filtertest.Conformance(t, &filtertest.Protocol{
 		User:   dbtest.SCRAMUser,
 		Server: func(tb testing.TB) *dbtest.Server { return &dbtest.StartPostgres(tb).Server },
+		Small: func(tb testing.TB) *dbtest.Server {
+			return &dbtest.StartPostgres(tb, dbtest.PostgresSetting("max_connections", "8"), dbtest.PostgresSetting("superuser_reserved_connections", "0")).Server
+		},
 		Config: func(change func(*resource.DatabaseFilter)) any {
 			cfg := config()
 			change(&cfg.DatabaseFilter)

@@ -43,6 +43,9 @@ func (s *session) loginRefused(payload, whole []byte) {
 		s.start.Again(n.Message)
 		return
 	}
+	if n.State == stateTooMany && !s.start.told && s.start.Elsewhere(n.Message) {
+		return
+	}
 	d := &denial{n, slices.Clone(whole)}
 	if d.ofWay() && !s.start.login.asked {
 		if s.mayBePlain() {
