@@ -25,7 +25,7 @@ func (o *Options) EnsureRelay(ctx context.Context, dir string) error {
 	if !slices.Contains(o.Contenders, Relay) {
 		return nil
 	}
-	if _, err := exec.LookPath("cc"); err != nil {
+	if compiler, _ := exec.LookPath("cc"); compiler == "" {
 		Note("no C compiler (cc), so no %s", Relay)
 		o.Contenders = slices.DeleteFunc(slices.Clone(o.Contenders), func(name string) bool { return name == Relay })
 		return nil
