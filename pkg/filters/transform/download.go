@@ -18,12 +18,13 @@ type download struct {
 }
 
 // startStream has the body changed while it goes on.
-func (w *responseWriter) startStream(contentType string) {
+func (w *responseWriter) startStream() {
 	if err := w.x.take(mostWindow(w.coding)); err != nil {
 		w.drop(response, bodyRefusal(err, false))
 		return
 	}
 	h := w.x.w.Header()
+	contentType := h.Get("Content-Type")
 	out, in := io.Pipe()
 	d := &download{in: in, late: h.Clone(), done: make(chan struct{})}
 	p := w.x.program(w.body)
@@ -32,7 +33,7 @@ func (w *responseWriter) startStream(contentType string) {
 	h.Set("Content-Type", p.ContentType(nil))
 	status := w.mapped(w.status)
 	d.sink = sink{w: w.x.w, head: func() { w.send(status) }}
-	w.way, w.stream = streamed, d
+	w.stream = d
 	source := &counting{r: decoded(out, w.coding)}
 	go func() {
 		defer close(d.done)
@@ -54,6 +55,10 @@ func (d *download) stop(err error) {
 // endStream ends a stream whose source is whole.
 func (w *responseWriter) endStream() {
 	d := w.stream
+	if d == nil { // no body has come
+		w.send(w.mapped(w.status))
+		return
+	}
 	d.stop(io.EOF)
 	if d.err != nil {
 		e := bodyRefusal(d.err, true)
@@ -61,7 +66,7 @@ func (w *responseWriter) endStream() {
 			w.refuse(response, e)
 			return
 		}
-		w.x.failed(response, e)
+		w.late(e)
 		panic(http.ErrAbortHandler) // too late for an answer: the client must not take it for whole
 	}
 	d.begin()

@@ -94,6 +94,25 @@ spec:
 	return a
 }
 
+// failures is how many requests or responses were refused.
+func (a *adapter) failures(direction string) float64 {
+	families, err := a.registry.Gather()
+	if err != nil {
+		a.t.Error(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == "dragoman_transform_failures_total" && l.GetName() == "direction" && l.GetValue() == direction {
+					sum += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return sum
+}
+
 // answered is a response.
 type answered struct {
 	status int

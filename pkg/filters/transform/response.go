@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/transform"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -54,6 +55,9 @@ func (x *exchange) settle(w *responseWriter, p any) {
 	failure := x.upload.end()
 	if p != nil && (p != any(http.ErrAbortHandler) || w.committed() || x.in.Context().Err() != nil) {
 		w.abort()
+		if e := w.broken(); w.stream != nil && e.reason != "broken" && e.reason != "failed" {
+			w.late(e)
+		}
 		panic(p)
 	}
 	switch {
@@ -74,6 +78,12 @@ func (w *responseWriter) broken() *refusal {
 		return bodyRefusal(d.err, true)
 	}
 	return w.bad("broken", "the app's response broke off")
+}
+
+// late is a refusal that comes when the client has the beginning of a response.
+func (w *responseWriter) late(e *refusal) {
+	w.x.failed(response, e)
+	filters.ExchangeOf(w.x.in.Context()).Explain("", "transform_"+e.reason)
 }
 
 // Unwrap is for http.ResponseController.
@@ -104,7 +114,7 @@ func (w *responseWriter) decide() {
 		w.before = w.x.w.Header().Clone()
 	}
 	if err := w.x.upload.failure(); err != nil {
-		w.drop(request, bodyRefusal(err, false))
+		w.way, w.refusal, w.refused = dropped, bodyRefusal(err, false), true // settle counts it
 		return
 	}
 	conf := w.x.conf.Response
@@ -184,7 +194,10 @@ func (w *responseWriter) change() {
 	case w.x.in.Method == http.MethodHead:
 		w.headOnly()
 	case w.schema == nil && w.body.Program.Streams() && len(w.body.Values) == 0 && !w.x.recording():
-		w.startStream(contentType)
+		w.way = streamed
+		if w.emptyList() {
+			w.startStream()
+		} // else only with its first byte: of no body nothing is made
 	default:
 		w.way = held
 	}
@@ -296,11 +309,27 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	case passing:
 		return w.x.w.Write(p)
 	case streamed:
-		return w.stream.in.Write(p)
+		return w.feed(p)
 	case held:
 		w.hold(p)
 	}
 	return len(p), nil
+}
+
+// feed gives a part of the body to the stream.
+func (w *responseWriter) feed(p []byte) (int, error) {
+	if w.stream == nil && len(p) > 0 {
+		w.startStream()
+		w.cut()
+	}
+	if w.stream == nil {
+		return 0, nil
+	}
+	n, err := w.stream.in.Write(p)
+	if err != nil && bodyRefusal(err, true).reason != "failed" {
+		panic(http.ErrAbortHandler) // it is not the client who takes no more: settle says what it is
+	}
+	return n, err
 }
 
 // cut ends a response that is not used, so that the client need not wait until the

@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
 const (
@@ -56,6 +59,8 @@ func TestResponses(t *testing.T) {
       response: {body: {from: ndjson, to: csv}}
     - match: {path: /list}
       response: {body: {from: ndjson, to: json}}
+    - match: {path: /lines}
+      response: {body: {from: json, to: ndjson}}
 `
 	const json, xml = "application/json", "text/xml; charset=utf-8"
 	tests := []struct {
@@ -75,6 +80,8 @@ func TestResponses(t *testing.T) {
 		{name: "nothing", api: jsonMap, path: "/", app: replies(201, ``, "Content-Length", "0"), want: "201 \n"},
 		{name: "nothing, and no length", api: jsonMap, path: "/", app: replies(202, ``), want: "202 \n"},
 		{name: "nothing, in JSON", api: jsonMap, path: "/", app: replies(200, ``, "Content-Type", json), want: "200 application/json\n"},
+		{name: "nothing of a stream", api: jsonMap, path: "/lines", app: replies(202, ``, "Content-Type", json), want: "202 application/json\n"},
+		{name: "nothing of a stream of records", api: jsonMap, path: "/list", app: replies(202, ``), want: "202 \n"},
 		{name: "an error, and no more", api: jsonMap, path: "/", app: replies(500, ``), want: "502 \n"},
 		{name: "no records", api: jsonMap, path: "/list", app: replies(200, ``, "Content-Type", "application/x-ndjson", "Content-Length", "0"), want: "200 application/json\n[]"},
 		{name: "204", api: jsonMap, path: "/", app: replies(204, ``), want: "204 \n"},
@@ -181,6 +188,51 @@ func TestEndless(t *testing.T) {
 			if got := a.ask("GET", tt.path, "").String(); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
+		})
+	}
+}
+
+// TestFailuresCounted: one for each, also where a response has begun.
+func TestFailuresCounted(t *testing.T) {
+	t.Parallel()
+	const api = `
+    routes:
+    - {match: {path: /up}, request: {body: {from: ndjson, to: ndjson}}}
+    - {match: {path: /down}, response: {body: {from: ndjson, to: ndjson}}}
+`
+	a := serve(t, api, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		for _, text := range []string{"{}\n", "{\n", "{}\n", "{}\n"} {
+			if _, err := io.WriteString(w, text); err != nil {
+				t.Errorf("it is the client who takes no more: %v", err)
+			}
+		}
+	})
+	if got := a.ask("POST", "/up", "{\n", "Content-Type", "application/x-ndjson"); got.status != 400 {
+		t.Error(got)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", a.URL+"/down", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); string(text) != "{}\n" || err == nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	for _, direction := range []string{"request", "response"} {
+		redistest.Eventually(t, time.Minute, direction, func() error {
+			if n := a.failures(direction); n != 1 {
+				return fmt.Errorf("%v failures are counted", n)
+			}
+			return nil
 		})
 	}
 }
