@@ -223,17 +223,24 @@ func (l *Listen) takes(address string) bool {
 	if err != nil || port != l.Port {
 		return false
 	}
+	loopback4 := netip.AddrFrom4([4]byte{127, 0, 0, 1}) // others of 127.0.0.0/8 may be somebody else's
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
-		return mine.IsLoopback() || mine.IsUnspecified()
+		return mine == loopback4 || mine == netip.IPv6Loopback() || mine.IsUnspecified()
 	}
 	target, err := netip.ParseAddr(host)
 	if err != nil {
 		return false
 	}
-	if mine.IsUnspecified() {
-		return (target.IsLoopback() || target.IsUnspecified()) && (mine.Is6() || target.Is4())
+	switch { // who connects to the unspecified address comes to the family's loopback address
+	case target == netip.IPv4Unspecified():
+		target = loopback4
+	case target == netip.IPv6Unspecified():
+		target = netip.IPv6Loopback()
 	}
-	return mine == target || target.IsUnspecified() && mine.IsLoopback() && mine.Is4() == target.Is4()
+	if mine.IsUnspecified() {
+		return target.IsLoopback() && (mine.Is6() || target.Is4())
+	}
+	return mine == target
 }
 
 func errorAt(obj Object, path, reason, hint string) *Error {
