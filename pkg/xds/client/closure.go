@@ -130,6 +130,8 @@ type judgement struct {
 	cause   key    // what is not there
 	via     []key  // the way from the judged resource to it
 	reason  string // why it is missing
+
+	without *judgement // of a secret that what is ready runs without
 }
 
 // evaluation works out what can run now.
@@ -209,10 +211,23 @@ func (ev *evaluation) judge(v *version) judgement {
 	}
 	ev.judged[v] = judgement{} // a circle is no obstacle
 	worst := judgement{}
+	var without *judgement
 	for k := range numKinds {
 		for _, name := range v.refs[k] {
 			dep := key{k, name}
-			if got, j := ev.choose(dep); got == nil && j.verdict > worst.verdict && !ev.m.spared(v, dep) {
+			got, j := ev.choose(dep)
+			lacks := j.without
+			if got == nil && ev.m.late(v, dep) {
+				lacks = &j
+			}
+			if lacks != nil {
+				if !ev.m.replaces(v, dep) {
+					without = lacks
+					continue
+				}
+				j = *lacks
+			}
+			if j.verdict > worst.verdict {
 				worst = j
 				if j.cause != dep {
 					worst.via = append([]key{dep}, j.via...)
@@ -220,18 +235,28 @@ func (ev *evaluation) judge(v *version) judgement {
 			}
 		}
 	}
+	if worst.verdict == ready {
+		worst.without = without
+	}
 	ev.judged[v] = worst
 	return worst
 }
 
-// spared reports whether a version runs without something that it refers to. In the
-// place of one that runs it waits.
-func (m *machine) spared(v *version, dep key) bool {
-	if e := m.entry(v.key); dep.kind != secrets || !slices.Contains(v.refs[late], dep.name) || e != nil && e.running != nil {
+// late reports whether a version can do without a secret that is not there: it does not
+// come with the rest.
+func (m *machine) late(v *version, dep key) bool {
+	if dep.kind != secrets || !slices.Contains(v.refs[late], dep.name) {
 		return false
 	}
 	w := m.waits[dep]
 	return w == nil || w.lapsed || w.absent
+}
+
+// replaces reports whether a version would take the place of one that runs and does not
+// refer to something: it waits for what that lacks.
+func (m *machine) replaces(v *version, dep key) bool {
+	e := m.entry(v.key)
+	return e != nil && e.running != nil && !slices.Contains(e.running.refs[dep.kind], dep.name)
 }
 
 // candidate works out the whole set that is to run.
