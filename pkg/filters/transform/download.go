@@ -20,7 +20,7 @@ type download struct {
 // startStream has the body changed while it goes on.
 func (w *responseWriter) startStream() {
 	if err := w.x.take(mostWindow(w.coding)); err != nil {
-		w.drop(response, bodyRefusal(err, false))
+		w.drop(bodyRefusal(err, false))
 		return
 	}
 	h := w.x.w.Header()

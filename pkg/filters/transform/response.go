@@ -178,7 +178,7 @@ func (w *responseWriter) change() {
 		return
 	}
 	if w.status == http.StatusPartialContent {
-		w.drop(response, w.bad("content_type", "the app's response is a part, which cannot be changed"))
+		w.drop(w.bad("content_type", "the app's response is a part, which cannot be changed"))
 		return
 	}
 	if w.body != nil && w.body.Program == nil {
@@ -187,7 +187,7 @@ func (w *responseWriter) change() {
 	}
 	var err error
 	if w.coding, err = codingOf(h); err != nil {
-		w.drop(response, w.bad("content_coding", "the app's response: "+err.Error()))
+		w.drop(w.bad("content_coding", "the app's response: "+err.Error()))
 		return
 	}
 	switch {
@@ -216,7 +216,7 @@ func (w *responseWriter) other(contentType string, from transform.Format) {
 		w.pass() // an error page, or that of a redirect
 	default:
 		media, _, _ := strings.Cut(contentType, ";")
-		w.drop(response, w.bad("content_type", fmt.Sprintf("the app's response is %s, and not %s", media, from)))
+		w.drop(w.bad("content_type", fmt.Sprintf("the app's response is %s, and not %s", media, from)))
 	}
 }
 
@@ -284,8 +284,8 @@ func (w *responseWriter) send(status int) {
 }
 
 // drop has a refusal take the place of the response.
-func (w *responseWriter) drop(d direction, e *refusal) {
-	w.x.failed(d, e)
+func (w *responseWriter) drop(e *refusal) {
+	w.x.failed(response, e)
 	w.way, w.refusal, w.refused, w.held = dropped, e, true, nil
 }
 
@@ -344,11 +344,11 @@ func (w *responseWriter) cut() {
 func (w *responseWriter) hold(p []byte) {
 	limit := w.x.filter.conf.MaxBodyBytes
 	if len(w.held)+len(p) > limit {
-		w.drop(response, w.bad("too_large", fmt.Sprintf("the app's response has more than %d bytes", limit)))
+		w.drop(w.bad("too_large", fmt.Sprintf("the app's response has more than %d bytes", limit)))
 		return
 	}
 	if err := w.x.take(int64(len(p))); err != nil {
-		w.drop(response, bodyRefusal(err, false))
+		w.drop(bodyRefusal(err, false))
 		return
 	}
 	w.held = append(w.held, p...)

@@ -215,7 +215,7 @@ func TestFailuresCounted(t *testing.T) {
 	if got := a.ask("POST", "/up", "{\n", "Content-Type", "application/x-ndjson"); got.status != 400 {
 		t.Error(got)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", a.URL+"/down", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.URL+"/down", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
