@@ -1,17 +1,16 @@
 package listener
 
 import (
-	"context"
 	"errors"
-	"net"
 	"strings"
 
+	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // Probe tells whether the addresses that are new to the set could be bound
 // now, before anything else is begun. Bind has the last word.
-func (s *Set) Probe(ctx context.Context, specs []*resource.Listener) error {
+func (s *Set) Probe(specs []*resource.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ports := map[string]bool{}
@@ -25,13 +24,9 @@ func (s *Set) Probe(ctx context.Context, specs []*resource.Listener) error {
 		if s.sockets[key(spec)] != nil || a.Network != resource.NetworkTCP || ports[port(a)] {
 			continue
 		}
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, a.Network, a.Addr)
-		if err != nil {
+		if err := netloop.CheckListen(a.Addr); err != nil {
 			errs = append(errs, &BindError{Listener: spec.Name, Address: a.Addr, Err: err})
-			continue
 		}
-		_ = ln.Close() // nothing was accepted
 	}
 	return errors.Join(errs...)
 }

@@ -82,6 +82,25 @@ func Listen(g *Group, network, addr string, o ListenOptions, accept Accept) (*Li
 	return n, nil
 }
 
+// CheckListen returns the error that [Listen] would meet at a TCP address now. It
+// does not listen for that, as who connected just then would be dropped.
+func CheckListen(addr string) error {
+	family, sa, err := parseAddr("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer syscall.Close(fd)
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err := syscall.Bind(fd, sa); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
 func (n *Listener) open(network, addr string) error {
 	family, sa, err := parseAddr(network, addr)
 	if err != nil {

@@ -7,9 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
 func TestMaxConnections(t *testing.T) {
@@ -46,6 +50,41 @@ func TestListenerClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	roundTrip(t, dial(t, again.Addr()), "z")
+}
+
+// A client that comes while an address is only looked at is refused: it must not
+// be taken, and then dropped.
+func TestCheckListen(t *testing.T) {
+	t.Parallel()
+	g := startGroup(t, GroupOptions{Loops: 1})
+	n := serve(t, g, ListenOptions{ReusePort: true}, func(*Conn) Driver { return echo() })
+	if err := CheckListen(n.Addr()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("an address that is listened on: %v", err)
+	}
+	free := net.JoinHostPort("127.0.0.1", strconv.Itoa(redistest.Port(t)))
+	var dialled sync.WaitGroup
+	for range 4 {
+		dialled.Go(func() {
+			for range 500 {
+				if _, err := net.Dial("tcp", free); !errors.Is(err, syscall.ECONNREFUSED) {
+					t.Errorf("a client is taken: %v", err)
+					return
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { dialled.Wait(); close(done) }()
+	for looking := true; looking; {
+		select {
+		case <-done:
+			looking = false
+		default:
+		}
+		if err := CheckListen(free); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestListenFailures(t *testing.T) {

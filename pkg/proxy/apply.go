@@ -46,7 +46,7 @@ func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.No
 // everything is swapped. Until that nothing is felt, and all can be undone.
 func (p *Proxy) change(ctx context.Context, snap *snapshot.Snapshot, diff *snapshot.Diff) error {
 	specs := list(snap.Listeners)
-	if err := p.listeners.Probe(ctx, specs); err != nil {
+	if err := p.listeners.Probe(specs); err != nil {
 		return err
 	}
 	if err := p.offerSecrets(snap, diff); err != nil {
