@@ -30,7 +30,7 @@ type candidate struct {
 	configured filters.Role
 	claim      claim
 	current    bool // it is the primary now
-	well       bool // it is not out of use
+	well       bool // it is not out of use; never of Redis, where only who is promoted takes writes
 }
 
 // answers reports whether the endpoint says now what it has claimed. The current
@@ -46,7 +46,7 @@ func (c *candidate) answers() bool { return c.claim.fresh || c.current && c.well
 //  1. the one of the higher timeline, even if it does not answer: what is written
 //     to an older one is lost when both meet again;
 //  2. one that answers goes before one that once answered, unless that is the current
-//     one and not out of use;
+//     one of a database and not out of use;
 //  3. then one that writes before one that is read only;
 //  4. then the one that more replicas are connected to: they have been told;
 //  5. then the current one, so that nothing changes without a reason;

@@ -89,6 +89,26 @@ func TestPromotedReplicaTakesOver(t *testing.T) {
 	}
 }
 
+// TestFrozenPrimaryIsReplaced: a replica of Redis calls itself a primary only when it has
+// been promoted, so it takes over before the old one's health check has failed.
+func TestFrozenPrimaryIsReplaced(t *testing.T) {
+	t.Parallel()
+	a := redistest.Server(t)
+	b := redistest.Server(t, redistest.WithReplicaOf(a))
+	spec := pair(a, b)
+	spec.HealthCheck = &resource.HealthCheck{
+		Kind: resource.HealthCheckRedis, Interval: 100 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		UnhealthyThreshold: 1000, HealthyThreshold: 1,
+	}
+	s := testSet(t, nil)
+	apply(t, s, spec)
+	c := running(t, s, "c")
+	eventually(t, "the first to be the primary", shaped(c, "s1="+a.Addr()+"+"+b.Addr()))
+	a.Freeze()
+	b.Do("REPLICAOF", "NO", "ONE")
+	eventually(t, "the promoted replica", shaped(c, "s1="+b.Addr()+"+"+a.Addr()))
+}
+
 func TestRoleProbeNoticesDeath(t *testing.T) {
 	t.Parallel()
 	a := redistest.Server(t)
