@@ -49,6 +49,42 @@ func TestClusterOrderOverChangeOfTable(t *testing.T) {
 	f.quit(t, c)
 }
 
+// So is what it sends behind a request that was placed before the table changed, and
+// came in whole only after that.
+func TestClusterOrderBehindSlowRequest(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	main := f.clusters["main"]
+	right := *main.Table()
+	stale := right
+	stale.Slots = new([redisproto.Slots]int32)
+	for i, s := range right.Slots {
+		stale.Slots[i] = s % 2 // those of the third are taken for the first's
+	}
+	c, d := f.dial(), f.dial()
+	key := f.keyIn(2, "k")
+	main.table.Store(&stale)
+	check(t, c, "SET "+key+" 1", "+OK")
+	request := redistest.Command("APPEND", key, strings.Repeat("x", 100_000))
+	c.Send(request[:90_000])
+	f.awaitClient(t, "the request to be placed", func(p *client) bool { return p.x != nil && p.x.upload != nil })
+	main.table.Store(&right)
+	check(t, d, "GET "+key, "$1 1")
+	f.nodes[0].Freeze()
+	c.Send(request[90_000:])
+	f.awaitClient(t, "the request to be sent", func(p *client) bool { return p.ring.len() == 1 })
+	c.Send(redistest.Command("STRLEN", key))
+	f.awaitClient(t, "the next request to be seen", func(p *client) bool { return p.ring.len() == 2 || p.has(stateBarrier) })
+	f.nodes[0].Thaw()
+	for range 2 {
+		if got := c.ReadFrame(); got != ":100001\r\n" {
+			t.Errorf("got %q", got)
+		}
+	}
+	f.quit(t, c)
+	f.quit(t, d)
+}
+
 // awaitClient waits until a client is in a state.
 func (f *fixture) awaitClient(t *testing.T, what string, is func(*client) bool) {
 	t.Helper()

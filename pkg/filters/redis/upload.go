@@ -18,6 +18,7 @@ type upload struct {
 	scan    redisproto.Scanner // of the current one
 	inArg   bool               // scan has begun it
 	t       target
+	placed  int64 // ns, when t was found
 	command *command
 	split   bool // over several shards: t is not set
 	total   int64
@@ -65,7 +66,7 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 		return 0, true
 	}
 	up := newUpload(cmd)
-	up.t, up.command, up.split = t, r.command, split
+	up.t, up.placed, up.command, up.split = t, c.w.loop.Now(), r.command, split
 	switch {
 	case split:
 	case c.x != nil && (c.x.mode != nil || c.x.session != nil):
@@ -286,7 +287,10 @@ func (up *upload) complete(c *client) {
 	case up.discard == "":
 		r := &c.w.req
 		r.command = up.command
-		seq, _ := c.open(r)
+		seq, s := c.open(r)
+		if up.t.table != up.t.cluster.Table() {
+			s.start = up.placed // by a table that is over, see inOrder
+		}
 		c.sendHeld(r, up.t, &up.held, seq, 0)
 	case !up.slot:
 		c.localError(nil, up.discard)
