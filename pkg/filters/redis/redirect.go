@@ -46,9 +46,10 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 		host, _, _ := cutPort(u.pool.key.endpoint.Address)
 		addr = host + ":" + port // an empty host means the same one
 	}
-	w.sendStrays()
 	e := u.pool.cluster.Table().ByAddress(addr)
-	if e == nil {
+	if e != nil {
+		w.sendStraysTo(addr) // they were first
+	} else {
 		e = w.adhocEndpoint(addr, u.pool.key.endpoint)
 	}
 	switch {

@@ -1,6 +1,10 @@
 package redis
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // stray is a request that was redirected to a node which is known by its host name
 // alone, as those of a cluster that announces host names are until the topology that
@@ -26,7 +30,10 @@ func (w *worker) keepStray(s stray) {
 		s.till = w.loop.Now() + int64(strayPatience)
 	}
 	s.refresh(w.loop.Now())
-	w.strays = append(w.strays, s)
+	if w.strays == nil {
+		w.strays = make(map[string][]stray)
+	}
+	w.strays[s.addr] = append(w.strays[s.addr], s)
 	w.startTicking()
 }
 
@@ -37,14 +44,18 @@ func (s *stray) refresh(now int64) {
 	}
 }
 
-// sendStrays sends those on whose node is known by now, in the order that they came in,
-// and answers those that have waited for long enough.
+// sendStrays sends those on whose node is known by now, and answers those that have
+// waited for long enough.
 func (w *worker) sendStrays() {
-	if len(w.strays) == 0 {
-		return
+	for _, addr := range slices.Collect(maps.Keys(w.strays)) {
+		w.sendStraysTo(addr)
 	}
-	list, now := w.strays, w.loop.Now()
-	w.strays = nil
+}
+
+// sendStraysTo is sendStrays for one address, in the order that they came in.
+func (w *worker) sendStraysTo(addr string) {
+	list, now := w.strays[addr], w.loop.Now()
+	delete(w.strays, addr)
 	for i := range list {
 		s := &list[i]
 		if !s.live() {
@@ -58,7 +69,7 @@ func (w *worker) sendStrays() {
 			s.c.failPart(s.seq, s.part, errOnTheMove)
 		default:
 			s.refresh(now)
-			w.strays = append(w.strays, *s)
+			w.strays[addr] = append(w.strays[addr], *s)
 		}
 	}
 }

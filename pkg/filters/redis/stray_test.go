@@ -60,7 +60,7 @@ func TestClusterUnknownHostName(t *testing.T) {
 	gone.Send(redistest.Command("SET", key, "gone"))
 	eventually(t, "the requests to wait", func() error {
 		n := 0
-		f.onLoop(func(w *worker) { n = len(w.strays) })
+		f.onLoop(func(w *worker) { n = len(w.strays["third.example:"+strconv.Itoa(f.nodes[2].Port())]) })
 		if n != 5 {
 			return fmt.Errorf("%d are waiting", n)
 		}
@@ -94,6 +94,54 @@ func TestClusterUnknownHostNameForGood(t *testing.T) {
 	c := f.dial()
 	key := f.keyIn(2, "k")
 	check(t, c, "SET "+key+" v", "-"+errOnTheMove, "MGET "+key+" "+f.keyIn(0, "o"), "-"+errOnTheMove, "PING", "+PONG")
+	f.quit(t, c)
+}
+
+// counted is a cluster that counts how often its table is asked for.
+type counted struct {
+	*cluster
+	n int
+}
+
+func (c *counted) Table() *filters.Table {
+	c.n++
+	return c.cluster.Table()
+}
+
+// Requests that wait are not looked at anew for each one that joins them.
+func TestClusterManyToUnknownHostName(t *testing.T) {
+	t.Parallel()
+	const many = 1000
+	f := overCluster(t, patient)
+	known := f.withoutThird()
+	main := &counted{cluster: f.clusters["main"]}
+	f.onLoop(func(*worker) { f.filter.catchAll.cluster = main })
+	c := f.dial()
+	key := f.keyIn(2, "k")
+	c.Send(strings.Repeat(redistest.Command("INCR", key), many))
+	eventually(t, "the requests to wait", func() error {
+		n := 0
+		f.onLoop(func(w *worker) {
+			for _, list := range w.strays {
+				n += len(list)
+			}
+		})
+		if n != many {
+			return fmt.Errorf("%d are waiting", n)
+		}
+		return nil
+	})
+	asked := 0
+	f.onLoop(func(*worker) { asked = main.n })
+	if asked > 20*many {
+		t.Errorf("the table was asked for %d times", asked)
+	}
+	main.table.Store(known)
+	for i := range many {
+		if got, want := c.ReadFrame(), fmt.Sprintf(":%d\r\n", i+1); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
 	f.quit(t, c)
 }
 

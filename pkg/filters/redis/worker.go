@@ -25,9 +25,9 @@ type worker struct {
 
 	subscribed map[*subscriptions]struct{}
 
-	deadlines  []*upstream // connections with a request that can time out
-	spare      []*upstream // the other half of a double buffer
-	strays     []stray
+	deadlines  []*upstream        // connections with a request that can time out
+	spare      []*upstream        // the other half of a double buffer
+	strays     map[string][]stray // by the address that they wait for
 	ticking    bool
 	stuck      []*client // clients that something is held up for
 	stuckSpare []*client // the other half of a double buffer
