@@ -81,8 +81,10 @@ func (c *client) fanOut(r *request, spec *redisproto.Spec) bool {
 
 func (c *client) fanOutWith(r *request, spec *redisproto.Spec, how combine) bool {
 	var targets []fanTarget
-	c.f.shards(func(t target) {
-		targets = append(targets, fanTarget{t, nil})
+	c.f.shardsAndTwins(func(t target) {
+		if !t.twin() {
+			targets = append(targets, fanTarget{t, nil})
+		}
 		if spec.RequestPolicy != "all_nodes" {
 			return
 		}

@@ -194,3 +194,28 @@ func TestReadCluster(t *testing.T) {
 		t.Error("the readers had what was not theirs")
 	}
 }
+
+// Shards on one server may have replicas of their own, which learn scripts, too.
+func TestScriptsReachReplicasOfTwins(t *testing.T) {
+	t.Parallel()
+	nodes := replicas(t)
+	cfg := defaults()
+	cfg.ReadPolicy = resource.ReadReplica
+	var shards []filters.Shard
+	for i, name := range []string{"s1", "s2"} {
+		shards = append(shards, filters.Shard{
+			Name: name, Primary: endpointOf(nodes[0].Addr(), name), Twin: i > 0,
+			Replicas: []*filters.Endpoint{endpointOf(nodes[1+i].Addr(), name)},
+		})
+	}
+	c := start(t, cfg, clusterOf("main", shards...)).dial()
+	check(t, c, "SCRIPT LOAD \"return 42\"", "$40 "+sha42)
+	for i, n := range nodes {
+		if got := n.Do("SCRIPT", "EXISTS", sha42); got != "*1\r\n:1\r\n" {
+			t.Errorf("server %d: %q", i, got)
+		}
+		if i == 0 && n.Calls("script|load") != 1 {
+			t.Errorf("the primary was asked %d times", n.Calls("script|load"))
+		}
+	}
+}

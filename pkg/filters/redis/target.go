@@ -20,6 +20,9 @@ type target struct {
 // primary is the target's own server; nil while none is known.
 func (t *target) primary() *filters.Endpoint { return t.table.Shards[t.shard].Primary }
 
+// twin reports whether what concerns all keys is asked of the primary for another shard.
+func (t *target) twin() bool { return t.table.Shards[t.shard].Twin }
+
 // clusterFor returns the cluster that answers reads, or the rest, on this route.
 func (rt *route) clusterFor(read bool) filters.Cluster {
 	if read && rt.readCluster != nil {
@@ -71,12 +74,20 @@ func (f *localFilter) one() (target, bool) {
 // shards calls each with every shard of every cluster that serves requests: of those
 // that one server is, with the first.
 func (f *localFilter) shards(each func(target)) {
+	f.shardsAndTwins(func(t target) {
+		if !t.twin() {
+			each(t)
+		}
+	})
+}
+
+// shardsAndTwins is shards with all of those that one server is, whose replicas differ.
+func (f *localFilter) shardsAndTwins(each func(target)) {
 	for _, cl := range f.dataClusters() {
 		t := target{cluster: cl, table: cl.Table()}
 		for i := range t.table.Shards {
-			if t.shard = i; !t.table.Shards[i].Twin {
-				each(t)
-			}
+			t.shard = i
+			each(t)
 		}
 	}
 }
