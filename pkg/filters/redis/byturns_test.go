@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
 
 // keysByTurns is how many keys the requests have: far more than are sorted in one turn.
@@ -88,6 +90,48 @@ func TestManyKeysLetOthersThrough(t *testing.T) {
 			}
 		}
 		f.unpinned()
+		return
+	}
+	t.Error("the keys are sorted in one turn")
+}
+
+// A client whose keys are sorted while its filter is retired moves on as soon as they
+// are, without a further request.
+func TestManyKeysAcrossRetirement(t *testing.T) {
+	t.Parallel()
+	f := start(t, defaults(), newCluster("main", servers(t, 3)...))
+	request := keysOf("EXISTS")
+	next := f.build(defaults())
+	for range 50 {
+		c := f.dial()
+		c.Send(request)
+		sorting, over := false, false
+		done := make(chan struct{}, 10)
+		eventually(t, "the request to arrive", func() error {
+			f.onLoop(func(w *worker) {
+				w.peers("test/redis", func(p *client) {
+					sorting = sorting || p.x != nil && p.x.upload != nil && p.x.upload.sorting != nil
+					over = over || p.ring.len() > 0
+				})
+				if sorting {
+					w.retire(f.filter, next, filters.Retirement{Deadline: time.Hour}, func() { done <- struct{}{} })
+				}
+			})
+			if !sorting && !over {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		if got := c.ReadFrame(); got != ":0\r\n" {
+			t.Errorf("got %q", got)
+		}
+		if !sorting { // it went by between two looks
+			c.Close()
+			f.clientsAre(0)
+			continue
+		}
+		wantDone(t, done, true)
+		check(t, c, "PING", "+PONG")
 		return
 	}
 	t.Error("the keys are sorted in one turn")

@@ -84,6 +84,9 @@ func (c *client) sortHeld(up *upload) {
 	}
 	c.x.upload, up.sorting = nil, nil
 	c.sendSorted(x, reason)
+	if c.f.successor != nil && !c.has(stateClosed) {
+		c.moveOn() // what it was kept from
+	}
 	if c.state&(notYet|stateParsing) == 0 {
 		c.conn.Resume() // see takeover
 	}
