@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
+	flags "github.com/dragoman-mesh/dragoman/cmd/internal/settings"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
 )
@@ -25,11 +26,11 @@ func newProxies() *cobra.Command {
 			"what they are to run, and what they have refused and why.",
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newSettings(cmd)
+			s, err := flags.ReadToAsk(cmd)
 			if err != nil {
 				return err
 			}
-			return s.proxies(cmd.Context(), cmd.OutOrStdout())
+			return (&settings{s}).proxies(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().String("config", "", "bootstrap `file` with the values of flags (YAML, TOML or JSON)")

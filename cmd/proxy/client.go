@@ -61,7 +61,7 @@ func newWait() *cobra.Command {
 		Short: "Wait until a running proxy is ready",
 		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newSettings(cmd)
+			s, err := settingsToAsk(cmd)
 			if err != nil {
 				return err
 			}
@@ -74,6 +74,7 @@ func newWait() *cobra.Command {
 			return newAdminClient(s).wait(ctx)
 		},
 	}
+	configFlag(cmd.Flags())
 	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")
 	cmd.Flags().String("timeout", "1m", "how long to wait")
 	return cmd
@@ -105,7 +106,7 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running proxy does",
 		Args:  command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := newSettings(cmd)
+			s, err := settingsToAsk(cmd)
 			if err != nil {
 				return err
 			}
@@ -114,6 +115,7 @@ func newStatus() *cobra.Command {
 			return newAdminClient(s).status(ctx, cmd.OutOrStdout())
 		},
 	}
+	configFlag(cmd.Flags())
 	cmd.Flags().String("admin-address", "127.0.0.1:9901", "`address` of the proxy's admin server")
 	return cmd
 }

@@ -24,9 +24,22 @@ func newSettings(cmd *cobra.Command) (*settings, error) {
 	return &settings{s}, nil
 }
 
+// settingsToAsk are those of a command that asks a running proxy.
+func settingsToAsk(cmd *cobra.Command) (*settings, error) {
+	s, err := flags.ReadToAsk(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{s}, nil
+}
+
+func configFlag(f *pflag.FlagSet) {
+	f.String("config", "", "bootstrap `file` with the values of flags (YAML, TOML or JSON)")
+}
+
 // runFlags are those of every command that runs a proxy.
 func runFlags(f *pflag.FlagSet) {
-	f.String("config", "", "bootstrap `file` with the values of flags (YAML, TOML or JSON)")
+	configFlag(f)
 	f.String("admin-address", "127.0.0.1:9901", "`address` of the admin server; off: none")
 	f.String("drain-timeout", "10s", "time for connections to finish at the end")
 	f.Int("loops", 0, "event loops; 0: one, and more when it is saturated and CPUs are there")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -51,6 +52,28 @@ func TestAdminServerBehindNoProxy(t *testing.T) {
 		code, out, errs := finish(t, []string{"HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"}, command, "--admin-address", admin)
 		if code != 0 {
 			t.Errorf("%s: exit code %d\n%s%s", command, code, out, errs)
+		}
+	}
+	p.signal(syscall.SIGINT)
+	if code := p.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestAskedWithItsBootstrapFile: who asks a proxy finds it by the file that the proxy has,
+// whatever else is in there; DRAGOMAN_CONFIG is set for both in a container.
+func TestAskedWithItsBootstrapFile(t *testing.T) {
+	t.Parallel()
+	boot := write(t, "boot.yaml", fmt.Sprintf("environment: dev\ndrain-timeout: 1s\nadmin-address: 127.0.0.1:%d\n", redistest.Port(t)))
+	p := begin(t, nil, "run", "-f", write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1")), "--config", boot)
+	p.prints(`environment":"dev"`)
+	for _, args := range [][]string{{"wait"}, {"status"}, {"status", "--config", boot}} {
+		env := []string{"DRAGOMAN_CONFIG=" + boot}
+		if len(args) > 1 {
+			env = nil
+		}
+		if code, out, errs := finish(t, env, args...); code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", args, code, out, errs)
 		}
 	}
 	p.signal(syscall.SIGINT)

@@ -30,7 +30,13 @@ type Settings struct {
 
 // Read reads the bootstrap file, if one is named. A key in it that is no flag of
 // the command is a usage error.
-func Read(cmd *cobra.Command) (*Settings, error) {
+func Read(cmd *cobra.Command) (*Settings, error) { return read(cmd, true) }
+
+// ReadToAsk is Read for a command that asks a running program: that one's bootstrap file
+// may have keys that the command has no flags for.
+func ReadToAsk(cmd *cobra.Command) (*Settings, error) { return read(cmd, false) }
+
+func read(cmd *cobra.Command, known bool) (*Settings, error) {
 	v := viper.New()
 	v.SetEnvPrefix(Prefix)
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
@@ -41,7 +47,7 @@ func Read(cmd *cobra.Command) (*Settings, error) {
 	s := &Settings{v, cmd.Flags()}
 	file := v.GetString("config")
 	if file != "" {
-		if err := s.readFile(file); err != nil {
+		if err := s.readFile(file, known); err != nil {
 			return nil, exit.Usage(err)
 		}
 	}
@@ -79,7 +85,7 @@ func (s *Settings) check(file string) error {
 	return errors.Join(errs...)
 }
 
-func (s *Settings) readFile(file string) error {
+func (s *Settings) readFile(file string, known bool) error {
 	alone := viper.New()
 	alone.SetConfigFile(file)
 	if err := alone.ReadInConfig(); err != nil {
@@ -89,7 +95,7 @@ func (s *Settings) readFile(file string) error {
 	keys := alone.AllKeys()
 	slices.Sort(keys)
 	for _, key := range keys {
-		if key == "config" || s.Flags.Lookup(key) == nil {
+		if known && (key == "config" || s.Flags.Lookup(key) == nil) {
 			errs = append(errs, fmt.Errorf("%s: unknown key %q; the keys are the long flags", file, key))
 		}
 	}
