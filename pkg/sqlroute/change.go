@@ -34,9 +34,15 @@ func (r *Route) Next(t *filters.Table, tried []*filters.Endpoint, failed bool) *
 // standbys turn away.
 func (r *Route) Beside(t *filters.Table, full *filters.Endpoint, tried []*filters.Endpoint) bool {
 	for _, rank := range r.ranks() {
-		same := r.among(t, rank, func(e *filters.Endpoint) bool { return e == full }) != nil
+		same, other := false, false // without a choice among them, which would be somebody's turn
+		each(t, func(e *filters.Endpoint, role filters.Role) {
+			if rank.allows(e, role) {
+				same = same || e == full
+				other = other || e.Healthy() && !slices.Contains(tried, e)
+			}
+		})
 		if same {
-			return r.among(t, rank, func(e *filters.Endpoint) bool { return e.Healthy() && !slices.Contains(tried, e) }) != nil
+			return other
 		}
 	}
 	return false

@@ -73,6 +73,25 @@ func TestBeside(t *testing.T) {
 	}
 }
 
+// TestBesideTakesNoTurn: of three standbys by turns, the full one is met with by every third session.
+func TestBesideTakesNoTurn(t *testing.T) {
+	t.Parallel()
+	table, byName := servers("s1 s2 s3")
+	r, full, met := sqlroute.New(cluster{}, resource.TargetStandby), byName["s1"], 0
+	const sessions = 30
+	for range sessions {
+		if at := r.Next(table, nil, false); at == full {
+			met++
+			if tried := []*filters.Endpoint{full}; r.Beside(table, full, tried) {
+				r.Next(table, tried, true)
+			}
+		}
+	}
+	if met > sessions/2 {
+		t.Errorf("%d of %d sessions met with the full server", met, sessions)
+	}
+}
+
 // watched is a cluster that tells of changes and is told to look.
 type watched struct {
 	cluster
