@@ -277,7 +277,7 @@ func (e *Entry) beginAt(next *Part) {
 func (e *Entry) Accept() {
 	f := e.s.Part
 	f.letIn(e.s.To.Endpoint)
-	f.Rotation.Accepted(*e.By)
+	f.Rotation.Accepted(*e.By, e.s.To.Endpoint.Address)
 }
 
 // Deny is the server's refusal of the credentials, for their password or otherwise.
@@ -292,7 +292,7 @@ func (e *Entry) Deny(wrongPassword bool, pass func()) {
 	if r.other(*e.By) == nil { // a session that began with older ones asks nobody for what is there
 		r.Refused(*e.By, time.Now())
 		if wrongPassword {
-			r.WrongPassword(*e.By)
+			r.WrongPassword(*e.By, e.s.To.Endpoint.Address)
 		}
 	}
 	e.Connect()

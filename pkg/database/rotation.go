@@ -34,6 +34,9 @@ type Rotation struct {
 	since   time.Time
 	wrong   bool      // it was the password that was refused: so it will be for all
 	tried   time.Time // when they were tried last
+
+	letIn   Credentials // that were accepted last
+	letInAt string      // the address where that was; "": the server there refuses them by now
 }
 
 // NewRotation returns one for a login whose secrets a source has. It has sessions
@@ -68,11 +71,18 @@ func (r *Rotation) note(c Credentials, now time.Time) (left time.Duration, first
 	return r.limit - now.Sub(r.since), first
 }
 
-// WrongPassword says that it was for their password that credentials were refused.
-func (r *Rotation) WrongPassword(c Credentials) {
+// WrongPassword says that it was for their password that credentials were refused,
+// by the server at an address. Where another has let somebody in with them it is that
+// server's own affair, and nobody else's.
+func (r *Rotation) WrongPassword(c Credentials, at string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wrong = r.wrong || r.refusesLocked(c)
+	if r.letInAt == at {
+		r.letInAt = ""
+	}
+	if r.refusesLocked(c) && (r.letInAt == "" || r.letIn != c) {
+		r.wrong = true
+	}
 }
 
 // refuses reports whether credentials have been refused, and not been accepted since
@@ -118,10 +128,11 @@ func (r *Rotation) mayTryLocked(c Credentials, itself bool, now time.Time) bool 
 	return now.Sub(r.tried) >= retryEvery
 }
 
-// Accepted is a login that has gone well.
-func (r *Rotation) Accepted(c Credentials) {
+// Accepted is a login that has gone well, at the server at an address.
+func (r *Rotation) Accepted(c Credentials, at string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.letIn, r.letInAt = c, at
 	if r.refusesLocked(c) {
 		r.refused = nil
 	}

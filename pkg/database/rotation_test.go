@@ -58,9 +58,9 @@ func TestRotation(t *testing.T) {
 	}
 	check(old, time.Minute, 5*time.Second-time.Minute, 0)
 	check(next, time.Minute, 5*time.Second, 2)
-	r.Accepted(old)
+	r.Accepted(old, "a")
 	check(next, time.Minute+time.Second, 4*time.Second, 0)
-	r.Accepted(next)
+	r.Accepted(next, "a")
 	check(next, time.Hour, 5*time.Second, 2)
 }
 
@@ -80,7 +80,7 @@ func TestRefusedIsTriedByOne(t *testing.T) {
 	r.Refused(c, start)
 	check("it may have been for another reason", 0, false, true)
 	check("but not of the one that was refused", 0, true, false)
-	r.WrongPassword(c)
+	r.WrongPassword(c, "a")
 	check("for its password", 0, false, false)
 	check("a second later", time.Second, true, true)
 	check("and another", time.Second, false, false)
@@ -89,8 +89,33 @@ func TestRefusedIsTriedByOne(t *testing.T) {
 	}
 	check("simply wrong", 6*time.Second, false, true)
 	check("simply wrong, and it knows", 6*time.Second, true, false)
-	r.Accepted(c)
+	r.Accepted(c, "a")
 	check("accepted", time.Second, true, true)
+}
+
+// TestRefusedByOneOfTwo: a server that refuses what another accepts, as a standby that is not told of a user yet, keeps nobody from the other.
+func TestRefusedByOneOfTwo(t *testing.T) {
+	t.Parallel()
+	start, old, c := time.Now(), Credentials{"u", "old"}, Credentials{"u", "p"}
+	r := NewRotation(5*time.Second, &asked{}, &resource.DatabaseLogin{})
+	refuse := func(at string) {
+		r.Refused(c, start)
+		r.WrongPassword(c, at)
+	}
+	check := func(what string, want bool) {
+		t.Helper()
+		if got := r.Try(c, false, start); got != want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	r.Accepted(old, "a")
+	refuse("b")
+	check("others were accepted elsewhere", false)
+	r.Accepted(c, "a")
+	refuse("b")
+	check("the same were accepted elsewhere", true)
+	refuse("a")
+	check("neither accepts them", false)
 }
 
 // TestAwait: other credentials that are there are taken at once and nobody is asked for them; those that come later when they come; and after the
@@ -137,7 +162,7 @@ func TestAwait(t *testing.T) {
 	check("they do not come", 6*time.Second, "none")
 	await("new", time.Minute)
 	check("they are still refused", LookEvery)
-	r.Accepted(Credentials{"u", "new"})
+	r.Accepted(Credentials{"u", "new"}, "a")
 	check("the same are accepted", LookEvery, "new")
 	var none *Awaiting
 	none.Stop()

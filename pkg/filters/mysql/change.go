@@ -123,7 +123,7 @@ func (d *changeStep) entered(payload []byte) {
 	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
 	s.locks = tableLocks{}
 	s.fromUp = mysqlproto.Framer{}
-	s.Part.Rotation.Accepted(*s.by)
+	s.Part.Rotation.Accepted(*s.by, s.To.Endpoint.Address)
 	s.keepThread(s.told) // a KILL uses these credentials from now on
 	if s.slow != nil {
 		s.slow.forget()
