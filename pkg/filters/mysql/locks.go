@@ -21,7 +21,8 @@ const (
 	lockFlush                      // FLUSH TABLES WITH READ LOCK, or FOR EXPORT
 )
 
-// note takes what is there of a query. Of several statements the first counts.
+// note takes what is there of a query. Of several statements the first counts, unless
+// locks are given back behind it.
 func (l *tableLocks) note(payload []byte, caps mysqlproto.Capabilities) {
 	l.asked = 0
 	text, _ := mysqlproto.QueryText(payload, caps)
@@ -40,6 +41,9 @@ func (l *tableLocks) note(payload []byte, caps mysqlproto.Capabilities) {
 		l.held = 0
 	case bytes.EqualFold(first, []byte("begin")), bytes.EqualFold(first, []byte("start")) && bytes.EqualFold(second, []byte("transaction")):
 		l.held &^= lockTables
+	}
+	if l.asked != 0 && bytes.Contains(bytes.ToLower(rest), []byte("unlock")) {
+		l.asked, l.held = 0, 0
 	}
 	l.held |= l.asked
 }

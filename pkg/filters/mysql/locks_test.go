@@ -39,6 +39,7 @@ func TestTableLocks(t *testing.T) {
 		"lock tables t write": lockTables, "LOCK TABLE t READ": lockTables, "-- x\n lock/* y */tables`t` read": lockTables,
 		"flush tables with read lock": lockFlush, "FLUSH LOCAL TABLES a, b WITH READ LOCK ; ": lockFlush, "flush tables t for export": lockFlush,
 		"flush tables": 0, "lock instance for backup": 0, "select 'lock tables'": 0, "locks": 0, "": 0,
+		"lock tables t write; delete from t; UNLOCK TABLES": 0, "lock tables t write; delete from t": lockTables,
 	} {
 		var l tableLocks
 		if l.note([]byte("\x03"+text), 0); l.held != want {
