@@ -16,7 +16,7 @@ import (
 func Conformance(t *testing.T, p *Protocol) {
 	for name, test := range map[string]func(*testing.T, *Protocol){
 		"Hold": testHold, "Limit": testLimit, "ConnectStormEnds": testConnectStormEnds, "SecondEndpoint": testSecondEndpoint, "NoRoom": testNoRoom,
-		"WrongPassword": testWrongPassword, "Rotation": testRotation, "RotationInStorm": testRotationInStorm,
+		"WrongPassword": testWrongPassword, "NoDatabase": testNoDatabase, "Rotation": testRotation, "RotationInStorm": testRotationInStorm,
 		"SessionsStay": testSessionsStay, "ChangeWhileHeld": testChangeWhileHeld,
 		"DrainUnderLoad": testDrainUnderLoad, "Drain": testDrain, "Deadline": testDeadline, "Cut": testCut, "Shutdown": testShutdown,
 		"IdleTimeout": testIdleTimeout,
@@ -148,6 +148,17 @@ func testWrongPassword(t *testing.T, p *Protocol) {
 	}
 	f.World.Set("password", dbtest.Password)
 	f.Must("select 1")
+}
+
+// testNoDatabase: a database that is not at the server is the server's own error, and the log says whose name that is.
+func testNoDatabase(t *testing.T, p *Protocol) {
+	for name, hint := range map[string]string{"nowhere": "the environment's database", "": "the app asks for"} {
+		f := p.Start(t, p.Config(func(c *resource.DatabaseFilter) { c.Login.Database = name }), 0, p.Server(t).Addr())
+		_, err := f.Client("select 1")
+		if log := f.Log.String(); err == nil || !strings.Contains(log, hint) {
+			t.Errorf("database %q: %v; no hint in the log: %s", name, err, log)
+		}
+	}
 }
 
 // testRotation: a password that is changed while the proxy logs in with the old one is read again, once.

@@ -11,3 +11,12 @@ func Given(attrs ...any) []any {
 	}
 	return given
 }
+
+// NoDatabase says, for people, whose name it is of a database that a server does not
+// have, or does not let the user see.
+func (p *Part) NoDatabase() string {
+	if p.Conf.Login.Database == "" {
+		return "this is the database that the app asks for, since the environment in the document names none: check whether it is at this server"
+	}
+	return "this is the environment's database in the document, not the app's: check whether it is at this server"
+}

@@ -163,7 +163,10 @@ func (s *session) passDenial(x *denial) {
 
 func (s *session) logDenied(e *mysqlproto.ServerError) {
 	hint := ""
-	if e.Errno == mysqlproto.ErrnoAccessDenied {
+	switch e.Errno {
+	case errnoNoDatabase, errnoDatabaseDenied:
+		hint = s.Part.NoDatabase()
+	case mysqlproto.ErrnoAccessDenied:
 		hint = "these are the environment's credentials in the document, not the app's: check them, and the user's host and grants"
 	}
 	s.Part.Log.Warn("the server refuses a session", database.Given("error", e.Errno, "sqlstate", e.State, "message", e.Message, "user", s.by.User,

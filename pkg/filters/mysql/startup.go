@@ -15,6 +15,9 @@ const (
 	errnoInsecure    uint16 = 3159 // ER_SECURE_TRANSPORT_REQUIRED
 	errnoUnreachable uint16 = 1429 // ER_CONNECT_TO_FOREIGN_DATA_SOURCE
 	errnoMalformed   uint16 = 1835 // ER_MALFORMED_PACKET
+
+	errnoDatabaseDenied uint16 = 1044 // ER_DBACCESS_DENIED_ERROR
+	errnoNoDatabase     uint16 = 1049 // ER_BAD_DB_ERROR
 )
 
 // startup is what a session needs until it is let in.

@@ -54,3 +54,27 @@ func (f *fixture) shared() *filtertest.Fixture {
 		},
 	}
 }
+
+// TestNoRoomButForSuperusers: where the last connections are kept for superusers, a server says that it has no room only once it knows who comes.
+func TestNoRoomButForSuperusers(t *testing.T) {
+	t.Parallel()
+	full, other := dbtest.StartPostgres(t, dbtest.PostgresSetting("max_connections", "8")), dbtest.StartPostgres(t)
+	f := start(t, config(), full.Addr()).shared()
+	var err error
+	for n := 0; err == nil; n++ {
+		var s dbtest.Session
+		if s, err = f.Open(filtertest.Context(t)); err == nil {
+			t.Cleanup(func() { _ = s.Close() })
+		}
+		if n > 20 {
+			t.Fatal("there is room for any number")
+		}
+	}
+	if !strings.Contains(err.Error(), "reserved") {
+		t.Errorf("where there is no other: %v", err)
+	}
+	g := start(t, config(), full.Addr(), other.Addr()).shared()
+	for range 6 {
+		g.Connect()
+	}
+}

@@ -18,6 +18,7 @@ type login struct {
 	shaking  bool // TLS is about to begin
 	began    bool // the start-up message is sent
 	asked    bool // the server has asked for something, or let us in
+	entered  bool // it knows us, and may still have no room for us, or not the database
 	need     keysNeeded
 	out      []byte
 
@@ -153,6 +154,10 @@ func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
 	lim := loginLimits()
 	n := 0
 	for !s.Is(database.Ended) && s.Up == c {
+		if s.start.login.entered && n < len(b) && b[n] != pgproto.TypeErrorResponse {
+			s.letIn()
+			return n + c.Driver().Data(c, b[n:])
+		}
 		typ, payload, size, err := pgproto.ParseMessage(b[n:], &lim)
 		switch {
 		case errors.Is(err, pgproto.ErrIncomplete):
@@ -161,15 +166,10 @@ func (d *loginStep) Data(c *netloop.Conn, b []byte) int {
 			s.loginFailed("dragoman: the server does not speak PostgreSQL's protocol", err)
 			return len(b)
 		}
-		switch s.loginMessage(typ, payload, b[n:n+size]) {
-		case again:
+		if s.loginMessage(typ, payload, b[n:n+size]) == again {
 			return n
-		case through:
-			n += size
-			return n + c.Driver().Data(c, b[n:])
-		case next:
-			n += size
 		}
+		n += size
 	}
 	return len(b)
 }
@@ -197,9 +197,8 @@ func (s *session) answeredTLS(c *netloop.Conn, b []byte) int {
 type outcome uint8
 
 const (
-	next    outcome = iota // the next message
-	again                  // the same message, later
-	through                // the session
+	next  outcome = iota // the next message
+	again                // the same message, later
 )
 
 // loginMessage takes one message of the server that comes before it lets us in.
@@ -236,8 +235,9 @@ func (s *session) authenticate(payload []byte) outcome {
 		s.loginFailed("dragoman: the proxy does not log in at this server: "+err.Error(), err)
 		return next
 	case done:
-		s.letIn()
-		return through
+		l.entered = true
+		s.start.Accept()
+		return next
 	}
 	s.Up.Write(out)
 	return next

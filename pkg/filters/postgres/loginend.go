@@ -9,12 +9,11 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
-// letIn is the end of the login: what the server says from now on is for the
-// app, in its order.
+// letIn is the end of the login, once the server goes on behind its OK: what it says
+// from now on is for the app, in its order.
 func (s *session) letIn() {
 	st := s.start
 	st.stop()
-	st.Accept()
 	if s.errand != nil {
 		s.errand.loggedIn(s)
 		return
@@ -47,6 +46,10 @@ func (s *session) loginRefused(payload, whole []byte) {
 		return
 	}
 	d := &denial{n, slices.Clone(whole)}
+	if s.start.login.entered {
+		s.passDenial(d)
+		return
+	}
 	if d.ofWay() && !s.start.login.asked {
 		if s.mayBePlain() {
 			s.dialPlain(d, n.Message)
@@ -87,7 +90,10 @@ func (d *denial) ofWay() bool { return d.notice.State == pgproto.StateInvalidAut
 // passDenial ends the session with the server's error.
 func (s *session) passDenial(d *denial) {
 	n, hint := d.notice, ""
-	if d.ofCredentials() {
+	switch {
+	case n.State == stateNoDatabase:
+		hint = s.Part.NoDatabase()
+	case d.ofCredentials():
 		hint = "these are the environment's credentials in the document, not the app's: check them, and pg_hba.conf"
 	}
 	s.Part.Log.Warn("the server refuses a session", database.Given("sqlstate", n.State, "message", n.Message, "user", s.start.By.User,

@@ -22,6 +22,7 @@ const (
 	stateTooMany     = pgproto.StateTooManyConnections
 	stateIdleTimeout = "57P05" // idle_session_timeout
 	stateCancelled   = "57014"
+	stateNoDatabase  = "3D000"
 	// stateCrashShutdown is what sessions are told when another one has crashed.
 	stateCrashShutdown = "57P02"
 )
