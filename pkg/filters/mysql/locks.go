@@ -7,11 +7,13 @@ import (
 )
 
 // tableLocks are the locks of tables that a session holds beyond its transactions. A
-// server does not tell of them; but they are taken and given back by queries alone,
-// since neither can be prepared.
+// server does not tell of them; but nearly all apps take them, and give them back, by
+// queries. MariaDB has both be prepared since 10.6: locks that are taken so are not
+// known, and a session that prepares to give some back is taken for one without.
 type tableLocks struct {
 	held  lockSet
 	asked lockSet // by the latest command
+	blind bool    // they may be given back unseen
 }
 
 type lockSet uint8
@@ -45,7 +47,16 @@ func (l *tableLocks) note(payload []byte, caps mysqlproto.Capabilities) {
 	if l.asked != 0 && bytes.Contains(bytes.ToLower(rest), []byte("unlock")) {
 		l.asked, l.held = 0, 0
 	}
-	l.held |= l.asked
+	if !l.blind {
+		l.held |= l.asked
+	}
+}
+
+// notePrepare takes what is there of a statement that is to be prepared.
+func (l *tableLocks) notePrepare(payload []byte) {
+	if first, _ := cutWord(payload[min(1, len(payload)):]); bytes.EqualFold(first, []byte("unlock")) {
+		l.held, l.blind = 0, true
+	}
 }
 
 // failed is an error in the place of the answer to the latest command.

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,40 @@ func TestLockedTables(t *testing.T) {
 			}
 			execute(t, conn, "unlock tables")
 			<-done
+			if f.metric("closed_total", "drained") != 1 {
+				t.Error("the session was cut")
+			}
+		})
+	}
+}
+
+// TestUnlockedInOtherWays: a session that has given its tables back is ended like any other, however it did so.
+func TestUnlockedInOtherWays(t *testing.T) {
+	t.Parallel()
+	for name, locks := range map[string][]string{
+		"with a prepared statement": {"lock tables log write", "prepare: unlock tables"},
+		"in the same command":       {"lock tables log write; select 1; unlock tables"},
+		"by a transaction":          {"lock tables log write", "start transaction", "commit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, _, _, next := twoEnvironments(t)
+			conn := f.connect("multiStatements=true")
+			for _, text := range locks {
+				text, prepared := strings.CutPrefix(text, "prepare: ")
+				if !prepared {
+					execute(t, conn, text)
+					continue
+				}
+				st, err := conn.PrepareContext(withTimeout(t), text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := st.ExecContext(withTimeout(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-f.swap(next, filters.Retirement{Deadline: 20 * time.Second})
 			if f.metric("closed_total", "drained") != 1 {
 				t.Error("the session was cut")
 			}

@@ -84,6 +84,8 @@ func (s *session) clientHead(payload []byte) {
 	case mysqlproto.ComQuery:
 		s.Part.Stats.Queries.Add(1)
 		s.locks.note(payload[:min(h.Len, len(payload))], s.agreed.down)
+	case mysqlproto.ComStmtPrepare:
+		s.locks.notePrepare(payload[:min(h.Len, len(payload))])
 	case mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
 		s.Part.Stats.Queries.Add(1)
 	case mysqlproto.ComResetConnection:
