@@ -17,7 +17,8 @@ func Conformance(t *testing.T, p *Protocol) {
 	for name, test := range map[string]func(*testing.T, *Protocol){
 		"Hold": testHold, "Limit": testLimit, "ConnectStormEnds": testConnectStormEnds, "SecondEndpoint": testSecondEndpoint, "NoRoom": testNoRoom,
 		"WrongPassword": testWrongPassword, "NoDatabase": testNoDatabase, "Rotation": testRotation, "RotationInStorm": testRotationInStorm,
-		"SessionsStay": testSessionsStay, "ChangeWhileHeld": testChangeWhileHeld,
+		"RotationBeforeTurn": testRotationBeforeTurn,
+		"SessionsStay":       testSessionsStay, "ChangeWhileHeld": testChangeWhileHeld,
 		"DrainUnderLoad": testDrainUnderLoad, "Drain": testDrain, "Deadline": testDeadline, "Cut": testCut, "Shutdown": testShutdown,
 		"IdleTimeout": testIdleTimeout,
 	} {

@@ -54,6 +54,33 @@ func testRotationInStorm(t *testing.T, p *Protocol) {
 	}
 }
 
+// testRotationBeforeTurn: who waits for its turn to connect logs in with the credentials that are there when it comes.
+func testRotationBeforeTurn(t *testing.T, p *Protocol) {
+	const clients = 10
+	server := p.Server(t)
+	f := p.Start(t, p.Config(func(c *resource.DatabaseFilter) {
+		c.Limits = resource.DatabaseLimits{MaxSessions: clients, MaxWaiting: clients, MaxWait: 50 * time.Second, MaxConnecting: 1}
+	}), 40*time.Second, server.Addr())
+	f.World.Set("user", "u_nobody")
+	before := p.Refusals(server)
+	server.Freeze()
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			if err := visit(f); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
+	}
+	Eventually(t, "all to wait", func() bool { return f.Metric("downstream_connections") == clients })
+	f.World.Set("user", p.User)
+	server.Thaw()
+	wg.Wait()
+	if n := p.Refusals(server) - before; n > 1 {
+		t.Errorf("the server has refused %d logins, want one at the most: that which had begun", n)
+	}
+}
+
 // visit opens a session, asks for something and ends it.
 func visit(f *Fixture) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)

@@ -186,15 +186,16 @@ func (e *Entry) Connect() {
 		return
 	}
 	e.tried = append(e.tried, at)
-	e.awaitTurn(table, at, by)
+	e.awaitTurn(table, at)
 }
 
 // awaitTurn connects to an endpoint as soon as not too many others do, unless one of
 // those is refused meanwhile.
-func (e *Entry) awaitTurn(table *filters.Table, at *filters.Endpoint, by *Credentials) {
+func (e *Entry) awaitTurn(table *filters.Table, at *filters.Endpoint) {
 	s, f := e.s, e.s.Part
 	t := e.turnAt(at, func() {
-		if !e.insists && !f.Rotation.Try(*by, e.deniedWith(*by), time.Now()) {
+		by, err := f.Credentials() // which may have become others meanwhile
+		if err != nil || !e.insists && !f.Rotation.Try(*by, e.deniedWith(*by), time.Now()) {
 			e.untry()
 			e.Connect()
 			return
