@@ -140,8 +140,10 @@ spec:
 		t.Errorf("%v\n%s\nwant %s", err, out, want)
 	}
 	_ = os.Remove(set)
-	out, err = exec.CommandContext(t.Context(), proxyBinary(t), "validate", "-f", doc).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "no such file") {
-		t.Errorf("%v\n%s", err, out)
+	for strict, wantErr := range map[string]bool{"--strict=false": false, "--strict": true} { // the file may be elsewhere than the document is looked at
+		out, err = exec.CommandContext(t.Context(), proxyBinary(t), "validate", strict, "-f", doc).CombinedOutput()
+		if (err != nil) != wantErr || !strings.Contains(string(out), "no such file") {
+			t.Errorf("%s: %v\n%s", strict, err, out)
+		}
 	}
 }
