@@ -92,16 +92,17 @@ type resources struct{ descriptors, goroutines, upstream int }
 
 func (p *Proxy) resources(nodes ...*redistest.Node) resources {
 	p.t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid()))
+	_, after, _ := strings.Cut(p.Get("/debug/pprof/goroutine?debug=1"), "total ")
+	number, _, _ := strings.Cut(after, "\n")
+	goroutines, err := strconv.Atoi(number)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r := resources{descriptors: len(entries)}
-	_, after, _ := strings.Cut(p.Get("/debug/pprof/goroutine?debug=1"), "total ")
-	number, _, _ := strings.Cut(after, "\n")
-	if r.goroutines, err = strconv.Atoi(number); err != nil {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Pid())) // behind the request, whose connection stays: it is always one of them
+	if err != nil {
 		p.t.Fatal(err)
 	}
+	r := resources{descriptors: len(entries), goroutines: goroutines}
 	for _, n := range nodes {
 		clients, err := strconv.Atoi(n.Info("connected_clients"))
 		if err != nil {
