@@ -1,14 +1,13 @@
 package http_test
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -20,26 +19,9 @@ import (
 // connection: of the next it says that it has not looked at it.
 func goesAway(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for n := 1; ; n++ {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-			wg.Go(func() {
-				defer c.Close()
-				frames(c, n == 1)
-			})
-		}
+	return wireApp(t, func(n int, c net.Conn, _ *bufio.Reader) {
+		frames(c, n == 1)
 	})
-	return l.Addr().String()
 }
 
 // frames answers requests with their bodies. leaves: those after the first with GOAWAY.
