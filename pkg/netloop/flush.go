@@ -108,7 +108,7 @@ func (l *Loop) drain(c *Conn, q *Chain) {
 		var n int
 		var errno syscall.Errno
 		if p := q.head; p.next == nil {
-			n, errno = write(c.fd, p.buf[p.r:p.w])
+			n, errno = send(c.fd, p.buf[p.r:p.w])
 		} else {
 			want = l.gather(q)
 			n, errno = writev(c.fd, l.vectors[:l.nvec])

@@ -27,7 +27,7 @@ func (c *Conn) read(b []byte) (int, result) {
 
 func (c *Conn) readSocket(b []byte) (int, result) {
 	l := c.loop
-	n, errno := read(c.fd, b)
+	n, errno := recv(c.fd, b)
 	l.stats.Reads++
 	switch {
 	case errno == syscall.EAGAIN:
@@ -89,7 +89,7 @@ func (c *Conn) socketError() error {
 // reset, which may overtake our last words.
 func (c *Conn) discardInput() {
 	if c.fd >= 0 {
-		_, _ = read(c.fd, c.loop.cipherBuffer().buf) // whatever it is, it is not wanted
+		_, _ = recv(c.fd, c.loop.cipherBuffer().buf) // whatever it is, it is not wanted
 	}
 }
 

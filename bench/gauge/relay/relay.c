@@ -1,8 +1,8 @@
 // relay PORT SERVERPORT passes each connection to 127.0.0.1:PORT on to a
 // connection of its own to 127.0.0.1:SERVERPORT, and looks at no byte of it.
 //
-// It is the floor of the benchmarks: one thread, edge-triggered epoll, one read and
-// one write for what is there, no timers, no counts, no log. What it costs is what
+// It is the floor of the benchmarks: one thread, edge-triggered epoll, one recv and
+// one send for what is there, no timers, no counts, no log. What it costs is what
 // the kernel takes for passing bytes on, so no proxy that passes sessions on one to
 // one costs much less.
 
@@ -55,7 +55,7 @@ static void drop(struct side *s) {
 // flush writes what is left for s; 0: all of it.
 static int flush(struct side *s) {
 	while (s->nrest > 0) {
-		ssize_t n = write(s->fd, s->rest, s->nrest);
+		ssize_t n = send(s->fd, s->rest, s->nrest, MSG_NOSIGNAL);
 		if (n < 0)
 			return errno == EAGAIN ? 1 : (drop(s), 1);
 		memmove(s->rest, s->rest + n, s->nrest - n);
@@ -70,13 +70,13 @@ static int flush(struct side *s) {
 static void pump(struct side *s) {
 	struct side *to = s->peer;
 	while (to->nrest == 0) {
-		ssize_t n = read(s->fd, buffer, BUFFER);
+		ssize_t n = recv(s->fd, buffer, BUFFER, 0);
 		if (n <= 0) {
 			if (n == 0 || errno != EAGAIN)
 				drop(s);
 			return;
 		}
-		ssize_t m = write(to->fd, buffer, n);
+		ssize_t m = send(to->fd, buffer, n, MSG_NOSIGNAL);
 		if (m < 0) {
 			if (errno != EAGAIN) {
 				drop(s);
