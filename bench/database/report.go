@@ -70,26 +70,24 @@ func added(a, b, base []sample) float64 {
 	return max(ours, 0.001*none) / theirs
 }
 
+// goalTable compares like with like: who keeps sessions with the server for the
+// next client with who does, and who passes sessions on one to one with who does.
 func (r *results) goalTable() gauge.Table {
 	t := gauge.Table{Left: 1, Titles: []string{
-		"shape", "CPU, pgbouncer-session", "CPU, haproxy", "added p99, pgbouncer-session", "added p99, haproxy", "bytes per CPU-second, haproxy", "reached",
-		"relay's CPU, pgbouncer-session", "relay's CPU, haproxy",
+		"shape", "session pool: CPU, pgbouncer-session", "CPU, haproxy", "session pool: added p99, pgbouncer-session", "added p99, haproxy",
+		"bytes per CPU-second, haproxy", "reached", "no pool: CPU, pgbouncer-session", "relay's CPU, pgbouncer-session", "relay's CPU, haproxy",
 	}}
 	for _, s := range r.Shapes {
 		ours := s.Samples[dragoman]
 		if len(ours) == 0 {
 			continue
 		}
-		bouncer, tcp, base := s.Samples[pgbouncer], s.Samples[haproxy], s.Samples[direct]
-		pooled := ours
-		if s.shape.kind == connects {
-			pooled = s.Samples[dragomanPool] // pgbouncer connects to the server no more often
-		}
+		pooled, bouncer, tcp, base := s.Samples[dragomanPool], s.Samples[pgbouncer], s.Samples[haproxy], s.Samples[direct]
 		nan := math.NaN()
 		verdicts := []gauge.Verdict{
 			{Value: gauge.Ratio(pooled, bouncer, cpu), Goal: goalCPU},
 			{Value: gauge.Ratio(ours, tcp, cpu), Goal: goalCPU},
-			{Value: added(ours, bouncer, base), Goal: goalP99},
+			{Value: added(pooled, bouncer, base), Goal: goalP99},
 			{Value: added(ours, tcp, base), Goal: goalP99},
 			{Value: nan, Goal: goalCopy, AtLeast: true},
 		}
@@ -103,8 +101,11 @@ func (r *results) goalTable() gauge.Table {
 				reached = "no"
 			}
 		}
-		floor := s.Samples[relay]
-		t.Add(append(row, reached, gauge.Number(gauge.Ratio(floor, bouncer, cpu)), gauge.Number(gauge.Ratio(floor, tcp, cpu)))...)
+		row = append(row, reached)
+		for _, r := range []float64{gauge.Ratio(ours, bouncer, cpu), gauge.Ratio(s.Samples[relay], bouncer, cpu), gauge.Ratio(s.Samples[relay], tcp, cpu)} {
+			row = append(row, gauge.Number(r))
+		}
+		t.Add(row...)
 	}
 	return t
 }
