@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and benchmarks run against: Redis, Sentinel, redis-cli and redis-benchmark, twemproxy, HAProxy, Node.js, iproute2, PostgreSQL,
-# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus, podman with runc, rsyslog. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
+# MariaDB, pgbouncer, sysbench, nginx and its exporter, Prometheus, podman with runc, rsyslog, Java and its drivers of databases. With --with-protoc also the compiler that `make check` needs. Does nothing when they are all there. Needs Debian's apt-get, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
-# program:package
+# program:package, or a file's path in the place of the program
 wanted=(
 	redis-server:redis-server
 	redis-sentinel:redis-sentinel
@@ -30,6 +30,8 @@ wanted=(
 	nsenter:util-linux
 	wget:wget
 	rsyslogd:rsyslog
+	javac:default-jdk-headless
+	/usr/share/java/mariadb-java-client.jar:libmariadb-java
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=("protoc:protobuf-compiler libprotobuf-dev")
 
@@ -41,7 +43,7 @@ missing_packages() {
 		PATH=$PATH:$dir
 	done
 	for entry in "${wanted[@]}"; do
-		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
+		[[ $entry == /* && -e ${entry%%:*} ]] || command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
 	done | sort -u | tr '\n' ' '
 }
 

@@ -33,6 +33,7 @@ type databaseKind struct {
 	unasked  bool   // the driver shows that code where the session was told while it had asked for nothing
 	counters []string
 	scripts  []string // clients of Node, and what they do
+	java     javaClient
 	// pair starts a primary, which has a table log, and its standby. The user may write at a primary only.
 	pair  func(t *testing.T) (user string, primary, standby *dbtest.Server, promote func())
 	where string // asks for the server's port
@@ -73,6 +74,7 @@ func mariadbKind() *databaseKind {
 		change: "alter user %s identified by '%s'", denied: "1045", retired: "1053",
 		counters: []string{"dragoman_mysql_sessions_total", "dragoman_mysql_query_duration_seconds_count", `reason="drained"`},
 		scripts:  []string{"mysql2.mjs", "mariadb.mjs"}, // which change users, send ahead, kill and stream
+		java:     javaClient{"MariaDB.java", "/usr/share/java/mariadb-java-client.jar"},
 		pair:     mariadbPair, where: "select @@port",
 	}
 }
