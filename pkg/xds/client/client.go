@@ -201,6 +201,9 @@ func (c *Client) settle(timer *time.Timer) *candidate {
 	for _, p := range todo.requests {
 		c.link.send(p)
 	}
+	if todo.reopen && c.link != nil {
+		c.link.cancel(errTellAnew)
+	}
 	if todo.persist && c.file != nil {
 		c.save(now)
 	}

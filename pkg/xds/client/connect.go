@@ -44,8 +44,9 @@ type link struct {
 const maxQueued = 4096
 
 var (
-	errNotRead = errors.New("the control plane does not read requests")
-	errGone    = errors.New("the control plane ended the stream")
+	errNotRead  = errors.New("the control plane does not read requests")
+	errGone     = errors.New("the control plane ended the stream")
+	errTellAnew = errors.New("the control plane is told anew what is here: it had not answered when the set on disk was used")
 )
 
 // send queues a request; a server that reads none loses the stream.

@@ -22,6 +22,8 @@ func (m *machine) load(now time.Time, set *diskset.Set) []error {
 	m.loaded, m.applied.server = true, set.Server
 	m.reshaped, m.moved = true, true
 	if m.stream.open {
+		// With delta it is told at the beginning of a stream alone what is here.
+		m.todo.reopen = m.stream.mode == Delta && len(set.Resources) > 0
 		for k := range m.types {
 			m.types[k].confirmBy = now.Add(m.timeout)
 		}

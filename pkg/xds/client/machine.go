@@ -175,8 +175,8 @@ func (m *machine) tick(now time.Time) {
 			w.lapsed, m.moved = true, true
 		}
 		if !w.gaveUp && due(w.deadline, now) {
-			if e := m.entry(k); e != nil && e.offered != nil && !m.types[clusters].answered {
-				w.deadline = now.Add(m.timeout) // what the file has is good as long as nothing better is there
+			if e := m.entry(k); e != nil && e.offered != nil && (m.stream.mode == Delta || !m.types[clusters].answered) {
+				w.deadline = now.Add(m.timeout) // what the file has is good until something else is said
 				continue
 			}
 			w.gaveUp, m.moved = true, true
@@ -225,8 +225,10 @@ func (m *machine) unconfirmed(k key) {
 	}
 }
 
-// confirm drops the listeners or clusters that the file had and the control
-// plane has not mentioned for long enough.
+// confirm drops the listeners or clusters that the file had and a control plane of the
+// state-of-the-world protocol has not mentioned for long enough. With delta it was told
+// at first what is here (held), and says what is gone: its silence takes nothing away, as
+// after any other reconnect. It may not know itself, when an object is broken.
 func (m *machine) confirm(k kind, now time.Time) {
 	t := &m.types[k]
 	if !k.wildcard() || !due(t.confirmBy, now) {
@@ -237,6 +239,9 @@ func (m *machine) confirm(k kind, now time.Time) {
 		return
 	}
 	t.confirmBy = time.Time{}
+	if m.stream.mode == Delta {
+		return
+	}
 	for _, e := range t.entries {
 		if e.offered != nil && e.offered.disk {
 			m.drop(e)
@@ -308,6 +313,7 @@ type todo struct {
 	requests []proto.Message // for the stream, in order
 	start    *candidate      // for the Consumer; nil: nothing
 	persist  bool            // what runs is to be written to the file
+	reopen   bool            // the stream is to be opened anew
 	refused  []Nack          // for the log
 }
 

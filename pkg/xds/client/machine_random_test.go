@@ -55,6 +55,10 @@ func (h *history) settle() {
 	if more := h.m.take(); len(more.requests) > 0 || more.start != nil {
 		h.t.Errorf("there was more to do: %+v", more)
 	}
+	if todo.reopen {
+		h.note("reopen")
+		h.m.closed()
+	}
 	if todo.start != nil {
 		h.note("try %s", describe(todo.start))
 		h.trying = todo.start

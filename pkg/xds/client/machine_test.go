@@ -278,6 +278,9 @@ func (p *player) settle() {
 	for _, r := range todo.requests {
 		fmt.Fprintf(&p.out, "\t%s\n", p.request(r))
 	}
+	if todo.reopen {
+		fmt.Fprintln(&p.out, "\treopen")
+	}
 	if todo.start != nil {
 		fmt.Fprintf(&p.out, "\ttry %s\n", describe(todo.start))
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dragoman-mesh/dragoman/pkg/xds/client"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/client/diskset"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -23,6 +24,7 @@ type own struct {
 
 	mu    sync.Mutex // guards below
 	grant *server.Grant
+	kept  []server.Kept
 	nodes map[*server.Node]bool
 	nacks []string
 	took  map[string]int // ACKs by type
@@ -104,7 +106,7 @@ func (o *own) set(resources ...proto.Message) {
 		}
 	}
 	o.live = live
-	o.grant = o.server.NewGrant(names)
+	o.grant = o.server.NewGrant(names, o.kept...)
 	for n := range o.nodes {
 		n.SetGrant(o.grant)
 	}
@@ -181,4 +183,44 @@ func TestOwnHandover(t *testing.T) {
 	if s := c.Status(); len(s.Nacks) > 0 {
 		t.Errorf("NACKs: %+v", s.Nacks)
 	}
+}
+
+// TestDiskOutlivesBrokenObject starts from the file, and meets a control plane that
+// began when an object was broken already: it has never seen what that was good for.
+func TestDiskOutlivesBrokenObject(t *testing.T) {
+	t.Parallel()
+	before := newOwn(t)
+	address, stop := before.serve("127.0.0.1:0")
+	before.set(edsCluster("shop/cache/prod"), assignment("shop/cache/prod", "10.0.0.1"), listener("shop/cache", 1001, "shop/cache/prod"),
+		staticCluster("shop/gone/prod", "10.0.0.2"), listener("shop/gone", 1002, "shop/gone/prod"))
+	opts := options(t, newConsumer(), address)
+	opts.CachePath = cachePath(t)
+	_, end := start(t, opts)
+	file := diskset.File{Path: opts.CachePath, Max: 1 << 20}
+	eventually(t, func() bool {
+		set, err := file.Read()
+		return err == nil && len(set.Resources) == 5
+	}, func() string { return "the file is not written" })
+	end()
+	stop()
+
+	proxy := newConsumer()
+	opts = options(t, proxy, address)
+	opts.CachePath, opts.CacheWait, opts.ResourceTimeout = file.Path, 10*time.Millisecond, 200*time.Millisecond
+	c, _ := start(t, opts)
+	proxy.runs(t, "shop/cache:shop/cache/prod:10.0.0.1", "shop/gone:shop/gone/prod:10.0.0.2")
+	after := newOwn(t)
+	after.kept = []server.Kept{{Object: "shop/cache", Variant: "shop/cache/prod"}}
+	after.set(staticCluster("shop/new/prod", "10.0.0.3"), listener("shop/new", 1003, "shop/new/prod"),
+		tlsListener("shop/wants", 1004, "shop/new/prod", "shop/never"))
+	after.serve(address)
+	// When that secret is given up, all has come that ever will.
+	eventually(t, func() bool { return len(c.Status().Missing) == 1 }, func() string { return fmt.Sprintf("missing: %+v", c.Status().Missing) })
+	proxy.runs(t, "shop/cache:shop/cache/prod:10.0.0.1", "shop/new:shop/new/prod:10.0.0.3")
+
+	after.mu.Lock()
+	after.kept = nil // the object was deleted
+	after.mu.Unlock()
+	after.set(staticCluster("shop/new/prod", "10.0.0.3"), listener("shop/new", 1003, "shop/new/prod"))
+	proxy.runs(t, "shop/new:shop/new/prod:10.0.0.3")
 }
