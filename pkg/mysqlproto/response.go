@@ -26,6 +26,8 @@ const (
 	ErrnoAccessDenied       uint16 = 1045 // 28000
 	ErrnoUnknownCommand     uint16 = 1047 // 08S01
 	ErrnoServerShutdown     uint16 = 1053 // 08S01
+	ErrnoTooManyOfUser      uint16 = 1203 // 42000, ER_TOO_MANY_USER_CONNECTIONS
+	ErrnoUserLimit          uint16 = 1226 // 42000, ER_USER_LIMIT_REACHED
 	ErrnoNotSupported       uint16 = 1235 // 42000
 	ErrnoReadOnlyOption     uint16 = 1290 // HY000
 	ErrnoIdle               uint16 = 4031 // HY000, of MySQL 8.0.24
@@ -50,6 +52,12 @@ type ServerError struct {
 // Error is how the clients show it.
 func (e *ServerError) Error() string {
 	return fmt.Sprintf("ERROR %d (%s): %s", e.Errno, e.State, e.Message)
+}
+
+// NoRoom reports whether a login has failed since the server has as many sessions
+// as it takes, of all users or of this one: it may have room later.
+func (e *ServerError) NoRoom() bool {
+	return e.Errno == ErrnoTooManyConnections || e.Errno == ErrnoTooManyOfUser || e.Errno == ErrnoUserLimit
 }
 
 // AppendTo appends the payload. An SQLSTATE that has not five characters is left

@@ -134,7 +134,7 @@ func (d *loginStep) denied(e *mysqlproto.ServerError, payload []byte) {
 		s.start.Again(reasonOf(e))
 		return
 	}
-	if e.Errno == mysqlproto.ErrnoTooManyConnections && s.start.Elsewhere(reasonOf(e)) {
+	if e.NoRoom() && s.start.Elsewhere(reasonOf(e)) {
 		return
 	}
 	x := &denial{e, slices.Clone(payload)}

@@ -260,7 +260,7 @@ func (x *killer) entered([]byte) {
 // denied implements loginOwner. The session may have begun with a password that
 // has been changed since then.
 func (x *killer) denied(e *mysqlproto.ServerError, _ []byte) {
-	if e.Errno == mysqlproto.ErrnoTooManyConnections && x.done == nil && time.Duration(x.part.Loop.Now()-x.begun) < killLimit {
+	if e.NoRoom() && x.done == nil && time.Duration(x.part.Loop.Now()-x.begun) < killLimit {
 		x.part.Log.Debug("no room for a KILL: trying again", "endpoint", x.t.to.Endpoint.Address)
 		x.waited = true
 		x.part.Loop.After(killEvery, x.dial)

@@ -141,7 +141,7 @@ func (c *myConn) authenticate(auth *mysqlproto.Auth) error {
 // soon.
 func refusedMySQL(err error) error {
 	if e, ok := errors.AsType[*mysqlproto.ServerError](err); ok {
-		if e.Errno == mysqlproto.ErrnoTooManyConnections || e.Errno == mysqlproto.ErrnoServerShutdown {
+		if e.NoRoom() || e.Errno == mysqlproto.ErrnoServerShutdown {
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrRefused, err)
