@@ -236,6 +236,7 @@ func (e *Entry) Again(why string) {
 // that is well.
 func (e *Entry) Elsewhere(why string) bool {
 	f := e.s.Part
+	e.s.To.Endpoint.NoteRefusal()
 	if !f.Route.Beside(f.Cluster.Table(), e.s.To.Endpoint, e.tried) {
 		return false
 	}

@@ -271,6 +271,9 @@ func equal(a, b *time.Duration) bool { return a == b || a != nil && b != nil && 
 // Report tells the cluster what an endpoint did wrong.
 func (f *Filter) Report(e *filters.Endpoint, o filters.Outcome) {
 	f.failed.Store(e, struct{}{})
+	if o == filters.ConnectFailure {
+		e.NoteRefusal()
+	}
 	f.Cluster.Report(e, o)
 	f.Route.Refresh("a server fails")
 }

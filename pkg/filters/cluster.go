@@ -80,6 +80,7 @@ type Endpoint struct {
 	readOnly atomic.Bool
 	rival    atomic.Bool
 	sessions atomic.Int64
+	refused  atomic.Int64 // when it turned a session away last, Unix ns; 0: never
 }
 
 // String is for messages, of tests above all: fmt would read what changes meanwhile.
@@ -120,6 +121,19 @@ func (e *Endpoint) SessionBegan() { e.sessions.Add(1) }
 
 // SessionEnded is for each SessionBegan.
 func (e *Endpoint) SessionEnded() { e.sessions.Add(-1) }
+
+// refusalTime is for how long a refusal tells something of an endpoint.
+const refusalTime = 2 * time.Second
+
+// NoteRefusal notes that the endpoint has turned a session of a database away.
+func (e *Endpoint) NoteRefusal() { e.refused.Store(time.Now().UnixNano()) }
+
+// RefusedLately reports whether it has done so: that it has few sessions need not
+// mean that it has room.
+func (e *Endpoint) RefusedLately() bool {
+	at := e.refused.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < refusalTime
+}
 
 // Shard is a set of endpoints that hold the same keys.
 type Shard struct {

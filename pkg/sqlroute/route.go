@@ -43,7 +43,8 @@ func New(c filters.Cluster, target resource.TargetSession) *Route {
 //
 // With prefer-standby, a healthy primary comes before a standby that is not.
 // Among endpoints that would all do, the cluster's policy decides: least_request
-// takes the one with the fewest sessions of this process.
+// takes the one with the fewest sessions of this process, but for those that have
+// turned one away lately.
 func (r *Route) Pick(t *filters.Table, tried []*filters.Endpoint) *filters.Endpoint {
 	if e := r.PickHealthy(t, tried); e != nil {
 		return e
@@ -135,11 +136,20 @@ func (r *Route) choose(list []*filters.Endpoint) *filters.Endpoint {
 	start := rand.IntN(len(list)) // load balancing, not a secret
 	best := list[start]
 	for i := range list {
-		if e := list[(start+i)%len(list)]; e.Sessions() < best.Sessions() {
+		if e := list[(start+i)%len(list)]; before(e, best) {
 			best = e
 		}
 	}
 	return best
+}
+
+// before reports whether least_request takes e rather than best: one that turns
+// sessions away has few of them, and comes after all others.
+func before(e, best *filters.Endpoint) bool {
+	if refused := e.RefusedLately(); refused != best.RefusedLately() {
+		return !refused
+	}
+	return e.Sessions() < best.Sessions()
 }
 
 // Verdict is what is to become of a session at an endpoint.

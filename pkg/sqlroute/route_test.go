@@ -126,6 +126,27 @@ func TestSessionsAreSpread(t *testing.T) {
 	}
 }
 
+// TestFewSessionsOfARefuser: a server has few sessions since it turns them away, and is not chosen for that while another will do.
+func TestFewSessionsOfARefuser(t *testing.T) {
+	t.Parallel()
+	table, byName := servers("s1 s2")
+	r := sqlroute.New(cluster{resource.LBLeastRequest}, resource.TargetStandby)
+	for range 8 {
+		byName["s2"].SessionBegan()
+	}
+	byName["s1"].NoteRefusal()
+	if got := r.Pick(table, nil); got != byName["s2"] {
+		t.Errorf("%s is chosen, which has refused", got.Address)
+	}
+	if got := r.Pick(table, []*filters.Endpoint{byName["s2"]}); got != byName["s1"] {
+		t.Errorf("where there is no other: %v", got)
+	}
+	byName["s2"].NoteRefusal()
+	if got := r.Pick(table, nil); got != byName["s1"] {
+		t.Errorf("%s is chosen, where both have refused", got.Address)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -36,8 +36,13 @@ func TestNoRoomForTheUser(t *testing.T) {
 				t.Errorf("where there is no other: %v, want %s", err, tc.want)
 			}
 			g := start(t, config(), full.Addr(), dbtest.StartMariaDB(t).Addr())
+			noted := false
 			for range 6 {
 				query[int](t, g.connect(), "select 1")
+				noted = noted || g.main().Table().Shards[0].Primary.RefusedLately()
+			}
+			if !noted {
+				t.Error("it is not known of the server that it refuses")
 			}
 		})
 	}
