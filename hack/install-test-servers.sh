@@ -32,6 +32,7 @@ wanted=(
 	rsyslogd:rsyslog
 	javac:default-jdk-headless
 	/usr/share/java/mariadb-java-client.jar:libmariadb-java
+	/usr/share/java/postgresql.jar:libpostgresql-jdbc-java
 )
 [[ ${1:-} == --with-protoc ]] && wanted+=("protoc:protobuf-compiler libprotobuf-dev")
 
