@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -54,6 +56,8 @@ type Resource struct {
 	version string
 	// hash is never 0.
 	hash uint64
+	// warms are the endpoints that a cluster waits for before it is used. Empty: none.
+	warms string
 	// value is the message; it lies within frame.
 	value []byte
 	// frame is the resource as a field of a DeltaDiscoveryResponse, tag and
@@ -84,6 +88,9 @@ func NewResource(typeURL, name string, m proto.Message) (*Resource, error) {
 	sum := sha256.Sum256(value)
 	r := &Resource{typeURL: typeURL, name: name, hash: max(binary.BigEndian.Uint64(sum[:8]), 1)}
 	r.version = strconv.FormatUint(r.hash, 16)
+	if c, ok := m.(*clusterv3.Cluster); ok && c.GetType() == clusterv3.Cluster_EDS {
+		r.warms = cmp.Or(c.GetEdsClusterConfig().GetServiceName(), c.GetName())
+	}
 	r.encode(value)
 	return r, nil
 }

@@ -285,6 +285,9 @@ func (l *lane) world(f *flight, g gates) (content []*Resource, news bool) {
 			if r != nil || s.has(held) {
 				f.subs = append(f.subs, s)
 			}
+			if r != nil && r.warms != "" {
+				l.node.warmLocked(r.warms)
+			}
 			s.take(r)
 		case s.has(refused):
 			f.subs = append(f.subs, s) // it goes along again, and will be refused again
@@ -295,6 +298,20 @@ func (l *lane) world(f *flight, g gates) (content []*Resource, news bool) {
 	}
 	l.dirty = nil
 	return content, true
+}
+
+// warmLocked has endpoints sent once more behind a cluster that is new or has changed:
+// Envoy uses it only once a response has them, though they are the same, and asks for
+// them with the names that it has asked for before, which looks like an ACK
+// (https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#resource-warming).
+// With delta it subscribes once more.
+func (n *Node) warmLocked(name string) {
+	for _, l := range n.lanes {
+		if s := l.subs[name]; l.rank == rankEndpoint && s != nil && s.has(held) {
+			s.marks |= owed
+			l.mark(s)
+		}
+	}
 }
 
 // version is that of everything that the client has been sent.
