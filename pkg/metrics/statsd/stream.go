@@ -70,8 +70,11 @@ func (s *Source) read(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 		if err := raw.Read(take); err != nil {
-			s.arrived(conn, &lines)
-			if ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			idle := ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded)
+			if s.arrived(conn, &lines) && idle {
+				continue // something came in that instant, and its rest may follow
+			}
+			if idle {
 				lines.end() // it was idle for so long: nothing more of the line comes
 			}
 			return err
@@ -87,8 +90,9 @@ func (s *Source) read(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// arrived takes what is there of a connection that is not waited for any more.
-func (s *Source) arrived(conn net.Conn, lines *assembler) {
+// arrived takes what is there of a connection that is not waited for any more. It
+// reports whether there was something, and the connection goes on.
+func (s *Source) arrived(conn net.Conn, lines *assembler) (some bool) {
 	buf := s.buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // it holds nothing else
 	defer s.buffers.Put(buf)
 	for range maxArrived / readSize {
@@ -96,12 +100,14 @@ func (s *Source) arrived(conn net.Conn, lines *assembler) {
 		switch {
 		case errors.Is(err, io.EOF):
 			lines.end()
-			return
+			return false
 		case err != nil:
-			return
+			return some
 		}
 		lines.take(buf[:n])
+		some = true
 	}
+	return some
 }
 
 // assembler makes lines of what a connection brings in pieces.
