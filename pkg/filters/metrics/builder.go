@@ -117,14 +117,14 @@ func (b *Builder) open(conf *resource.MetricsFilter, s *resource.MetricsSource, 
 			return running, nil
 		}
 	}
+	log := b.logger(ctx).With("source", s.Name)
 	opened, err := b.kinds.Open(s.Kind, metrics.Env{
-		Name: s.Name, MaxSeries: int(conf.SeriesPerSource), MaxBytes: conf.BytesPerSource, Secrets: ctx.Secrets, Sockets: b.sockets,
-		Log: b.logger(ctx).With("source", s.Name),
+		Name: s.Name, MaxSeries: int(conf.SeriesPerSource), MaxBytes: conf.BytesPerSource, Secrets: ctx.Secrets, Sockets: b.sockets, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	want.runner = scrape.NewRunner(opened)
+	want.runner = scrape.NewRunner(opened, log)
 	b.sources = append(b.sources, want)
 	return want, nil
 }

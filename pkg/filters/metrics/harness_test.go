@@ -41,7 +41,13 @@ func exporter(name, uri string) resource.MetricsSource {
 
 func serve(tb testing.TB, cfg *resource.MetricsFilter) *adapter {
 	tb.Helper()
-	a := &adapter{tb: tb, builder: metrics.NewBuilder(slog.New(slog.DiscardHandler))}
+	return serveLogging(tb, cfg, slog.New(slog.DiscardHandler))
+}
+
+// serveLogging is serve with a log.
+func serveLogging(tb testing.TB, cfg *resource.MetricsFilter, log *slog.Logger) *adapter {
+	tb.Helper()
+	a := &adapter{tb: tb, builder: metrics.NewBuilder(log)}
 	f, err := a.builder.BuildHTTP(cfg, filters.Context{Listener: "test"})
 	if err != nil {
 		tb.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Runner struct {
 	// read-only after construction
 	source metrics.Source
 	prompt bool // the source is a metrics.Prompt
+	voice  *voice
 
 	// What was left out of all that the source gave, and repaired.
 	dropped, repaired merge.Counts
@@ -54,10 +56,11 @@ type Fetch struct {
 	idle   chan struct{} // guarded by Runner.mu; closed when users are 0, nil while nobody waits for it
 }
 
-// NewRunner returns a runner that closes its source when it is closed.
-func NewRunner(s metrics.Source) *Runner {
+// NewRunner returns a runner that closes its source when it is closed, and says in
+// the log when that begins to fail and when it is well again.
+func NewRunner(s metrics.Source, log *slog.Logger) *Runner {
 	_, prompt := s.(metrics.Prompt)
-	return &Runner{source: s, prompt: prompt}
+	return &Runner{source: s, prompt: prompt, voice: &voice{log: log}}
 }
 
 // Fetch gives what the source has, which is not older than fresh. It returns when
@@ -81,6 +84,9 @@ func (r *Runner) fetch(ctx context.Context, fresh time.Duration) (f *Fetch, own 
 	own = ask != nil || err != nil
 	switch {
 	case err != nil:
+		if errors.Is(err, ErrBusy) {
+			r.voice.heard(err, time.Now())
+		}
 		return failed(err), own
 	case ask != nil && r.prompt:
 		ask()
@@ -154,6 +160,7 @@ func (r *Runner) run(ctx context.Context, f, before *Fetch) {
 		families, err = nil, late(ctx) // those who waited are gone
 	}
 	f.Families, f.Err, f.Took = families, err, time.Since(f.Began)
+	r.voice.heard(err, time.Now())
 	r.mu.Lock()
 	r.running, r.last = nil, f
 	r.mu.Unlock()

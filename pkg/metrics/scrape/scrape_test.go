@@ -3,6 +3,7 @@ package scrape_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -55,7 +56,7 @@ func runner(t *testing.T, gather func(ctx context.Context, n int64) ([]*dto.Metr
 	t.Helper()
 	asked := &atomic.Int64{}
 	s := &source{gather: func(ctx context.Context) ([]*dto.MetricFamily, error) { return gather(ctx, asked.Add(1)) }}
-	return scrape.NewRunner(s), s, asked
+	return scrape.NewRunner(s, slog.New(slog.DiscardHandler)), s, asked
 }
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -186,8 +187,8 @@ func TestFaults(t *testing.T) {
 	t.Run("a defect", func(t *testing.T) {
 		t.Parallel()
 		for _, wrap := range []func(*source) *scrape.Runner{
-			func(s *source) *scrape.Runner { return scrape.NewRunner(s) },
-			func(s *source) *scrape.Runner { return scrape.NewRunner(prompt{s}) },
+			func(s *source) *scrape.Runner { return scrape.NewRunner(s, slog.New(slog.DiscardHandler)) },
+			func(s *source) *scrape.Runner { return scrape.NewRunner(prompt{s}, slog.New(slog.DiscardHandler)) },
 		} {
 			r := wrap(&source{gather: func(context.Context) ([]*dto.MetricFamily, error) { panic("a defect") }})
 			if f := r.Fetch(within(t, patience), 0); f.Err == nil || !strings.Contains(f.Err.Error(), "a defect") {
@@ -308,9 +309,9 @@ func TestReadersAreWaitedFor(t *testing.T) {
 			}
 			return value(1)
 		}}
-		r := scrape.NewRunner(s)
+		r := scrape.NewRunner(s, slog.New(slog.DiscardHandler))
 		if inline {
-			r = scrape.NewRunner(prompt{s})
+			r = scrape.NewRunner(prompt{s}, slog.New(slog.DiscardHandler))
 		}
 		f := r.Fetch(within(t, patience), 0)
 		reading.Store(true)
