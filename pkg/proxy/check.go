@@ -35,6 +35,7 @@ func Check(source Source, facts mesh.NodeFacts) (Report, error) {
 		c.report.Warnings = append(c.report.Warnings, fmt.Errorf("no document in %s: run would serve nobody", strings.Join(source.Paths(), ", ")))
 	}
 	c.descriptors()
+	c.metricsFiles()
 	if facts != (mesh.NodeFacts{}) {
 		c.look(Snapshot(objs, facts))
 		return c.report, errors.Join(c.errs...)

@@ -232,3 +232,83 @@ func TestReloadBeforeItsPassword(t *testing.T) {
 		return nil
 	})
 }
+
+// TestCheckMetricsFiles: files of other exporters that are not here are a warning, and
+// all that is wrong with those that are is an error, with its line in the file.
+func TestCheckMetricsFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mapping, module, gone := filepath.Join(dir, "mapping.yml"), filepath.Join(dir, "json.yml"), filepath.Join(dir, "gone.yml")
+	put(t, mapping, "mappings:\n- match: a.*\n  name: a\n  nam: a\n- match: 'b.**'\n  name: b\n")
+	put(t, module, "modules:\n  default:\n    metrics:\n    - {name: a, path: '{.a}'}\n    - {name: b, path: '{.[', help: '?'}\n    - name: c\n      type: value\n")
+	for name, tt := range map[string]struct {
+		source        string
+		warning, want []string // parts of each
+	}{
+		"a mapping": {
+			source: "statsd: {udp: 9125, mappingFile: " + mapping + "}",
+			want:   []string{"sources[0].statsd.mappingFile: " + mapping + ":4: mappings[0].nam: ", mapping + ":5: mappings[1].match: "},
+		},
+		"Graphite's mapping": {source: "graphite: {tcp: 2003, mappingFile: " + mapping + "}", want: []string{"sources[0].graphite.mappingFile: " + mapping + ":4: mappings[0].nam: ", mapping + ":5: "}},
+		"no mapping":         {source: "statsd: {udp: 9125, mappingFile: " + gone + "}", warning: []string{"sources[0].statsd.mappingFile: " + gone + ": no such file or directory (run does not begin without it)"}},
+		"modules": {
+			source: "json: {uri: \"http://127.0.0.1:1/\", configFile: " + module + "}",
+			want:   []string{"sources[0].json.configFile: " + module + ": line 6: modules.default.metrics[2] (\"c\"): path: is missing"},
+		},
+		"no modules": {source: "json: {uri: \"http://127.0.0.1:1/\", configFile: " + gone + "}", warning: []string{"sources[0].json.configFile: " + gone + ": no such file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "mesh.yaml")
+			put(t, file, `apiVersion: mesh.dragoman.io/v1alpha1
+kind: Adapter
+metadata: {name: stock}
+spec:
+  metrics:
+    listen: {port: 9113}
+    sources:
+    - name: app
+      `+tt.source+"\n")
+			report, err := proxy.Check(proxy.NewFiles([]string{file}), mesh.NodeFacts{})
+			wantParts(t, "warnings", tt.warning, report.Warnings)
+			var errs []error
+			if joined, ok := err.(interface{ Unwrap() []error }); ok {
+				errs = joined.Unwrap()
+			}
+			wantParts(t, "errors", tt.want, errs)
+			for _, one := range append(errs, report.Warnings...) {
+				if !strings.HasPrefix(one.Error(), file+":9:") {
+					t.Errorf("the place of %v", one)
+				}
+			}
+		})
+	}
+	warned := filepath.Join(dir, "warned.yml")
+	put(t, warned, "modules:\n  good:\n    metrics:\n    - {name: b, path: '{.['}\n")
+	file := filepath.Join(t.TempDir(), "mesh.yaml")
+	document := "{apiVersion: mesh.dragoman.io/v1alpha1, kind: Adapter, metadata: {name: stock}, spec: {metrics: {listen: {port: 9113}, sources: [" +
+		"{name: app, json: {uri: \"http://127.0.0.1:1/\", configFile: " + warned + ", module: %s}}]}}}"
+	put(t, file, fmt.Sprintf(document, "good"))
+	report, err := proxy.Check(proxy.NewFiles([]string{file}), mesh.NodeFacts{})
+	wantParts(t, "warnings", []string{"line 4: modules.good.metrics[0] (\"b\") gives nothing: "}, report.Warnings)
+	if err != nil {
+		t.Error(err)
+	}
+	put(t, file, fmt.Sprintf(document, "other"))
+	if _, err = proxy.Check(proxy.NewFiles([]string{file}), mesh.NodeFacts{}); err == nil || !strings.Contains(err.Error(), `there is no module "other"`) {
+		t.Errorf("a module that is not there: %v", err)
+	}
+}
+
+// wantParts compares errors by a part of each.
+func wantParts(t *testing.T, what string, want []string, got []error) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: got %q, want %q", what, got, want)
+	}
+	for i, part := range want {
+		if !strings.Contains(got[i].Error(), part) {
+			t.Errorf("%s: %q is not in %q", what, part, got[i])
+		}
+	}
+}

@@ -18,18 +18,24 @@ func (c *check) descriptors() {
 		}
 		name := g.Descriptors.File
 		set, err := readUpTo(name, transcode.MaxDescriptors+1)
-		switch {
-		case notHere(err):
-			c.report.Warnings = append(c.report.Warnings, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), needed))
-			continue
-		case err != nil:
-			c.errs = append(c.errs, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), ""))
+		if err != nil {
+			c.unread(obj, name, err)
 			continue
 		}
 		for _, err := range g.Check(set) {
 			c.errs = append(c.errs, mesh.ErrorAtName([]mesh.Object{obj}, name, err.Error(), "in "+name))
 		}
 	}
+}
+
+// unread says of a file that an object names that it is not here, or what is wrong
+// with it.
+func (c *check) unread(obj mesh.Object, name string, err error) {
+	if notHere(err) {
+		c.report.Warnings = append(c.report.Warnings, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), needed))
+		return
+	}
+	c.errs = append(c.errs, mesh.ErrorAtName([]mesh.Object{obj}, name, reasonOf(err), ""))
 }
 
 // grpcOf is what an object has between gRPC and JSON, nil for nothing.

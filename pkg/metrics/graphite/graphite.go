@@ -19,7 +19,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/families"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/fetch"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/mappingfile"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/push"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -34,10 +34,11 @@ type Source struct {
 
 	store    *push.Store
 	listener *push.Listener
+	live     *mappingfile.Live // Gather's; nil: the mapping is no file
 
-	mu    sync.Mutex
-	file  *mapping.File // nil: none; guarded by mu
-	match mapping.Match // guarded by mu
+	mu      sync.Mutex
+	mapping *mapping.File // nil: none; guarded by mu
+	match   mapping.Match // guarded by mu
 }
 
 // New makes a source, and binds its sockets.
@@ -54,27 +55,37 @@ func New(cfg *resource.GraphiteSource, env metrics.Env) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) load(m resource.MetricsMapping) error {
-	name, text := "mapping", []byte(m.Text)
-	if m.File != "" {
-		var err error
-		if text, err = fetch.ReadFile(m.File, mapping.MaxSize); err != nil {
-			return err
-		}
-		name = m.File
+func (s *Source) load(m resource.MetricsMapping) (err error) {
+	switch {
+	case m.File != "":
+		s.live, s.mapping, err = mappingfile.Open(m.File)
+	case m.Text != "":
+		file, errs := mapping.Parse("mapping", []byte(m.Text))
+		s.mapping, err = file, errs.Err()
 	}
-	if len(text) == 0 {
-		return nil
-	}
-	file, errs := mapping.Parse(name, text)
-	s.file = file
-	return errs.Err()
+	return err
 }
 
-// Gather implements metrics.Source.
+// Gather implements metrics.Source. A mapping file that has changed holds for lines
+// that come afterwards; one that is not sound is told, and the mapping stays.
 func (s *Source) Gather(context.Context) ([]*dto.MetricFamily, error) {
+	stale := s.refresh()
 	s.listener.CountDrops()
-	return s.store.Gather(time.Now())
+	out, err := s.store.Gather(time.Now())
+	return out, errors.Join(stale, err)
+}
+
+func (s *Source) refresh() error {
+	if s.live == nil {
+		return nil
+	}
+	file, _, err := s.live.Refresh()
+	if file != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mapping = file
+	}
+	return err
 }
 
 // Close implements metrics.Source.
@@ -124,10 +135,10 @@ func (s *Source) sample(l *Line) (push.Sample, bool) {
 func (s *Source) mapped(l *Line, out *push.Sample, labels map[string]string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
+	if s.mapping == nil {
 		return true
 	}
-	s.file.Match(&s.match, []byte(l.Path), mapping.Gauge)
+	s.mapping.Match(&s.match, []byte(l.Path), mapping.Gauge)
 	rule := s.match.Rule
 	if rule == nil {
 		return true

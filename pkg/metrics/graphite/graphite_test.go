@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -195,4 +196,37 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%+v, then %+v, %v", first, second, err)
 		}
 	})
+}
+
+// TestMappingFileChanges: a mapping that is written anew holds for the lines that come
+// then; one that is wrong is told, with its line, and leaves the mapping as it was.
+func TestMappingFileChanges(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "mapping.yml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("mappings: [{match: 'a.*', name: one}]")
+	s := open(t, resource.GraphiteSource{MetricsListen: resource.MetricsListen{UDP: "127.0.0.1:0"}, Mapping: resource.MetricsMapping{File: file}}, metrics.Env{})
+	defer s.Close()
+	line := func(path string) { send(t, "udp", s.Addrs()[0].String(), path+" 1\n") }
+	line("a.x")
+	const one, two = "# HELP one Graphite metric one\none 1\n", "# HELP two Graphite metric two\ntwo 1\n"
+	eventually(t, s, one)
+	write("mappings: [{match: 'a.*', nam: two}]")
+	for range 2 {
+		if list, err := s.Gather(t.Context()); err == nil || !strings.Contains(err.Error(), "mapping.yml:1: mappings[0].nam: ") || len(list) != 1 {
+			t.Fatalf("a mapping that is wrong: %v, %v", list, err)
+		}
+	}
+	write("mappings: [{match: 'a.*', name: two}]")
+	eventually(t, s, one)
+	line("a.x")
+	eventually(t, s, one+two)
 }

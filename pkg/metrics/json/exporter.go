@@ -43,6 +43,14 @@ func (e *Exporter) Modules() []string { return slices.Sorted(maps.Keys(e.modules
 // Module finds a module; nil if there is none of the name.
 func (e *Exporter) Module(name string) *Module { return e.modules[name] }
 
+// Need is Module for who cannot do without.
+func (e *Exporter) Need(name string) (*Module, error) {
+	if m := e.modules[name]; m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("there is no module %q; it has %q", name, e.Modules())
+}
+
 // The file as it is written. json_exporter's keys are lower-case, and it takes
 // no notice of keys that it doesn't know.
 type (
@@ -69,6 +77,12 @@ type (
 		Help           string            `yaml:"help"`
 		Values         map[string]string `yaml:"values"`
 	}
+	// linesFile says where the metrics are.
+	linesFile struct {
+		Modules map[string]struct {
+			Metrics []yaml.Node `yaml:"metrics"`
+		} `yaml:"modules"`
+	}
 )
 
 // ParseExporter reads a configuration file. Files that it names, such as
@@ -76,6 +90,10 @@ type (
 func ParseExporter(data []byte) (*Exporter, error) {
 	var file exporterFile
 	if err := yaml.Unmarshal(data, &file); err != nil {
+		return nil, err
+	}
+	var where linesFile
+	if err := yaml.Unmarshal(data, &where); err != nil {
 		return nil, err
 	}
 	e := &Exporter{modules: make(map[string]*Module)}
@@ -92,37 +110,38 @@ func ParseExporter(data []byte) (*Exporter, error) {
 		if m == nil {
 			m = &moduleFile{}
 		}
-		compiled, err := e.compile(name, m)
+		compiled, err := e.compile(name, m, where.Modules[name].Metrics)
 		if err != nil {
-			return nil, fmt.Errorf("modules.%s.%w", name, err)
+			return nil, err
 		}
 		e.modules[name] = compiled
 	}
 	return e, nil
 }
 
-func (e *Exporter) compile(name string, m *moduleFile) (*Module, error) {
+// compile compiles a module, whose metrics are at the lines of the nodes.
+func (e *Exporter) compile(name string, m *moduleFile, where []yaml.Node) (*Module, error) {
 	var list []rules.Rule
 	for i := range m.Metrics {
 		r, err := m.Metrics[i].rule()
 		if err != nil {
-			return nil, fmt.Errorf("metrics[%d] (%q): %w", i, m.Metrics[i].Name, err)
+			return nil, fmt.Errorf("line %d: modules.%s.metrics[%d] (%q): %w", where[i].Line, name, i, m.Metrics[i].Name, err)
 		}
 		// json_exporter finds out at each scrape that it cannot use a metric, and
 		// serves the others.
 		if _, err := rules.Compile([]rules.Rule{r}, rules.Language[tree.Value](exporterPath{})); err != nil {
-			e.Warnings = append(e.Warnings, fmt.Sprintf("modules.%s.metrics[%d] (%q) gives nothing: %v", name, i, r.Name, errors.Unwrap(err)))
+			e.Warnings = append(e.Warnings, fmt.Sprintf("line %d: modules.%s.metrics[%d] (%q) gives nothing: %v", where[i].Line, name, i, r.Name, errors.Unwrap(err)))
 			continue
 		}
 		list = append(list, r)
 	}
 	set, err := rules.Compile(list, rules.Language[tree.Value](exporterPath{}))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("modules.%s.%w", name, err)
 	}
 	out := &Module{rules: set, body: m.Body.Content}
 	if out.fetch, err = m.HTTPClientConfig.fetch(); err != nil {
-		return nil, fmt.Errorf("http_client_config.%w", err)
+		return nil, fmt.Errorf("modules.%s.http_client_config.%w", name, err)
 	}
 	if out.fetch.Header == nil {
 		out.fetch.Header = make(http.Header)
@@ -136,7 +155,7 @@ func (e *Exporter) compile(name string, m *moduleFile) (*Module, error) {
 	out.fetch.Valid = m.ValidStatusCodes
 	if m.Body.Templatize && m.Body.Content != "" {
 		if out.tmpl, err = body.Parse(m.Body.Content); err != nil {
-			return nil, fmt.Errorf("body.content: %w", err)
+			return nil, fmt.Errorf("modules.%s.body.content: %w", name, err)
 		}
 	}
 	return out, nil

@@ -76,9 +76,9 @@ func (s *Source) reload() error {
 	if err != nil {
 		return fmt.Errorf("configFile: %w", err)
 	}
-	module := file.Module(s.cfg.Module)
-	if module == nil {
-		return fmt.Errorf("module: %q is not in %s, which has %q", s.cfg.Module, s.cfg.ConfigFile, file.Modules())
+	module, err := file.Need(s.cfg.Module)
+	if err != nil {
+		return fmt.Errorf("module: %s: %w", s.cfg.ConfigFile, err)
 	}
 	if s.page != nil {
 		_ = s.page.Close() // it only lets idle connections go

@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/mappingfile"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -47,7 +48,7 @@ type Source struct {
 
 	mu      sync.Mutex
 	packets map[*packetSocket]struct{} // that are read, guarded by mu
-	file    fileState                  // of the mapping that was read last, guarded by mu
+	file    *mappingfile.Live          // nil: none; what it points to is guarded by mu
 }
 
 // New makes the source of a resource, and binds its sockets.
@@ -82,11 +83,10 @@ func Open(c Config, env metrics.Env) (*Source, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if c.MappingFile != "" {
-		file, state := readMapping(c.MappingFile)
-		if state.err != nil {
-			return nil, state.err
+		var err error
+		if s.file, s.config.Options.Mapping, err = mappingfile.Open(c.MappingFile); err != nil {
+			return nil, err
 		}
-		s.config.Options.Mapping, s.file = file, state
 	}
 	if c.Relay.Target != "" {
 		s.relay = newRelay(c.Relay, s.log)

@@ -16,6 +16,7 @@ const (
 	DefaultBytesPerSource  = 16 << 20
 	DefaultMetricsInterval = time.Second
 	DefaultFetchTimeout    = 5 * time.Second
+	DefaultJSONModule      = "default" // as json_exporter
 	// DefaultReadBuffer is asked of the kernel for datagrams, in bytes. The kernel gives
 	// what net.core.rmem_max allows, and takes memory for what has arrived alone.
 	DefaultReadBuffer = 4 << 20

@@ -135,7 +135,7 @@ func (r *reader) metricsKind(p *metricsv1.Source, path string) MetricsKind {
 func (r *reader) jsonSource(p *metricsv1.Json, path string) *JSONSource {
 	s := &JSONSource{
 		MetricsFetch: r.fetch(p.GetFetch(), join(path, "fetch"), true),
-		ConfigFile:   p.GetConfigFile(), Module: cmp.Or(p.GetModule(), "default"),
+		ConfigFile:   p.GetConfigFile(), Module: cmp.Or(p.GetModule(), DefaultJSONModule),
 		Extract: r.extractions(p.GetExtract(), join(path, "extract"), false),
 	}
 	if (s.ConfigFile != "") == (len(s.Extract) > 0) {
