@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"pkg/filters/":   3,
 	"pkg/metrics/":   3,
 	"pkg/logs":       3,
+	"pkg/bodies":     3,
 	"pkg/upstream":   3,
 	"pkg/database":   3,
 	"pkg/sqlroute":   3,

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/pbjson"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
@@ -27,6 +28,7 @@ type appAnswer struct {
 	status  int
 	begun   bool // the client's head is written
 	ended   bool
+	share   bodies.Share
 	body    []byte
 	values  values // of a stream
 	out     []byte // memory for a message
@@ -38,6 +40,8 @@ type values interface {
 	feed(p []byte, each func([]byte) error) error
 	// end is feed for what no more follows.
 	end(each func([]byte) error) error
+	// held is how much of the stream is in memory, in bytes.
+	held() int
 }
 
 // Header implements http.ResponseWriter.
@@ -92,13 +96,19 @@ func (a *appAnswer) Write(p []byte) (int, error) {
 	switch {
 	case a.ended: // by its head
 	case a.streams():
-		if err := a.values.feed(p, a.message); err != nil {
+		err := a.values.feed(p, a.message)
+		if err == nil && !a.share.Set(a.values.held()) {
+			err = errBudget
+		}
+		if err != nil {
 			a.broken(err)
 		}
 	case a.status >= 300:
 		a.body = append(a.body, p[:min(len(p), maxError-len(a.body))]...)
 	case len(a.body)+len(p) > a.conf.MaxResponse:
 		a.end(reasonLargeAnswer, outcome{code: codes.ResourceExhausted, message: "the app's answer is larger than " + strconv.Itoa(a.conf.MaxResponse) + " bytes"})
+	case !a.share.Set(len(a.body) + len(p)):
+		a.broken(errBudget)
 	default:
 		a.body = append(a.body, p...)
 	}
@@ -134,6 +144,8 @@ func (a *appAnswer) broken(err error) {
 	switch {
 	case errors.As(err, &app):
 		a.end(reasonStatus, a.read([]byte(app.message), http.StatusInternalServerError, "application/json"))
+	case errors.Is(err, errBudget):
+		a.end(reasonBudget, outcome{code: codes.ResourceExhausted, message: "the app's answer: " + err.Error()})
 	case errors.Is(err, pbjson.ErrLarge):
 		a.end(reasonLargeAnswer, outcome{code: codes.ResourceExhausted, message: "the app's answer: " + err.Error()})
 	default:
@@ -146,7 +158,11 @@ func (a *appAnswer) message(body []byte) error {
 	if err := a.convert(body); err != nil {
 		return err
 	}
+	if !a.share.Set(a.values.held() + len(a.out)) {
+		return errBudget
+	}
 	_, _ = a.w.Write(a.out) // a client that is gone needs no answer
+	a.out = emptied(a.out)
 	return nil
 }
 
@@ -158,8 +174,10 @@ func (a *appAnswer) convert(body []byte) error {
 		out = a.binding.RawAnswer(out, a.header.Get("Content-Type"), body)
 	case len(bytes.TrimSpace(body)) == 0: // a message without fields
 	default:
-		var err error
-		if out, err = a.binding.Answer(out, body, a.conf.Request.Read); err != nil {
+		if err := inTurn(a.in.Context(), a.budget, len(body), func() (err error) {
+			out, err = a.binding.Answer(out, body, a.conf.Request.Read)
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -191,7 +209,11 @@ func (a *appAnswer) finish() {
 // the message, which may be wrong.
 func (a *appAnswer) whole() {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		plain, err := gunzip(a.body, a.conf.MaxResponse)
+		plain, err := gunzip(a.body, a.conf.MaxResponse, &a.share)
+		if errors.Is(err, errBudget) {
+			a.broken(err)
+			return
+		}
 		if encoding != "gzip" || err != nil {
 			a.end(reasonResponse, outcome{code: codes.Internal, message: "the app's answer is compressed and cannot be read"})
 			return
@@ -200,6 +222,10 @@ func (a *appAnswer) whole() {
 	}
 	if err := a.convert(a.body); err != nil {
 		a.end(reasonResponse, outcome{code: codes.Internal, message: "the app's answer: " + err.Error()})
+		return
+	}
+	if !a.share.Set(len(a.body) + len(a.out)) {
+		a.broken(errBudget)
 		return
 	}
 	a.begin()

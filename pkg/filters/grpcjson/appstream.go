@@ -32,11 +32,14 @@ func (t *texts) end(each func([]byte) error) error {
 	return each(value)
 }
 
+func (t *texts) held() int { return t.split.Len() }
+
 // pieces is a stream that is no JSON: each piece that comes is a value.
 type pieces struct{}
 
 func (pieces) feed(p []byte, each func([]byte) error) error { return each(p) }
 func (pieces) end(func([]byte) error) error                 { return nil }
+func (pieces) held() int                                    { return 0 }
 
 // events is a stream of Server-Sent Events, as the HTML standard has them. The
 // event "error" ends the call.
@@ -75,6 +78,8 @@ func (e *events) feed(p []byte, each func([]byte) error) error {
 	}
 	return nil
 }
+
+func (e *events) held() int { return len(e.line) + len(e.data) }
 
 // take reads a line that is whole.
 func (e *events) take(each func([]byte) error) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -24,14 +25,15 @@ type Builder struct {
 	// read-only after construction
 	log      *slog.Logger
 	counters *counters
+	budget   *bodies.Budget
 
 	mu      sync.Mutex
 	fetched []fetched // guarded by mu
 }
 
-// NewBuilder returns a builder.
-func NewBuilder(log *slog.Logger) *Builder {
-	return &Builder{log: log, counters: newCounters()}
+// NewBuilder returns a builder, whose filters share a budget of memory.
+func NewBuilder(log *slog.Logger, budget *bodies.Budget) *Builder {
+	return &Builder{log: log, counters: newCounters(), budget: budget}
 }
 
 // BuildHTTP implements filters.HTTPBuilder for a *resource.GRPCJSONFilter.
@@ -41,7 +43,7 @@ func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) 
 	if !ok {
 		return nil, fmt.Errorf("building a filter between gRPC and JSON for listener %q: configuration is a %T", ctx.Listener, cfg)
 	}
-	f := &filter{name: ctx.Filter, listener: ctx.Listener, conf: conf, counters: b.counters, log: cmp.Or(ctx.Log, b.log)}
+	f := &filter{name: ctx.Filter, listener: ctx.Listener, conf: conf, counters: b.counters, budget: b.budget, log: cmp.Or(ctx.Log, b.log)}
 	api := conf.API
 	if conf.File != "" {
 		set, err := readFile(conf.File)
@@ -83,6 +85,7 @@ type filter struct {
 	name, listener string
 	conf           *resource.GRPCJSONFilter
 	counters       *counters
+	budget         *bodies.Budget
 	log            *slog.Logger
 	stop           func() // of what fetches descriptors; nil: nothing does
 
@@ -110,9 +113,9 @@ func (f *filter) Handler(next http.Handler) http.Handler {
 		case service.api == nil || len(service.methods) == 0 && !conf.Reverse: // no services: the filter is off
 			next.ServeHTTP(w, r)
 		case conf.Reverse:
-			serveReverse(w, r, conf, service, next)
+			f.serveReverse(w, r, conf, service, next)
 		default:
-			serveForward(w, r, conf, service, next)
+			f.serveForward(w, r, conf, service, next)
 		}
 	})
 }
@@ -120,6 +123,5 @@ func (f *filter) Handler(next http.Handler) http.Handler {
 // unready answers while the descriptors are not there yet.
 func (f *filter) unready(w http.ResponseWriter, r *http.Request) {
 	f.service.Load().none.failed(reasonUnready)
-	w.Header().Set("Retry-After", "1")
 	newProblem(http.StatusServiceUnavailable, reasonUnready, "the server's descriptors have not been fetched yet").answer(w, r)
 }

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
+	"github.com/dragoman-mesh/dragoman/pkg/transform/pbjson"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -18,6 +20,7 @@ import (
 type callBody struct {
 	v       *reverse
 	frames  frames
+	share   bodies.Share
 	binding *transcode.Binding
 	list    bool
 	chunk   []byte
@@ -38,7 +41,7 @@ type failure struct {
 // stream begins to read a call's messages. The first says where they go.
 func (v *reverse) stream() (*transcode.HTTPRequest, *failure) {
 	b := &callBody{
-		v: v, frames: frames{max: v.conf.MaxRequest, encoding: v.in.Header.Get("Grpc-Encoding")},
+		v: v, share: v.account.Share(), frames: frames{max: v.conf.MaxRequest, share: v.account.Share(), encoding: v.in.Header.Get("Grpc-Encoding")},
 		list: v.conf.Stream == resource.StreamArray, chunk: make([]byte, uploadChunk),
 	}
 	var first [][]byte
@@ -54,7 +57,7 @@ func (v *reverse) stream() (*transcode.HTTPRequest, *failure) {
 	if len(first) > 0 {
 		wire = first[0]
 	}
-	q, err := v.method.Request(wire, v.conf.Print)
+	q, err := v.first(wire)
 	if err != nil {
 		return nil, wrongCall(err)
 	}
@@ -82,8 +85,10 @@ func (v *reverse) stream() (*transcode.HTTPRequest, *failure) {
 func wrongCall(err error) *failure {
 	f := &failure{outcome{message: err.Error(), code: codes.InvalidArgument}, reasonRequest}
 	switch {
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, errTooLarge), errors.Is(err, pbjson.ErrLarge):
 		f.code, f.why = codes.ResourceExhausted, reasonLarge
+	case errors.Is(err, errBudget):
+		f.code, f.why = codes.Unavailable, reasonBudget
 	case errors.Is(err, errFraming):
 		f.code = codes.Internal
 	case errors.Is(err, errUnread):
@@ -113,11 +118,17 @@ func (b *callBody) read(each func([]byte) error) error {
 // message adds what a message is in the body. What else is in it has been said by
 // the first one.
 func (b *callBody) message(wire []byte) error {
-	body, err := b.binding.Body(wire, b.v.conf.Print)
-	if err == nil {
+	return inTurn(b.v.in.Context(), b.v.budget, len(wire), func() error {
+		body, err := b.binding.Body(wire, b.v.conf.Print)
+		if err != nil {
+			return err
+		}
 		b.add(body)
-	}
-	return err
+		if !b.share.Set(len(b.ready)) {
+			return errBudget
+		}
+		return nil
+	})
 }
 
 func (b *callBody) add(body []byte) {
@@ -152,7 +163,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 		if b.err != nil {
 			return 0, b.err
 		}
-		b.ready, b.sent = b.ready[:0], 0
+		b.ready, b.sent = emptied(b.ready), 0
 		if err := b.read(b.message); err != nil {
 			b.failure.Store(wrongCall(err))
 			b.err = errBody

@@ -1,8 +1,6 @@
 package grpcjson
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -11,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -23,6 +22,7 @@ type download struct {
 	header http.Header // as next fills it
 	style  resource.JSONStream
 
+	share   bodies.Share
 	frames  frames
 	grpc    bool // the answer is gRPC's, not something else that passes as it is
 	begun   bool // the client's head is written
@@ -50,7 +50,7 @@ func (d *download) WriteHeader(status int) {
 		return
 	}
 	d.grpc = true
-	d.frames = frames{max: d.conf.MaxResponse, encoding: d.header.Get("Grpc-Encoding")}
+	d.frames = frames{max: d.conf.MaxResponse, share: d.account.Share(), encoding: d.header.Get("Grpc-Encoding")}
 	if _, over := d.header["Grpc-Status"]; !over && d.call.Method.ServerStreams && !d.call.RawResponse {
 		d.begin(d.streamType())
 	}
@@ -116,6 +116,8 @@ func (d *download) Write(p []byte) (int, error) {
 			d.fail(refused)
 		case errors.Is(err, errTooLarge):
 			d.fail(newProblem(http.StatusInternalServerError, reasonLargeAnswer, err.Error()))
+		case errors.Is(err, errBudget):
+			d.fail(newProblem(http.StatusServiceUnavailable, reasonBudget, err.Error()))
 		case errors.Is(err, errFraming):
 			d.fail(newProblem(http.StatusBadGateway, reasonResponse, err.Error()))
 		default:
@@ -177,53 +179,10 @@ func (d *download) message(wire []byte) error {
 	case resource.StreamLines:
 		out = append(out, '\n')
 	}
-	d.out = out
 	_, err = d.w.Write(out)
+	d.out = emptied(out)
+	d.share.Set(0)
 	return err
-}
-
-// json appends the JSON of a message.
-func (d *download) json(dst, wire []byte) ([]byte, error) {
-	begin := len(dst)
-	dst, err := d.call.Response(dst, wire, d.conf.Print)
-	if err != nil {
-		return dst, newProblem(http.StatusBadGateway, reasonResponse, "the server's answer is no "+string(d.call.Method.Output.Desc.FullName())+": "+err.Error())
-	}
-	if !d.conf.Indent || d.call.Method.ServerStreams && d.style != resource.StreamArray {
-		return dst, nil
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, dst[begin:], "", " "); err != nil {
-		return dst, newProblem(http.StatusBadGateway, reasonResponse, err.Error())
-	}
-	return append(dst[:begin], pretty.Bytes()...), nil
-}
-
-// raw passes the data of a google.api.HttpBody on.
-func (d *download) raw(wire []byte) error {
-	contentType, data, err := d.call.RawBody(wire)
-	if err != nil {
-		return newProblem(http.StatusBadGateway, reasonResponse, "the server's answer is no google.api.HttpBody")
-	}
-	if d.rawType == "" {
-		d.rawType = contentType
-	}
-	if !d.call.Method.ServerStreams {
-		d.body = bytes.Clone(data)
-		return nil
-	}
-	if !d.begun {
-		d.begin(d.rawContentType())
-	}
-	_, err = d.w.Write(data)
-	return err
-}
-
-func (d *download) rawContentType() string {
-	if d.rawType == "" || strings.ContainsAny(d.rawType, "\r\n\x00") {
-		return "application/octet-stream"
-	}
-	return d.rawType
 }
 
 // finish ends the answer, when next has said all.

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -42,14 +44,17 @@ type forward struct {
 	service  *service
 	call     *transcode.Call
 	counters *methodCounters
+	w        http.ResponseWriter
 	in       *http.Request
+	budget   *bodies.Budget
+	account  *bodies.Account
 	deadline time.Time // the client's or the route's; zero: there is none
 
 	broken atomic.Pointer[problem] // what was wrong with the request's body, found while it was sent; from any goroutine
 }
 
 // serveForward serves a request that may be a call.
-func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSONFilter, s *service, next http.Handler) {
+func (f *filter) serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSONFilter, s *service, next http.Handler) {
 	if isGRPC(r.Header) {
 		next.ServeHTTP(w, r)
 		return
@@ -64,9 +69,10 @@ func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 		newProblem(http.StatusNotFound, reasonUnknown, "no method has a rule for this method and path").answer(w, r)
 		return
 	}
-	f := &forward{conf: conf, service: s, call: call, counters: s.of(call.Method), in: r}
+	fw := &forward{conf: conf, service: s, call: call, counters: s.of(call.Method), w: w, in: r, budget: f.budget, account: f.budget.Open()}
+	defer fw.account.Close()
 	if err := call.Head(r.URL.RawQuery, &conf.Request); err != nil {
-		f.refuse(w, fieldProblem(err))
+		fw.refuse(w, fieldProblem(err))
 		return
 	}
 	if len(call.Unknown) > 0 && !conf.IgnoreQuery && (!conf.CaptureQuery || !call.RawRequest) {
@@ -74,21 +80,21 @@ func serveForward(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 			next.ServeHTTP(w, r)
 			return
 		}
-		f.refuse(w, unknownParameters(call.Unknown))
+		fw.refuse(w, unknownParameters(call.Unknown))
 		return
 	}
-	f.counters.requests.Inc()
-	out, cancel, p := f.request()
+	fw.counters.requests.Inc()
+	out, cancel, p := fw.request()
 	if p != nil {
-		f.refuse(w, p)
+		fw.refuse(w, p)
 		return
 	}
 	defer cancel()
 	if !conf.KeepRoute {
 		filters.ExchangeOf(r.Context()).Reroute(out)
 	}
-	f.bound(out)
-	f.answer(w, out, next)
+	fw.bound(out)
+	fw.answer(w, out, next)
 }
 
 func unknownParameters(unknown url.Values) *problem {
@@ -167,38 +173,81 @@ func (f *forward) body() (io.ReadCloser, *problem) {
 		f.counters.taken.Inc()
 		return &wholeBody{bytes.NewReader(setLength(f.call.Bare(framed(nil)), 0))}, nil
 	}
-	in, p := f.plain()
-	if p != nil {
-		return nil, p
-	}
 	if f.call.Method.ClientStreams {
+		in, p := f.plain(f.in.Body)
+		if p != nil {
+			return nil, p
+		}
 		return f.upload(in), nil
 	}
-	b, err := io.ReadAll(io.LimitReader(in, int64(f.conf.MaxRequest)+1))
-	if err != nil {
-		return nil, newProblem(http.StatusBadRequest, reasonRequest, "the body cannot be read")
-	}
-	if len(b) > f.conf.MaxRequest {
-		return nil, tooLarge(f.conf.MaxRequest)
-	}
-	message, p := f.message(nil, b)
+	share := f.account.Share()
+	b, p := f.whole(&share)
 	if p != nil {
 		return nil, p
 	}
+	var message []byte
+	err := inTurn(f.in.Context(), f.budget, len(b), func() error {
+		message, p = f.message(nil, b)
+		return nil
+	})
+	switch {
+	case p != nil:
+		return nil, p
+	case err != nil:
+		return nil, unreadable(err)
+	case !share.Set(len(message)):
+		return nil, unreadable(errBudget)
+	}
 	return &wholeBody{bytes.NewReader(message)}, nil
+}
+
+// whole reads all of the body, uncompressed.
+func (f *forward) whole(share *bodies.Share) ([]byte, *problem) {
+	if f.in.ContentLength > int64(f.conf.MaxRequest) {
+		return nil, tooLarge(f.conf.MaxRequest)
+	}
+	late := bodies.NewDeadline(f.w, f.conf.BodyTimeout)
+	defer late.Stop()
+	in, p := f.plain(late.Reader(f.in.Body))
+	if p != nil {
+		return nil, p
+	}
+	b, err := readAll(in, f.conf.MaxRequest, share)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, tooLarge(f.conf.MaxRequest)
+	case err != nil:
+		return nil, unreadable(err)
+	}
+	return b, nil
+}
+
+// unreadable says why a body has not been read.
+func unreadable(err error) *problem {
+	switch {
+	case errors.Is(err, errBudget):
+		return newProblem(http.StatusServiceUnavailable, reasonBudget, err.Error())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return newProblem(http.StatusRequestTimeout, reasonSlow, "the body did not come in time")
+	default:
+		return newProblem(http.StatusBadRequest, reasonRequest, "the body cannot be read")
+	}
 }
 
 func tooLarge(limit int) *problem {
 	return newProblem(http.StatusRequestEntityTooLarge, reasonLarge, fmt.Sprintf("the body, or a message in it, has more than %d bytes", limit))
 }
 
-// plain undoes the compression of the body.
-func (f *forward) plain() (io.Reader, *problem) {
+// plain undoes the compression of a body.
+func (f *forward) plain(body io.Reader) (io.Reader, *problem) {
 	switch encoding := strings.ToLower(f.in.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
-		return f.in.Body, nil
+		return body, nil
 	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(f.in.Body)
+		z, err := gzip.NewReader(body)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, unreadable(err)
+		}
 		if err != nil {
 			return nil, newProblem(http.StatusBadRequest, reasonRequest, "the body is not gzip")
 		}
@@ -249,7 +298,7 @@ func (f *forward) captured() [][]byte {
 
 // answer has next make the call, and converts what it says.
 func (f *forward) answer(w http.ResponseWriter, out *http.Request, next http.Handler) {
-	d := &download{forward: f, w: w, header: make(http.Header), style: f.style()}
+	d := &download{forward: f, w: w, header: make(http.Header), style: f.style(), share: f.account.Share()}
 	defer func() {
 		p := recover()
 		if p == nil {

@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 )
 
 // headLen is what stands before a message: a flag and its length.
@@ -20,9 +21,10 @@ var (
 
 // frames takes a stream of gRPC messages apart, as it comes in.
 type frames struct {
-	max      int    // bytes of a message
-	encoding string // of compressed messages, as grpc-encoding says it
-	buf      []byte // of a message that is not whole yet
+	max      int          // bytes of a message
+	share    bodies.Share // of the budget
+	encoding string       // of compressed messages, as grpc-encoding says it
+	buf      []byte       // of a message that is not whole yet
 }
 
 // feed calls each for every message that is whole. It is valid until each
@@ -43,6 +45,9 @@ func (f *frames) feed(p []byte, each func([]byte) error) error {
 		n := min(need-len(f.buf), len(p))
 		f.buf = append(f.buf, p[:n]...)
 		p = p[n:]
+		if !f.share.Set(len(f.buf)) {
+			return errBudget
+		}
 		if len(f.buf) < need {
 			if len(p) == 0 {
 				return nil
@@ -55,7 +60,8 @@ func (f *frames) feed(p []byte, each func([]byte) error) error {
 		if err := f.message(f.buf, each); err != nil {
 			return err
 		}
-		f.buf = f.buf[:0]
+		f.buf = emptied(f.buf)
+		f.share.Set(0)
 	}
 	return nil
 }
@@ -86,7 +92,7 @@ func (f *frames) message(b []byte, each func([]byte) error) error {
 	if f.encoding != "gzip" {
 		return fmt.Errorf("%w: a message is compressed by %q", errFraming, f.encoding)
 	}
-	plain, err := gunzip(b[headLen:], f.max)
+	plain, err := gunzip(b[headLen:], f.max, &f.share)
 	if err != nil {
 		return err
 	}
@@ -101,19 +107,17 @@ func (f *frames) end() error {
 	return nil
 }
 
-func gunzip(b []byte, limit int) ([]byte, error) {
+// gunzip uncompresses b, and has share count what comes out.
+func gunzip(b []byte, limit int, share *bodies.Share) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errFraming, err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errFraming, err)
+	plain, err := readAll(z, limit, share)
+	if err != nil && !errors.Is(err, errTooLarge) && !errors.Is(err, errBudget) {
+		err = fmt.Errorf("%w: %w", errFraming, err)
 	}
-	if len(plain) > limit {
-		return nil, fmt.Errorf("%w: more than %d bytes, uncompressed", errTooLarge, limit)
-	}
-	return plain, nil
+	return plain, err
 }
 
 // framed makes room for the head before a message is written.

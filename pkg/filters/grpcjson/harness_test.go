@@ -75,6 +75,13 @@ func cluster(addr string, protocol resource.HTTPProtocol) *resource.Cluster {
 // proxy runs a listener before an upstream, and gives its address.
 func proxy(tb testing.TB, conf *resource.HTTPManager, app *resource.Cluster) (addr string, chain *standard.HTTPRegistry) {
 	tb.Helper()
+	chain = standard.HTTPFilters(slog.New(slog.DiscardHandler))
+	return proxyOf(tb, chain, conf, app), chain
+}
+
+// proxyOf does it with these filters.
+func proxyOf(tb testing.TB, chain *standard.HTTPRegistry, conf *resource.HTTPManager, app *resource.Cluster) (addr string) {
+	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	clusters := upstream.NewSet(upstream.Options{Log: log})
 	tb.Cleanup(clusters.Close)
@@ -91,7 +98,6 @@ func proxy(tb testing.TB, conf *resource.HTTPManager, app *resource.Cluster) (ad
 		tb.Fatal(err)
 	}
 	group.Start()
-	chain = standard.HTTPFilters(log)
 	builder := filterhttp.NewBuilder(log, chain)
 	f, err := builder.Build(conf, filters.Context{Listener: "l", Clusters: clusters, Log: log})
 	if err != nil {
@@ -116,7 +122,7 @@ func proxy(tb testing.TB, conf *resource.HTTPManager, app *resource.Cluster) (ad
 			tb.Errorf("stop: %v", err)
 		}
 	})
-	return ln.Addr(), chain
+	return ln.Addr()
 }
 
 // start runs the proxy with a filter before the test server.

@@ -17,6 +17,8 @@ const (
 	reasonResponse    reason = "bad_response" // what came from upstream
 	reasonLargeAnswer reason = "response_too_large"
 	reasonStatus      reason = "status" // upstream's own error
+	reasonBudget      reason = "budget" // too much is in memory
+	reasonSlow        reason = "slow"   // the client has not sent its message in time
 	reasonCut         reason = "cut"    // upstream or the connection to it ended early
 )
 

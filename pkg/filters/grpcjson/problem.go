@@ -50,6 +50,12 @@ func (p *problem) answer(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	switch p.reason {
+	case reasonBudget, reasonUnready:
+		h.Set("Retry-After", "1")
+	case reasonSlow:
+		h.Set("Connection", "close")
+	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // a client that is gone needs no answer
 }

@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -27,16 +29,19 @@ type reverse struct {
 	counters *methodCounters
 	w        http.ResponseWriter
 	in       *http.Request
+	budget   *bodies.Budget
+	account  *bodies.Account
 	body     *callBody // of a method that takes a stream; nil: it takes one message
 }
 
 // serveReverse serves a request that may be a call.
-func serveReverse(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSONFilter, s *service, next http.Handler) {
+func (f *filter) serveReverse(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSONFilter, s *service, next http.Handler) {
 	if !isGRPC(r.Header) {
 		next.ServeHTTP(w, r)
 		return
 	}
-	v := &reverse{conf: conf, service: s, method: s.api.Method(r.URL.Path), w: w, in: r}
+	v := &reverse{conf: conf, service: s, method: s.api.Method(r.URL.Path), w: w, in: r, budget: f.budget, account: f.budget.Open()}
+	defer v.account.Close()
 	if v.method == nil {
 		v.counters = s.none
 		if !v.own() {
@@ -68,13 +73,26 @@ func serveReverse(w http.ResponseWriter, r *http.Request, conf *resource.GRPCJSO
 		v.refuse(err)
 		return
 	}
-	q, err := v.method.Request(wire, conf.Print)
+	q, err := v.first(wire)
 	if err != nil {
-		v.end(reasonRequest, codes.InvalidArgument, err.Error())
+		bad := wrongCall(err)
+		v.end(bad.why, bad.code, bad.message)
 		return
 	}
 	v.counters.taken.Inc()
 	v.call(q, next)
+}
+
+// first makes a request of a call's message, or of the first of a stream.
+func (v *reverse) first(wire []byte) (q *transcode.HTTPRequest, err error) {
+	err = inTurn(v.in.Context(), v.budget, len(wire), func() error {
+		q, err = v.method.Request(wire, v.conf.Print)
+		return err
+	})
+	if share := v.account.Share(); err == nil && !share.Set(len(q.Body)) {
+		err = errBudget
+	}
+	return q, err
 }
 
 // unknown answers a call of a method that is not there.
@@ -93,6 +111,10 @@ func (v *reverse) refuse(err error) {
 		v.end(reasonLarge, codes.ResourceExhausted, err.Error())
 	case errors.Is(err, errFraming):
 		v.end(reasonRequest, codes.Internal, err.Error())
+	case errors.Is(err, errBudget):
+		v.end(reasonBudget, codes.Unavailable, err.Error())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		v.end(reasonSlow, codes.DeadlineExceeded, "the message did not come in time")
 	default:
 		v.end(reasonRequest, codes.Unavailable, "the request cannot be read")
 	}
@@ -100,14 +122,21 @@ func (v *reverse) refuse(err error) {
 
 // message reads the only one of a call.
 func (v *reverse) message() ([]byte, error) {
-	f := frames{max: v.conf.MaxRequest, encoding: v.in.Header.Get("Grpc-Encoding")}
+	late := bodies.NewDeadline(v.w, v.conf.BodyTimeout)
+	defer late.Stop()
+	body := late.Reader(v.in.Body)
+	f := frames{max: v.conf.MaxRequest, share: v.account.Share(), encoding: v.in.Header.Get("Grpc-Encoding")}
 	var message []byte
+	share := v.account.Share()
 	count := 0
 	buf := make([]byte, uploadChunk)
 	for {
-		n, err := v.in.Body.Read(buf)
+		n, err := body.Read(buf)
 		bad := f.feed(buf[:n], func(m []byte) error {
 			count++
+			if !share.Set(len(m)) {
+				return errBudget
+			}
 			message = bytes.Clone(m)
 			return nil
 		})
@@ -139,7 +168,7 @@ func (v *reverse) call(q *transcode.HTTPRequest, next http.Handler) {
 	if !v.conf.KeepRoute {
 		filters.ExchangeOf(ctx).Reroute(out)
 	}
-	a := &appAnswer{reverse: v, binding: q.Binding, header: make(http.Header)}
+	a := &appAnswer{reverse: v, binding: q.Binding, header: make(http.Header), share: v.account.Share()}
 	defer func() {
 		p := recover()
 		if p == nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/pbjson"
 )
 
@@ -17,6 +18,7 @@ type upload struct {
 	f     *forward
 	in    io.Reader
 	split *pbjson.Splitter
+	share bodies.Share
 	chunk []byte
 	ready []byte // messages that were not read yet
 	sent  int    // of ready
@@ -25,7 +27,7 @@ type upload struct {
 }
 
 func (f *forward) upload(in io.Reader) *upload {
-	return &upload{f: f, in: in, split: pbjson.NewSplitter(f.conf.MaxRequest), chunk: make([]byte, uploadChunk)}
+	return &upload{f: f, in: in, split: pbjson.NewSplitter(f.conf.MaxRequest), share: f.account.Share(), chunk: make([]byte, uploadChunk)}
 }
 
 // Read implements io.Reader.
@@ -34,8 +36,11 @@ func (u *upload) Read(p []byte) (int, error) {
 		if u.err != nil {
 			return 0, u.err
 		}
-		u.ready, u.sent = u.ready[:0], 0
+		u.ready, u.sent = emptied(u.ready), 0
 		u.more()
+		if !u.share.Set(u.split.Len() + len(u.ready)) {
+			u.fail(errBudget)
+		}
 	}
 	n := copy(p, u.ready[u.sent:])
 	u.sent += n
@@ -86,7 +91,15 @@ func (u *upload) more() {
 
 func (u *upload) add(value []byte) bool {
 	before := len(u.ready)
-	ready, p := u.f.message(u.ready, value)
+	var ready []byte
+	var p *problem
+	if err := inTurn(u.f.in.Context(), u.f.budget, len(value), func() error {
+		ready, p = u.f.message(u.ready, value)
+		return nil
+	}); err != nil {
+		u.fail(err)
+		return false
+	}
 	if p != nil {
 		u.ready = u.ready[:before]
 		u.f.broken.Store(p)
@@ -99,8 +112,12 @@ func (u *upload) add(value []byte) bool {
 
 func (u *upload) fail(err error) {
 	u.err = errBody
-	if errors.Is(err, pbjson.ErrLarge) {
+	switch {
+	case errors.Is(err, pbjson.ErrLarge):
 		u.f.broken.Store(tooLarge(u.f.conf.MaxRequest))
+		return
+	case errors.Is(err, errBudget), errors.Is(err, errGone):
+		u.f.broken.Store(unreadable(err))
 		return
 	}
 	p := newProblem(http.StatusBadRequest, reasonRequest, "body: "+err.Error())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/gather"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/grpcjson"
@@ -25,7 +26,7 @@ func HTTPFilters(log *slog.Logger) *HTTPRegistry {
 	r.Register((*resource.MetricsFilter)(nil), metrics.NewBuilder(log))
 	r.Register((*resource.TransformFilter)(nil), transform.NewBuilder())
 	r.Register((*resource.GatherFilter)(nil), gather.NewBuilder())
-	r.Register((*resource.GRPCJSONFilter)(nil), grpcjson.NewBuilder(log))
+	r.Register((*resource.GRPCJSONFilter)(nil), grpcjson.NewBuilder(log, bodies.NewBudget(grpcjson.BudgetBytes)))
 	return r
 }
 

@@ -40,17 +40,17 @@ func (x *exchange) ownHeaders() {
 }
 
 // release gives back what the request has taken.
-func (x *exchange) release() { x.filter.builder.budget.give(x.taken) }
+func (x *exchange) release() { x.filter.builder.budget.Give(x.taken) }
 
 // give gives n bytes back before the exchange's end.
 func (x *exchange) give(n int64) {
-	x.filter.builder.budget.give(n)
+	x.filter.builder.budget.Give(n)
 	x.taken -= n
 }
 
 // take takes n bytes of the budget.
 func (x *exchange) take(n int64) error {
-	if !x.filter.builder.budget.take(n) {
+	if !x.filter.builder.budget.Take(n) {
 		return &refusal{
 			status: http.StatusServiceUnavailable, reason: "budget", detail: "too many large bodies at once",
 			header: [][2]string{{"Retry-After", "1"}},
@@ -259,9 +259,9 @@ func (x *exchange) given(b *resource.TransformBody) []transform.Given {
 
 // apply changes a body that is all there.
 func (x *exchange) apply(d direction, b *resource.TransformBody, p *transform.Program, body []byte, contentType string) ([]byte, error) {
-	done, err := x.filter.builder.budget.turn(x.in.Context(), len(body))
-	if err != nil {
-		return nil, err
+	done, ok := x.filter.builder.budget.Turn(x.in.Context(), len(body))
+	if !ok {
+		return nil, errClientGone
 	}
 	defer done()
 	begun := time.Now()
@@ -276,9 +276,9 @@ func (x *exchange) apply(d direction, b *resource.TransformBody, p *transform.Pr
 
 // check holds a body against a schema.
 func (x *exchange) check(s *resource.TransformSchema, body []byte, contentType string, app bool) error {
-	done, err := x.filter.builder.budget.turn(x.in.Context(), len(body))
-	if err != nil {
-		return err
+	done, ok := x.filter.builder.budget.Turn(x.in.Context(), len(body))
+	if !ok {
+		return errClientGone
 	}
 	defer done()
 	text, err := s.Reader.Apply(x.in.Context(), nil, body, contentType)

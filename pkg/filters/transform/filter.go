@@ -10,20 +10,27 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // Builder makes filters, which share a budget of memory.
 type Builder struct {
-	budget  *budget
+	budget  *bodies.Budget
 	metrics *metrics
 	uploads sync.WaitGroup // of bodies that are changed on their way
 	record  func(Step)     // nil: nobody listens
 }
 
+// budgetBytes is how much of all bodies together may be in memory, in one
+// process.
+const budgetBytes = 256 << 20
+
 // NewBuilder returns a builder.
-func NewBuilder() *Builder { return &Builder{budget: newBudget(), metrics: newMetrics()} }
+func NewBuilder() *Builder {
+	return &Builder{budget: bodies.NewBudget(budgetBytes), metrics: newMetrics()}
+}
 
 // BuildHTTP implements filters.HTTPBuilder for a *resource.TransformFilter.
 func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/transform"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/soap"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -137,35 +138,20 @@ func (x *exchange) readBody(coding string) ([]byte, error) {
 	if bodiless(x.in) {
 		return nil, nil
 	}
-	late := newDeadline(x.w, x.filter.conf.BodyTimeout)
-	defer late.stop()
+	late := bodies.NewDeadline(x.w, x.filter.conf.BodyTimeout)
+	defer late.Stop()
 	size := int64(bytes.MinRead)
 	if coding == identity && x.in.ContentLength > 0 {
 		size = min(x.in.ContentLength, limit) + 1
 	}
-	body, err := x.readDecoded(&timely{x.in.Body, late}, coding, min(size, 64<<10), limit)
-	if err != nil && late.passed() {
+	body, err := x.readDecoded(late.Reader(x.in.Body), coding, min(size, 64<<10), limit)
+	if err != nil && late.Passed() {
 		return nil, os.ErrDeadlineExceeded
 	}
 	if err != nil && x.in.Context().Err() != nil {
 		return nil, errClientGone
 	}
 	return body, err
-}
-
-// timely is a body that ends with an error when its time is over, also if a little
-// comes all the time.
-type timely struct {
-	body io.Reader
-	late *deadline
-}
-
-// Read implements io.Reader.
-func (t *timely) Read(p []byte) (int, error) {
-	if t.late.passed() {
-		return 0, os.ErrDeadlineExceeded
-	}
-	return t.body.Read(p)
 }
 
 // readAll reads up to limit bytes, within the budget.

@@ -13,6 +13,9 @@ import (
 
 // value writes one value.
 func (w *writer) value(f *Field, data []byte, depth int) error {
+	if w.o.Limit > 0 && len(w.out) > w.o.Limit {
+		return ErrLarge
+	}
 	switch f.kind {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return w.message(f.message, data, depth+1)

@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrLarge is returned by a Splitter for a value that is longer than it takes.
+// ErrLarge is returned by a Splitter for a value that is longer than it takes, and
+// for a message whose JSON is longer than WriteOptions allow.
 var ErrLarge = errors.New("is too large")
 
 // Splitter cuts a stream of JSON texts into its values: those of one list, or
@@ -43,6 +44,9 @@ func (s *Splitter) Feed(p []byte) {
 	s.buf = append(s.buf[:n], p...)
 	s.at -= drop
 }
+
+// Len is how much of the stream is held, in bytes.
+func (s *Splitter) Len() int { return len(s.buf) }
 
 // Next gives the next value; nil: more must be fed. An error is an *Error, or
 // ErrLarge.

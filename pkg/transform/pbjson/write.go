@@ -23,6 +23,7 @@ type WriteOptions struct {
 	EmitDefaults bool // also fields that have their default value, and empty lists and maps
 	EnumNumbers  bool // numbers of enums, not names
 	ProtoNames   bool // names of fields as the proto has them
+	Limit        int  // bytes of the text, about; longer ones are ErrLarge; 0: there is none
 }
 
 // AppendJSON appends the JSON of a message. Fields stand in the order of the

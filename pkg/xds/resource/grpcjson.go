@@ -1,6 +1,8 @@
 package resource
 
 import (
+	"time"
+
 	"github.com/dragoman-mesh/dragoman/pkg/transform/httprule"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/pbjson"
 	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
@@ -52,9 +54,10 @@ type GRPCJSONFilter struct {
 	Print            pbjson.WriteOptions
 	Indent           bool
 	Stream           JSONStream
-	ConvertStatus    bool // a google.rpc.Status is the body of a failed call's answer
-	MaxRequest       int  // bytes of a message
-	MaxResponse      int  // bytes of a message, or of an app's answer
+	ConvertStatus    bool          // a google.rpc.Status is the body of a failed call's answer
+	MaxRequest       int           // bytes of a message
+	MaxResponse      int           // bytes of a message, or of an app's answer
+	BodyTimeout      time.Duration // until the message of a request must be there; 0: there is all the time
 	Health           bool
 	AnswerReflection bool
 }

@@ -38,6 +38,7 @@ func (r *reader) grpcTranscoder(packed *anypb.Any, path string, route bool) *GRP
 		MaxRequest:  r.messageBytes(p.GetMaxRequestBodySize(), join(path, "max_request_body_size"), EnvoyGRPCBytes),
 		MaxResponse: r.messageBytes(p.GetMaxResponseBodySize(), join(path, "max_response_body_size"), EnvoyGRPCBytes),
 	}
+	f.Print.Limit = jsonBytes(f.MaxResponse)
 	switch {
 	case o.GetStreamSseStyleDelimited():
 		f.Stream = StreamEvents
@@ -82,6 +83,7 @@ func (r *reader) grpcReverse(packed *anypb.Any, path string) *GRPCJSONFilter {
 		MaxRequest:  r.messageBytes(p.GetMaxRequestBodySize(), join(path, "max_request_body_size"), EnvoyGRPCBytes),
 		MaxResponse: r.messageBytes(p.GetMaxResponseBodySize(), join(path, "max_response_body_size"), EnvoyGRPCBytes),
 	}
+	f.Print.Limit = jsonBytes(f.MaxRequest)
 	switch {
 	case p.GetDescriptorPath() != "":
 		f.File = p.GetDescriptorPath()
@@ -113,6 +115,11 @@ func (r *reader) grpcJSON(packed *anypb.Any, path string) *GRPCJSONFilter {
 		Health: p.GetHealth(), AnswerReflection: p.GetReflection(),
 		MaxRequest:  r.messageBytes(p.GetMaxRequestBytes(), join(path, "max_request_bytes"), DefaultGRPCBytes),
 		MaxResponse: r.messageBytes(p.GetMaxResponseBytes(), join(path, "max_response_bytes"), DefaultGRPCBytes),
+		BodyTimeout: DefaultTransformTimeout,
+	}
+	f.Print.Limit = jsonBytes(f.MaxResponse)
+	if f.Reverse {
+		f.Print.Limit = jsonBytes(f.MaxRequest)
 	}
 	if _, ok := grpcjsonv1.GrpcJson_Direction_name[int32(p.GetDirection())]; !ok {
 		r.fail(join(path, "direction"), "is unknown")
@@ -159,6 +166,13 @@ func (r *reader) messageBytes(v *wrapperspb.UInt32Value, path string, fallback u
 		return int(fallback)
 	}
 	return int(n)
+}
+
+// jsonBytes bounds the JSON of a message of n bytes: two of them may be an object
+// with all its defaults.
+func jsonBytes(n int) int {
+	const times, least = 16, 1 << 20
+	return max(times*n, least)
 }
 
 func (r *reader) descriptorFile(f *GRPCJSONFilter, path string, route bool) {
