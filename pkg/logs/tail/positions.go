@@ -47,6 +47,8 @@ type entry struct {
 	Size int64 `json:"size"`
 	// Seen is when the path was last looked at.
 	Seen time.Time `json:"seen"`
+	// Missing is for how long the file was looked for in vain.
+	Missing time.Duration `json:"missing,omitempty"`
 
 	active bool
 	// copy is where a truncated file's content is now: what is delivered of the one
@@ -256,6 +258,28 @@ func (p *Positions) of(source, path string) []entry {
 		}
 	}
 	return list
+}
+
+// idle gives copies of what is known of files that are not followed.
+func (p *Positions) idle() []entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []entry
+	for _, e := range p.entries {
+		if !e.active {
+			list = append(list, *e)
+		}
+	}
+	return list
+}
+
+// miss notes for how long a file that is not followed has been missing.
+func (p *Positions) miss(source string, id ID, missing time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.entries[entryKey{source, id}]; e != nil && e.Missing != missing {
+		e.Missing, p.dirty = missing, true
+	}
 }
 
 // put makes an entry, in the place of any other of the same file.

@@ -56,6 +56,7 @@ type Tailer struct {
 	news    []*Segment
 	open    int
 	scanned time.Time
+	swept   time.Time
 	over    bool              // the files are more than may be open
 	full    bool              // they were, and that was said
 	told    map[string]string // by path: what was said of a file that cannot be followed
@@ -192,6 +193,7 @@ func (t *Tailer) Look(now time.Time) {
 		t.scan(src, now)
 	}
 	t.full = t.full && t.over
+	t.sweep(now)
 }
 
 // stream gives each segment its turn, the oldest first, so that lines stay in
