@@ -85,37 +85,21 @@ func Listen(g *Group, network, addr string, o ListenOptions, accept Accept) (*Li
 // CheckListen returns the error that [Listen] would meet at a TCP address now. It
 // does not listen for that, as who connected just then would be dropped.
 func CheckListen(addr string) error {
-	family, sa, err := parseAddr("tcp", addr)
-	if err != nil {
-		return err
+	fd, err := new(Listener).bind("tcp", addr)
+	if err == nil {
+		syscall.Close(fd)
 	}
-	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("socket: %w", err)
-	}
-	defer syscall.Close(fd)
-	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	if err := syscall.Bind(fd, sa); err != nil {
-		return fmt.Errorf("bind: %w", err)
-	}
-	return nil
+	return err
 }
 
 func (n *Listener) open(network, addr string) error {
-	family, sa, err := parseAddr(network, addr)
+	fd, err := n.bind(network, addr)
 	if err != nil {
 		return err
 	}
-	if family == syscall.AF_UNIX {
-		removeStale(addr)
-	}
-	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("socket: %w", err)
-	}
-	if err := n.bind(fd, family, sa, addr); err != nil {
+	if err := syscall.Listen(fd, cmp.Or(n.o.Backlog, defaultBacklog)); err != nil {
 		syscall.Close(fd)
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
 	n.fd = fd
 	n.spare = openSpare()
@@ -125,7 +109,27 @@ func (n *Listener) open(network, addr string) error {
 	return nil
 }
 
-func (n *Listener) bind(fd, family int, sa syscall.Sockaddr, addr string) error {
+// bind makes a socket that has the address.
+func (n *Listener) bind(network, addr string) (int, error) {
+	family, sa, err := parseAddr(network, addr)
+	if err != nil {
+		return -1, err
+	}
+	if family == syscall.AF_UNIX {
+		removeStale(addr)
+	}
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := n.name(fd, family, sa, addr); err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (n *Listener) name(fd, family int, sa syscall.Sockaddr, addr string) error {
 	const soReusePort = 15
 	if family != syscall.AF_UNIX {
 		_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
@@ -139,18 +143,14 @@ func (n *Listener) bind(fd, family int, sa syscall.Sockaddr, addr string) error 
 	if err := syscall.Bind(fd, sa); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
-	if family == syscall.AF_UNIX && addr[0] != '@' {
-		n.unix = addr
-		if n.o.UnixMode != 0 {
-			if err := os.Chmod(addr, n.o.UnixMode.Perm()); err != nil {
-				return err
-			}
-		}
+	if family != syscall.AF_UNIX || addr[0] == '@' {
+		return nil
 	}
-	if err := syscall.Listen(fd, cmp.Or(n.o.Backlog, defaultBacklog)); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	n.unix = addr
+	if n.o.UnixMode == 0 {
+		return nil
 	}
-	return nil
+	return os.Chmod(addr, n.o.UnixMode.Perm())
 }
 
 // removeStale removes a socket that nobody listens on any more.
