@@ -67,9 +67,11 @@ type Target struct {
 
 // Conn is a connection to a Redis server. It is for one goroutine.
 type Conn struct {
-	nc   net.Conn
-	most int    // bytes of a reply
-	buf  []byte // received and not yet parsed
+	target Target
+	nc     net.Conn
+	most   int    // bytes of a reply
+	buf    []byte // received and not yet parsed
+	heard  bool   // a reply
 }
 
 // Connect makes a connection, with TLS if the target has it, and says nothing
@@ -86,7 +88,7 @@ func Connect(ctx context.Context, t Target) (net.Conn, error) {
 	tc := tls.Client(nc, t.TLS)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
-		return nil, fmt.Errorf("TLS handshake with %s: %w", t.Address, err)
+		return nil, fmt.Errorf("TLS handshake with %s: %w", t.Address, handshakeError(err))
 	}
 	return tc, nil
 }
@@ -97,7 +99,7 @@ func Dial(ctx context.Context, t Target) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{nc: nc, most: t.MaxReply}
+	c := &Conn{target: t, nc: nc, most: t.MaxReply}
 	if c.most <= 0 {
 		c.most = DefaultMaxReply
 	}
@@ -144,7 +146,11 @@ func (c *Conn) Do(ctx context.Context, args ...string) (redisproto.Value, error)
 	if _, err := c.nc.Write(redisproto.AppendCommand(nil, args...)); err != nil {
 		return redisproto.Value{}, err
 	}
-	return c.read()
+	v, err := c.read()
+	if err != nil && !c.heard {
+		err = Explain(ctx, c.target, err)
+	}
+	return v, err
 }
 
 // DoAll sends commands together and returns their replies in the same order. Those
@@ -211,6 +217,7 @@ func (c *Conn) read() (redisproto.Value, error) {
 			case err == nil:
 				// What follows moves to a buffer of its own: v aliases this one.
 				c.buf = append([]byte(nil), c.buf[n:]...)
+				c.heard = true
 				return v, ErrorOf(&v)
 			case !errors.Is(err, redisproto.ErrIncomplete):
 				return v, err

@@ -81,7 +81,7 @@ func openPostgres(ctx context.Context, t *Target, user, password string) (conn, 
 	}
 	if err != nil {
 		_ = w.nc.Close()
-		return nil, err
+		return nil, w.explain(ctx, err)
 	}
 	return c, nil
 }

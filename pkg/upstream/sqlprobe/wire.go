@@ -17,8 +17,10 @@ const maxMessage = 64 << 10
 
 // wire is a connection with what was received and is not parsed yet.
 type wire struct {
-	nc  net.Conn
-	buf []byte
+	to    probe.Target
+	nc    net.Conn
+	buf   []byte
+	heard bool // anything of the server
 }
 
 func dial(ctx context.Context, t *Target) (*wire, error) {
@@ -30,7 +32,7 @@ func dial(ctx context.Context, t *Target) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{nc: nc}, nil
+	return &wire{to: to, nc: nc}, nil
 }
 
 // bound lets reads and writes end with the context: at its deadline, or at once
@@ -61,9 +63,19 @@ func (w *wire) fill() error {
 	n, err := w.nc.Read(w.buf[len(w.buf):cap(w.buf)])
 	w.buf = w.buf[:len(w.buf)+n]
 	if n > 0 {
+		w.heard = true
 		return nil
 	}
 	return err
+}
+
+// explain adds to the error of a login what a look at a server that has said nothing
+// tells.
+func (w *wire) explain(ctx context.Context, err error) error {
+	if w.heard {
+		return err
+	}
+	return probe.Explain(ctx, w.to, err)
 }
 
 // took forgets the first n bytes.
