@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -55,6 +56,16 @@ func (s *Spans) Sample(sql []byte) Sample {
 		return Sample{}
 	}
 	return s.t.sample(sql)
+}
+
+// Below decides it for a query that names its parent beside its text, by the headers
+// of W3C Trace Context; not named if they are none.
+func (s *Spans) Below(traceparent, tracestate string) (_ Sample, named bool) {
+	if s == nil || s.t == nil {
+		return Sample{}, false
+	}
+	p := parentIn(propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
+	return Sample{On: p.IsSampled(), parent: p}, p.IsValid()
 }
 
 // Again decides it for a query that is not asked for the first time.

@@ -94,6 +94,10 @@ func parentOf(sql []byte) trace.SpanContext {
 	if len(carrier) == 0 {
 		return trace.SpanContext{}
 	}
+	return parentIn(carrier)
+}
+
+func parentIn(carrier propagation.MapCarrier) trace.SpanContext {
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 }
 

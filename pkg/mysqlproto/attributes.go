@@ -10,19 +10,55 @@ func QueryText(payload []byte, caps Capabilities) (text []byte, ok bool) {
 	c := cursor{b: payload}
 	c.uint8()
 	if caps.Has(QueryAttributes) {
-		c.skipAttributes()
+		c.attributes(nil)
 	}
 	return c.b, !c.short
 }
 
-// skipAttributes reads past the attributes of a query.
-func (c *cursor) skipAttributes() {
+// flagParameterCount says in COM_STMT_EXECUTE that the number of parameters stands
+// there, as it does where there are attributes among them.
+const flagParameterCount = 1 << 3
+
+// Attribute returns the text that COM_QUERY or COM_STMT_EXECUTE has as an attribute of
+// this name; not ok where it has none, or the payload is cut off before it.
+func Attribute(payload []byte, caps Capabilities, name string) (value string, ok bool) {
+	if !caps.Has(QueryAttributes) {
+		return "", false
+	}
+	visit := func(n, v []byte) {
+		if string(n) == name && !ok {
+			value, ok = string(v), true
+		}
+	}
+	c := cursor{b: payload}
+	switch Command(c.uint8()) {
+	case ComQuery:
+		c.attributes(visit)
+	case ComStmtExecute:
+		c.uint32() // the statement
+		if flags := c.uint8(); flags&flagParameterCount != 0 {
+			c.uint32() // 1
+			c.parameters(c.lenenc(), visit)
+		}
+	}
+	return value, ok
+}
+
+// attributes reads past the attributes of a query, and shows those that are texts.
+func (c *cursor) attributes(visit func(name, value []byte)) {
 	count := c.lenenc()
-	sets := c.lenenc()
+	if sets := c.lenenc(); count > 0 && sets != 1 {
+		c.short = true
+	}
+	c.parameters(count, visit)
+}
+
+// parameters reads past so many parameters, and shows those that are texts.
+func (c *cursor) parameters(count uint64, visit func(name, value []byte)) {
 	if count == 0 || c.short {
 		return
 	}
-	if count > math.MaxUint16 || sets != 1 {
+	if count > math.MaxUint16 {
 		c.short = true
 		return
 	}
@@ -37,9 +73,11 @@ func (c *cursor) skipAttributes() {
 	}
 	for i := 0; i < int(count) && !c.short; i++ {
 		typ := byte(types.uint16()) // the upper byte tells the sign
-		types.lenencBytes()
+		name := types.lenencBytes()
 		if nulls[i/8]&(1<<(i%8)) == 0 {
-			c.skipValue(typ)
+			if text := c.value(typ); text != nil && visit != nil {
+				visit(name, text)
+			}
 		}
 	}
 }
@@ -57,8 +95,9 @@ const (
 	typeYear     = 0x0d
 )
 
-// skipValue reads past a value of the binary protocol.
-func (c *cursor) skipValue(typ byte) {
+// value reads past a value of the binary protocol, and returns it if it has its length
+// before it: texts, and the parts of a time.
+func (c *cursor) value(typ byte) (text []byte) {
 	switch typ {
 	case typeNull:
 	case typeTiny:
@@ -70,6 +109,7 @@ func (c *cursor) skipValue(typ byte) {
 	case typeLongLong, typeDouble:
 		c.take(8)
 	default:
-		c.lenencBytes() // texts, and the parts of a time
+		return c.lenencBytes()
 	}
+	return nil
 }

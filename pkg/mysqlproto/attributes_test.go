@@ -65,6 +65,36 @@ func TestQueryText(t *testing.T) {
 	}
 }
 
+func TestAttribute(t *testing.T) {
+	t.Parallel()
+	const execute = "\x17\x01\x00\x00\x00\x08\x01\x00\x00\x00\x02\x00\x01\x08\x00\x00\xfd\x00\x01n12345678\x03abc" // a parameter, and an attribute
+	for _, tt := range []struct{ payload, name, want string }{
+		{string(recorded(t)), "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		{string(recorded(t)), "big", "10"},
+		{string(recorded(t)), "none", ""},
+		{string(recorded(t)), "n", ""},
+		{string(recorded(t)), "other", ""},
+		{execute, "n", "abc"},
+		{strings.Replace(execute, "\x08", "\x00", 1), "n", ""}, // without the number of parameters
+		{"\x03\x00\x01select 1", "n", ""},
+		{"\x16select 1", "n", ""},
+		{"", "n", ""},
+	} {
+		got, ok := mysqlproto.Attribute([]byte(tt.payload), mysqlproto.QueryAttributes, tt.name)
+		if got != tt.want || ok != (tt.want != "") {
+			t.Errorf("%q has %s: %q, %v, want %q", tt.payload, tt.name, got, ok, tt.want)
+		}
+		if _, ok := mysqlproto.Attribute([]byte(tt.payload), 0, tt.name); ok {
+			t.Errorf("%q has %s without the capability", tt.payload, tt.name)
+		}
+		for n := range len(tt.payload) {
+			if got, ok := mysqlproto.Attribute([]byte(tt.payload[:n]), mysqlproto.QueryAttributes, tt.name); ok && got != tt.want {
+				t.Errorf("the first %d bytes: %q", n, got)
+			}
+		}
+	}
+}
+
 // FuzzQueryText asserts that a text is the end of its payload, and that it is not found before all of the attributes are there.
 func FuzzQueryText(f *testing.F) {
 	f.Add(recorded(f), []byte("select 1"))
@@ -74,6 +104,7 @@ func FuzzQueryText(f *testing.F) {
 		if !ok {
 			return
 		}
+		mysqlproto.Attribute(payload, mysqlproto.QueryAttributes, "a")
 		before := len(payload) - len(text)
 		if before < 0 || !bytes.HasSuffix(payload, text) {
 			t.Fatalf("%q has the text %q", payload, text)

@@ -57,7 +57,10 @@ func (q *slowQuery) text(s *session, payload []byte) {
 	switch mysqlproto.Command(payload[0]) {
 	case mysqlproto.ComQuery:
 		sql, _ := mysqlproto.QueryText(payload, s.agreed.down)
-		sample := q.Spans.Sample(sql)
+		sample, named := q.below(s, payload)
+		if !named {
+			sample = q.Spans.Sample(sql)
+		}
 		q.begin(s, sample, q.readable(s, sql, sample.On))
 	case mysqlproto.ComStmtPrepare:
 		w := database.Prepared{Sample: q.Spans.Sample(payload[1:]), Text: q.readable(s, payload[1:], true)}
@@ -73,6 +76,20 @@ func (q *slowQuery) text(s *session, payload []byte) {
 			delete(q.statements, id)
 		}
 	}
+}
+
+// below decides about a command that names its parent by its attributes, as MySQL's
+// clients with OpenTelemetry do.
+func (q *slowQuery) below(s *session, payload []byte) (_ database.Sample, named bool) {
+	if q.Spans == nil {
+		return database.Sample{}, false
+	}
+	parent, ok := mysqlproto.Attribute(payload, s.agreed.down, "traceparent")
+	if !ok {
+		return database.Sample{}, false
+	}
+	state, _ := mysqlproto.Attribute(payload, s.agreed.down, "tracestate")
+	return q.Spans.Below(parent, state)
 }
 
 // readable is a query's text for the log and for spans.
@@ -94,6 +111,9 @@ func (q *slowQuery) executed(s *session, payload []byte) {
 	var sample database.Sample
 	if known {
 		sample = q.Execute(&w)
+	}
+	if below, named := q.below(s, payload); named {
+		sample = below
 	}
 	if id == mysqlproto.LatestStatement {
 		q.latest = w

@@ -72,3 +72,27 @@ func TestSpansOfQueries(t *testing.T) {
 		t.Errorf("spans (-want +got):\n%s", diff)
 	}
 }
+
+// TestParentsOfAttributes: what a query's attributes name as its parent is that of its span, as MySQL's clients with OpenTelemetry have it.
+func TestParentsOfAttributes(t *testing.T) {
+	t.Parallel()
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	cfg := config()
+	cfg.Tracing = &resource.DatabaseTracing{} // those that name a parent
+	var l ledger
+	f := launch(t, func(*Builder) {}, provider.Tracer("test"), cfg, l.server(t))
+	c := f.attributed()
+	for text, flags := range map[string]string{"select 1": "01", "select 2": "00", "select 3": "none"} {
+		c.seq = 0
+		parent := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-" + flags
+		c.write([]byte("\x03\x01\x01\x00\x01\xfd\x00\x0btraceparent" + string(rune(len(parent))) + parent + text))
+		if b := c.read(); b[0] != 0 {
+			t.Fatalf("%q", b)
+		}
+	}
+	spans := recorder.Ended()
+	if len(spans) != 1 || spans[0].Parent().SpanID().String() != "b7ad6b7169203331" || spans[0].Parent().TraceID().String() != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("%d spans: %v", len(spans), spans)
+	}
+}
