@@ -2,6 +2,7 @@ package mysqlproto
 
 import (
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -23,6 +24,9 @@ type AuthConfig struct {
 	// FetchPublicKey asks the server for its key if there is none. Whoever stands
 	// in between can then give his own, and read the password.
 	FetchPublicKey bool
+	// Several says that a user may have several methods, as at MariaDB. One that is
+	// refused is answered with nothing at all, and the server may go on to the next.
+	Several bool
 	// Random gives random bytes: crypto/rand.Reader. Only parsec and RSA need it.
 	Random io.Reader
 }
@@ -35,9 +39,10 @@ type Auth struct {
 	plugin   string
 	scramble []byte
 	switches int
-	asked    bool // for the server's public key
-	shown    bool // the password has been sent, in clear or encrypted
-	answered bool // parsec: the signature is sent
+	asked    bool  // for the server's public key
+	shown    bool  // the password has been sent, in clear or encrypted
+	answered bool  // parsec: the signature is sent
+	refused  error // why the method that is under way is not used
 }
 
 // NewAuth returns the client's side of one authentication.
@@ -77,21 +82,33 @@ func (a *Auth) Step(dst, payload []byte) (out []byte, answer, done bool, err err
 	case headerOK:
 		return dst, false, true, nil
 	case headerErr:
-		e, err := ParseError(payload)
-		if err != nil {
-			return dst, false, false, err
-		}
-		return dst, false, false, e
+		return dst, false, false, a.denied(payload)
 	case headerEOF:
 		out, err = a.switchTo(dst, payload)
 		return out, err == nil, false, err
 	case headerMoreData:
 		return a.moreData(dst, payload[1:])
 	case headerFactor:
+		if a.refused != nil {
+			return a.moreData(dst, payload[1:]) // MariaDB's dialog asks on
+		}
 		return dst, false, false, fmt.Errorf("%w: server asks for a second factor", ErrUnsupported)
 	}
 	// MariaDB sends what a plugin says as it is, if it can't be mistaken.
 	return a.moreData(dst, payload)
+}
+
+// denied is the error that an ERR packet stands for. Of a method that was refused it
+// says nothing new.
+func (a *Auth) denied(payload []byte) error {
+	e, err := ParseError(payload)
+	switch {
+	case err != nil:
+		return err
+	case a.refused != nil && e.Errno == ErrnoAccessDenied:
+		return a.refused
+	}
+	return e
 }
 
 func (a *Auth) switchTo(dst, payload []byte) ([]byte, error) {
@@ -99,11 +116,22 @@ func (a *Auth) switchTo(dst, payload []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if a.switches++; a.switches > maxSwitches {
-		return dst, malformed("server switches the method of authentication more than %d times", maxSwitches)
+	if err := a.countSwitch(); err != nil {
+		return dst, err
 	}
 	response, err := a.use(s.Plugin, append([]byte(nil), s.Scramble()...))
+	a.refused = nil
+	if errors.Is(err, ErrMethodRefused) && a.config.Several {
+		a.refused, err = err, nil
+	}
 	return append(dst, response...), err
+}
+
+func (a *Auth) countSwitch() error {
+	if a.switches++; a.switches > maxSwitches {
+		return malformed("server switches the method of authentication more than %d times", maxSwitches)
+	}
+	return nil
 }
 
 // maxSwitches bounds how many methods a server may try one after the other, as
@@ -155,6 +183,8 @@ const (
 func (a *Auth) moreData(dst, data []byte) (out []byte, answer, done bool, err error) {
 	var response []byte
 	switch {
+	case a.refused != nil:
+		err = a.countSwitch()
 	case a.plugin == PluginCachingSHA2 && len(data) == 1 && data[0] == cachingFast:
 		return dst, false, false, nil
 	case a.plugin == PluginCachingSHA2 && len(data) == 1 && data[0] == cachingFull && !a.asked && !a.shown:

@@ -65,7 +65,7 @@ func connect(t *testing.T, addr string, l login) (*client, error) {
 	if c.greet, err = mysqlproto.ParseGreeting(payload); err != nil {
 		return nil, err
 	}
-	config := mysqlproto.AuthConfig{User: l.user, Password: l.password, Allow: l.allow, Secure: l.tls != nil, FetchPublicKey: l.fetchKey, Random: rand.Reader}
+	config := mysqlproto.AuthConfig{User: l.user, Password: l.password, Allow: l.allow, Secure: l.tls != nil, FetchPublicKey: l.fetchKey, Several: c.greet.MariaDB(), Random: rand.Reader}
 	if l.publicKey != nil {
 		if config.PublicKey, err = mysqlproto.ParsePublicKey(l.publicKey); err != nil {
 			t.Fatal(err)

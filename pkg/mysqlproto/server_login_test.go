@@ -14,9 +14,13 @@ import (
 func TestLoginAtAServer(t *testing.T) {
 	t.Parallel()
 	server, pki := startServer(t)
+	server.SQL("install soname 'auth_pam'")
 	for user, methods := range map[string]string{ // the server tries one after the other, and switches to each
-		"u_second": "ed25519 using password('another') or mysql_native_password using password('" + dbtest.Password + "')",
-		"u_third":  "unix_socket or mysql_native_password using password('another') or ed25519 using password('" + dbtest.Password + "')",
+		"u_second":  "ed25519 using password('another') or mysql_native_password using password('" + dbtest.Password + "')",
+		"u_behind":  "pam using 'nothing' or ed25519 using password('" + dbtest.Password + "')", // pam asks by the method dialog
+		"u_between": "ed25519 using password('another') or pam using 'nothing' or mysql_native_password using password('" + dbtest.Password + "')",
+		"u_pam":     "pam using 'nothing'",
+		"u_third":   "unix_socket or mysql_native_password using password('another') or ed25519 using password('" + dbtest.Password + "')",
 	} {
 		server.SQL("create user " + user + " identified via " + methods + "; grant select on *.* to " + user)
 	}
@@ -38,6 +42,10 @@ func TestLoginAtAServer(t *testing.T) {
 		{"native, switched to from caching_sha2_password", dbtest.NativeUser, dbtest.Password, nil, everyMethod, mysqlproto.PluginNative, ""},
 		{"the second of two methods", "u_second", dbtest.Password, nil, everyMethod, mysqlproto.PluginNative, ""},
 		{"the third of three methods", "u_third", dbtest.Password, nil, everyMethod, mysqlproto.PluginEd25519, ""},
+		{"behind one that is refused", "u_behind", dbtest.Password, nil, everyMethod, mysqlproto.PluginEd25519, ""},
+		{"behind one that is refused, a wrong password", "u_behind", "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},
+		{"before and behind one that is refused", "u_between", dbtest.Password, nil, everyMethod, mysqlproto.PluginNative, ""},
+		{"none but one that is refused", "u_pam", dbtest.Password, nil, everyMethod, "", "refused"},
 		{"none of three methods", "u_third", "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},
 
 		{"wrong password", dbtest.NativeUser, "wrong", nil, everyMethod, "", "ERROR 1045 (28000)"},

@@ -148,3 +148,23 @@ func TestPeer(t *testing.T) {
 		})
 	}
 }
+
+// TestMethodsBehindOneThatIsRefused: of a user's several methods, one that would show the password is answered with nothing, at the login and in
+// COM_CHANGE_USER, and the next is used.
+func TestMethodsBehindOneThatIsRefused(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartMariaDB(t, dbtest.MariaDBSetting("plugin-load-add", "auth_pam"), dbtest.MariaDBSetting("pam-use-cleartext-plugin", "1"))
+	server.SQL("create user u_several identified via pam using 'nothing' or ed25519 using password('" + dbtest.Password + "'); grant select on *.* to u_several")
+	f := start(t, config(), server.Addr())
+	f.world.Set("user", "u_several")
+	c := f.dial()
+	c.greet()
+	c.respond(nil)
+	if b := c.read(); b[0] != 0 {
+		t.Fatalf("at the login: %q", b)
+	}
+	c.beginChange()
+	if b := c.read(); b[0] != 0 {
+		t.Errorf("in COM_CHANGE_USER: %q", b)
+	}
+}

@@ -89,7 +89,7 @@ func (s *session) changeAtServer() {
 	if err != nil {
 		by = s.by
 	}
-	l := &login{conn: s.Up, to: &s.To, by: by, owner: (*changeStep)(s), limit: s.b.loginLimit}
+	l := &login{conn: s.Up, to: &s.To, by: by, owner: (*changeStep)(s), limit: s.b.loginLimit, several: s.agreed.mariaDB}
 	l.timer = s.Part.Loop.After(l.limit, func() { l.fail(errTimeout) })
 	x.timer = l.timer
 	name, answer, err := l.begin(s.agreed.upPlugin, s.agreed.upScramble[:])

@@ -30,6 +30,7 @@ type login struct {
 	auth     *mysqlproto.Auth
 	scramble []byte // the latest of those that COM_CHANGE_USER answers
 	seq      byte   // of our next packet
+	several  bool   // users may have several methods
 	dropped  bool   // nobody is interested any more
 }
 
@@ -113,7 +114,7 @@ func (g *login) packet(payload []byte) {
 			g.failWith(err, payload)
 			return
 		}
-		g.stage = introduced
+		g.stage, g.several = introduced, g.greeting.MariaDB()
 		g.timer.Stop()
 		g.owner.introduced()
 	case introduced, startingTLS:
@@ -174,6 +175,7 @@ func (g *login) begin(plugin string, scramble []byte) (name string, answer []byt
 	}
 	g.auth = mysqlproto.NewAuth(mysqlproto.AuthConfig{
 		User: g.by.User, Password: g.by.Password, Allow: allow, Secure: g.secure(), Random: rand.Reader,
+		Several: g.several,
 	})
 	g.scramble, g.stage = scramble, authenticating
 	return g.auth.Begin(plugin, scramble)

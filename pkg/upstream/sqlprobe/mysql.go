@@ -82,7 +82,7 @@ func (c *myConn) login(ctx context.Context, t *Target, user, password string) er
 	}
 	auth := mysqlproto.NewAuth(mysqlproto.AuthConfig{
 		User: user, Password: password, Allow: mysqlproto.MethodsDefault | mysqlproto.MethodCleartext,
-		Secure: secure || t.Network == "unix", Random: rand.Reader,
+		Secure: secure || t.Network == "unix", Several: greeting.MariaDB(), Random: rand.Reader,
 	})
 	if r.AuthPlugin, r.Auth, err = auth.Begin(greeting.AuthPlugin, greeting.Scramble); err != nil {
 		return refusedMySQL(err)
