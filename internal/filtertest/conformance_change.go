@@ -100,7 +100,7 @@ func testDrain(t *testing.T, p *Protocol) {
 	}
 	lock := p.start(t, dev.Addr()).Connect()
 	execute(t, lock, p.Statements.Lock)
-	answer := ask(t, busy, dev, p.Statements.Lock)
+	answer := ask(t, busy, dev, p.Statements.Await)
 	left := f.Swap(next, filters.Retirement{Deadline: 20 * time.Second})
 	// An error need not tell whether a transaction is open: the server is asked.
 	Eventually(t, "the idle sessions to be ended", func() bool { return f.Metric("closed_total", "drained") == 2 })

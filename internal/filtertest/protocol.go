@@ -46,6 +46,7 @@ type Statements struct {
 	Session      string // tells one session at the server from another
 	Sleep        string // for so many seconds, as a format
 	Lock, Unlock string // for one session at a time
+	Await        string // waits for that, and keeps nothing
 	Password     string // gives User another password, as a format
 }
 

@@ -121,7 +121,7 @@ func (d *changeStep) entered(payload []byte) {
 		return
 	}
 	s.tracker = mysqlproto.NewTracker(s.agreed.up, ok.Status)
-	s.locks = tableLocks{}
+	s.locks = locks{}
 	s.fromUp = mysqlproto.Framer{}
 	s.Part.Rotation.Accepted(*s.by, s.To.Endpoint.Address)
 	s.keepThread(s.told) // a KILL uses these credentials from now on

@@ -33,6 +33,7 @@ func TestConformance(t *testing.T) {
 			Session: "select connection_id()", Sleep: "select sleep(%d)",
 			Password: "alter user u_native@'%%' identified by '%s'",
 			Lock:     "select get_lock('busy', 600)", Unlock: "select release_lock('busy')",
+			Await: "select get_lock('busy', 600) + release_lock('busy')",
 		},
 		Refusals: denied,
 		Denied:   "1045 (28000): Access denied for user 'u_native'", Full: "1040",

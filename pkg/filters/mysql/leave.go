@@ -51,7 +51,7 @@ func (s *session) TryLeave() {
 			s.TryLeave()
 			s.release()
 		})
-	case s.tracker.Idle() && s.locks.held == 0:
+	case s.tracker.Idle() && s.locks.none():
 		s.tell(mysqlproto.ErrnoServerShutdown, mysqlproto.StateLinkFailure, shutdownMessage)
 		s.Depart(quit())
 	}

@@ -76,8 +76,8 @@ func TestTableLocks(t *testing.T) {
 		"flush tables": 0, "lock instance for backup": 0, "select 'lock tables'": 0, "locks": 0, "": 0,
 		"lock tables t write; delete from t; UNLOCK TABLES": 0, "lock tables t write; delete from t": lockTables,
 	} {
-		var l tableLocks
-		if l.note([]byte("\x03"+text), 0); l.held != want {
+		var l locks
+		if l.note([]byte(text), false, true); l.held != want {
 			t.Errorf("%q: %b, want %b", text, l.held, want)
 		}
 	}
@@ -85,13 +85,13 @@ func TestTableLocks(t *testing.T) {
 		"unlock tables": 0, "UNLOCK TABLE;": 0, "begin": lockFlush, "start transaction": lockFlush, "start slave": lockTables | lockFlush,
 		"select 1": lockTables | lockFlush, "begin work": lockFlush, "unlock instance": lockTables | lockFlush, "commit": lockTables | lockFlush,
 	} {
-		l := tableLocks{held: lockTables | lockFlush}
-		if l.note([]byte("\x03"+text), 0); l.held != want {
+		l := locks{held: lockTables | lockFlush}
+		if l.note([]byte(text), false, true); l.held != want {
 			t.Errorf("after %q: %b, want %b", text, l.held, want)
 		}
 	}
-	var l tableLocks
-	l.note([]byte("\x03lock tables t write"), 0)
+	var l locks
+	l.note([]byte("lock tables t write"), false, true)
 	if l.failed(); l.held != 0 {
 		t.Error("held, although the server has refused")
 	}

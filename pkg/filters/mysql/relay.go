@@ -80,13 +80,9 @@ func (s *session) clientHead(payload []byte) {
 	if s.Began == 0 {
 		s.Began = s.Active
 	}
+	s.noteLocks(h, payload[:min(h.Len, len(payload))])
 	switch mysqlproto.Command(h.First) {
-	case mysqlproto.ComQuery:
-		s.Part.Stats.Queries.Add(1)
-		s.locks.note(payload[:min(h.Len, len(payload))], s.agreed.down)
-	case mysqlproto.ComStmtPrepare:
-		s.locks.notePrepare(payload[:min(h.Len, len(payload))])
-	case mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
+	case mysqlproto.ComQuery, mysqlproto.ComStmtExecute, mysqlproto.ComStmtBulkExecute:
 		s.Part.Stats.Queries.Add(1)
 	case mysqlproto.ComResetConnection:
 		s.reset()
@@ -104,9 +100,28 @@ func (s *session) clientHead(payload []byte) {
 	}
 }
 
+// noteLocks takes what is there of a command, for the locks that it takes.
+func (s *session) noteLocks(h mysqlproto.Head, payload []byte) {
+	alone, noBackslash := s.tracker.Outstanding() == 1, s.tracker.Status()&mysqlproto.StatusNoBackslash != 0
+	switch mysqlproto.Command(h.First) {
+	case mysqlproto.ComQuery:
+		text, _ := mysqlproto.QueryText(payload, s.agreed.down)
+		s.locks.note(text, noBackslash, alone)
+	case mysqlproto.ComStmtPrepare:
+		s.locks.notePrepare(payload[1:], noBackslash, alone)
+	case mysqlproto.ComStmtExecute:
+		s.locks.noteExecute(payload, alone)
+	case mysqlproto.ComStmtClose:
+		s.locks.named.forget(payload)
+	case mysqlproto.ComStmtSendLongData:
+	default:
+		s.locks.other()
+	}
+}
+
 // reset has the session's settings made again after COM_RESET_CONNECTION.
 func (s *session) reset() {
-	s.locks = tableLocks{}
+	s.locks = locks{}
 	if len(s.statements()) > 0 {
 		s.State |= isResetting
 	}
@@ -130,7 +145,7 @@ func (u *upstream) Data(c *netloop.Conn, b []byte) int {
 	s.Active = c.Loop().Now()
 	forward := s.own == nil
 	for at := 0; at < len(b); {
-		n, step := s.fromUp.Next(b[at:], s.tracker.InRows())
+		n, step := s.fromUp.Next(b[at:], s.tracker.InRows() && !s.locks.named.tells)
 		at += n
 		ok := true
 		switch step {
@@ -167,6 +182,9 @@ func (s *session) serverHead(rest []byte) bool {
 	if s.own != nil && want > 0 {
 		want = min(h.Len, ownErrorHead)
 	}
+	if s.locks.named.tells && s.tracker.InRows() && h.Len <= maxTelling {
+		want = h.Len
+	}
 	if want > len(rest) {
 		s.fromUp.Gather(want)
 		return true
@@ -184,6 +202,7 @@ func (s *session) serverPacket(payload []byte) bool {
 	if s.slow != nil && s.tracker.Current() == mysqlproto.ComStmtPrepare && !s.Is(isAnswering) && s.own == nil {
 		s.slow.prepared(h, payload)
 	}
+	s.lockAnswer(h, payload)
 	end, err := s.tracker.Server(h, payload)
 	if err != nil {
 		s.Part.Log.Error("closing a session: its server does not keep to the protocol", "error", err, "endpoint", s.To.Endpoint.Address)
@@ -202,6 +221,18 @@ func (s *session) serverPacket(payload []byte) bool {
 	}
 	s.answered(h, payload)
 	return true
+}
+
+// lockAnswer takes what of an answer tells of locks.
+func (s *session) lockAnswer(h mysqlproto.Head, payload []byte) {
+	n := &s.locks.named
+	switch {
+	case s.own != nil:
+	case n.preparing && s.tracker.Current() == mysqlproto.ComStmtPrepare && !s.Is(isAnswering):
+		n.prepared(h, payload)
+	case n.tells && s.tracker.InRows() && h.Len <= maxTelling:
+		n.row(h, payload)
+	}
 }
 
 // end takes the last packet of the response.

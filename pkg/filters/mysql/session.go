@@ -24,7 +24,7 @@ type session struct {
 	own              *errand // command of the proxy's own that the server answers
 	changing         *change // COM_CHANGE_USER that is under way
 	killing          *killer // KILL for the client that is under way
-	locks            tableLocks
+	locks            locks
 
 	by     *database.Credentials // with which the server was logged in at
 	agreed agreement

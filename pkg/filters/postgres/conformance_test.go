@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 		Statements: filtertest.Statements{
 			Session: "select pg_backend_pid()", Sleep: "select pg_sleep(%d)",
 			Password: "alter role u_scram password '%s'",
-			Lock:     "select pg_advisory_lock(1)", Unlock: "select pg_advisory_unlock(1)",
+			Lock:     "select pg_advisory_lock(1)", Unlock: "select pg_advisory_unlock(1)", Await: "select pg_advisory_lock(1)",
 		},
 		Refusals: func(s *dbtest.Server) int {
 			return strings.Count(s.Output(), "password authentication failed for user")
