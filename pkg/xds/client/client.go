@@ -198,6 +198,9 @@ func (c *Client) settle(timer *time.Timer) *candidate {
 	for _, n := range todo.refused {
 		c.opts.Log.Error("response refused", "type", shortType(n.TypeURL), "version", n.Version, "reason", n.Reason)
 	}
+	for _, r := range todo.ignored {
+		c.opts.Log.Warn("fields that this version does not know are ignored: the control plane is newer", "resource", r.key.String(), "fields", r.fields)
+	}
 	for _, p := range todo.requests {
 		c.link.send(p)
 	}

@@ -94,10 +94,12 @@ type wait struct {
 // events are counters of what happened, for metrics and Status.
 type events struct {
 	messages, resources, acks, nacks, timeouts [numKinds]uint64
-	unknown                                    uint64 // responses of an unknown type
-	applies, failures                          uint64
-	lastNacks                                  []Nack
-	lastContact                                time.Time
+
+	ignored           [numKinds]uint64 // resources with unknown fields
+	unknown           uint64           // responses of an unknown type
+	applies, failures uint64
+	lastNacks         []Nack
+	lastContact       time.Time
 }
 
 func newMachine(o Options) *machine {
@@ -315,6 +317,7 @@ type todo struct {
 	persist  bool            // what runs is to be written to the file
 	reopen   bool            // the stream is to be opened anew
 	refused  []Nack          // for the log
+	ignored  []ignored       // for the log
 }
 
 // take gives out what is to be done.

@@ -8,6 +8,7 @@ import (
 type metrics struct {
 	connected, connects, reconnects, disk, contact *prometheus.Desc
 	messages, resources, held, acks, nacks         *prometheus.Desc
+	ignored                                        *prometheus.Desc
 	timeouts, waits, applies, failures, unknown    *prometheus.Desc
 }
 
@@ -30,6 +31,7 @@ func newMetrics() *metrics {
 		waits:      desc("resources_awaited", "Resources that others need and that are not there, given up or not.", "type"),
 		applies:    desc("applies_total", "Sets that were tried."),
 		failures:   desc("apply_failures_total", "Sets that could not be made to run."),
+		ignored:    desc("unknown_fields_total", "Resources that came with fields which this version does not know, and ignores.", "type"),
 		unknown:    desc("unknown_responses_total", "Responses of a type that nobody asked for."),
 	}
 }
@@ -39,7 +41,7 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	m := newMetrics()
 	for _, d := range []*prometheus.Desc{
 		m.connected, m.connects, m.reconnects, m.disk, m.contact, m.messages, m.resources, m.held,
-		m.acks, m.nacks, m.timeouts, m.waits, m.applies, m.failures, m.unknown,
+		m.acks, m.nacks, m.timeouts, m.waits, m.applies, m.failures, m.unknown, m.ignored,
 	} {
 		ch <- d
 	}
@@ -72,6 +74,7 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 		count(m.acks, e.acks[k], name)
 		count(m.nacks, e.nacks[k], name)
 		count(m.timeouts, e.timeouts[k], name)
+		count(m.ignored, e.ignored[k], name)
 		gauge(m.held, float64(held[k]), name)
 		gauge(m.waits, float64(waits[k]), name)
 	}

@@ -178,6 +178,7 @@ func (in *intake) offer(v *version, r *incoming) {
 		return
 	case e.parked == nil || e.parked.sum != v.sum:
 		in.m.changed(in.kind)
+		in.m.ignore(v)
 	}
 	in.m.offer(e, v)
 	in.ttl(e, r)
