@@ -63,6 +63,7 @@ func runFlags(f *pflag.FlagSet) {
 	f.String("webhook-address", controlplane.NoAdmin, "`address` at which the API server asks about pods and mesh objects (TLS); off: it does not")
 	f.String("proxy-image", "dragoman-proxy:dev", "`image` of the proxies that pods get")
 	f.String("proxy-mode", controlplane.ModeAuto, "how they stand in the pod: native (an init container that stays), classic (a container), or auto: native where the cluster knows it")
+	f.Int("proxy-user", 65532, "user and group that they run as; 0: whom the platform chooses, as OpenShift does")
 	f.String("proxy-control-plane", "", "`address` of the control plane that they call; default: port 15010 of its Service")
 	f.StringSlice("names", nil, "DNS `names` and addresses of the certificate; default: dragoman-controlplane in the own namespace, localhost, 127.0.0.1, ::1")
 	f.String("trust-dir", "", "`folder` for the authority, without Kubernetes; proxies need its "+trust.BundleFile)
@@ -158,6 +159,9 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	if n := s.Number("max-streams"); n < 0 {
 		return nil, exit.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
 	}
+	if n := s.Number("proxy-user"); n < 0 {
+		return nil, exit.Usage(fmt.Errorf("--proxy-user %d: want the number of a user that is not root, or 0", n))
+	}
 	o := &controlplane.Options{
 		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"),
 		WebhookAddress: s.Text("webhook-address"), DrainTimeout: drain,
@@ -201,7 +205,7 @@ func (s *settings) platform(o *controlplane.Options) error {
 		Kubeconfig: s.Text("kubeconfig"), Context: s.Text("kubeconfig-context"),
 		Replica: kube.Replica{Name: s.replica(), Namespace: s.namespace()}, Log: o.Log,
 		Injection: controlplane.Injection{
-			Image: s.Text("proxy-image"), Mode: s.Text("proxy-mode"),
+			Image: s.Text("proxy-image"), Mode: s.Text("proxy-mode"), User: int64(s.Number("proxy-user")),
 			ControlPlane: cmp.Or(s.Text("proxy-control-plane"), service+"."+s.namespace()+".svc:15010"),
 		},
 	})

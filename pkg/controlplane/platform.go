@@ -51,6 +51,8 @@ type Injection struct {
 	Mode string
 	// ControlPlane is the address that proxies call.
 	ControlPlane string
+	// User is the user that proxies run as; 0: whom the platform chooses.
+	User int64
 }
 
 // ModeAuto leaves the mode of injection to the API server's version.
@@ -107,7 +109,7 @@ func (o *KubernetesOptions) webhooks(clients *kube.Clients, store *inventory.Sto
 	injector := &webhook.Injector{
 		Store: store, Closed: []string{o.Replica.Namespace, "kube-system", "kube-public", "kube-node-lease"},
 		Defaults: webhook.Defaults{
-			Image: o.Injection.Image, Mode: mode, ControlPlane: o.Injection.ControlPlane,
+			Image: o.Injection.Image, Mode: mode, ControlPlane: o.Injection.ControlPlane, User: o.Injection.User,
 			CAConfigMap: kube.CAConfigMap, CAKey: kube.CAKey,
 		},
 	}

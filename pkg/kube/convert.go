@@ -30,7 +30,7 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 		Annotations:    ownAnnotations(in.Annotations),
 		NodeName:       in.Spec.NodeName,
 		Zone:           in.Labels[corev1.LabelTopologyZone],
-		Exempt:         in.Spec.HostNetwork || in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
+		Exempt:         Unfit(in) != "" || in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
 	}
 	for _, ip := range in.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)
@@ -40,6 +40,19 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 	}
 	out.Injected, out.ProxyMounts = injectedProxy(in)
 	return out
+}
+
+// Unfit says why a pod gets no proxy, whatever it and its namespace want; "": it may have one.
+func Unfit(pod *corev1.Pod) string {
+	switch {
+	case pod.Spec.HostNetwork:
+		return "a pod on its node's network (hostNetwork) gets no proxy: its ports would be the node's"
+	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows, pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows):
+		return "a pod for Windows gets no proxy: it is a program for Linux"
+	case pod.Annotations[corev1.MirrorPodAnnotationKey] != "":
+		return "a static pod gets no proxy: its node has made it already, of a file"
+	}
+	return ""
 }
 
 // injectedProxy looks for the proxy that a pod was given, and where it has volumes.

@@ -38,6 +38,8 @@ func TestAdmissionPolicy(t *testing.T) {
 		t.Fatalf("the webhook gave %d init containers", n)
 	}
 
+	c.unfitPods(t, ns)
+
 	c.replicas[0].Stop()
 	c.Kubectl(t, nil, "delete", "mutatingwebhookconfiguration/dragoman-injector")
 	c.Kubectl(t, nil, "apply", "--warnings-as-errors", "-k", "../../manifests/overlays/admission-policy")
@@ -60,6 +62,7 @@ func TestAdmissionPolicy(t *testing.T) {
 			t.Errorf("%s: -webhook +policy:\n%s", name, diff)
 		}
 	}
+	c.unfitPods(t, ns)
 	// What cannot be captured is refused, by a second policy, of which it takes a moment until it is in force.
 	for what, one := range map[string]struct{ pod, want string }{
 		"ports": {webPod("wrong", `, annotations: {mesh.dragoman.io/capture-ports: "6379:redis"}`), `"6379:redis" is no list of ports`},
@@ -76,5 +79,18 @@ func TestAdmissionPolicy(t *testing.T) {
 			}
 			return meshtest.Holds(err.Error(), one.want)
 		})
+	}
+}
+
+// unfitPods makes pods that can have no proxy: they are made without.
+func (c *cluster) unfitPods(t *testing.T, namespace string) {
+	t.Helper()
+	for name, spec := range map[string]string{"windows": "os: {name: windows}", "windows-node": `nodeSelector: {kubernetes.io/os: windows}`, "of-its-node": "hostNetwork: true"} {
+		c.Apply(t, namespace, strings.Replace(webPod(name, ""), "spec:", "spec:\n  "+spec, 1))
+		pod := c.pod(t, namespace, name)
+		if len(pod.Spec.InitContainers) > 0 {
+			t.Errorf("%s got a proxy", name)
+		}
+		c.DeletePod(t, pod)
 	}
 }

@@ -16,7 +16,7 @@ import (
 const CaptureName = "dragoman-capture"
 
 // captureContainer changes the rules of the pod's network and ends. It is root, since only root gets a capability, and has no other one.
-func captureContainer(o *proxyOptions) *corev1.Container {
+func (d *Defaults) captureContainer(o *proxyOptions) *corev1.Container {
 	no, yes, root := false, true, int64(0)
 	var ports []string
 	for _, p := range o.capture {
@@ -26,7 +26,7 @@ func captureContainer(o *proxyOptions) *corev1.Container {
 	return &corev1.Container{
 		Name:      CaptureName,
 		Image:     o.image,
-		Args:      []string{"capture", "--ports=" + strings.Join(ports, ","), fmt.Sprintf("--except-user=%d", proxyUser)},
+		Args:      []string{"capture", "--ports=" + strings.Join(ports, ","), fmt.Sprintf("--except-user=%d", d.User)},
 		Resources: corev1.ResourceRequirements{Requests: small, Limits: o.limit},
 		SecurityContext: &corev1.SecurityContext{
 			RunAsNonRoot: &no, RunAsUser: &root, RunAsGroup: &root,
@@ -38,17 +38,21 @@ func captureContainer(o *proxyOptions) *corev1.Container {
 }
 
 // capturable finds containers whose connections could not be told from the proxy's.
-func capturable(pod *corev1.Pod, ports []mesh.CapturePort) error {
-	if len(ports) == 0 {
+func (d *Defaults) capturable(pod *corev1.Pod, ports []mesh.CapturePort) error {
+	switch {
+	case len(ports) == 0:
 		return nil
+	case d.User == 0:
+		return fmt.Errorf("%w: annotation %scapture-ports: the proxy's own connections are told from the app's by its user, which the platform chooses here (--proxy-user=0 of the control plane); leave it out",
+			ErrRefused, annotationPrefix)
 	}
-	is := func(user *int64) bool { return user != nil && *user == proxyUser }
+	is := func(user *int64) bool { return user != nil && *user == d.User }
 	of := pod.Spec.SecurityContext != nil && is(pod.Spec.SecurityContext.RunAsUser)
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		mine := c.SecurityContext
 		if own := mine != nil && mine.RunAsUser != nil; own && is(mine.RunAsUser) || !own && of {
 			return fmt.Errorf("%w: annotation %scapture-ports: container %s runs as the user %d, as the proxy does, whose connections are not captured; give it another runAsUser",
-				ErrRefused, annotationPrefix, c.Name, proxyUser)
+				ErrRefused, annotationPrefix, c.Name, d.User)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/kube"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
@@ -35,17 +37,17 @@ func (i *Injector) Inject(raw []byte, namespace string) (patch []byte, warnings 
 	if err := json.Unmarshal(raw, &pod); err != nil {
 		return nil, nil, fmt.Errorf("%w: reading it: %w", ErrRefused, err)
 	}
-	switch {
-	case slices.Contains(i.Closed, namespace), mesh.InjectOptedOut(pod.Labels, pod.Annotations):
+	if slices.Contains(i.Closed, namespace) || mesh.InjectOptedOut(pod.Labels, pod.Annotations) {
 		return nil, nil, nil
-	case pod.Spec.HostNetwork:
-		return nil, []string{"dragoman: a pod on its node's network (hostNetwork) gets no proxy: its ports would be the node's"}, nil
+	}
+	if why := kube.Unfit(&pod); why != "" {
+		return nil, []string{"dragoman: " + why}, nil
 	}
 	o, err := optionsOf(pod.Annotations, i.Defaults)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	warnings = append(i.nowhere(&pod, namespace, o.capture), i.endless(&pod)...)
+	warnings = slices.Concat(i.nowhere(&pod, namespace, o.capture), i.endless(&pod), i.unresolved(&pod))
 	if !hasProxy(&pod) {
 		warnings = append(warnings, i.taken(&pod, namespace)...)
 		var unread []string
@@ -70,11 +72,20 @@ func (i *Injector) endless(pod *corev1.Pod) []string {
 	return []string{"dragoman: without native sidecars this pod ends only when one of its containers says that the work is done, by POST http://127.0.0.1:9901/quitquitquit"}
 }
 
+// unresolved warns of a pod that does not ask the cluster's DNS, by which its proxy finds the control plane.
+func (i *Injector) unresolved(pod *corev1.Pod) []string {
+	host, _, err := net.SplitHostPort(i.Defaults.ControlPlane)
+	if err != nil || net.ParseIP(host) != nil || pod.Spec.DNSPolicy != corev1.DNSDefault {
+		return nil
+	}
+	return []string{"dragoman: dnsPolicy Default: the pod asks its node's DNS, which does not know the control plane " + host + ": the proxy would never be ready; leave it out (ClusterFirst)"}
+}
+
 func (i *Injector) patchOf(pod *corev1.Pod, namespace string, o *proxyOptions) (patch, error) {
 	var p patch
 	annotations := i.scraped(pod, namespace)
 	if !hasProxy(pod) {
-		if err := errors.Join(free(pod), capturable(pod, o.capture)); err != nil {
+		if err := errors.Join(free(pod), i.Defaults.capturable(pod, o.capture)); err != nil {
 			return nil, err
 		}
 		i.containers(&p, pod, o)
@@ -97,7 +108,7 @@ func (i *Injector) containers(p *patch, pod *corev1.Pod, o *proxyOptions) {
 		inits = append(inits, i.Defaults.container(o))
 	}
 	if len(o.capture) > 0 {
-		inits = append(inits, captureContainer(o))
+		inits = append(inits, i.Defaults.captureContainer(o))
 	}
 	insertFirst(p, pod.Spec.InitContainers, inits, "spec", "initContainers")
 }

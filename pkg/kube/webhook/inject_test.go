@@ -20,7 +20,7 @@ import (
 // defaults are those of the tests.
 func defaults(mode webhook.Mode) webhook.Defaults {
 	return webhook.Defaults{
-		Image: "dragoman-proxy:1.0", Mode: mode, ControlPlane: "dragoman-controlplane.dragoman-system.svc:15010",
+		Image: "dragoman-proxy:1.0", Mode: mode, User: 65532, ControlPlane: "dragoman-controlplane.dragoman-system.svc:15010",
 		CAConfigMap: "dragoman-ca", CAKey: "ca.crt",
 	}
 }
@@ -42,7 +42,8 @@ func store(t *testing.T, documents string) *inventory.Store {
 
 // TestInject: pods as they come and as they are stored. Each file of testdata
 // has the pod, the objects of its namespace, and what becomes of it: the pod that
-// results, or the refusal. In the comment stands the mode, if it is not native.
+// results, or the refusal. In the comment stands the mode, if it is not native, and
+// "user: 0" where the platform chooses the proxy's user.
 func TestInject(t *testing.T) {
 	t.Parallel()
 	goldentest.Run(t, "testdata/*.txtar", func(t *testing.T, c *goldentest.Case) {
@@ -50,19 +51,23 @@ func TestInject(t *testing.T) {
 		if strings.Contains(string(c.Comment), "mode: classic") {
 			mode = webhook.Classic
 		}
-		c.Compare(t, map[string]string{"result": outcome(t, mode, c.Text("pod.yaml"), c.Text("objects.yaml"))})
+		d := defaults(mode)
+		if strings.Contains(string(c.Comment), "user: 0") {
+			d.User = 0
+		}
+		c.Compare(t, map[string]string{"result": outcome(t, d, c.Text("pod.yaml"), c.Text("objects.yaml"))})
 	})
 }
 
 // outcome is the pod with its proxy, in YAML, or why it is refused. A pod that
 // has its proxy is asked about again, which must change nothing.
-func outcome(t *testing.T, mode webhook.Mode, pod, objects string) string {
+func outcome(t *testing.T, d webhook.Defaults, pod, objects string) string {
 	t.Helper()
 	raw, err := yaml.YAMLToJSON([]byte(pod))
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &webhook.Injector{Defaults: defaults(mode), Store: store(t, objects), Closed: []string{"kube-system"}}
+	i := &webhook.Injector{Defaults: d, Store: store(t, objects), Closed: []string{"kube-system"}}
 	patch, warnings, err := i.Inject(raw, "shop")
 	var out strings.Builder
 	for _, w := range warnings {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,8 +22,18 @@ func (i *Injector) taken(pod *corev1.Pod, namespace string) []string {
 			users[int32(a.Spec.Listen.Port)] = "Ambassador " + a.Metadata.Name
 		}
 	}
+	for _, o := range i.objects(inventory.KindAdapter, namespace) {
+		if a, ok := o.(*mesh.Adapter); ok && a.Spec.Selector.Matches(pod.Labels) {
+			if port := adapterPort(a); port != 0 {
+				users[port] = "Adapter " + a.Metadata.Name
+			}
+		}
+	}
+	stay := slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool {
+		return c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways
+	})
 	var out []string
-	for _, c := range pod.Spec.Containers {
+	for _, c := range slices.Concat(stay, pod.Spec.Containers) {
 		for _, p := range c.Ports {
 			if user, ok := users[p.ContainerPort]; ok && c.Name != ContainerName && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
 				out = append(out, fmt.Sprintf("dragoman: container %s declares port %d, where %s listens: the container will find it in use; choose another port", c.Name, p.ContainerPort, user))
@@ -30,4 +41,15 @@ func (i *Injector) taken(pod *corev1.Pod, namespace string) []string {
 		}
 	}
 	return out
+}
+
+// adapterPort is where an Adapter is asked; 0: nowhere.
+func adapterPort(a *mesh.Adapter) int32 {
+	switch {
+	case a.Spec.Metrics != nil:
+		return int32(a.Spec.Metrics.Listen.Port)
+	case a.Spec.API != nil && a.Spec.API.Listen.Path == "":
+		return int32(a.Spec.API.Listen.Port)
+	}
+	return 0
 }

@@ -15,9 +15,6 @@ const (
 
 	trustFolder = "/var/run/secrets/dragoman"
 	stateFolder = "/var/lib/dragoman"
-
-	// proxyUser is the user of the image; any but root will do.
-	proxyUser = 65532
 )
 
 // Mode is how a proxy stands in its pod.
@@ -35,6 +32,9 @@ const (
 type Defaults struct {
 	Image string
 	Mode  Mode
+	// User is the user, and the group, that proxies run as; 0: whom the platform
+	// chooses, as OpenShift does out of each namespace's range.
+	User int64
 	// ControlPlane is the address that proxies call, "host:port"; its host is in
 	// the control plane's certificate.
 	ControlPlane string
@@ -44,7 +44,7 @@ type Defaults struct {
 }
 
 func (d *Defaults) container(o *proxyOptions) *corev1.Container {
-	no, yes, user := false, true, int64(proxyUser)
+	no, yes := false, true
 	c := &corev1.Container{
 		Name:  ContainerName,
 		Image: o.image,
@@ -59,7 +59,7 @@ func (d *Defaults) container(o *proxyOptions) *corev1.Container {
 		Env:       append(podEnv(), o.logs.env...),
 		Resources: corev1.ResourceRequirements{Requests: o.requests, Limits: o.limit},
 		SecurityContext: &corev1.SecurityContext{
-			RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+			RunAsNonRoot: &yes, RunAsUser: d.user(), RunAsGroup: d.user(),
 			AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -80,6 +80,13 @@ func (d *Defaults) container(o *proxyOptions) *corev1.Container {
 		ProbeHandler: corev1.ProbeHandler{Exec: wait("1s")}, PeriodSeconds: 1, TimeoutSeconds: 2, FailureThreshold: 120,
 	}
 	return c
+}
+
+func (d *Defaults) user() *int64 {
+	if d.User == 0 {
+		return nil
+	}
+	return &d.User
 }
 
 // podEnv tells a proxy of its pod.
