@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/dragoman-mesh/dragoman/internal/kubetest"
@@ -115,6 +116,59 @@ func TestChartIsLinted(t *testing.T) {
 				t.Errorf("error %v, and no %q in\n%s", err, want, complaint)
 			}
 		})
+	}
+}
+
+// TestChartOfOddValues: a namespace whose name is a number to YAML, as its API server takes only a string; a drain that is longer than pods
+// usually have to end; and a platform that chooses users.
+func TestChartOfOddValues(t *testing.T) {
+	t.Parallel()
+	for _, namespace := range []string{"123", "true", "my-" + system} {
+		for _, kind := range []string{"Webhook", "Policy"} {
+			made := objects(t, helm(t, "template", "dragoman", chart, "--namespace", namespace, "--kube-version", "1.36",
+				"-f", chart+"/values-highly-available.yaml", "--set", "podMonitor.enabled=true,injector.kind="+kind))
+			for name, one := range made {
+				named(t, name, "", one, namespace)
+			}
+		}
+	}
+	for drain, want := range map[string]float64{"10s": 30, "1m30s": 110, "1500ms": 22} {
+		made := objects(t, helm(t, "template", "dragoman", chart, "--kube-version", "1.36", "--set", "proxy.user=0,drainTimeout="+drain))
+		pod, _, _ := unstructured.NestedMap(made["Deployment/dragoman-controlplane"], "spec", "template", "spec")
+		if got := pod["terminationGracePeriodSeconds"]; got != want {
+			t.Errorf("with %s to drain: %v seconds, want %v", drain, got, want)
+		}
+		if args := fmt.Sprint(pod["containers"]); !strings.Contains(args, "--proxy-user=0 --drain-timeout="+drain) {
+			t.Errorf("the container is %s", args)
+		}
+	}
+	for _, one := range [][3]string{{"0", "1.36", "proxy.user needs injector.kind=Webhook"}, {"65532", "1.35", "needs Kubernetes 1.36"}} {
+		user, version, want := one[0], one[1], one[2]
+		_, complaint, err := tryRun(t, tooltest.Path(t, "helm"), "template", "dragoman", chart, "--kube-version", version, "--set", "injector.kind=Policy,proxy.user="+user)
+		if err == nil || !strings.Contains(complaint, want) {
+			t.Errorf("user %s, Kubernetes %s: error %v, and no %q in\n%s", user, version, err, want, complaint)
+		}
+	}
+}
+
+// named looks for namespaces that are another one, or no text.
+func named(t *testing.T, object, path string, value any, namespace string) {
+	t.Helper()
+	switch v := value.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			if key == "namespace" && inner != namespace {
+				t.Errorf("%s%s: the namespace is %#v, want %q", object, path, inner, namespace)
+			}
+			named(t, object, path+"."+key, inner, namespace)
+		}
+	case []any:
+		for _, inner := range v {
+			if _, text := inner.(string); strings.HasSuffix(path, ".values") && !text {
+				t.Errorf("%s%s: %#v is no text", object, path, inner)
+			}
+			named(t, object, path, inner, namespace)
+		}
 	}
 }
 
