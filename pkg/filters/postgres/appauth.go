@@ -3,16 +3,14 @@ package postgres
 import (
 	"crypto/rand"
 	"errors"
-	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// askPassword asks the app for what appAuth demands. Only version 3.0 is offered
-// then: what a server says of versions comes before what it says of passwords,
-// and none is asked yet.
+// askPassword asks the app for what appAuth demands. What is said of versions comes
+// before that, and no server is asked yet.
 func (s *session) askPassword() {
 	if s.Is(database.Ended) {
 		return
@@ -51,34 +49,9 @@ func (s *session) askPassword() {
 		s.refuse(database.BadClient, pgproto.StateInternalError, "dragoman: "+err.Error(), "")
 		return
 	}
-	out := s.negotiateDown(nil)
+	out := s.negotiate(nil)
 	s.start.password = auth
 	s.Down.Write(auth.Start(out))
-}
-
-// negotiateDown tells the client that it gets version 3.0 without options.
-func (s *session) negotiateDown(dst []byte) []byte {
-	m := &s.start.message
-	plain, unknown := inVersion30(*m)
-	if m.Version != pgproto.Version30 || len(unknown) > 0 {
-		dst = pgproto.AppendNegotiateProtocolVersion(dst, pgproto.Version30, unknown)
-	}
-	*m = plain
-	return dst
-}
-
-// inVersion30 is a start-up in version 3.0, without the options that it had.
-func inVersion30(m pgproto.Startup) (plain pgproto.Startup, options []string) {
-	kept := m.Params[:0:0]
-	for _, p := range m.Params {
-		if strings.HasPrefix(p.Name, "_pq_.") {
-			options = append(options, p.Name)
-			continue
-		}
-		kept = append(kept, p)
-	}
-	m.Version, m.Params = pgproto.Version30, kept
-	return m, options
 }
 
 // readPassword takes the app's answers.
@@ -104,7 +77,7 @@ func (s *session) readPassword(b []byte) int {
 		s.refuse(database.BadClient, pgproto.StateProtocolViolation, "dragoman: "+reasonOf(err), "")
 	case done:
 		s.Down.Write(out)
-		s.start.password, s.start.told = nil, true
+		s.start.password = nil
 		s.proceed()
 	default:
 		s.Down.Write(out)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/pkg/database"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -73,8 +75,51 @@ func TestNoRoomButForSuperusers(t *testing.T) {
 	if !strings.Contains(err.Error(), "reserved") {
 		t.Errorf("where there is no other: %v", err)
 	}
-	g := start(t, config(), full.Addr(), other.Addr()).shared()
-	for range 6 {
-		g.Connect()
+	for name, cfg := range map[string]*resource.PostgresFilter{"without a password": config(), "with a password of the app": withAppAuth(config())} {
+		g := start(t, cfg, full.Addr(), other.Addr())
+		g.world.Set("app", "none")
+		for range 6 {
+			if got := one[int](t, g.connect(), "select 1"); got != 1 {
+				t.Errorf("%s: %d", name, got)
+			}
+		}
+	}
+}
+
+// TestCheckedAppGoesElsewhere: an app that has shown its password already is like any other, where a server begins, ends or hangs up.
+func TestCheckedAppGoesElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s *stage){
+		"begins or ends": func(s *stage) {
+			s.feed(s.servers[0], fatal(pgproto.StateCannotConnectNow, "the database system is shutting down", ""))
+		},
+		"hangs up":          func(s *stage) { s.servers[0].FeedEOF() },
+		"has lost its role": func(*stage) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, c := roleStage(t, func(cfg *resource.PostgresFilter) {
+				withAppAuth(cfg).AppAuthMethod = resource.PostgresPassword
+			})
+			s.world.Set("app", "right")
+			s.feed(s.client, hello(t))
+			s.feed(s.client, pgproto.AppendPassword(nil, "right"))
+			s.client.TakeOutput()
+			if len(s.servers) != 1 {
+				t.Fatalf("%d connections", len(s.servers))
+			}
+			c.a.SetHealthy(false)
+			end(s)
+			s.loop.Turn()
+			c.set(c.b)
+			s.loop.Advance(database.LookEvery)
+			s.loop.Turn()
+			if len(s.servers) != 2 {
+				t.Fatalf("%d connections; the client gets %q", len(s.servers), s.client.TakeOutput())
+			}
+			b := pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil)
+			s.feed(s.servers[1], pgproto.AppendReadyForQuery(b, pgproto.TxIdle))
+			s.script("c < R\nc < Z I\nc > Q a")
+		})
 	}
 }

@@ -69,7 +69,7 @@ func (s *session) Drop() {
 }
 
 // Underway implements database.Login.
-func (s *session) Underway() bool { return s.Up != nil && !s.Is(database.UpClosed) && !s.start.told }
+func (s *session) Underway() bool { return s.Up != nil && !s.Is(database.UpClosed) }
 
 // Refuse implements database.Login.
 func (s *session) Refuse(r database.Refusal) {
@@ -211,10 +211,7 @@ func (s *session) loginMessage(typ byte, payload, whole []byte) outcome {
 			s.Down.Write(whole)
 		}
 	case pgproto.TypeNegotiateProtocolVersion:
-		if !s.start.told && !s.start.negotiated && s.errand == nil {
-			s.start.negotiated = true
-			s.Down.Write(whole)
-		}
+		s.versionTold(payload, whole)
 	case pgproto.TypeErrorResponse:
 		s.loginRefused(payload, whole)
 	default:
@@ -288,7 +285,7 @@ func (d *loginStep) Closed(c *netloop.Conn, err error) {
 	s.start.Failed(reasonOf(err))
 	s.Part.Log.Warn("connecting to the database failed", "endpoint", s.To.Endpoint.Address, "error", err)
 	entered := s.start.login.began || s.To.StartTLS && c.TLSState() != nil
-	if entered && (s.start.told || !s.Part.Route.ByRole()) {
+	if entered && !s.Part.Route.ByRole() {
 		s.refuse(database.ConnectFailed, pgproto.StateConnectionFailure, "dragoman: the database closed the connection during the login", "")
 		s.Settle()
 		return

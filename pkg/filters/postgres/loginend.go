@@ -42,7 +42,7 @@ func (s *session) loginRefused(payload, whole []byte) {
 		s.start.Again(n.Message)
 		return
 	}
-	if n.State == stateTooMany && !s.start.told && s.start.Elsewhere(n.Message) {
+	if n.State == stateTooMany && s.start.Elsewhere(n.Message) {
 		return
 	}
 	d := &denial{n, slices.Clone(whole)}
@@ -69,7 +69,7 @@ func (s *session) loginRefused(payload, whole []byte) {
 // passing reports whether a server's error in the login is one that goes away,
 // here or elsewhere: it begins or ends.
 func (s *session) passing(state string) bool {
-	return s.Part.Route.ByRole() && !s.start.told && state == pgproto.StateCannotConnectNow
+	return s.Part.Route.ByRole() && state == pgproto.StateCannotConnectNow
 }
 
 // denial is a server's error at the end of a login.

@@ -106,7 +106,8 @@ func (g *group) refused(s *poolServer, reply []byte, state string) {
 // what servers report.
 func (s *session) joinPool() {
 	p := localOf(s.Part).pooling()
-	startup, _ := inVersion30(s.start.message) // others share the connections that are begun with it
+	startup, _ := withoutOptions(s.start.message) // others share the connections that are begun with it
+	startup.Version = pgproto.Version30
 	c := &poolClient{s: s, p: p, startup: startup, since: s.Part.Loop.Now(), vars: &settings{}}
 	s.pool = c
 	s.State |= database.Shared
@@ -126,10 +127,7 @@ func (s *session) joinPool() {
 func (c *poolClient) welcome(f *facts) {
 	s := c.s
 	st := s.start
-	var out []byte
-	if !st.told {
-		out = s.negotiateDown(out)
-	}
+	out := s.negotiate(nil)
 	st.stop()
 	s.Part.Stats.Wait.Observe(s.Part.Loop.Now() - st.Since)
 	s.LetIn()
@@ -145,7 +143,7 @@ func (c *poolClient) welcome(f *facts) {
 		}
 		out = pgproto.AppendParameterStatus(out, param.Name, param.Value)
 	}
-	c.id = newCancelID()
+	c.id = newCancelID(st.message.Version)
 	s.b.cancels.lend(c.id, c)
 	out = pgproto.AppendBackendKeyData(out, c.id.pid, []byte(c.id.key))
 	s.Down.Write(pgproto.AppendReadyForQuery(out, pgproto.TxIdle))
@@ -195,10 +193,15 @@ func (c *poolClient) turnAway(reply []byte, state string) {
 	s.Finish()
 }
 
-// newCancelID returns what no server has told.
-func newCancelID() cancelID {
-	var random [8]byte
+// newCancelID returns what no server has told, with a key as long as servers of the
+// version make it.
+func newCancelID(version pgproto.Version) cancelID {
+	var random [4 + 32]byte
 	_, _ = rand.Read(random[:]) // never fails
-	const positive = 1<<31 - 1  // some drivers take the process id for signed
-	return cancelID{binary.BigEndian.Uint32(random[:])&positive | 1<<30, string(random[4:])}
+	key := random[4:8]
+	if version >= pgproto.Version32 {
+		key = random[4:]
+	}
+	const positive = 1<<31 - 1 // some drivers take the process id for signed
+	return cancelID{binary.BigEndian.Uint32(random[:])&positive | 1<<30, string(key)}
 }

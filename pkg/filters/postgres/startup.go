@@ -20,8 +20,7 @@ type startup struct {
 
 	askedTLS, askedGSS bool
 	password           *pgproto.AuthServer // while the app is asked for its password
-	told               bool                // the client has got a message of authentication
-	negotiated         bool                // the client knows which version the server speaks
+	negotiated         bool                // the client knows which version it gets
 }
 
 func (st *startup) stop() {

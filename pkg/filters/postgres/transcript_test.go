@@ -218,7 +218,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestPoolVersions: a pool speaks version 3.0 to both sides, whoever comes first.
+// TestPoolVersions: a pool speaks version 3.0 to servers, whoever comes first.
 func TestPoolVersions(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, pooled("transaction", 1))
@@ -234,7 +234,7 @@ func TestPoolVersions(t *testing.T) {
 	s.feed(server, pgproto.AppendReadyForQuery(pgproto.AppendAuthentication(nil, pgproto.AuthOK, nil), pgproto.TxIdle))
 	typ, payload, _, err := pgproto.ParseMessage(s.client.TakeOutput(), limits())
 	newest, unknown, _ := pgproto.ParseNegotiateProtocolVersion(payload)
-	if err != nil || typ != pgproto.TypeNegotiateProtocolVersion || newest != pgproto.Version30 || len(unknown) != 1 {
+	if err != nil || typ != pgproto.TypeNegotiateProtocolVersion || newest != pgproto.Version32 || len(unknown) != 1 {
 		t.Errorf("the client gets %q %q, %v", typ, payload, err)
 	}
 }
