@@ -14,6 +14,8 @@ const (
 	maxTag    = 1 << 10
 	maxError  = 4 << 10
 	maxReport = 64 << 10
+	// maxTypes is the longest ParameterDescription that is remembered.
+	maxTypes = 4 << 10
 )
 
 // Data implements netloop.Driver: what the server says.
@@ -100,6 +102,10 @@ func (s *poolServer) lookAt(h pgproto.Head) int {
 		return min(h.Len, maxTag)
 	case pgproto.TypeParameterStatus:
 		return min(h.Len, maxReport)
+	case pgproto.TypeParameterDescription:
+		if h.Len <= maxTypes {
+			return h.Len
+		}
 	case pgproto.TypeBackendKeyData:
 		return min(h.Len, errorHead+4)
 	}
@@ -155,8 +161,10 @@ func (s *poolServer) broke(err error) {
 // session. payload is its beginning, as much of it as lookAt says.
 func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool) {
 	switch h.Type {
-	case pgproto.TypeDataRow, pgproto.TypeCopyData, pgproto.TypeParameterDescription, pgproto.TypeFunctionCallResponse,
-		pgproto.TypeNoticeResponse, pgproto.TypeNotificationResponse:
+	case pgproto.TypeDataRow, pgproto.TypeCopyData, pgproto.TypeFunctionCallResponse, pgproto.TypeNoticeResponse, pgproto.TypeNotificationResponse:
+		return !s.swallows(), true
+	case pgproto.TypeParameterDescription:
+		s.describes(payload)
 		return !s.swallows(), true
 	case pgproto.TypeReadyForQuery:
 		return s.endOfQuery(payload)
@@ -202,6 +210,18 @@ func (s *poolServer) message(h pgproto.Head, payload []byte) (toClient, ok bool)
 	return a.act != swallow && !s.swallows(), ok
 }
 
+// describes takes a ParameterDescription, of a statement that means here what it means
+// to others.
+func (s *poolServer) describes(payload []byte) {
+	a := s.ledger.front()
+	if a == nil || a.stmt == nil {
+		return
+	}
+	if p := s.statements.of[a.stmt]; p != nil && !p.strange {
+		a.stmt.described(payload)
+	}
+}
+
 // swallows reports whether what the server says is for nobody.
 func (s *poolServer) swallows() bool { return s.client == nil || s.is(isOwnQuery) }
 
@@ -211,6 +231,9 @@ func (s *poolServer) endOfQuery(payload []byte) (toClient, ok bool) {
 		return false, false
 	}
 	s.tracker.Server(pgproto.TypeReadyForQuery, payload[0])
+	if s.tracker.Status() == pgproto.TxIdle {
+		s.changesEnd()
+	}
 	if s.is(hasSet) || s.said {
 		s.pinForSet()
 	}

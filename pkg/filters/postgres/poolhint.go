@@ -50,6 +50,7 @@ func hintsOf(sql []byte) (h hint) {
 	}
 	var before []byte // the word before, in the same statement
 	temps := 0        // temporary things less those that the end of the transaction drops
+	made := false     // some of either
 	for i := 0; i < len(sql); {
 		c := sql[i] | 0x20
 		if c < 'a' || c > 'z' {
@@ -67,6 +68,7 @@ func hintsOf(sql []byte) (h hint) {
 			switch word := sql[i:end]; {
 			case isTemp(before, word):
 				temps++
+				made = true
 			case is(word, "drop") && is(before, "commit"):
 				temps = max(0, temps-1)
 			case before != nil && is(word, "set") && !mayHaveComment(sql[:i]): // of UPDATE: the command begins a statement
@@ -76,8 +78,11 @@ func hintsOf(sql []byte) (h hint) {
 		}
 		before, i = sql[i:end], end
 	}
-	if temps > 0 {
+	switch {
+	case temps > 0:
 		h |= hintTemp
+	case made: // it hides others of its name until the transaction ends
+		h |= hintMeaning
 	}
 	return h
 }

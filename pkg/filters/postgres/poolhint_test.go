@@ -36,7 +36,7 @@ func TestHints(t *testing.T) {
 		"select set_config('app.tenant', $1, true)":            0,
 		"create temp table x (n int)":                          hintTemp,
 		"create temporary view x as select 1":                  hintTemp,
-		"create temp table x (n int) on commit drop":           0,
+		"create temp table x (n int) on commit drop":           hintMeaning,
 		"drop table if exists x; create temp table x (n int)":  hintTemp,
 		"create temp table x (n int) on commit drop; create temp table y (n int)": hintTemp,
 		"create temp table x as select true as t":                                 hintTemp,

@@ -8,10 +8,11 @@ import (
 
 // strange reports whether names of tables, types and functions may mean something
 // else at the server than the session's settings say, by which statements are
-// shared: the search_path or the role is another for a while, or something temporary
-// hides what is there. What is prepared now has the types of that.
+// shared: the search_path or the role is another for a while, something temporary
+// hides what is there, or the transaction under way has changed it, perhaps in vain.
+// What is prepared now has the types of that.
 func (s *poolServer) strange() bool {
-	return s.is(isPinned) || s.hints&(hintMeaning|hintTemp|hintConfig) != 0
+	return s.changed || s.is(isPinned) || s.hints&(hintMeaning|hintTemp|hintConfig) != 0
 }
 
 // estrange notes a statement that others must not find at the server, if what it has
@@ -32,6 +33,21 @@ func (s *poolServer) forgetStrangers() {
 		if p.strange {
 			s.unprepare(st)
 		}
+	}
+}
+
+// changes notes that the transaction under way changes what statements speak of, for
+// others at its end, if at all.
+func (s *poolServer) changes() {
+	s.changed = true
+	s.g.p.epoch++
+}
+
+// changesEnd is the end of a transaction.
+func (s *poolServer) changesEnd() {
+	if s.changed {
+		s.changed = false
+		s.g.p.epoch++
 	}
 }
 

@@ -55,13 +55,13 @@ func (s *poolServer) tag(payload []byte) {
 		case tagged(payload, "DEALLOCATE ALL"):
 			s.forgetStatements()
 		case bytes.HasPrefix(payload, []byte("DROP ")):
-			s.g.p.epoch++
+			s.changes()
 		case tagged(payload, "DECLARE CURSOR"):
 			s.mayHaveMade()
 		}
 	case 'A', 'C':
 		if payload[1] == 'L' || payload[1] == 'R' { // ALTER, CREATE
-			s.g.p.epoch++
+			s.changes()
 			s.mayHaveMade()
 		}
 	}

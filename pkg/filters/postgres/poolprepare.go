@@ -109,12 +109,12 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		c.fail("54000", "dragoman: the session has too many prepared statements")
 		return consumed, headSize + h.Len
 	}
-	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body)
+	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body, c.p.epoch)
 	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
 	strange := srv.strange()
 	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || p.strange || strange || srv.uncertain() {
 		a.act = pass
-		srv.prepare(st, p, a)
+		srv.prepare(st, st.body, p, a)
 	} else {
 		c.p.stats.reused.Add(1)
 		c.owe(a)
@@ -170,9 +170,9 @@ func (s *poolServer) clashes(old named, body []byte) {
 	s.conn.Write(s.g.p.scratch)
 }
 
-// prepare sends Parse for a statement. old is what the server has of it, if it is
-// not what it should be; a says what becomes of the answer.
-func (s *poolServer) prepare(st *statement, old *prepared, a answer) *prepared {
+// prepare sends Parse for a statement, with its body. old is what the server has of
+// it, if it is not what it should be; a says what becomes of the answer.
+func (s *poolServer) prepare(st *statement, body string, old *prepared, a answer) *prepared {
 	p := s.g.p
 	p.stats.prepared.Add(1)
 	switch {
@@ -184,7 +184,7 @@ func (s *poolServer) prepare(st *statement, old *prepared, a answer) *prepared {
 	s.ledger.push(a)
 	got := s.statements.add(&p.statements, st, p.epoch, old != nil || slices.Contains(s.rubbish, st.name))
 	s.estrange(got)
-	p.scratch = appendParse(p.scratch[:0], got.name, st.body)
+	p.scratch = appendParse(p.scratch[:0], got.name, body)
 	s.conn.Write(p.scratch)
 	s.g.p.trim()
 	return got
@@ -222,7 +222,11 @@ func (s *poolServer) have(st named) *prepared {
 	s.hints |= st.hints
 	p := s.statements.use(st.statement)
 	if p == nil || p.epoch == stale || st.strange && !p.strange && s.strange() {
-		p = s.prepare(st.statement, p, answer{kind: pgproto.TypeParse, act: swallow, stmt: st.statement, as: st.as})
+		body := st.typed()
+		if st.strange {
+			body = st.body
+		}
+		p = s.prepare(st.statement, body, p, answer{kind: pgproto.TypeParse, act: swallow, stmt: st.statement, as: st.as})
 	}
 	return p
 }

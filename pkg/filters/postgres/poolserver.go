@@ -35,6 +35,7 @@ type poolServer struct {
 	statements preparedList
 	rubbish    []string // names of statements that are to be closed
 	strangers  bool     // some of statements are
+	changed    bool     // the transaction under way has changed what statements speak of
 	unnamed    uint64   // id of the unnamed statement; 0: none
 	facts      *facts   // while it begins: what is reported
 
@@ -264,6 +265,7 @@ func (s *poolServer) forget() {
 		s.counted.SessionEnded()
 		s.counted = nil
 	}
+	s.changesEnd()
 	s.statements.clear(&g.p.statements)
 	delete(g.p.servers, s)
 	g.members--

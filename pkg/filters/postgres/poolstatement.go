@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -28,8 +29,13 @@ type statement struct {
 	name  string // at servers, if need be with something behind it
 	refs  int    // sessions' names and servers that have it
 	hints hint
+	// epoch is the pool's when it was prepared first: who prepares the same text later
+	// may be told other types, and has another statement.
+	epoch uint64
 	// proven is the pool's epoch in which a server has taken it; [stale]: none has.
 	proven uint64
+	// types is the payload of ParameterDescription, once a server has said it.
+	types string
 }
 
 // named is a session's prepared statement.
@@ -48,14 +54,14 @@ type statements struct {
 }
 
 // of returns the statement for a payload behind the name, as it is understood
-// with the given settings. The caller takes a reference.
-func (t *statements) of(vars *settings, assigned *assignments, body []byte) *statement {
-	if st := t.known(vars, assigned, body); st != nil {
+// with the given settings in an epoch. The caller takes a reference.
+func (t *statements) of(vars *settings, assigned *assignments, body []byte, epoch uint64) *statement {
+	if st := t.known(vars, assigned, body); st != nil && st.epoch == epoch {
 		return st
 	}
 	t.last++
 	key := string(t.key)
-	st := &statement{key: key, body: key[len(key)-len(body):], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body)}
+	st := &statement{key: key, body: key[len(key)-len(body):], name: "dragoman_" + strconv.FormatUint(t.last, 36), hints: hintsOf(body), epoch: epoch}
 	if st.hints&hintCut != 0 {
 		st.hints |= hintsBehind(body)
 	}
@@ -63,7 +69,7 @@ func (t *statements) of(vars *settings, assigned *assignments, body []byte) *sta
 	return st
 }
 
-// known is of for a statement that is there already; nil: it is not.
+// known is of for a statement that is there already, in whatever epoch; nil: it is not.
 func (t *statements) known(vars *settings, assigned *assignments, body []byte) *statement {
 	return t.byKey[string(keyFor(t, vars, assigned, body))]
 }
@@ -94,6 +100,23 @@ func (t *statements) drop(st *statement) {
 	if st.refs--; st.refs <= 0 && t.byKey[st.key] == st {
 		delete(t.byKey, st.key)
 	}
+}
+
+// described takes a ParameterDescription of a server. Where the statement has to be
+// prepared again, it has the types that drivers were told: they might send, in binary,
+// what would be taken for something else.
+func (st *statement) described(payload []byte) {
+	if st.types == "" && len(payload) > 2 {
+		st.types = string(payload)
+	}
+}
+
+// typed is body with the types of its parameters, as far as they are known.
+func (st *statement) typed() string {
+	if st.types == "" {
+		return st.body
+	}
+	return st.body[:strings.IndexByte(st.body, 0)+1] + st.types
 }
 
 // appendParse appends Parse under a name.
