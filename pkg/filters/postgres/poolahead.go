@@ -24,7 +24,7 @@ func (c *poolClient) parseAhead(h pgproto.Head, m []byte) (v verdict, n int, ok 
 		return 0, 0, false
 	}
 	st := c.p.statements.known(c.vars, c.assigned, have[i+1:])
-	if st == nil || st.epoch != c.p.epoch || st.proven != c.p.epoch {
+	if st == nil || st.hints&hintExecute != 0 || st.epoch != c.p.epoch || st.proven != c.p.epoch {
 		return 0, 0, false
 	}
 	c.watchSlow(h, m)

@@ -10,7 +10,7 @@ import (
 // hint is what a statement's text says about state that a server keeps for a
 // session beyond a transaction. It errs to "state": that costs a session's share
 // in the pool, not its sense.
-type hint uint8
+type hint uint16
 
 const (
 	hintSet      hint = 1 << iota // SET of something that is not tracked
@@ -21,6 +21,7 @@ const (
 	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
 	hintMeaning                   // what names mean is changed, at least up to the transaction's end
+	hintExecute                   // EXECUTE, perhaps of a statement of the protocol
 )
 
 // hintsOfTags are those that are of use where a tag says what was executed: when all is
@@ -64,7 +65,7 @@ func hintsOf(sql []byte) (h hint) {
 		for end < len(sql) && sqltext.IsWord(sql[end]) {
 			end++
 		}
-		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' {
+		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' || c == 'e' {
 			switch word := sql[i:end]; {
 			case isTemp(before, word):
 				temps++
@@ -110,6 +111,8 @@ func hintOfWord(before, word, rest []byte) hint {
 	switch {
 	case is(word, "set"):
 		return hintOfSet(rest)
+	case is(word, "execute"):
+		return hintExecute
 	case is(word, "hold") && is(before, "with"):
 		return hintHold
 	case is(word, "pg_temp") && mayMake(before):

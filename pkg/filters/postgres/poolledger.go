@@ -38,6 +38,7 @@ type undo struct {
 	atServer uint64     // the server's
 	instead  string     // of replace: the error
 	rubbish  string     // a name at the server that is closed
+	executed string     // a name that the server would know by then
 }
 
 // ledger is what a server owes, oldest first: so it is known where in the stream

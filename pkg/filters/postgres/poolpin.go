@@ -95,7 +95,7 @@ func tagged(payload []byte, tag string) bool {
 func (s *poolServer) forgetStatements() {
 	t, c := &s.g.p.statements, s.client
 	s.statements.clear(t)
-	s.rubbish = nil
+	s.rubbish, s.executed = nil, nil
 	if c != nil && !s.is(isOwnQuery) {
 		c.forgetNames()
 	}

@@ -33,6 +33,9 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		return c.target(h, m)
 	case pgproto.TypeQuery:
 		hints := hintsOf(payloadOf(h, m))
+		if hints&hintExecute != 0 && !c.knowExecuted(payloadOf(h, m), true) {
+			return unread, 0
+		}
 		if hints&hintCut != 0 {
 			c.seam = &seam{}
 		}
@@ -110,6 +113,10 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		return consumed, headSize + h.Len
 	}
 	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body, c.p.epoch)
+	if st.hints&hintExecute != 0 && !c.knowExecuted(body, false) {
+		c.p.statements.forget(st)
+		return unread, 0
+	}
 	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
 	strange := srv.strange()
 	if p := srv.statements.use(st); p == nil || p.epoch != c.p.epoch || p.strange || strange || srv.uncertain() {

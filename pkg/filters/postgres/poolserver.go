@@ -33,11 +33,12 @@ type poolServer struct {
 	vars       *settings // shared once it is open
 	assigned   *assignments
 	statements preparedList
-	rubbish    []string // names of statements that are to be closed
-	strangers  bool     // some of statements are
-	changed    bool     // the transaction under way has changed what statements speak of
-	unnamed    uint64   // id of the unnamed statement; 0: none
-	facts      *facts   // while it begins: what is reported
+	rubbish    []string              // names of statements that are to be closed
+	strangers  bool                  // some of statements are
+	executed   map[string]*statement // names of a session that SQL's EXECUTE knows there
+	changed    bool                  // the transaction under way has changed what statements speak of
+	unnamed    uint64                // id of the unnamed statement; 0: none
+	facts      *facts                // while it begins: what is reported
 
 	by            database.Credentials // that it was begun with
 	born, expires int64                // loop time; expires 0: never

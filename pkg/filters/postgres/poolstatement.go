@@ -119,6 +119,12 @@ func (st *statement) typed() string {
 	return st.body[:strings.IndexByte(st.body, 0)+1] + st.types
 }
 
+// forget is for a statement that nobody has taken a reference to.
+func (t *statements) forget(st *statement) {
+	t.hold(st)
+	t.drop(st)
+}
+
 // appendParse appends Parse under a name.
 func appendParse(dst []byte, name, body string) []byte {
 	dst = pgproto.AppendHead(dst, pgproto.TypeParse, len(name)+1+len(body))

@@ -18,6 +18,8 @@ func (s *poolServer) takeBack(skipped []answer, state string) (instead string) {
 			instead = a.undo.instead
 		case a.undo != nil && a.undo.anonym:
 			s.takeBackUnnamed(a, i == 0)
+		case a.undo != nil && a.undo.executed != "":
+			delete(s.executed, a.undo.executed)
 		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash:
 			s.statements.remove(t, a.stmt)
 		case a.undo != nil && a.undo.rubbish != "":

@@ -16,13 +16,17 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 	if name := c.deallocating(h, have); name != "" {
 		return c.parseDeallocate(h, m, name)
 	}
+	hints := hintsOf(have[1:])
+	if hints&hintExecute != 0 && !c.knowExecuted(have[1:], false) {
+		return unread, 0
+	}
 	u := c.nextUnnamed()
 	c.p.unnamed++
 	u.id, u.long, u.body = c.p.unnamed, h.Len > maxKeptUnnamed, u.body[:0]
 	if !u.long {
 		u.body = append(u.body, have[1:]...)
 	}
-	if u.hints = hintsOf(have[1:]); u.long {
+	if u.hints = hints; u.long {
 		c.seam = &seam{}
 	} else if u.hints&hintCut != 0 {
 		u.hints |= hintsBehind(have[1:])

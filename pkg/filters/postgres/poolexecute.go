@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
+)
+
+// knowExecuted has the server know the session's statements that a text executes in
+// SQL, under the session's own names: it keeps that server from then on. query says
+// that the text is a Query, behind which no Sync comes. It is false if that has to
+// wait for what is under way.
+func (c *poolClient) knowExecuted(text []byte, query bool) bool {
+	srv := c.server
+	if len(c.names) == 0 && len(srv.executed) == 0 {
+		return true
+	}
+	if srv.tracker.Outstanding() > 0 {
+		c.state |= isStopped // errors yet to come may speak of the names
+		return false
+	}
+	if srv.tracker.Status() == pgproto.TxFailed {
+		return true // and nothing is executed
+	}
+	told := false
+	for name := range executedNames(text) {
+		told = srv.know(name, c.names[name]) || told
+	}
+	if told && query {
+		srv.ledger.push(answer{kind: pgproto.TypeSync, act: swallow})
+		srv.tracker.Client(pgproto.TypeSync)
+		srv.conn.Write(pgproto.AppendHead(nil, pgproto.TypeSync, 0))
+	}
+	return true
+}
+
+// know makes a name at the server mean what it means to the session, and reports
+// whether the server was told something.
+func (s *poolServer) know(name string, st named) bool {
+	has, known := s.executed[name]
+	if st.statement == nil && !known || known && has == st.statement {
+		return false
+	}
+	s.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, undo: &undo{executed: name}}) // which need not be there
+	s.conn.Write(pgproto.AppendTarget(nil, pgproto.TypeClose, pgproto.KindStatement, []byte(name)))
+	if st.statement == nil {
+		delete(s.executed, name)
+		return true
+	}
+	s.ledger.push(answer{kind: pgproto.TypeParse, act: swallow, undo: &undo{executed: name}})
+	s.conn.Write(appendParse(nil, name, st.typed()))
+	s.hints |= st.hints
+	s.pin()
+	if s.executed == nil {
+		s.executed = map[string]*statement{}
+	}
+	s.executed[name] = st.statement
+	return true
+}
+
+// executedNames gives the names of prepared statements that a text may execute.
+func executedNames(sql []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(sql) > 0 {
+			var word []byte
+			if word, sql = nextWord(sql); !is(word, "execute") {
+				continue
+			}
+			if name := nameAt(bytes.TrimLeft(sql, " \t\r\n")); name != "" && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// nameAt is the identifier that a text begins with, as servers understand it.
+func nameAt(sql []byte) string {
+	if len(sql) == 0 || sql[0] != '"' {
+		n := 0
+		for n < len(sql) && sqltext.IsWord(sql[n]) {
+			n++
+		}
+		return string(bytes.ToLower(sql[:n]))
+	}
+	var name []byte
+	for i := 1; i < len(sql); i++ {
+		if sql[i] == '"' {
+			if i++; i == len(sql) || sql[i] != '"' {
+				break
+			}
+		}
+		name = append(name, sql[i])
+	}
+	return string(name)
+}

@@ -1,0 +1,90 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+)
+
+// TestPoolExecuteInSQL: EXECUTE in SQL knows what the session has prepared by the protocol, as at a server of its own, and knows nobody else's.
+func TestPoolExecuteInSQL(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 2), dbtest.StartPostgres(t).Addr())
+	ctx := withTimeout(t)
+	run := func(c *pgconn.PgConn, sql string) (got string) {
+		t.Helper()
+		results, err := c.Exec(ctx, sql).ReadAll()
+		if err != nil {
+			return dbtest.Code(err)
+		}
+		for _, r := range results {
+			for _, row := range r.Rows {
+				got += string(row[0]) + " "
+			}
+		}
+		return got
+	}
+	extended := func(c *pgconn.PgConn, sql string) string {
+		t.Helper()
+		r := c.ExecParams(ctx, sql, nil, nil, nil, nil).Read()
+		if r.Err != nil {
+			return dbtest.Code(r.Err)
+		}
+		return string(r.Rows[0][0])
+	}
+	type step struct{ how, text, want string }
+	for name, steps := range map[string][]step{
+		"a query":           {{"prepare", "a", "select 1"}, {"query", "execute a", "1 "}, {"query", "execute a;", "1 "}},
+		"another name":      {{"prepare", "S_1", "select 2"}, {"query", `EXECUTE "S_1"`, "2 "}, {"query", "execute s_1", "26000"}},
+		"odd names":         {{"prepare", `an "odd" one`, "select 3"}, {"query", `execute "an ""odd"" one"`, "3 "}},
+		"with parameters":   {{"prepare", "p", "select $1::int + 1"}, {"query", "/* four */ execute p(3)", "4 "}, {"query", "execute p", "42601"}},
+		"explained":         {{"prepare", "a", "select 5"}, {"query", "explain (costs off) execute a", "Result "}},
+		"executed":          {{"prepare", "a", "select 6"}, {"extended", "execute a", "6"}, {"extended", "execute a", "6"}},
+		"prepared":          {{"prepare", "a", "select 7"}, {"prepare", "b", "execute a"}, {"named", "b", "7"}, {"query", "execute a", "7 "}},
+		"nobody else's":     {{"query", "execute a", "26000"}, {"extended", "execute a", "26000"}},
+		"deallocated":       {{"prepare", "a", "select 8"}, {"query", "execute a", "8 "}, {"query", "deallocate a", ""}, {"query", "execute a", "26000"}},
+		"another meaning":   {{"prepare", "a", "select 9"}, {"query", "execute a", "9 "}, {"query", "deallocate a", ""}, {"prepare", "a", "select 10"}, {"query", "execute a", "10 "}},
+		"all deallocated":   {{"prepare", "a", "select 11"}, {"query", "execute a", "11 "}, {"query", "deallocate all", ""}, {"query", "execute a", "26000"}},
+		"discarded":         {{"prepare", "a", "select 12"}, {"query", "execute a", "12 "}, {"query", "discard all", ""}, {"query", "execute a", "26000"}},
+		"in a transaction":  {{"prepare", "a", "select 13"}, {"query", "begin", ""}, {"query", "execute a", "13 "}, {"query", "rollback", ""}, {"query", "execute a", "13 "}},
+		"in a failed one":   {{"prepare", "a", "select 14"}, {"query", "begin; select 1/0", "22012"}, {"query", "execute a", "25P02"}, {"query", "rollback", ""}, {"query", "execute a", "14 "}},
+		"of several":        {{"prepare", "a", "select 15"}, {"prepare", "b", "select 16"}, {"query", "execute a; execute b; execute a", "15 16 15 "}},
+		"prepared in SQL":   {{"prepare", "a", "select 17"}, {"query", "prepare b as select 18", ""}, {"query", "execute b; execute a", "18 17 "}},
+		"by the protocol":   {{"prepare", "a", "select 19"}, {"query", "execute a", "19 "}, {"named", "a", "19"}},
+		"of functions":      {{"prepare", "function", "select 20"}, {"query", "select 'execute function'", "execute function "}},
+		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "26000"}, {"query", "execute a", "22 "}},
+		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := f.connect().PgConn()
+			defer c.Close(ctx)
+			for _, s := range steps {
+				got := ""
+				switch s.how {
+				case "prepare":
+					if _, err := c.Prepare(ctx, s.text, s.want, nil); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				case "query":
+					got = run(c, s.text)
+				case "extended":
+					got = extended(c, s.text)
+				case "named":
+					r := c.ExecPrepared(ctx, s.text, nil, nil, nil).Read()
+					if r.Err != nil {
+						t.Fatal(r.Err)
+					}
+					got = string(r.Rows[0][0])
+				}
+				if diff := cmp.Diff(s.want, got); diff != "" {
+					t.Errorf("%s %q (-want +got):\n%s", s.how, s.text, diff)
+				}
+			}
+		})
+	}
+}
