@@ -273,7 +273,7 @@ func (m *member) learn(s *settings, role *word, err error, counts bool, now time
 	before := m.claim
 	m.claim.fresh = role != nil
 	if role != nil {
-		m.claim = claim{word: *role, known: true, fresh: true, at: now}
+		m.claim = claim{word: *role, known: true, fresh: true, at: now}.follows(&before)
 		m.ep.SetReadOnly(role.Primary && role.readOnly)
 	}
 	if counts && s.check != nil && m.check.observe(err == nil, s.check) {

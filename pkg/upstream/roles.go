@@ -23,6 +23,21 @@ type claim struct {
 	known bool      // it has answered at least once
 	fresh bool      // it answered the latest probe
 	at    time.Time // of the answer
+	// promoted is when it was found to be a primary after it had been a replica; zero:
+	// it has been a primary all along.
+	promoted time.Time
+}
+
+// follows is the claim of who had said before what c has.
+func (c claim) follows(before *claim) claim {
+	switch {
+	case !c.Primary:
+	case before.known && !before.Primary:
+		c.promoted = c.at
+	default:
+		c.promoted = before.promoted
+	}
+	return c
 }
 
 // candidate is an endpoint of a shard in the choice of the primary.
@@ -30,13 +45,17 @@ type candidate struct {
 	configured filters.Role
 	claim      claim
 	current    bool // it is the primary now
-	well       bool // it is not out of use; never of Redis, where only who is promoted takes writes
+	well       bool // it is not out of use
+	sql        bool // it is a database, whose replicas may well say that they are primaries
 }
 
 // answers reports whether the endpoint says now what it has claimed. The current
-// primary may miss a probe or two until it is out of use: what takes writes beside it
-// may be a replica that nobody has made read only.
-func (c *candidate) answers() bool { return c.claim.fresh || c.current && c.well }
+// primary may miss a probe or two until it is out of use: a rival may be an old primary
+// that comes back, or a replica of a database that nobody has made read only. A rival
+// of Redis that was promoted after it takes over at once.
+func (c *candidate) answers(rival *candidate) bool {
+	return c.claim.fresh || c.current && c.well && (c.sql || !rival.claim.promoted.After(c.claim.promoted))
+}
 
 // elect returns the index of the shard's primary, -1 if there is none.
 //
@@ -46,7 +65,7 @@ func (c *candidate) answers() bool { return c.claim.fresh || c.current && c.well
 //  1. the one of the higher timeline, even if it does not answer: what is written
 //     to an older one is lost when both meet again;
 //  2. one that answers goes before one that once answered, unless that is the current
-//     one of a database and not out of use;
+//     one and not out of use; of Redis, one that was promoted later does nevertheless;
 //  3. then one that writes before one that is read only;
 //  4. then the one that more replicas are connected to: they have been told;
 //  5. then the current one, so that nothing changes without a reason;
@@ -98,8 +117,8 @@ func better(a, b *candidate) bool {
 	switch {
 	case a.claim.timeline != b.claim.timeline && a.claim.timeline > 0 && b.claim.timeline > 0:
 		return a.claim.timeline > b.claim.timeline
-	case a.answers() != b.answers():
-		return a.answers()
+	case a.answers(b) != b.answers(a):
+		return a.answers(b)
 	case a.claim.readOnly != b.claim.readOnly:
 		return b.claim.readOnly
 	case a.claim.Replicas != b.claim.Replicas:

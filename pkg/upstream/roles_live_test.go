@@ -109,6 +109,50 @@ func TestFrozenPrimaryIsReplaced(t *testing.T) {
 	eventually(t, "the promoted replica", shaped(c, "s1="+b.Addr()+"+"+a.Addr()))
 }
 
+// TestOldPrimaryComesBackAtAMissedProbe: one that was not promoted takes nothing over
+// while the primary is not out of use: what was written meanwhile would be lost.
+func TestOldPrimaryComesBackAtAMissedProbe(t *testing.T) {
+	t.Parallel()
+	a := redistest.Server(t)
+	b := redistest.Server(t, redistest.WithReplicaOf(a))
+	spec := pair(a, b)
+	spec.HealthCheck = &resource.HealthCheck{
+		Kind: resource.HealthCheckRedis, Interval: 100 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		UnhealthyThreshold: 1000, HealthyThreshold: 1,
+	}
+	s := testSet(t, nil)
+	apply(t, s, spec)
+	c := running(t, s, "c")
+	eventually(t, "the first to be the primary", shaped(c, "s1="+a.Addr()+"+"+b.Addr()))
+	a.Kill()
+	b.Do("REPLICAOF", "NO", "ONE")
+	eventually(t, "the promoted replica", shaped(c, "s1="+b.Addr()+"+"+a.Addr()))
+	b.Freeze()
+	said := func(fresh bool, n *redistest.Node) func() error {
+		return func() error {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for key, m := range c.members {
+				if claim := m.currentClaim(); key.address == n.Addr() && (claim.fresh != fresh || !claim.Primary) {
+					return fmt.Errorf("%s: %+v", key.address, claim)
+				}
+			}
+			return nil
+		}
+	}
+	eventually(t, "a probe to be missed", said(false, b))
+	a.Restart()
+	eventually(t, "the old primary to answer", said(true, a))
+	if err := shaped(c, "s1="+b.Addr()+"+"+a.Addr())(); err != nil {
+		t.Errorf("after the old primary came back: %v", err)
+	}
+	b.Thaw()
+	eventually(t, "the primary to answer", said(true, b))
+	if err := shaped(c, "s1="+b.Addr()+"+"+a.Addr())(); err != nil {
+		t.Errorf("when both answer: %v", err)
+	}
+}
+
 func TestRoleProbeNoticesDeath(t *testing.T) {
 	t.Parallel()
 	a := redistest.Server(t)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/topology"
@@ -12,6 +13,7 @@ func TestElect(t *testing.T) {
 	primary := func(replicas int, offset int64) claim {
 		return claim{word: word{Role: topology.Role{Primary: true, Replicas: replicas, Offset: offset}}, known: true, fresh: true}
 	}
+	at := func(promoted int64, c claim) claim { c.promoted = time.Unix(promoted, 0); return c }
 	gone := func(c claim) claim { c.fresh = false; return c }
 	replica := claim{known: true, fresh: true}
 	on := func(timeline uint32, c claim) claim { c.timeline = timeline; return c }
@@ -33,7 +35,19 @@ func TestElect(t *testing.T) {
 		{"replicas moved on", []candidate{{claim: primary(0, 9), current: true}, {claim: primary(1, 9)}}, 1},
 		{"old one comes back", []candidate{{claim: primary(0, 99)}, {claim: primary(0, 1), current: true}}, 1},
 		{"old one is dead", []candidate{{claim: gone(primary(2, 9)), current: true}, {claim: primary(0, 9)}}, 1},
-		{"a probe of the old one is missed", []candidate{{claim: gone(primary(0, 9)), current: true, well: true}, {claim: primary(0, 9)}}, 0},
+		{"a probe of the current one is missed", []candidate{{claim: gone(primary(0, 9)), current: true, well: true}, {claim: primary(0, 9)}}, 0},
+		{"the same, and the other was promoted", []candidate{
+			{claim: gone(primary(0, 9)), current: true, well: true}, {claim: at(9, primary(0, 9))},
+		}, 1},
+		{"the same of a database", []candidate{
+			{claim: gone(primary(0, 9)), current: true, well: true, sql: true}, {claim: at(9, primary(0, 9))},
+		}, 0},
+		{"a probe is missed, and one that was promoted before comes back", []candidate{
+			{claim: at(8, primary(0, 99))}, {claim: gone(at(9, primary(0, 9))), current: true, well: true},
+		}, 1},
+		{"the same, and the current one is out of use", []candidate{
+			{claim: at(8, primary(0, 99))}, {claim: gone(at(9, primary(0, 9))), current: true},
+		}, 0},
 		{"the same, and it is read only", []candidate{{claim: gone(readOnly(primary(0, 9))), current: true, well: true}, {claim: primary(0, 9)}}, 1},
 		{"the same, and it is not the current one", []candidate{{claim: gone(primary(0, 9)), well: true}, {claim: primary(0, 9)}}, 1},
 		{"primary is dead, replicas wait", []candidate{{claim: gone(primary(1, 9)), current: true}, {claim: replica}}, 0},

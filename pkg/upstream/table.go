@@ -98,7 +98,9 @@ func (c *cluster) electLocked(shard string, places []placed) int {
 	before := c.primaries[shard]
 	asked := true
 	for i, p := range places {
-		candidates[i] = candidate{configured: p.role, claim: p.m.currentClaim(), current: p.m == before, well: c.settings.sql != nil && p.m.ep.Healthy()}
+		candidates[i] = candidate{
+			configured: p.role, claim: p.m.currentClaim(), current: p.m == before, well: p.m.ep.Healthy(), sql: c.settings.sql != nil,
+		}
 		asked = asked && p.m.wasProbed()
 	}
 	at := elect(candidates)
