@@ -100,7 +100,7 @@ func (c *client) blockedAt() []*upstream {
 
 // over reports whether the client waits there no longer, or for something else.
 func (x *unblocking) over() bool {
-	return x.u.closed || x.c.ring.tail-1 != x.seq || !slices.Contains(x.c.blockedAt(), x.u)
+	return x.u.closed || x.c.ring.tail-1 != x.seq || !slices.Contains(x.c.blockedAt(), x.u) || !x.u.waits(x.c)
 }
 
 // begin asks the server as soon as it has told the connection's number.
