@@ -68,11 +68,11 @@ func TestClusterManyKeysWhileSlotIsSplit(t *testing.T) {
 }
 
 // TestClusterFailoverUnderLoad lets an operator replace each primary in turn by its replica while clients write. For some milliseconds
-// a node may know no owner of the slots: it says CLUSTERDOWN, which is passed on, and clients ask again.
+// a node may know no owner of the slots: it says CLUSTERDOWN, and the proxy asks again.
 func TestClusterFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
 	cluster, addr := startCluster(t, "")
-	writers := startWritersWho(t, addr, 6, true)
+	writers := startWriters(t, addr, 6)
 	awaitProgress(t, writers, 20)
 	for _, primary := range cluster.Primaries() {
 		replica := cluster.Replicas(primary)[0]

@@ -13,11 +13,10 @@ import (
 // writer is an app that goes on writing while things happen behind the proxy. It counts a key of its own upwards, so that a write that is
 // lost, or made twice, shows: the server's count and its own differ.
 type writer struct {
-	addr     string
-	key      string
-	askAgain bool // at CLUSTERDOWN
-	stop     chan struct{}
-	done     sync.WaitGroup
+	addr string
+	key  string
+	stop chan struct{}
+	done sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
 	written  int
@@ -28,15 +27,9 @@ type writer struct {
 // startWriters starts n writers, whose keys are spread over the shards, and stops them when the test ends.
 func startWriters(t *testing.T, addr string, n int) []*writer {
 	t.Helper()
-	return startWritersWho(t, addr, n, false)
-}
-
-// startWritersWho has them ask again, if wanted, where a node takes its Redis Cluster for down.
-func startWritersWho(t *testing.T, addr string, n int, askAgain bool) []*writer {
-	t.Helper()
 	var all []*writer
 	for i := range n {
-		w := &writer{addr: addr, key: fmt.Sprintf("writer:{%d}", i), askAgain: askAgain, stop: make(chan struct{})}
+		w := &writer{addr: addr, key: fmt.Sprintf("writer:{%d}", i), stop: make(chan struct{})}
 		client := redistest.Dial(t, addr)
 		client.Timeout = 30 * time.Second
 		w.done.Go(func() { w.run(client) })
@@ -69,7 +62,6 @@ func (w *writer) note(reply string, err error) {
 	switch {
 	case err != nil:
 		w.failures = append(w.failures, err.Error())
-	case w.askAgain && strings.HasPrefix(reply, "-CLUSTERDOWN"): // nothing was written
 	case !strings.HasPrefix(reply, ":"):
 		w.failures = append(w.failures, reply)
 	default:

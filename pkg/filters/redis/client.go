@@ -58,11 +58,14 @@ type extra struct {
 	waits                     []*upstream // those of WAIT
 	named                     int         // names of the (UN)SUBSCRIBE at hand that have been dealt with
 	averageReply              int32
-	stuckSince                int64 // when output last rose above the high-water mark; 0: it is not
-	pausedAt                  int64 // when the first of paused was
-	heldLimit                 int   // 0: the default
-	lastOutput                int   // bytes buffered at the last tick
-	watched                   bool  // in the worker's list of clients that are held up
+	stuckSince                int64   // when output last rose above the high-water mark; 0: it is not
+	pausedAt                  int64   // when the first of paused was
+	heldLimit                 int     // 0: the default
+	lastOutput                int     // bytes buffered at the last tick
+	retries                   []retry // refused requests in their order
+	retryAt                   int64   // ns: when the first of them is sent again
+	retrying                  bool    // in the worker's list of clients that have some
+	watched                   bool    // in the worker's list of clients that are held up
 }
 
 // mode is a client's state in which requests take another way than usual.

@@ -80,6 +80,9 @@ func (c *client) fanOut(r *request, spec *redisproto.Spec) bool {
 }
 
 func (c *client) fanOutWith(r *request, spec *redisproto.Spec, how combine) bool {
+	if c.f.anySlots() && !c.barrier() { // an earlier request may still be redirected
+		return false
+	}
 	var targets []fanTarget
 	c.f.shardsAndTwins(func(t target) {
 		if !t.twin() {

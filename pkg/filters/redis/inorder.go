@@ -2,6 +2,7 @@ package redis
 
 import (
 	"slices"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 )
@@ -17,6 +18,7 @@ type placing struct {
 	cluster filters.Cluster
 	table   *filters.Table
 	since   int64 // loop time; -1: always
+	moving  int64 // until then slots are taken to be on the move
 }
 
 // inOrder reports whether a request of the client may go to t now. If not, it has to
@@ -50,12 +52,36 @@ func (f *localFilter) placingSince(t *target) int64 {
 		}
 		return p.since
 	}
-	first := placing{t.cluster, t.table, -1}
+	first := placing{cluster: t.cluster, table: t.table, since: -1}
 	if f.inherited {
 		first.since = f.w.loop.Now()
 	}
 	f.placings = append(f.placings, first)
 	return first.since
+}
+
+// movingFor is how long a slot is taken to be on the move after its node has said so.
+const movingFor = time.Second
+
+// slotsMove notes that keys are going from one node of the cluster to another.
+func (f *localFilter) slotsMove(cl filters.Cluster) {
+	for i := range f.placings {
+		if p := &f.placings[i]; p.cluster == cl {
+			p.moving = f.w.loop.Now() + int64(movingFor)
+		}
+	}
+}
+
+// holdBehindKeys is called behind a request to t with several keys. While slots move,
+// what comes next waits for it: the node would refuse it if it has some of the keys
+// but not all, and execute what is behind it.
+func (c *client) holdBehindKeys(t *target) {
+	for i := range c.f.placings {
+		p := &c.f.placings[i]
+		if p.cluster == t.cluster && p.moving > c.w.loop.Now() && c.ring.len() > 0 {
+			c.hold()
+		}
+	}
 }
 
 // inherit is told of a client that comes with requests which another filter has placed.

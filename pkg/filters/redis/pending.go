@@ -9,6 +9,7 @@ type pending struct {
 	start    int64   // ns
 	deadline int64   // ns; 0: none
 	hops     uint8   // redirections followed so far
+	tries    uint8   // how often it was sent again after it had been refused
 	what     expect
 	replay   *replay
 	shard    *shardStats
@@ -19,7 +20,7 @@ type pending struct {
 func (p *pending) set(from *pending) {
 	p.c, p.seq, p.part = from.c, from.seq, from.part
 	p.start, p.deadline = from.start, from.deadline
-	p.hops, p.what = from.hops, from.what
+	p.hops, p.tries, p.what = from.hops, from.tries, from.what
 	p.replay, p.shard = from.replay, from.shard
 }
 

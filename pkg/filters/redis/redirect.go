@@ -21,23 +21,39 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 		if !p.c.f.cfg.Redirection || u.pool.cluster.Table().Slots == nil {
 			return false
 		}
-		_, addr, ok := strings.Cut(rest, " ")
-		if !ok || p.replay == nil || p.hops >= maxHops || !u.redirect(p, addr, code == "ASK") {
+		if code == "ASK" {
+			p.c.f.slotsMove(u.pool.cluster)
+		}
+		if _, addr, ok := strings.Cut(rest, " "); !ok || p.replay == nil || !u.follow(p, addr, code == "ASK") {
 			// Where the slot is now is nothing that the client could use.
 			p.c.failPart(p.seq, p.part, errOnTheMove)
 		}
 		return true
 	case "TRYAGAIN":
-		return p.replay != nil && p.hops < maxHops && u.splitUp(p)
-	case "READONLY", "CLUSTERDOWN":
+		p.c.f.slotsMove(u.pool.cluster)
+		return u.tryLater(p, frame, p.replay != nil && p.hops < maxHops && canSplitUp(p.replay.frame))
+	case "CLUSTERDOWN":
+		u.pool.cluster.Refresh(code)
+		return u.tryLater(p, frame, false)
+	case "READONLY":
 		u.pool.cluster.Refresh(code)
 	case "LOADING", "MASTERDOWN":
 		u.pool.cluster.Report(u.pool.key.endpoint, filters.ServerError)
+		return u.tryLater(p, frame, false)
 	}
 	return false
 }
 
 const errOnTheMove = "TRYAGAIN dragoman: the key's slot is being moved to another node"
+
+// follow sends a request that is redirected on, at once or when it may go: when nodes
+// that send it to and fro agree, and when those before it have been executed.
+func (u *upstream) follow(p *pending, addr string, ask bool) bool {
+	if p.hops >= maxHops || p.behindRetries() {
+		return u.tryLater(p, redisproto.AppendError(nil, errOnTheMove), false)
+	}
+	return u.redirect(p, addr, ask)
+}
 
 // redirect sends the request to where the cluster says it belongs.
 func (u *upstream) redirect(p *pending, addr string, ask bool) bool {

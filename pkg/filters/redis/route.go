@@ -68,6 +68,9 @@ func (c *client) forwardKeys(r *request) bool {
 		c.mirror(r, rt, c.w.keys, frame)
 	}
 	c.forward(r, t, frame)
+	if len(c.w.keys) > 1 {
+		c.holdBehindKeys(&t)
+	}
 	return true
 }
 

@@ -65,6 +65,7 @@ func handleSplit(c *client, r *request) bool {
 		c.w.putMerge(m)
 		c.mirrorSplit(r, &groups[0], sp.step)
 		c.forward(r, groups[0].t, r.raw(c.w))
+		c.holdBehindKeys(&groups[0].t)
 		return true
 	}
 	m.setParts(len(groups))
@@ -76,6 +77,9 @@ func handleSplit(c *client, r *request) bool {
 		c.mirrorSplit(r, g, sp.step)
 		frame := c.w.appendGroup(r, g, sp.step)
 		c.sendPart(r, g.t, frame, seq, c.ring.at(seq), int32(i))
+	}
+	for i := range groups {
+		c.holdBehindKeys(&groups[i].t)
 	}
 	return true
 }

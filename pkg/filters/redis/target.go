@@ -43,8 +43,8 @@ func (f *localFilter) locateBy(t target, key []byte) (target, string) {
 	case n == 0:
 		return t, "ERR dragoman: cluster " + t.cluster.Name() + " has no endpoint yet"
 	case t.table.Slots != nil:
-		t.shard = int(t.table.Slots[redisproto.Slot(key)])
-		if t.shard < 0 {
+		slot := redisproto.Slot(key)
+		if t.shard = shardOf(t.table, int(slot)); t.table.Slots[slot] < 0 && !f.cfg.Redirection {
 			return t, "CLUSTERDOWN Hash slot not served"
 		}
 	case n == 1:
@@ -58,6 +58,15 @@ func (f *localFilter) locateBy(t target, key []byte) (target, string) {
 		}
 	}
 	return t, ""
+}
+
+// shardOf is the shard of a slot of a Redis Cluster. Where nobody serves it any node is
+// asked, which may know better by now.
+func shardOf(t *filters.Table, slot int) int {
+	if shard := t.Slots[slot]; shard >= 0 {
+		return int(shard)
+	}
+	return slot % len(t.Shards)
 }
 
 // one reports whether everything the listener serves lives on one shard, so

@@ -2,46 +2,49 @@ package redis
 
 import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
 
+// canSplitUp reports whether the replies to the single keys of a request can be put
+// together again.
+func canSplitUp(frame []byte) bool {
+	_, _, ok := manyKeys(frame)
+	return ok
+}
+
 // splitUp answers TRYAGAIN, which a Redis Cluster gives to a command over keys
 // of a slot that is on the move and of which some are here and some there: it
-// asks for each key by itself, and each is then redirected or not. It returns
-// false for commands whose replies can't be put together again.
-func (u *upstream) splitUp(p *pending) bool {
-	name, cmd, ok := manyKeys(p.replay.frame)
-	if !ok {
-		return false
-	}
+// asks for each key by itself, and each is then redirected or not.
+func (p *pool) splitUp(item *pending) {
+	name, cmd, _ := manyKeys(item.replay.frame)
 	sp := splitterOf(name)
 	keys := (len(cmd.Args) - 1) / sp.step
-	c, w := p.c, u.pool.w
-	s := c.ring.at(p.seq)
+	c, w := item.c, p.w
+	s := c.ring.at(item.seq)
 	if s.merge == nil {
 		s.merge = w.takeMerge(sp.how, 1)
 		s.merge.join = sp.join
 		s.merge.order = append(s.merge.order, make([]int32, keys)...)
 	}
-	first := s.merge.splitPart(p.part, keys)
+	first := s.merge.splitPart(item.part, keys)
 	for i := range keys {
-		one := *p
+		one := *item
 		one.hops++
+		one.tries = 1
 		one.deadline = c.f.deadline()
 		if i > 0 {
 			one.part = first + int32(i) - 1
 		}
 		frame := redisproto.AppendArray(nil, 1+sp.step)
-		frame = redisproto.AppendBulk(frame, cmd.Arg(p.replay.frame, 0))
+		frame = redisproto.AppendBulk(frame, cmd.Arg(item.replay.frame, 0))
 		for j := range sp.step {
-			frame = redisproto.AppendBulk(frame, cmd.Arg(p.replay.frame, 1+i*sp.step+j))
+			frame = redisproto.AppendBulk(frame, cmd.Arg(item.replay.frame, 1+i*sp.step+j))
 		}
-		to, reason := u.pool.get(c)
+		to, reason := p.get(c)
 		if to == nil {
-			c.failPart(one.seq, one.part, u.pool.unavailable(reason))
+			c.failPart(one.seq, one.part, p.unavailable(reason))
 			continue
 		}
 		one.replay = &replay{frame: frame}
 		to.send(frame, &one)
 	}
-	return true
 }
 
 // manyKeys parses a request that handleSplit could have split.

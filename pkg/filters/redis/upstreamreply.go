@@ -116,12 +116,19 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 	if failed && u.serverError(p, frame) {
 		return
 	}
+	retries := c.x != nil && len(c.x.retries) > 0
+	if retries && !c.executed(p) {
+		return
+	}
 	if m := c.ring.at(p.seq).merge; m != nil {
 		c.addPart(p.seq, p.part, frame)
 		m.done(c, p.seq, p.part)
-		return
+	} else {
+		c.reply(p.seq, frame)
 	}
-	c.reply(p.seq, frame)
+	if retries && p.tries > 0 {
+		c.retry(true)
+	}
 }
 
 func (u *upstream) setupReply(frame []byte) {

@@ -28,6 +28,9 @@ type worker struct {
 	deadlines  []*upstream        // connections with a request that can time out
 	spare      []*upstream        // the other half of a double buffer
 	strays     map[string][]stray // by the address that they wait for
+	retrying   []*client          // who has requests that are tried again
+	retryBytes int                // of them
+	givenUp    map[vain]int64
 	ticking    bool
 	stuck      []*client // clients that something is held up for
 	stuckSpare []*client // the other half of a double buffer
@@ -178,7 +181,8 @@ func (w *worker) onTick() {
 	w.spare = due
 	w.expireStuck(now)
 	w.sendStrays()
-	if len(w.deadlines) > 0 || len(w.stuck) > 0 || len(w.strays) > 0 {
+	w.retryAll(now)
+	if len(w.deadlines) > 0 || len(w.stuck) > 0 || len(w.strays) > 0 || len(w.retrying) > 0 {
 		w.startTicking()
 	}
 }
@@ -324,6 +328,7 @@ func (w *worker) sweep() {
 		f.endMisplaced()
 	}
 	now := w.loop.Now()
+	w.forgetGivenUp(now)
 	for key, p := range w.pools {
 		switch {
 		case !current[key.endpoint] && now-p.lastUsed > int64(time.Second):
