@@ -86,15 +86,21 @@ func (s *subscriptions) linksFor(kind int, name string) ([]*subscriber, string) 
 		if p == nil {
 			return nil, reason
 		}
-		l := s.links[p.key.endpoint]
+		l, reason := s.linkTo(p)
 		if l == nil {
-			if l, reason = s.dial(p); l == nil {
-				return nil, p.unavailable(reason)
-			}
+			return nil, p.unavailable(reason)
 		}
 		links = append(links, l)
 	}
 	return links, ""
+}
+
+// linkTo is the connection to an endpoint. A reason says why there is none.
+func (s *subscriptions) linkTo(p *pool) (*subscriber, string) {
+	if l := s.links[p.key.endpoint]; l != nil {
+		return l, ""
+	}
+	return s.dial(p)
 }
 
 // subscriptionTargets are the shards that a subscription has to be on. In a

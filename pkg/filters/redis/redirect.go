@@ -58,10 +58,7 @@ func (u *upstream) follow(p *pending, addr string, ask bool) bool {
 // redirect sends the request to where the cluster says it belongs.
 func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	w := u.pool.w
-	if port, ok := strings.CutPrefix(strings.TrimPrefix(addr, "?"), ":"); ok {
-		host, _, _ := cutPort(u.pool.key.endpoint.Address)
-		addr = host + ":" + port // an empty host means the same one
-	}
+	addr = u.pool.fullAddress(addr)
 	e := u.pool.cluster.Table().ByAddress(addr)
 	if e != nil {
 		w.sendStraysTo(addr) // they were first
@@ -79,6 +76,25 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 		return p.replay.restart != restartNever && u.relocate(p, e, ask)
 	}
 	return true
+}
+
+// fullAddress is the address of a redirection, in which an empty host means the same one.
+func (p *pool) fullAddress(addr string) string {
+	if port, ok := strings.CutPrefix(strings.TrimPrefix(addr, "?"), ":"); ok {
+		host, _, _ := cutPort(p.key.endpoint.Address)
+		return host + ":" + port
+	}
+	return addr
+}
+
+// redirected is the endpoint that an error of p's endpoint, like "MOVED 1 ::1:6379",
+// sends to; nil if it is not known.
+func (p *pool) redirected(text string) *filters.Endpoint {
+	addr := p.fullAddress(text[strings.LastIndexByte(text, ' ')+1:])
+	if e := p.cluster.Table().ByAddress(addr); e != nil {
+		return e
+	}
+	return p.w.adhocEndpoint(addr, p.key.endpoint)
 }
 
 // sendOn sends a request that an endpoint of p has redirected to e.

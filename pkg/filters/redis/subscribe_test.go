@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,4 +104,47 @@ func TestTooManySubscriptions(t *testing.T) {
 	}
 	check(t, sub, "UNSUBSCRIBE b", "*3 $11 unsubscribe $1 b :2", "SUBSCRIBE d", "*3 $9 subscribe $1 d :3")
 	f.quiet()
+}
+
+// A shard channel is subscribed to where its slot is, also if that is news. The node
+// that loses the slot ends the subscription, and most clients subscribe anew at once.
+func TestShardChannelMoves(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	for _, resp := range []string{"2", "3"} {
+		sub, pub := f.dial(), f.dial()
+		sub.Do("HELLO", resp)
+		key, other := f.keyIn(0, "k"+resp), f.keyIn(0, "o"+resp)
+		slot := redistest.KeySlot(key)
+		kind := map[string]string{"2": "*", "3": ">"}[resp]
+		subscribed := func(verb, name string, n int) string {
+			return fmt.Sprintf("%s3\r\n%s%s:%d\r\n", kind, bulk(verb), bulk(name), n)
+		}
+		want := func(frame string) {
+			t.Helper()
+			if got := sub.ReadFrame(); got != frame {
+				t.Errorf("got %q, want %q", got, frame)
+			}
+		}
+		sub.Send(redistest.Command("SSUBSCRIBE", key, other))
+		want(subscribed("ssubscribe", key, 1))
+		want(subscribed("ssubscribe", other, 2))
+		f.rc.MoveSlot(slot, f.nodes[0], f.nodes[1], func(redistest.MoveStep) {})
+		want(subscribed("sunsubscribe", key, 1))
+		sub.Send(redistest.Command("SSUBSCRIBE", key)) // the table still has the slot at the first node
+		want(subscribed("ssubscribe", key, 2))
+		check(t, pub, "SPUBLISH "+key+" one", ":1", "SPUBLISH "+other+" two", ":1")
+		heard := []string{sub.ReadFrame(), sub.ReadFrame()}
+		slices.Sort(heard)
+		for i, words := range [][]string{{"smessage", key, "one"}, {"smessage", other, "two"}} {
+			if frame := kind + redistest.Command(words...)[1:]; heard[i] != frame {
+				t.Errorf("got %q, want %q", heard[i], frame)
+			}
+		}
+		sub.Send(redistest.Command("SUNSUBSCRIBE", key) + redistest.Command("SUNSUBSCRIBE", other))
+		want(subscribed("sunsubscribe", key, 1))
+		want(subscribed("sunsubscribe", other, 0))
+		check(t, sub, "PING", "+PONG")
+		f.quit(t, sub, pub)
+	}
 }

@@ -36,6 +36,7 @@ type ack struct {
 	seq        uint32
 	part       int32
 	drop       bool  // nobody else waits for it
+	hops       int   // redirections followed so far
 	sent       int64 // ns
 }
 
@@ -179,8 +180,11 @@ func (l *subscriber) acknowledged(frame []byte) {
 	}
 	a := l.acks[0]
 	l.acks = l.acks[1:]
-	if bytes.HasPrefix(frame, []byte("-MOVED ")) { // a shard channel: the next try will find it
+	if bytes.HasPrefix(frame, []byte("-MOVED ")) { // a shard channel
 		l.pool.cluster.Refresh("MOVED")
+		if !a.drop && c.f.cfg.Redirection && l.moved(a, errorText(frame)) {
+			return
+		}
 	}
 	if !a.drop {
 		c.addPart(a.seq, a.part, frame)
@@ -193,6 +197,36 @@ func (l *subscriber) acknowledged(frame []byte) {
 		l.waiting, l.after = true, a.seq
 	}
 	l.subs.tidy()
+}
+
+// moved subscribes to a shard channel where its slot is now. It returns false if the
+// client is to get the error.
+func (l *subscriber) moved(a ack, text string) bool {
+	s, p := l.subs, l.pool
+	links := s.kinds[byShardChannel][a.name]
+	if a.verb != "ssubscribe" || len(links) != 1 || links[0] != l {
+		return false
+	}
+	var next *subscriber
+	if e := p.redirected(text); e != nil && a.hops < maxHops {
+		next, _ = s.linkTo(p.w.pool(poolKey{endpoint: e, db: p.key.db, resp: p.key.resp}, p.cluster, p.opts))
+	}
+	if next == nil {
+		s.c.failPart(a.seq, a.part, errOnTheMove)
+		s.tidy()
+		return true
+	}
+	s.c.f.stats.redirections++
+	if s.version == 0 {
+		s.version = s.c.f.tablesVersion() // which has the channel elsewhere
+	}
+	links[0] = next
+	l.names--
+	next.names++
+	a.hops++
+	next.send(a.verb, a.name, a)
+	s.tidy()
+	return true
 }
 
 // ended is called when the server has ended a subscription by itself, as it
