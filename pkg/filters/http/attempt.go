@@ -129,8 +129,10 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	}
 	call := &pool.Call{Request: &out, Endpoint: ep, HTTP2: p.in.ProtoMajor == 2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 	resp, err := p.pool.Do(ctx, call)
-	if err != nil && call.Reused && p.mayRepeat(call.Wire.Answered, err) {
-		// The endpoint ended a connection that was idle, at the moment we used it.
+	for n := 0; err != nil && n < repeats && (call.Reused || pool.Refused(err)) && p.mayRepeat(call.Wire.Answered, err); n++ {
+		if p.body != nil {
+			out.Body = p.body.view()
+		}
 		*call = pool.Call{Request: &out, Endpoint: ep, HTTP2: call.HTTP2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 		resp, err = p.pool.Do(ctx, call)
 	}
@@ -156,15 +158,22 @@ func (p *passage) aim(ep *filters.Endpoint) string {
 	return p.host
 }
 
+// repeats is how often a request is sent once more that no endpoint has looked at,
+// without a policy for retries.
+const repeats = 2
+
 // mayRepeat says that a request without body on a connection that was used
-// before has met its end, and does no harm twice (RFC 9110 section 9.2.2), or was not
-// looked at.
+// before has met its end, and does no harm twice (RFC 9110 section 9.2.2); or that the
+// endpoint has not looked at it (RFC 9113 section 8.7), and its body is all there.
 func (p *passage) mayRepeat(answered bool, err error) bool {
-	if answered || p.keeper != nil || p.cause() != nil || errors.Is(err, errPerTry) {
+	if answered || p.cause() != nil || errors.Is(err, errPerTry) {
 		return false
 	}
-	if pool.WentAway(err) {
-		return true
+	if pool.Refused(err) {
+		return p.keeper == nil || p.keeper.replayable()
+	}
+	if p.keeper != nil {
+		return false
 	}
 	switch p.in.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -297,6 +306,12 @@ func (p *passage) failed(err error) {
 		x.fail(p.w, http.StatusServiceUnavailable, flag("UO"), "overflow", before+"overflow")
 	case errors.As(err, &connect):
 		x.fail(p.w, http.StatusServiceUnavailable, flag("UF"), "upstream_reset_before_response_started{connection_failure}", before+"connection failure")
+	case pool.Refused(err):
+		why := "remote refused stream reset"
+		if p.keeper != nil && !p.keeper.replayable() {
+			why += ": the request was not processed, and too much of its body had been sent to send it once more"
+		}
+		x.fail(p.w, http.StatusServiceUnavailable, flag("UR"), "upstream_reset_before_response_started{remote_refused_stream_reset}", before+why)
 	case errors.Is(err, errTimeout):
 		x.fail(p.w, http.StatusGatewayTimeout, flag("UT"), "upstream_response_timeout", "upstream request timeout")
 	case errors.Is(err, errPerTry):

@@ -30,6 +30,9 @@ func (p *passage) deliver(o *outcome) {
 	}
 	resp := o.resp
 	defer resp.Body.Close()
+	if p.body != nil {
+		p.body.settled()
+	}
 	if p.clock.try != nil {
 		p.clock.try.Stop()
 	}

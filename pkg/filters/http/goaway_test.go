@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,10 @@ func frames(c net.Conn, leaves bool) {
 		var head bytes.Buffer
 		_ = hpack.NewEncoder(&head).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
-		_ = f.WriteData(stream, true, body)
+		for piece := range slices.Chunk(body, 16<<10) {
+			_ = f.WriteData(stream, false, piece)
+		}
+		_ = f.WriteData(stream, true, nil)
 	}
 	for {
 		frame, err := f.ReadFrame()
@@ -57,6 +61,7 @@ func frames(c net.Conn, leaves bool) {
 				answer(frame.StreamID)
 			}
 		case *http2.DataFrame:
+			update(f, frame)
 			if body = append(body, frame.Data()...); frame.StreamEnded() {
 				answer(frame.StreamID)
 			}
@@ -65,14 +70,17 @@ func frames(c net.Conn, leaves bool) {
 }
 
 // TestGoAway: a request that an endpoint says it has not looked at goes to it by
-// another connection: one without a body at once, one with a body as retries say.
+// another connection, with its body.
 func TestGoAway(t *testing.T) { overEngines(t, testGoAway) }
 
 func testGoAway(t *testing.T, e engine) {
+	large := strings.Repeat("order ", 30_000)
 	for name, tt := range map[string]struct{ more, method, body, want string }{
 		"GET":              {"", "GET", "", "200 got "},
 		"POST":             {"", "POST", "", "200 got "},
-		"POST with a body": {`, "retry_policy": {"retry_on": "refused-stream", "num_retries": 1}`, "POST", "order", "200 got order"},
+		"POST with a body": {"", "POST", "order", "200 got order"},
+		"a large body":     {"", "POST", large, "200 got " + large},
+		"retries":          {`, "retry_policy": {"retry_on": "refused-stream", "num_retries": 1}`, "POST", "order", "200 got order"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,8 +96,50 @@ func testGoAway(t *testing.T, e engine) {
 			}
 			resp, text := do(t, tt.method, h.url("/"), body)
 			if got := resp.Status[:4] + text; got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
+				t.Errorf("got %.100q, %d bytes, want %.100q", got, len(got), tt.want)
 			}
 		})
+	}
+}
+
+// update lets the peer send more.
+func update(f *http2.Framer, d *http2.DataFrame) {
+	if n := uint32(len(d.Data())); n > 0 {
+		_ = f.WriteWindowUpdate(0, n)
+		_ = f.WriteWindowUpdate(d.StreamID, n)
+	}
+}
+
+// TestRefusedLate: a request that cannot be sent once more, though the endpoint says
+// that it has not looked at it, is answered with the reason.
+func TestRefusedLate(t *testing.T) { overEngines(t, testRefusedLate) }
+
+func testRefusedLate(t *testing.T, e engine) {
+	const enough = 400_000
+	cluster := clusterOf("c", wireApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+		_, _ = io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+		f := http2.NewFramer(c, c)
+		_ = f.WriteSettings()
+		for come := 0; ; {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			d, ok := frame.(*http2.DataFrame)
+			if !ok {
+				continue
+			}
+			update(f, d)
+			if come += len(d.Data()); come > enough {
+				_ = f.WriteRSTStream(d.StreamID, http2.ErrCodeRefusedStream)
+				come = 0
+			}
+		}
+	}))
+	cluster.HTTP.Protocol = resource.UpstreamHTTP2
+	h := e.proxy(t, routing(toCluster(t, "")), cluster)
+	resp, text := do(t, "POST", h.url("/"), strings.NewReader(strings.Repeat("x", enough+1)))
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "remote refused stream reset: the request was not processed") {
+		t.Errorf("%s %s", resp.Status, text)
 	}
 }

@@ -273,7 +273,7 @@ func (q *loopRequest) finish() {
 }
 
 // replayable implements keeper.
-func (q *loopRequest) replayable() bool { return q.keep && !q.lost }
+func (q *loopRequest) replayable() bool { return !q.lost }
 
 // forget drops what would keep other memory alive.
 func (q *loopRequest) forget() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,21 +17,28 @@ import (
 // replayLimit is how much of a body is kept for another try or a mirror.
 const replayLimit = 64 << 10
 
+// copySize is how much of a body is taken at once.
+const copySize = 32 << 10
+
 // errStale ends the reading of a try that was given up.
 var errStale = errors.New("another try reads the body now")
 
 // replay is a request's body that can be read again from its beginning, as far
-// as it is kept.
+// as it is kept. The client's body is read by a goroutine beside, so that who reads
+// here can stop at any time, however long the client takes.
 type replay struct {
-	p    *passage
-	keep bool
+	p        *passage
+	source   io.ReadCloser // read by one goroutine at a time
+	mirrored bool          // it is kept to the end
 
-	mu     sync.Mutex
-	source io.ReadCloser // guarded by mu
-	kept   []byte        // guarded by mu
-	lost   bool          // more was read than is kept; guarded by mu
-	end    error         // of source; guarded by mu
-	latest *replayView   // guarded by mu
+	mu      sync.Mutex
+	came    *sync.Cond  // something has happened to what follows
+	keep    bool        // guarded by mu
+	kept    []byte      // the part of the body from base on, as far as it has come; guarded by mu
+	base    int64       // guarded by mu
+	reading bool        // source; guarded by mu
+	end     error       // of source; guarded by mu
+	latest  *replayView // guarded by mu
 }
 
 // wrapBody has the body counted, and kept where it may be needed again.
@@ -38,9 +46,10 @@ func (p *passage) wrapBody() {
 	if p.in.Body == nil || p.in.Body == http.NoBody || p.in.ContentLength == 0 {
 		return
 	}
-	keep := p.keeps() || p.hasMirrors() && p.in.ContentLength <= replayLimit
-	p.body = &replay{p: p, keep: keep, source: p.in.Body}
-	p.keeper = p.body
+	mirrored := p.hasMirrors() && p.in.ContentLength <= replayLimit
+	b := &replay{p: p, keep: mirrored || p.keeps() || p.pool.MayRefuse(p.in.ProtoMajor == 2), mirrored: mirrored, source: p.in.Body}
+	b.came = sync.NewCond(&b.mu)
+	p.body, p.keeper = b, b
 }
 
 // keeps says that a body is to be kept for another try, as far as its length is
@@ -53,28 +62,68 @@ func (p *passage) keeps() bool {
 func (b *replay) replayable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.keep && !b.lost && (b.end == nil || b.end == io.EOF) //nolint:errorlint // as the reader gave it
+	return b.base == 0 && (b.end == nil || b.end == io.EOF) //nolint:errorlint // as the reader gave it
 }
 
 // whole gives the body if all of it is kept.
 func (b *replay) whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.kept, b.keep && !b.lost && b.end == io.EOF //nolint:errorlint // as the reader gave it
+	return b.kept, b.base == 0 && len(b.kept) <= replayLimit && b.end == io.EOF //nolint:errorlint // as the reader gave it
+}
+
+// settled says that no other try follows.
+func (b *replay) settled() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keep = b.mirrored
 }
 
 // view begins to read from the beginning. Earlier views end.
 func (b *replay) view() io.ReadCloser {
 	v := &replayView{b: b}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.latest = v
-	b.mu.Unlock()
+	b.came.Broadcast()
 	return v
 }
 
+// fetchLocked begins to read the source, when all that has come was read. mu is
+// held.
+func (b *replay) fetchLocked() {
+	const least = 4 << 10
+	size := len(b.kept) - len(b.kept)%least                           // more at once of what is long
+	if !b.keep || b.base > 0 || len(b.kept) >= replayLimit+copySize { // as much as fits into the windows that most have, and what is read ahead
+
+		b.base += int64(len(b.kept))
+		b.kept = b.kept[:0]
+		if cap(b.kept) > copySize {
+			b.kept = nil
+		}
+	}
+	b.kept = slices.Grow(b.kept, min(max(size, least), copySize))
+	b.reading = true
+	go b.fetch(b.kept[len(b.kept):cap(b.kept)])
+}
+
+func (b *replay) fetch(room []byte) {
+	n, err := b.source.Read(room)
+	b.p.x.received.Add(int64(n))
+	b.p.clock.touch()
+	if err == io.EOF {
+		b.p.clock.sent()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept, b.end, b.reading = b.kept[:len(b.kept)+n], err, false
+	b.came.Broadcast()
+}
+
 type replayView struct {
-	b  *replay
-	at int
+	b      *replay
+	at     int64
+	closed bool // guarded by b.mu
 }
 
 // Read implements io.Reader.
@@ -82,39 +131,35 @@ func (v *replayView) Read(p []byte) (int, error) {
 	b := v.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.latest != v {
-		return 0, errStale
-	}
-	if v.at < len(b.kept) {
-		n := copy(p, b.kept[v.at:])
-		v.at += n
-		return n, nil
-	}
-	if b.end != nil {
-		return 0, b.end
-	}
-	n, err := b.source.Read(p)
-	b.p.x.received.Add(int64(n))
-	b.p.clock.touch()
-	switch {
-	case !b.keep || b.lost:
-	case len(b.kept)+n > replayLimit:
-		b.kept, b.lost = nil, true
-	default:
-		b.kept = append(b.kept, p[:n]...)
-		v.at += n
-	}
-	if err != nil {
-		b.end = err
-		if err == io.EOF {
-			b.p.clock.sent()
+	for {
+		switch come := b.base + int64(len(b.kept)); {
+		case b.latest != v || v.closed:
+			return 0, errStale
+		case v.at < come:
+			n := copy(p, b.kept[v.at-b.base:])
+			v.at += int64(n)
+			if v.at == come && b.end != nil {
+				return n, b.end // not to be asked for it
+			}
+			return n, nil
+		case b.end != nil:
+			return 0, b.end
+		case !b.reading:
+			b.fetchLocked()
 		}
+		b.came.Wait()
 	}
-	return n, err
 }
 
-// Close implements io.Closer. The body is the server's to close.
-func (*replayView) Close() error { return nil }
+// Close implements io.Closer: who reads reads no more. The source is the server's to
+// close.
+func (v *replayView) Close() error {
+	v.b.mu.Lock()
+	defer v.b.mu.Unlock()
+	v.closed = true
+	v.b.came.Broadcast()
+	return nil
+}
 
 // shadow is a copy of a request for another cluster.
 type shadow struct {

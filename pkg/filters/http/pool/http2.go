@@ -212,6 +212,13 @@ func (h *host) end2(s *stream2) {
 	h.cluster.wakeOne()
 }
 
+// MayRefuse says that endpoints may tell, by HTTP/2, that they have not looked at a
+// request. http2: its client speaks it.
+func (k *Cluster) MayRefuse(http2 bool) bool {
+	o := k.options()
+	return o != nil && o.HTTP.Protocol != filters.HTTP1 && (http2 || o.HTTP.Protocol != filters.HTTPAsDown)
+}
+
 // Refused says that an endpoint has not looked at a request: trying again does
 // no harm.
 func Refused(err error) bool {
