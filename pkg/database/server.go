@@ -52,6 +52,13 @@ func Forsake(c *netloop.Conn) {
 	c.Close()
 }
 
+// TakeLeave has the peer get the last that there is for it, and closes the connection.
+func TakeLeave(c *netloop.Conn, last []byte) {
+	c.SetDriver(forsaken{})
+	c.Write(last)
+	c.CloseAfterFlush()
+}
+
 // forsaken is the driver of such a connection.
 type forsaken struct{}
 

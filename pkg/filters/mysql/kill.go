@@ -241,11 +241,7 @@ func (x *killer) introduced() {
 		x.login.fail(errRestarted)
 		return
 	}
-	x.login.enter(mysqlproto.HandshakeResponse{
-		Capabilities: mysqlproto.LongPassword | mysqlproto.Protocol41 | mysqlproto.SecureConnection | mysqlproto.Transactions |
-			x.login.greeting.Capabilities&(mysqlproto.PluginAuth|mysqlproto.PluginAuthLenenc),
-		MaxPacket: 1 << 24, Charset: 45, // utf8mb4
-	})
+	x.login.enter(ownResponse(&x.login.greeting))
 }
 
 // entered implements loginOwner.

@@ -35,12 +35,12 @@ type startup struct {
 	response mysqlproto.HandshakeResponse // the client's
 }
 
-func (st *startup) stop() {
+func (st *startup) stop(r *database.Rotation) {
 	if st.timer != nil {
 		st.timer.Stop()
 	}
 	if st.login != nil {
-		st.login.drop()
+		st.login.forgo(r)
 	}
 }
 
