@@ -22,6 +22,7 @@ type Store struct {
 	series   map[string]*series // by name and labels
 	families map[string]*family // by name
 	key      []byte
+	looked   time.Time // for series whose time is over, because there was no room
 }
 
 type series struct {
@@ -69,7 +70,7 @@ func (s *Store) Set(v *Sample, now time.Time) bool {
 	}
 	found := s.series[string(s.key)]
 	if found == nil {
-		if len(s.series) >= s.limit && !s.expireLocked(now) {
+		if len(s.series) >= s.limit && !s.makeRoomLocked(now) {
 			return false
 		}
 		found = s.newLocked(v)
@@ -89,6 +90,16 @@ func (s *Store) newLocked(v *Sample) *series {
 	}
 	f.series++
 	return &series{family: f, labels: families.Labels(append([]string(nil), v.Labels...)...)}
+}
+
+// makeRoomLocked looks for series whose time is over, not for each line of an app that
+// sends too many.
+func (s *Store) makeRoomLocked(now time.Time) bool {
+	if since := now.Sub(s.looked); since >= 0 && since < time.Second {
+		return false
+	}
+	s.looked = now
+	return s.expireLocked(now)
 }
 
 // expireLocked forgets series that got nothing for too long, and reports whether

@@ -126,3 +126,27 @@ func TestGatherIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestFull: where there is no room, series whose time is over are looked for once a
+// second: to look at all of them for each line would take all of a CPU.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	s := push.NewStore(1, 100*time.Millisecond)
+	for _, step := range []struct {
+		after time.Duration
+		name  string
+		want  bool
+	}{
+		{0, "a", true},
+		{0, "b", false},
+		{500 * time.Millisecond, "b", false},
+		{time.Second, "b", true},
+		{1500 * time.Millisecond, "a", false},
+		{-time.Hour, "a", false},
+		{2 * time.Second, "a", true},
+	} {
+		if got := s.Set(gauge(step.name, 1), at(0).Add(step.after)); got != step.want {
+			t.Errorf("%s after %v: %v, want %v", step.name, step.after, got, step.want)
+		}
+	}
+}
