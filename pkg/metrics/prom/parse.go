@@ -352,6 +352,16 @@ func key(labels []*dto.LabelPair) string {
 	return b.String()
 }
 
+// counted gives a histogram the count that its page has left out: that of its last
+// bucket. Else it would be 0, below its buckets.
+func counted(h *dto.Histogram) {
+	if len(h.GetBucket()) == 0 || h.SampleCount != nil || h.SampleCountFloat != nil {
+		return
+	}
+	last := h.GetBucket()[len(h.GetBucket())-1]
+	h.SampleCount, h.SampleCountFloat = last.CumulativeCount, last.CumulativeCountFloat
+}
+
 // families gives those that have series, in the order of the page.
 func (p *parser) families() []*dto.MetricFamily {
 	out := make([]*dto.MetricFamily, 0, len(p.list))
@@ -371,6 +381,7 @@ func (p *parser) families() []*dto.MetricFamily {
 					}
 					return 0
 				})
+				counted(h)
 			}
 		}
 		out = append(out, f.samples)

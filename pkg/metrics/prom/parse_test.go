@@ -105,6 +105,11 @@ u 1
 		{"a limit", "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n", false, 2, "# TYPE a untyped\na{x=\"1\"} 1\na{x=\"2\"} 1\n", 0, 1},
 		{"names with any characters", "{\"my.metric\",\"a.b\"=\"c\"} 1\n", false, 10, "# TYPE my.metric untyped\nmy.metric{a.b=\"c\"} 1\n", 0, 0},
 		{
+			"no count", "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_bucket{le=\"1\",x=\"1\"} 3\n", false, 10,
+			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\n" +
+				"h_bucket{x=\"1\",le=\"1\"} 3\nh_bucket{x=\"1\",le=\"+Inf\"} 3\nh_sum{x=\"1\"} 0\nh_count{x=\"1\"} 3\n", 0, 0,
+		},
+		{
 			"buckets out of order", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_bucket{le=\"1\"} 1\nh_count 2\nh_bucket 1\nh 1\nh_bucket{le=\"x\"} 1\n", false, 10,
 			"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\n", 3, 0,
 		},
