@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -36,4 +37,16 @@ func (l *Live[F]) All() []F {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.set))
+}
+
+// Together calls do for all of a list at once, and joins the errors when all of them
+// have returned: so they share the time that a drain has.
+func Together[T any](list []T, do func(T) error) error {
+	errs := make([]error, len(list))
+	var all sync.WaitGroup
+	for i, one := range list {
+		all.Go(func() { errs[i] = do(one) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }

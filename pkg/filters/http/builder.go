@@ -54,18 +54,10 @@ func (b *Builder) Build(cfg any, ctx filters.Context) (filters.Network, error) {
 // Drain implements filters.Drainer: connections end after the request that
 // they are at, and are closed when ctx is done.
 func (b *Builder) Drain(ctx context.Context) error {
-	list := b.live.All()
-	results := make(chan error, len(list))
-	for _, f := range list {
-		go func() { results <- f.drain(ctx) }()
-	}
-	var errs []error
-	for range list {
-		errs = append(errs, <-results)
-	}
-	errs = append(errs, b.chain.Drain(ctx))
+	err := filters.Together(b.live.All(), func(f *Filter) error { return f.drain(ctx) })
+	err = errors.Join(err, b.chain.Drain(ctx))
 	b.logs.flush()
-	return errors.Join(errs...)
+	return err
 }
 
 // Describe implements prometheus.Collector.

@@ -146,16 +146,7 @@ func (b *Builder) sink(conf *resource.LogsFilter, ctx filters.Context, log *slog
 // Drain implements filters.Drainer: what is in the files is delivered, as far as
 // there is time.
 func (b *Builder) Drain(ctx context.Context) error {
-	list := b.running.All()
-	results := make(chan error, len(list))
-	for _, f := range list {
-		go func() { results <- f.drain(ctx) }()
-	}
-	var errs []error
-	for range list {
-		errs = append(errs, <-results)
-	}
-	return errors.Join(errs...)
+	return filters.Together(b.running.All(), func(f *filter) error { return f.drain(ctx) })
 }
 
 // Describe implements prometheus.Collector. Of adapters that are not there yet

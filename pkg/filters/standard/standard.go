@@ -70,17 +70,10 @@ func (r *Registry) Builders() []filters.Builder { return slices.Clone(r.list) }
 
 // Drain lets the connections of all filters finish, until ctx is done.
 func (r *Registry) Drain(ctx context.Context) error {
-	results := make(chan error, len(r.list))
-	n := 0
-	for _, b := range r.list {
+	return filters.Together(r.list, func(b filters.Builder) error {
 		if d, ok := b.(filters.Drainer); ok {
-			n++
-			go func() { results <- d.Drain(ctx) }()
+			return d.Drain(ctx)
 		}
-	}
-	var errs []error
-	for range n {
-		errs = append(errs, <-results)
-	}
-	return errors.Join(errs...)
+		return nil
+	})
 }
