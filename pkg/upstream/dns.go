@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ type dns struct {
 	waiting int                   // hosts whose first resolution is under way
 	answers map[string]hostAnswer // by host; the last good ones
 	chosen  map[int]netip.Addr    // by endpoint that is one of a host's addresses
+	failing map[string]error      // by host; of the latest resolution
 }
 
 type hostState struct {
@@ -34,7 +36,7 @@ type hostAnswer struct {
 }
 
 func newDNS(c *cluster) *dns {
-	d := &dns{c: c, answers: make(map[string]hostAnswer), chosen: make(map[int]netip.Addr)}
+	d := &dns{c: c, answers: make(map[string]hostAnswer), chosen: make(map[int]netip.Addr), failing: make(map[string]error)}
 	seen := make(map[string]bool)
 	for i := range c.spec.Endpoints {
 		e := &c.spec.Endpoints[i]
@@ -90,16 +92,36 @@ func (d *dns) follow(ctx context.Context, h *hostState) {
 		if err != nil {
 			wait = d.retry(failures)
 			failures++
-			d.c.failed(err)
 		} else {
 			failures = 0
-			d.c.succeeded()
 			// A server that died may come back at another address.
 			wait = r.next(d.c.env.timing, d.c.spec.Discovery.DNS.RefreshRate, nil, d.c.suspect())
 		}
+		d.tell(h.name, err)
 		d.take(h.name, addrs, first)
 		pause(ctx, wait, h.wake)
 	}
+}
+
+// tell says of which hosts the latest resolution failed: one that is well does not
+// make the others so.
+func (d *dns) tell(host string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		delete(d.failing, host)
+	} else {
+		d.failing[host] = err
+	}
+	if len(d.failing) == 0 {
+		d.c.succeeded()
+		return
+	}
+	var errs []error
+	for _, host := range slices.Sorted(maps.Keys(d.failing)) {
+		errs = append(errs, d.failing[host])
+	}
+	d.c.failed(errors.Join(errs...))
 }
 
 // retry is the pause after so many failures before the latest.

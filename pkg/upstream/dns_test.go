@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -101,6 +106,51 @@ func TestDNSIsNotThereYet(t *testing.T) {
 	if err := shaped(c, "redis:6379=127.0.0.8:6379 127.0.0.9:6379=127.0.0.9:6379")(); err != nil {
 		t.Errorf("after DNS forgot it: %v", err)
 	}
+}
+
+// TestDNSFailureIsToldOnce: a name that is not there is in the log once, and in the view
+// for as long, although another name of the cluster resolves meanwhile, and although
+// each try is from another port.
+func TestDNSFailureIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var z zone
+	z.set("redis", "127.0.0.8")
+	var port atomic.Int64
+	resolver := func(ctx context.Context, host string) ([]netip.Addr, error) {
+		addrs, err := z.resolve(ctx, host)
+		if err == nil {
+			return addrs, nil
+		}
+		return nil, &net.DNSError{Err: fmt.Sprintf("read udp 127.0.0.1:%d->127.0.0.53:53: i/o timeout", 40_000+port.Add(1)), Name: host, IsTimeout: true}
+	}
+	log := &filtertest.Log{}
+	s := NewSet(Options{Log: slog.New(slog.NewTextHandler(log, nil)), Resolver: resolver})
+	t.Cleanup(func() { closeSet(t, s) })
+	apply(t, s, dnsSpec(host("redis", 6379), host("gone", 6379)))
+	c := running(t, s, "dns")
+	for range 3 {
+		asked, failures := z.count(), c.stats.dnsFailures.Load()
+		eventually(t, "more failures among answers", func() error {
+			if now := c.stats.dnsFailures.Load(); now < failures+5 || z.count() < asked+10 {
+				return errCount(now)
+			}
+			return nil
+		})
+		if v := s.Snapshot(); v[0].LastError == "" {
+			t.Error("no error in the view")
+		}
+	}
+	if got := log.String(); strings.Count(got, "discovery failed") != 1 {
+		t.Errorf("the log:\n%s", got)
+	}
+	z.set("gone", "127.0.0.9")
+	eventually(t, "the address", shaped(c, "redis:6379=127.0.0.8:6379 gone:6379=127.0.0.9:6379"))
+	eventually(t, "no error in the view", func() error {
+		if v := s.Snapshot(); v[0].LastError != "" {
+			return errors.New(v[0].LastError)
+		}
+		return nil
+	})
 }
 
 func TestDNSAnswersChange(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -42,9 +43,27 @@ func (c *cluster) resolve(ctx context.Context, host string) ([]netip.Addr, error
 		if ctx.Err() != context.Canceled {
 			c.stats.dnsFailures.Add(1)
 		}
-		return nil, fmt.Errorf("resolving %q: %w", host, err)
+		return nil, fmt.Errorf("resolving %q: %w", host, withoutPorts(err))
 	}
 	return addrs, nil
+}
+
+// withoutPorts leaves out of the error of a resolver that could not be asked from which
+// port that was, which is another each time: the same trouble has the same text.
+func withoutPorts(err error) error {
+	asked, ok := errors.AsType[*net.DNSError](err)
+	if !ok {
+		return err
+	}
+	words := strings.Fields(asked.Err)
+	for i, word := range words {
+		if _, server, ok := strings.Cut(word, "->"); ok {
+			words[i] = server
+		}
+	}
+	same := *asked
+	same.Err = strings.Join(words, " ")
+	return &same
 }
 
 // ofFamily keeps the addresses of the wanted family, once each, in their order.
