@@ -76,7 +76,8 @@ type table struct {
 func (p *Parser) read(text string) (*table, error) {
 	text = strings.TrimPrefix(text, "\uFEFF") // Excel marks its files
 	r := csv.NewReader(strings.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = p.delimiter, -1, true
+	r.Comma, r.FieldsPerRecord = p.delimiter, -1
+	r.TrimLeadingSpace = p.delimiter != '\t' // which is space as well: an empty cell would be gone, and its neighbour in its place
 	columns, err := r.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the table is empty: its first line must name the columns")

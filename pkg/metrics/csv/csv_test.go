@@ -34,9 +34,9 @@ func TestParse(t *testing.T) {
 			wantErr: `metric sessions: a line ends before the column "sessions cur" (and 1 more)`,
 		},
 		{
-			name: "tabs", page: "a\tb\nx\t1\n", delimiter: '\t',
+			name: "tabs, and an empty cell", page: "a\tb\tc\nx\t1\t2\ny\t\t3\n\t4\t5\n", delimiter: '\t',
 			extract: []resource.Extraction{{Name: "b", Path: "b", Type: gauge, Labels: map[string]string{"a": "a"}}},
-			want:    "# TYPE b gauge\nb{a=\"x\"} 1\n",
+			want:    "# TYPE b gauge\nb{a=\"x\"} 1\nb{a=\"\"} 4\n", wantErr: `metric b: "" is not a number`,
 		},
 		{
 			name: "a column that is missing", page: page,
