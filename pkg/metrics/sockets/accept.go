@@ -34,15 +34,19 @@ func (a *Acceptor) Accept(ctx context.Context, l net.Listener) {
 	c := &connections{open: map[net.Conn]struct{}{}}
 	defer c.close()
 	defer cancel()
-	for ctx.Err() == nil {
+	for failing := false; ctx.Err() == nil; {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
+			failing = false
 			a.take(ctx, c, conn)
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return
 		default: // out of descriptors, for one
-			a.Log.Warn("accepting a connection", "error", err)
+			if !failing {
+				a.Log.Warn("accepting a connection", "error", err)
+			}
+			failing = true
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptPause):

@@ -1,12 +1,15 @@
 package sockets_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,5 +97,59 @@ func TestAccept(t *testing.T) {
 	<-over
 	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// exhausted is a listener that now and then has no descriptor left, a few times in a row.
+type exhausted struct {
+	net.Listener
+	left, again int
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.left > 0 {
+		l.left--
+		return nil, syscall.EMFILE
+	}
+	l.left, l.again = l.again, 0
+	return l.Listener.Accept()
+}
+
+// TestAcceptExhausted: that there are no descriptors is said once, not ten times a
+// second, and again after a connection.
+func TestAcceptExhausted(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	served := 0
+	a := sockets.Acceptor{Most: 2, Log: slog.New(slog.NewTextHandler(&log, nil)), Refused: func() {}, Serve: func(context.Context, net.Conn) {
+		if served++; served == 2 {
+			cancel()
+			l.Close()
+		}
+	}}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		a.Accept(ctx, &exhausted{Listener: l, left: 3, again: 3})
+	}()
+	for range 2 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+	}
+	<-over
+	if got := strings.Count(log.String(), "\n"); got != 2 {
+		t.Errorf("the log has %d lines:\n%s", got, log.String())
 	}
 }

@@ -74,17 +74,21 @@ type server struct {
 
 // accept takes connections until ctx is done.
 func (s *server) accept(ctx context.Context, l net.Listener) error {
-	for {
+	for failing := false; ; {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
+			failing = false
 			s.take(conn)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was closed to end this
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default: // out of descriptors, for one
-			s.log.Warn("accepting a connection", "error", err)
+			if !failing {
+				s.log.Warn("accepting a connection", "error", err)
+			}
+			failing = true
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptPause):
