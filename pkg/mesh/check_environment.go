@@ -9,6 +9,10 @@ import (
 	"strings"
 )
 
+// reservedEnvironment is where the names of an Adapter's resources differ from those of an
+// Ambassador of the same name, which go on with the environment.
+const reservedEnvironment = "adapter"
+
 func (c *checker) environments(s *AmbassadorSpec) {
 	const at = "spec.environments"
 	c.require(len(s.Environments) > 0, at, "at least one is needed", `as in environments: {dev: {address: "127.0.0.1:6379"}}`)
@@ -17,6 +21,7 @@ func (c *checker) environments(s *AmbassadorSpec) {
 		here := join(at, name)
 		c.require(isLabelValue(name), here, fmt.Sprintf("%q is not a name for an environment", clip(name)),
 			"letters, digits, and - _ . between them; at most 63")
+		c.require(name != reservedEnvironment, here, fmt.Sprintf("%q cannot be the name of an environment: resources of Adapters are called so", name), "choose another")
 		c.upstream(&env.Upstream, s, here)
 		c.databaseEnvironment(&env, s, here)
 		c.pools(&env, s, here)
