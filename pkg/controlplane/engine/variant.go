@@ -171,20 +171,26 @@ func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *tr
 	return &out
 }
 
-// publish makes the outputs by zone a variant's resources.
+// publish makes the outputs by zone a variant's resources, all of them or none.
 func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.Time, b *batch) {
 	v.err = nil
 	uses := map[string][]use{}
+	made := map[server.Key]*server.Resource{}
 	for zone, set := range outputs {
 		for _, item := range v.items(set, zone) {
-			if err := e.put(item, at, b); err != nil {
+			r, err := server.NewResource(item.key.TypeURL, item.name, item.message)
+			if err != nil {
 				v.err = err
 				e.setUnknown(v, v.uses == nil, b)
 				e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
 				return
 			}
+			made[item.key] = r
 			uses[zone] = append(uses[zone], use{item.name, item.key})
 		}
+	}
+	for key, r := range made {
+		e.put(key, r, at, b)
 	}
 	e.setUses(v, uses, b)
 	e.setUnknown(v, false, b)
@@ -230,22 +236,17 @@ func (v *variant) items(set *resource.Set, zone string) []item {
 }
 
 // put publishes a resource if it is another than before.
-func (e *Engine) put(i item, at time.Time, b *batch) error {
-	r, err := server.NewResource(i.key.TypeURL, i.name, i.message)
-	if err != nil {
-		return err
-	}
-	p := e.resources[i.key]
+func (e *Engine) put(key server.Key, r *server.Resource, at time.Time, b *batch) {
+	p := e.resources[key]
 	if p == nil {
 		p = &published{users: map[*variant]struct{}{}}
-		e.resources[i.key] = p
+		e.resources[key] = p
 	}
 	if p.current != nil && p.current.Version() == r.Version() {
-		return nil
+		return
 	}
 	p.current = r
-	b.changes = append(b.changes, server.Change{Key: i.key, Resource: r, At: at})
-	return nil
+	b.changes = append(b.changes, server.Change{Key: key, Resource: r, At: at})
 }
 
 // setUses makes uses what a variant consists of. If those are other names than
