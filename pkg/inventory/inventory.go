@@ -116,8 +116,8 @@ type Pod struct {
 	IPs            []string
 	NodeName       string
 	Zone           string // of its node; or ""
-	// Exempt pods get no proxy: they are on the network of their node, or have
-	// ended.
+	// Exempt pods get no proxy: they cannot have one, have one that was put there by
+	// hand, or have ended.
 	Exempt bool
 	// Injected: it has got its proxy from a control plane. ProxyMounts are then the
 	// places at which that has volumes, sorted.

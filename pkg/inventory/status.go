@@ -42,4 +42,7 @@ type Status struct {
 	// Denied and DeniedReason say why some of the proxies are not given it, as for
 	// people and in CamelCase; "": there are none.
 	Denied, DeniedReason string
+	// Problem and ProblemReason say in the same way what is wrong although all proxies run
+	// what they were given: that is not the newest, or pods have no proxy.
+	Problem, ProblemReason string
 }

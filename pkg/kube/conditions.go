@@ -83,6 +83,9 @@ func programmed(total *count) inventory.Condition {
 		parts = append(parts, refused)
 	case waiting > 0 && total.Denied != "":
 		out.Reason = cmp.Or(total.DeniedReason, ReasonPending)
+	case total.Problem != "":
+		out.Reason = cmp.Or(total.ProblemReason, ReasonPending)
+		parts = append(parts, total.Problem)
 	case waiting > 0:
 		out.Reason = ReasonPending
 	default:

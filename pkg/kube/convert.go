@@ -30,7 +30,7 @@ func PodOf(in *corev1.Pod) *inventory.Pod {
 		Annotations:    ownAnnotations(in.Annotations),
 		NodeName:       in.Spec.NodeName,
 		Zone:           in.Labels[corev1.LabelTopologyZone],
-		Exempt:         Unfit(in) != "" || in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
+		Exempt:         Unfit(in) != "" || ownProxy(in) || in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
 	}
 	for _, ip := range in.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)
@@ -53,6 +53,16 @@ func Unfit(pod *corev1.Pod) string {
 		return "a static pod gets no proxy: its node has made it already, of a file"
 	}
 	return ""
+}
+
+// ownProxy reports whether a pod was made with a proxy by hand, which has a token for the
+// control plane.
+func ownProxy(in *corev1.Pod) bool {
+	return slices.ContainsFunc(in.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
+			return s.ServiceAccountToken != nil && s.ServiceAccountToken.Audience == Audience
+		})
+	})
 }
 
 // injectedProxy looks for the proxy that a pod was given, and where it has volumes.

@@ -48,6 +48,9 @@ type count struct {
 	// Why some are not given it, and that in CamelCase.
 	Denied       string `json:"denied,omitempty"`
 	DeniedReason string `json:"deniedReason,omitempty"`
+	// What is wrong although all run what they were given, in the same way.
+	Problem       string `json:"problem,omitempty"`
+	ProblemReason string `json:"problemReason,omitempty"`
 }
 
 func (c *count) add(other *count) {
@@ -57,6 +60,9 @@ func (c *count) add(other *count) {
 	c.Refusals = append(c.Refusals, other.Refusals...)
 	if c.Denied == "" || other.Denied != "" && other.Denied < c.Denied {
 		c.Denied, c.DeniedReason = other.Denied, other.DeniedReason
+	}
+	if c.Problem == "" || other.Problem != "" && other.Problem < c.Problem {
+		c.Problem, c.ProblemReason = other.Problem, other.ProblemReason
 	}
 }
 
@@ -157,7 +163,7 @@ func (o *others) tell(before, after counts) {
 
 func sameCount(a, b count) bool {
 	return a.UID == b.UID && a.Proxies == b.Proxies && a.Running == b.Running && a.Refused == b.Refused &&
-		a.Denied == b.Denied && a.DeniedReason == b.DeniedReason &&
+		a.Denied == b.Denied && a.DeniedReason == b.DeniedReason && a.Problem == b.Problem && a.ProblemReason == b.ProblemReason &&
 		strings.Join(a.Refusals, "\n") == strings.Join(b.Refusals, "\n")
 }
 

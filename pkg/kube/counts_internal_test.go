@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,8 +12,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
+	"github.com/dragoman-mesh/dragoman/pkg/kube/v1alpha1"
 )
 
 const cacheCount = "Ambassador/shop/cache"
@@ -68,6 +71,44 @@ func TestOthersAddUp(t *testing.T) {
 	}
 	if got := o.total(cacheCount, "u").Proxies; got != 1 {
 		t.Errorf("%d proxies without the replica that has ended", got)
+	}
+}
+
+// TestProblemsOfAllReplicas: what is wrong although all proxies run what they were given is
+// said whichever replica knows it, and no longer than it is so.
+func TestProblemsOfAllReplicas(t *testing.T) {
+	t.Parallel()
+	bare := inventory.Status{
+		UID: "u", Proxies: 1, Running: 1, Problem: "1 selected pods have no proxy: bare", ProblemReason: "PodsWithoutProxy",
+		Conditions: []inventory.Condition{{Type: inventory.ConditionProgrammed, Status: inventory.StatusFalse, Reason: "PodsWithoutProxy"}},
+	}
+	well := inventory.Status{UID: "u", Proxies: 2, Running: 2, Conditions: []inventory.Condition{{Type: inventory.ConditionProgrammed, Status: inventory.StatusTrue, Reason: ReasonProgrammed}}}
+	pending := well
+	pending.Running = 1
+	for name, tt := range map[string]struct {
+		leader, other inventory.Status
+		want          string
+	}{
+		"the leader knows":       {bare, well, "False PodsWithoutProxy: 3 of 3 connected proxies run it, 1 selected pods have no proxy: bare"},
+		"another knows":          {well, bare, "False PodsWithoutProxy: 3 of 3 connected proxies run it, 1 selected pods have no proxy: bare"},
+		"some run it not yet":    {pending, bare, "False PodsWithoutProxy: 2 of 3 connected proxies run it, 1 have not answered yet, 1 selected pods have no proxy: bare"},
+		"there is nothing wrong": {well, well, "True Programmed: 4 of 4 connected proxies run it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, told := newOthers()
+			o.set(replicaKey("other"), counts{cacheCount: countOf(&tt.other)}, time.Unix(1000, 0))
+			told()
+			total := countOf(&tt.leader)
+			o.sum(cacheCount, &total)
+			c := newStatus(&tt.leader, &total, &v1alpha1.ObjectStatus{}, metav1.Now()).Conditions[0]
+			if got := fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message); got != tt.want {
+				t.Errorf("the condition is %q, want %q", got, tt.want)
+			}
+			if o.set(replicaKey("other"), counts{cacheCount: countOf(&well)}, time.Unix(1001, 0)); tt.other.Problem != "" && len(told()) != 1 {
+				t.Error("that it is well again is not told")
+			}
+		})
 	}
 }
 

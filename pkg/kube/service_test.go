@@ -134,6 +134,34 @@ func TestPodOf(t *testing.T) {
 	}
 }
 
+// TestPodsThatNeedNoProxy, as they cannot have one, or have one that was put there by hand.
+func TestPodsThatNeedNoProxy(t *testing.T) {
+	t.Parallel()
+	token := func(audience string) []corev1.Volume {
+		return []corev1.Volume{{Name: "t", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: audience, Path: "token"}}},
+		}}}}
+	}
+	for name, tt := range map[string]struct {
+		pod  corev1.Pod
+		want bool
+	}{
+		"any":                      {corev1.Pod{}, false},
+		"on its node's network":    {corev1.Pod{Spec: corev1.PodSpec{HostNetwork: true}}, true},
+		"for Windows":              {corev1.Pod{Spec: corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Windows}}}, true},
+		"for a node of Windows":    {corev1.Pod{Spec: corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelOSStable: "windows"}}}, true},
+		"for Linux":                {corev1.Pod{Spec: corev1.PodSpec{OS: &corev1.PodOS{Name: corev1.Linux}}}, false},
+		"static":                   {corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "x"}}}, true},
+		"with a proxy by hand":     {corev1.Pod{Spec: corev1.PodSpec{Volumes: token("dragoman")}}, true},
+		"with a token for another": {corev1.Pod{Spec: corev1.PodSpec{Volumes: token("vault")}}, false},
+		"that has ended":           {corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodSucceeded}}, true},
+	} {
+		if got := kube.PodOf(&tt.pod).Exempt; got != tt.want {
+			t.Errorf("a pod %s: exempt %t, want %t", name, got, tt.want)
+		}
+	}
+}
+
 // TestPodOfInjected: where the proxy that a pod was given has volumes.
 func TestPodOfInjected(t *testing.T) {
 	t.Parallel()

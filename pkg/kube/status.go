@@ -156,11 +156,14 @@ func (s *Status) counts() counts {
 	return out
 }
 
-// maxDenied bounds the reason why proxies are not given an object.
+// maxDenied bounds the reason why proxies are not given an object, and what else is wrong.
 const maxDenied = 512
 
 func countOf(st *inventory.Status) count {
-	return count{UID: st.UID, Proxies: st.Proxies, Running: st.Running, Refused: st.Refused, Refusals: refusals(st.Refusals), Denied: clip(st.Denied, maxDenied), DeniedReason: st.DeniedReason}
+	return count{
+		UID: st.UID, Proxies: st.Proxies, Running: st.Running, Refused: st.Refused, Refusals: refusals(st.Refusals),
+		Denied: clip(st.Denied, maxDenied), DeniedReason: st.DeniedReason, Problem: clip(st.Problem, maxDenied), ProblemReason: st.ProblemReason,
+	}
 }
 
 // Lead writes the status of all objects for as long as ctx is not done.

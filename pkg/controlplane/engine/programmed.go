@@ -39,14 +39,18 @@ func (e *Engine) programmed(key inventory.Ref, s *inventory.Status) inventory.Co
 	}
 	count := fmt.Sprintf("%d of %d proxies", s.Running, s.Proxies)
 	switch {
+	case unpublished != "":
+		s.Problem, s.ProblemReason = unpublished, reasonUnpublished
+	case bare != "":
+		s.Problem, s.ProblemReason = bare, reasonWithout
+	}
+	switch {
 	case s.Refused > 0:
 		return with(inventory.StatusFalse, reasonRefused, fmt.Sprintf("%d of %d proxies refused it: %s", s.Refused, s.Proxies, strings.Join(s.Refusals, "; ")))
 	case denied != nil:
 		return with(inventory.StatusFalse, denied.reason, fmt.Sprintf("%s run it; others do not: %s", count, denied.message))
-	case unpublished != "":
-		return with(inventory.StatusFalse, reasonUnpublished, unpublished)
-	case bare != "":
-		return with(inventory.StatusFalse, reasonWithout, count+" run it; "+bare)
+	case s.Problem != "":
+		return with(inventory.StatusFalse, s.ProblemReason, count+" run it; "+s.Problem)
 	case s.Proxies == 0:
 		return with(inventory.StatusUnknown, reasonNoProxies, "no connected proxy is selected")
 	case s.Running < s.Proxies:
