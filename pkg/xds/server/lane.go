@@ -129,7 +129,9 @@ type flight struct {
 	count    int
 	since    time.Time
 	revision uint64
-	// delivered: a state-of-the-world response has left go-control-plane's server.
+	// Of state of the world: the response's version, and that it has left
+	// go-control-plane's server.
+	version   string
 	delivered bool
 }
 

@@ -139,9 +139,13 @@ func (w *watcher) CreateWatch(r *cachev3.Request, sub cachev3.Subscription, answ
 }
 
 // hearSotw takes an ACK or a NACK; the library has compared the nonce. A response
-// that it has dropped because this request overtook it was never sent.
+// that it has dropped because this request overtook it was never sent. A request with
+// other names behind a NACK has the version that was accepted before it, an ACK that
+// comes after all that of the response.
 func (l *lane) hearSotw(r *cachev3.Request, now time.Time) func() {
 	switch {
+	case l.flight == nil && l.declined != nil && r.GetErrorDetail() == nil && r.GetVersionInfo() == l.declined.version:
+		return l.reconsider(now)
 	case l.flight == nil:
 		return nil
 	case !l.flight.delivered:
@@ -222,7 +226,8 @@ func (l *lane) deliver(g gates) {
 	l.obliged = false
 	l.launch(f, len(f.subs))
 	slices.SortFunc(content, func(a, b *Resource) int { return cmp.Compare(a.name, b.name) })
-	answer := &discoveryv3.DiscoveryResponse{VersionInfo: l.version(), TypeUrl: l.typeURL}
+	f.version = l.version()
+	answer := &discoveryv3.DiscoveryResponse{VersionInfo: f.version, TypeUrl: l.typeURL}
 	m := response{count: len(content)}
 	for _, r := range content {
 		answer.Resources = append(answer.Resources, &anypb.Any{TypeUrl: r.typeURL, Value: r.value})

@@ -78,3 +78,49 @@ func TestWarming(t *testing.T) {
 		t.Errorf("then came %q, want the endpoints that changed alone", got)
 	}
 }
+
+// TestAcceptedAfterAll: a client that can take what it has refused says so by an ACK. One
+// that asks for other names behind its NACK has not.
+func TestAcceptedAfterAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, server.Limits{})
+	w.people.give(w.grant("eds/a", "eds/b", "sync/s1", "sync/s2"))
+	w.publish("eds/a=a1", "sync/s1=1", "sync/s2=1")
+	c := newSotwClient(w)
+	say := func(what string, words ...string) {
+		t.Helper()
+		if err := c.say(what, words); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func(want string) {
+		t.Helper()
+		if got, err := c.hear(); err != nil || got != want {
+			t.Fatalf("came %q, %v, want %q", got, err, want)
+		}
+	}
+	is := func(acked, refused int) {
+		t.Helper()
+		got := w.server.Coverage(server.Key{TypeURL: server.EndpointType, ID: "a"})
+		if got.Acked != acked || got.Refused != refused {
+			t.Errorf("%d have it and %d refuse it, want %d and %d", got.Acked, got.Refused, acked, refused)
+		}
+	}
+	say("eds", "a")
+	hear("eds a1")
+	say("eds", "a", "ack", "!port")
+	next(t, "the NACK", w.people.nacks)
+	is(0, 1)
+	// The version that was accepted is none, as before the NACK.
+	nonce := c.nonces["eds"]
+	if err := c.stream.Send(&discoveryv3.DiscoveryRequest{TypeUrl: server.EndpointType, ResourceNames: []string{"a", "b"}, ResponseNonce: nonce}); err != nil {
+		t.Fatal(err)
+	}
+	say("sync", "s1")
+	hear("sync 1")
+	is(0, 1)
+	say("eds", "a", "b", "ack")
+	say("sync", "s1", "s2", "ack")
+	hear("sync 1")
+	is(1, 0)
+}
