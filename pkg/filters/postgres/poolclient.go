@@ -26,6 +26,7 @@ type poolClient struct {
 
 	assigned  *assignments // that its connections get
 	assigning *assignments // the same when the query under way has succeeded
+	assigns   bool         // the server has executed what says so
 	state     clientState
 
 	names      map[string]named // its prepared statements
@@ -260,7 +261,7 @@ func (c *poolClient) watchSlow(h pgproto.Head, m []byte) {
 func (c *poolClient) answered(status pgproto.TxStatus) {
 	s, srv := c.s, c.server
 	if c.assigning != nil {
-		c.assign()
+		c.assign(status)
 	}
 	s.Answered(c.p.key.loop.Now(), srv.tracker.Outstanding() > 0 || srv.tracker.Pipelining())
 	if spans := s.Spans(); spans != nil {

@@ -12,7 +12,7 @@ import (
 // hides what is there, or the transaction under way has changed it, perhaps in vain.
 // What is prepared now has the types of that.
 func (s *poolServer) strange() bool {
-	return s.changed || s.is(isPinned) || s.hints&(hintMeaning|hintTemp|hintConfig) != 0
+	return s.changed || s.is(isPinned) || s.client != nil && s.client.assigning != nil || s.hints&(hintMeaning|hintTemp|hintConfig) != 0
 }
 
 // estrange notes a statement that others must not find at the server, if what it has

@@ -27,6 +27,10 @@ func (s *poolServer) tag(payload []byte) {
 		if s.hints&(hintSet|hintPath|hintCut) == 0 || !tagged(payload, "SET") {
 			return
 		}
+		if c := s.client; c != nil && c.assigning != nil && !c.assigns {
+			c.assigns = true
+			return
+		}
 		if s.state |= hasSet; s.hints&(hintSet|hintCut) != 0 {
 			s.state |= hasSetOther
 		}
@@ -37,6 +41,9 @@ func (s *poolServer) tag(payload []byte) {
 	case 'R':
 		if s.assigned != nil && !s.is(isOwnQuery) && tagged(payload, "RESET") {
 			s.pin() // of what is not known
+		}
+		if s.client != nil && tagged(payload, "ROLLBACK") {
+			s.client.assigning = nil
 		}
 	case 'P':
 		if tagged(payload, "PREPARE") {

@@ -39,7 +39,7 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		if hints&hintCut != 0 {
 			c.seam = &seam{}
 		}
-		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m)) {
+		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m), true) {
 			hints &^= hintSet | hintPath | hintMeaning
 		}
 		srv.hints |= hints

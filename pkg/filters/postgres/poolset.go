@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
+	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
 // assignment is a setting that servers do not report, as a session has set it by a
@@ -40,6 +41,9 @@ func plainSet(sql []byte) (a assignment, ok bool) {
 		return assignment{}, false
 	}
 	if word, rest = nextWord(rest); is(word, "session") {
+		if isolation(rest) { // which drivers do not say in another way
+			return assignment{"default_transaction_isolation", string(sql)}, true
+		}
 		word, rest = nextWord(rest)
 	}
 	for len(rest) > 0 && rest[0] == '.' { // of an extension
@@ -128,8 +132,9 @@ func (l *assignments) appendChange(dst []byte, server *assignments) []byte {
 }
 
 // remember has a session's assignment go with it to other connections, if the
-// query, the first of a transaction, succeeds.
-func (c *poolClient) remember(sql []byte) bool {
+// query, the first of a transaction, succeeds. What is only prepared yet has to be
+// executed besides.
+func (c *poolClient) remember(sql []byte, executed bool) bool {
 	a, ok := plainSet(bytes.TrimRight(sql, "\x00"))
 	if !ok || !c.server.fresh() {
 		return false
@@ -138,14 +143,31 @@ func (c *poolClient) remember(sql []byte) bool {
 	if !ok {
 		return false
 	}
-	c.assigning = c.p.same(next)
+	c.assigning, c.assigns = c.p.same(next), executed
 	return true
 }
 
-// assign is the end of a query that was remembered.
-func (c *poolClient) assign() {
-	if c.assigning != nil && c.server != nil {
+// assign is the end of what was remembered, with the status of the transaction: in
+// one that has begun meanwhile it is not certain yet.
+func (c *poolClient) assign(status pgproto.TxStatus) {
+	switch {
+	case !c.assigns || c.server == nil:
+	case status == pgproto.TxIdle:
 		c.assigned, c.server.assigned = c.assigning, c.assigning
+	default:
+		c.server.pin()
 	}
 	c.assigning = nil
+}
+
+// isolation returns whether a text is that of the level of isolation, behind SET
+// SESSION.
+func isolation(sql []byte) bool {
+	words := bytes.Fields(bytes.ToLower(sql))
+	switch string(bytes.Join(words, []byte(" "))) {
+	case "characteristics as transaction isolation level serializable", "characteristics as transaction isolation level repeatable read",
+		"characteristics as transaction isolation level read committed", "characteristics as transaction isolation level read uncommitted":
+		return true
+	}
+	return false
 }

@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -19,19 +21,21 @@ func TestPlainSet(t *testing.T) {
 		"set x = 1; select 2":                                  "",
 		"set local x = 1":                                      "",
 		"set session characteristics as transaction read only": "",
-		"set session authorization joe":                        "",
-		"set role = joe":                                       "",
-		"set role joe":                                         "",
-		"set timezone = 'UTC'":                                 "",
-		"set seed to 0.5":                                      "",
-		"set transaction_read_only = on":                       "",
-		"set transaction_timeout = 5":                          "transaction_timeout",
-		"set x":                                                "",
-		"set x = /* ; */ 1":                                    "",
-		"set x = $$a$$":                                        "",
-		"settle = 1":                                           "",
-		"update t set x = 1":                                   "",
-		"/* */ set x = 1":                                      "",
+		"set session characteristics as transaction isolation level  Repeatable Read;":       "default_transaction_isolation",
+		"set session characteristics as transaction isolation level serializable, read only": "",
+		"set session authorization joe":  "",
+		"set role = joe":                 "",
+		"set role joe":                   "",
+		"set timezone = 'UTC'":           "",
+		"set seed to 0.5":                "",
+		"set transaction_read_only = on": "",
+		"set transaction_timeout = 5":    "transaction_timeout",
+		"set x":                          "",
+		"set x = /* ; */ 1":              "",
+		"set x = $$a$$":                  "",
+		"settle = 1":                     "",
+		"update t set x = 1":             "",
+		"/* */ set x = 1":                "",
 	} {
 		got, ok := plainSet([]byte(sql))
 		if diff := cmp.Diff(want, got.name); diff != "" || ok != (want != "") {
@@ -94,5 +98,63 @@ func TestPoolSettingRefused(t *testing.T) {
 		if got := one[string](t, other, "show temp_buffers"); got != "8MB" {
 			t.Errorf("another session has %s", got)
 		}
+	}
+}
+
+// TestPoolSetExecuted: a SET by the extended protocol, as pgjdbc and Npgsql say it, is the session's wherever that goes on, and costs it no connection
+// of its own; not one that came to nothing, or that was never executed.
+func TestPoolSetExecuted(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	show := "select current_setting('work_mem') || ' ' || current_setting('default_transaction_isolation') || ' ' || current_setting('search_path')"
+	for name, tc := range map[string]struct {
+		says []string // a pipeline each; what is not to be executed ends with a question mark
+		want string
+		pins bool
+	}{
+		"nothing":                {nil, `4MB read committed "$user", public`, false},
+		"a setting":              {[]string{"set work_mem to '5MB'"}, `5MB read committed "$user", public`, false},
+		"some":                   {[]string{"set work_mem to '5MB'", "SET SESSION search_path TO 'pg_catalog'", "set work_mem to '6MB'"}, "6MB read committed pg_catalog", false},
+		"isolation":              {[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, `4MB serializable "$user", public`, false},
+		"isolation, and back":    {[]string{"set session characteristics as transaction isolation level serializable", "set session characteristics as transaction isolation level read  committed"}, `4MB read committed "$user", public`, false},
+		"in a transaction":       {[]string{"begin", "set work_mem to '5MB'", "rollback"}, `4MB read committed "$user", public`, true},
+		"that is refused":        {[]string{"set work_mem to 'much'"}, `4MB read committed "$user", public`, false},
+		"before an error":        {[]string{"set work_mem to '5MB'; select 1/0"}, `4MB read committed "$user", public`, false},
+		"before something else":  {[]string{"set work_mem to '5MB'; select 1"}, `5MB read committed "$user", public`, false},
+		"before a transaction":   {[]string{"set work_mem to '5MB'; begin", "rollback"}, `4MB read committed "$user", public`, true},
+		"twice":                  {[]string{"set work_mem to '5MB'; set work_mem to '6MB'"}, `6MB read committed "$user", public`, true},
+		"that is never executed": {[]string{"set work_mem to '5MB'?"}, `4MB read committed "$user", public`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, ctx := start(t, pooled("transaction", 1), server.Addr()), withTimeout(t)
+			conn := f.connect().PgConn()
+			f.connect()
+			other := f.connect().PgConn() // on the same loop
+			for _, line := range tc.says {
+				if sql, ok := strings.CutSuffix(line, "?"); ok {
+					if _, err := conn.Prepare(ctx, "", sql, nil); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				var b pgconn.Batch
+				for sql := range strings.SplitSeq(line, "; ") {
+					b.ExecParams(sql, nil, nil, nil, nil)
+				}
+				_, _ = conn.ExecBatch(ctx, &b).ReadAll()
+			}
+			if got := f.metric("pool_pinned_total"); got != 0 != tc.pins {
+				t.Errorf("it has kept its connection %v times", got)
+			}
+			if !tc.pins {
+				if r := other.ExecParams(ctx, show, nil, nil, nil, nil).Read(); r.Err != nil || string(r.Rows[0][0]) != `4MB read committed "$user", public` {
+					t.Errorf("another session has %s, %v", r.Rows, r.Err)
+				}
+			}
+			if r := conn.ExecParams(ctx, show, nil, nil, nil, nil).Read(); r.Err != nil || string(r.Rows[0][0]) != tc.want {
+				t.Errorf("got %s, %v, want %s", r.Rows, r.Err, tc.want)
+			}
+		})
 	}
 }

@@ -26,6 +26,10 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 	if !u.long {
 		u.body = append(u.body, have[1:]...)
 	}
+	if hints&(hintSet|hintPath) != 0 {
+		sql, _, _ := bytes.Cut(have[1:], []byte{0})
+		c.remember(sql, false)
+	}
 	if u.hints = hints; u.long {
 		c.seam = &seam{}
 	} else if u.hints&hintCut != 0 {
