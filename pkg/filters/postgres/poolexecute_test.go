@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,10 +13,8 @@ import (
 // TestPoolExecuteInSQL: EXECUTE in SQL knows what the session has prepared by the protocol, as at a server of its own, and knows nobody else's.
 func TestPoolExecuteInSQL(t *testing.T) {
 	t.Parallel()
-	f := start(t, pooled("transaction", 2), dbtest.StartPostgres(t).Addr())
-	ctx := withTimeout(t)
-	run := func(c *pgconn.PgConn, sql string) (got string) {
-		t.Helper()
+	server := dbtest.StartPostgres(t)
+	run := func(ctx context.Context, c *pgconn.PgConn, sql string) (got string) {
 		results, err := c.Exec(ctx, sql).ReadAll()
 		if err != nil {
 			return dbtest.Code(err)
@@ -27,8 +26,7 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		}
 		return got
 	}
-	extended := func(c *pgconn.PgConn, sql string) string {
-		t.Helper()
+	extended := func(ctx context.Context, c *pgconn.PgConn, sql string) string {
 		r := c.ExecParams(ctx, sql, nil, nil, nil, nil).Read()
 		if r.Err != nil {
 			return dbtest.Code(r.Err)
@@ -60,8 +58,8 @@ func TestPoolExecuteInSQL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			f, ctx := start(t, pooled("transaction", 2), server.Addr()), withTimeout(t)
 			c := f.connect().PgConn()
-			defer c.Close(ctx)
 			for _, s := range steps {
 				got := ""
 				switch s.how {
@@ -71,9 +69,9 @@ func TestPoolExecuteInSQL(t *testing.T) {
 					}
 					continue
 				case "query":
-					got = run(c, s.text)
+					got = run(ctx, c, s.text)
 				case "extended":
-					got = extended(c, s.text)
+					got = extended(ctx, c, s.text)
 				case "named":
 					r := c.ExecPrepared(ctx, s.text, nil, nil, nil).Read()
 					if r.Err != nil {
