@@ -139,7 +139,7 @@ func (s *Store) adopt(list []series) {
 			labels = append(labels, l.GetName(), l.GetValue())
 		}
 		sample := &Sample{Name: v.family.name, Help: v.family.help, Type: v.family.typ, Labels: labels, Value: v.value, TTL: v.ttl}
-		s.Set(sample, v.at)
+		s.setOlder(sample, v.at)
 	}
 }
 

@@ -59,27 +59,42 @@ func NewStore(limit int, ttl time.Duration) *Store {
 	return &Store{limit: limit, ttl: ttl, series: make(map[string]*series), families: make(map[string]*family)}
 }
 
-// Set keeps a value, and is false if there is no room for another series. Of two
-// values the one of the later time stays.
+// Set keeps a value, and is false if there is no room for another series. What comes
+// last stays: the clock may have been set back.
 func (s *Store) Set(v *Sample, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	found := s.findLocked(v, now)
+	if found != nil {
+		found.value, found.at, found.ttl = v.Value, now, v.TTL
+	}
+	return found != nil
+}
+
+// setOlder keeps a value of a while ago, unless there is one that came later.
+func (s *Store) setOlder(v *Sample, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found := s.findLocked(v, at); found != nil && !at.Before(found.at) {
+		found.value, found.at, found.ttl = v.Value, at, v.TTL
+	}
+}
+
+// findLocked finds a series or makes it, nil if there is no room.
+func (s *Store) findLocked(v *Sample, now time.Time) *series {
 	s.key = append(append(s.key[:0], v.Name...), 0xff)
 	for _, l := range v.Labels {
 		s.key = append(append(s.key, l...), 0xff) // in no text of UTF-8
 	}
-	found := s.series[string(s.key)]
-	if found == nil {
-		if len(s.series) >= s.limit && !s.makeRoomLocked(now) {
-			return false
-		}
-		found = s.newLocked(v)
-		s.series[string(s.key)] = found
+	if found := s.series[string(s.key)]; found != nil {
+		return found
 	}
-	if !now.Before(found.at) {
-		found.value, found.at, found.ttl = v.Value, now, v.TTL
+	if len(s.series) >= s.limit && !s.makeRoomLocked(now) {
+		return nil
 	}
-	return true
+	made := s.newLocked(v)
+	s.series[string(s.key)] = made
+	return made
 }
 
 func (s *Store) newLocked(v *Sample) *series {
