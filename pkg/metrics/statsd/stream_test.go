@@ -2,7 +2,6 @@ package statsd
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -93,8 +92,12 @@ func waitReadable(t *testing.T, conn *net.TCPConn) {
 	}
 	redistest.Eventually(t, time.Minute, "something to read", func() error {
 		waiting := 0
-		if outer := raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); outer != nil || err != nil || waiting == 0 {
-			return fmt.Errorf("%d bytes, %v, %v", waiting, outer, err)
+		var asking error
+		if err := raw.Control(func(fd uintptr) { waiting, asking = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil || asking != nil {
+			return errors.Join(err, asking)
+		}
+		if waiting == 0 {
+			return errors.New("nothing has arrived")
 		}
 		return nil
 	})
