@@ -26,11 +26,12 @@ public class MariaDB {
     }) {
       with(options, MariaDB::statements);
       with(options, MariaDB::batches);
-      with(options, MariaDB::large);
       with(options, MariaDB::streams);
       with(options, MariaDB::transactions);
       with(options, MariaDB::timeouts);
     }
+    with("", MariaDB::large);
+    with("&useServerPrepStmts=true", MariaDB::large);
     with("&allowMultiQueries=true", MariaDB::several);
     with("&allowLocalInfile=true", MariaDB::files);
     with("", MariaDB::procedures);
