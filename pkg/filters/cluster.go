@@ -80,7 +80,7 @@ type Endpoint struct {
 	readOnly atomic.Bool
 	rival    atomic.Bool
 	sessions atomic.Int64
-	refused  atomic.Int64 // when it turned a session away last, Unix ns; 0: never
+	refused  atomic.Int64 // when it refused last, Unix ns; 0: never
 }
 
 // String is for messages, of tests above all: fmt would read what changes meanwhile.
@@ -125,11 +125,12 @@ func (e *Endpoint) SessionEnded() { e.sessions.Add(-1) }
 // refusalTime is for how long a refusal tells something of an endpoint.
 const refusalTime = 2 * time.Second
 
-// NoteRefusal notes that the endpoint has turned a session of a database away.
+// NoteRefusal notes that the endpoint has turned a session of a database away, or
+// cannot be connected to.
 func (e *Endpoint) NoteRefusal() { e.refused.Store(time.Now().UnixNano()) }
 
 // RefusedLately reports whether it has done so: that it has few sessions need not
-// mean that it has room.
+// mean that it has room for one.
 func (e *Endpoint) RefusedLately() bool {
 	at := e.refused.Load()
 	return at != 0 && time.Since(time.Unix(0, at)) < refusalTime

@@ -94,11 +94,20 @@ func (b *balancer) choose(t *filters.Table, list []*entry) *entry {
 	}
 	for range b.choices - 1 {
 		e := at(list, rand.Uint64N(total)) // load balancing, not a secret
-		if e.open.Load() < best.open.Load() {
+		if e.before(best) {
 			best = e
 		}
 	}
 	return best
+}
+
+// before reports whether least_request takes e rather than best: one that refuses
+// connections has few of them, and comes after all others.
+func (e *entry) before(best *entry) bool {
+	if refused := e.endpoint.RefusedLately(); refused != best.endpoint.RefusedLately() {
+		return !refused
+	}
+	return e.open.Load() < best.open.Load()
 }
 
 // at finds the endpoint at a point of the line on which each takes its weight.

@@ -207,6 +207,7 @@ func (s *session) connectFailed(err error) {
 	f := s.filter
 	f.counters.failures.Add(1)
 	s.entry.failed.Store(true)
+	s.entry.endpoint.NoteRefusal()
 	f.cluster.Report(s.entry.endpoint, filters.ConnectFailure)
 	f.log.Debug("connecting failed", "cluster", f.conf.Cluster, "endpoint", s.entry.endpoint.Address, "error", err)
 	if len(s.tried) >= int(max(f.conf.MaxConnectAttempts, 1)) {
