@@ -117,7 +117,7 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	x := p.x
 	out := *p.out
 	if p.body != nil {
-		out.Body = p.body.view()
+		p.body.view(&out)
 	}
 	if out.Host = p.aim(ep); out.Host != p.out.Host {
 		u := *out.URL
@@ -131,7 +131,7 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	resp, err := p.pool.Do(ctx, call)
 	for n := 0; err != nil && n < repeats && (call.Reused || pool.Refused(err)) && p.mayRepeat(call.Wire.Answered, err); n++ {
 		if p.body != nil {
-			out.Body = p.body.view()
+			p.body.view(&out)
 		}
 		*call = pool.Call{Request: &out, Endpoint: ep, HTTP2: call.HTTP2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 		resp, err = p.pool.Do(ctx, call)

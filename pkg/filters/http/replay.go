@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ type replay struct {
 	p        *passage
 	source   io.ReadCloser // read by one goroutine at a time
 	mirrored bool          // it is kept to the end
+	trailer  http.Header   // as it was announced
 
 	mu      sync.Mutex
 	came    *sync.Cond  // something has happened to what follows
@@ -47,7 +49,7 @@ func (p *passage) wrapBody() {
 		return
 	}
 	mirrored := p.hasMirrors() && p.in.ContentLength <= replayLimit
-	b := &replay{p: p, keep: mirrored || p.keeps() || p.pool.MayRefuse(p.in.ProtoMajor == 2), mirrored: mirrored, source: p.in.Body}
+	b := &replay{p: p, keep: mirrored || p.keeps() || p.pool.MayRefuse(p.in.ProtoMajor == 2), mirrored: mirrored, source: p.in.Body, trailer: p.in.Trailer.Clone()}
 	b.came = sync.NewCond(&b.mu)
 	p.body, p.keeper = b, b
 }
@@ -79,14 +81,16 @@ func (b *replay) settled() {
 	b.keep = b.mirrored
 }
 
-// view begins to read from the beginning. Earlier views end.
-func (b *replay) view() io.ReadCloser {
-	v := &replayView{b: b}
+// view has a request read it from the beginning, with trailers of its own. Earlier
+// views end.
+func (b *replay) view(out *http.Request) {
+	out.Trailer = b.trailer.Clone()
+	v := &replayView{b: b, trailer: out.Trailer}
+	out.Body = v
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest = v
 	b.came.Broadcast()
-	return v
 }
 
 // fetchLocked begins to read the source, when all that has come was read. mu is
@@ -121,9 +125,10 @@ func (b *replay) fetch(room []byte) {
 }
 
 type replayView struct {
-	b      *replay
-	at     int64
-	closed bool // guarded by b.mu
+	b       *replay
+	trailer http.Header // filled at the end; nil: nobody asks for any
+	at      int64
+	closed  bool // guarded by b.mu
 }
 
 // Read implements io.Reader.
@@ -139,16 +144,24 @@ func (v *replayView) Read(p []byte) (int, error) {
 			n := copy(p, b.kept[v.at-b.base:])
 			v.at += int64(n)
 			if v.at == come && b.end != nil {
-				return n, b.end // not to be asked for it
+				return n, v.over() // not to be asked for it
 			}
 			return n, nil
 		case b.end != nil:
-			return 0, b.end
+			return 0, v.over()
 		case !b.reading:
 			b.fetchLocked()
 		}
 		b.came.Wait()
 	}
+}
+
+// over ends the body as its source has ended.
+func (v *replayView) over() error {
+	if v.trailer != nil {
+		maps.Copy(v.trailer, v.b.p.in.Trailer)
+	}
+	return v.b.end
 }
 
 // Close implements io.Closer: who reads reads no more. The source is the server's to

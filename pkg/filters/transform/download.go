@@ -71,6 +71,7 @@ func (w *responseWriter) endStream() {
 	}
 	d.begin()
 	h := w.x.w.Header()
+	drop(d.late)
 	for name, values := range d.late {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			h[name] = values

@@ -302,6 +302,7 @@ func drop(h http.Header) {
 		"Content-Length", "Content-Encoding", "Content-Md5", "Content-Range", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges",
 	} {
 		delete(h, name)
+		delete(h, http.TrailerPrefix+name)
 	}
 }
 

@@ -274,10 +274,11 @@ func TestTrailers(t *testing.T) {
 		w.Header().Set("Content-Type", map[string]string{"/whole": "application/json", "/records": "application/x-ndjson"}[r.URL.Path])
 		_, _ = io.WriteString(w, "{\"a\":1}\n")
 		w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		w.Header().Set(http.TrailerPrefix+"Content-Digest", "sha-256=:AAAA:")
 	})
 	for _, path := range []string{"/whole", "/records"} {
 		got := a.ask("GET", path, "")
-		if got.status != 200 || strings.TrimSpace(got.body) != `{"a":1}` || got.late.Get("X-Sum") != "1" {
+		if got.status != 200 || strings.TrimSpace(got.body) != `{"a":1}` || got.late.Get("X-Sum") != "1" || got.late.Get("Content-Digest") != "" {
 			t.Errorf("%s: %v, trailers %v", path, got, got.late)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -190,10 +191,32 @@ func (x *exchange) setBody(b *resource.TransformBody, body []byte) {
 // replace has these bytes go on as the body.
 func (x *exchange) replace(body []byte) {
 	x.out.Body, x.out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	if len(body) == 0 {
+	x.out.TransferEncoding = nil
+	x.out.Trailer = x.in.Trailer.Clone()
+	drop(x.out.Trailer)
+	switch {
+	case len(x.out.Trailer) > 0: // which need chunks
+		x.out.ContentLength = -1
+	case len(body) == 0:
 		x.out.Body = http.NoBody
 	}
-	x.out.Trailer, x.out.TransferEncoding = nil, nil
+}
+
+// changed is a body that was changed on its way. With its end come the trailers of
+// the one that it was.
+type changed struct {
+	*io.PipeReader
+	from, to http.Header // trailers
+}
+
+// Read implements io.Reader.
+func (c *changed) Read(p []byte) (int, error) {
+	n, err := c.PipeReader.Read(p)
+	if err == io.EOF && c.to != nil { //nolint:errorlint // the bare value, as of any Reader
+		maps.Copy(c.to, c.from)
+		drop(c.to)
+	}
+	return n, err
 }
 
 // describe sets the headers that say what the body is.
@@ -221,7 +244,9 @@ func (x *exchange) streamBody(b *resource.TransformBody, coding, contentType str
 	u := &upload{out: out, done: make(chan struct{})}
 	source := &counting{r: decoded(x.in.Body, coding)}
 	x.upload = u
-	x.out.Body, x.out.ContentLength, x.out.Trailer = out, -1, nil
+	x.out.ContentLength, x.out.Trailer = -1, x.in.Trailer.Clone()
+	drop(x.out.Trailer)
+	x.out.Body = &changed{PipeReader: out, from: x.in.Trailer, to: x.out.Trailer}
 	x.describe(b, b.Program.ContentType(nil))
 	x.filter.builder.uploads.Go(func() {
 		begun := time.Now()
