@@ -170,6 +170,8 @@ func note(s *client.Status) string {
 			line += ": " + s.LastError
 		}
 		lines = append(lines, line)
+	} else if s.Origin.Disk {
+		lines = append(lines, "from disk, as the control plane says nothing of it: "+unconfirmed(s))
 	}
 	if w := append(append([]client.Wait{}, s.Pending...), s.Missing...); len(w) > 0 {
 		lines = append(lines, waits(w))
@@ -177,9 +179,28 @@ func note(s *client.Status) string {
 	return strings.Join(lines, "\n")
 }
 
+// most are the things that a note names; the rest is in /config_dump.
+const most = 5
+
+// unconfirmed names what runs of the set on disk, of which no control plane has said
+// anything: it may have begun when an object was broken already.
+func unconfirmed(s *client.Status) string {
+	var names []string
+	for _, t := range s.Types {
+		for _, r := range t.Resources {
+			if r.Disk {
+				names = append(names, fmt.Sprintf("%s %q", t.TypeURL[strings.LastIndexByte(t.TypeURL, '.')+1:], r.Name))
+			}
+		}
+	}
+	if n := len(names); n > most {
+		names = append(names[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	return strings.Join(names, ", ")
+}
+
 // waits says what is held up, and by what.
 func waits(list []client.Wait) string {
-	const most = 5 // the rest is in /config_dump
 	var parts []string
 	for i, w := range list {
 		if i == most {
