@@ -136,7 +136,7 @@ func (l *assignments) appendChange(dst []byte, server *assignments) []byte {
 // executed besides.
 func (c *poolClient) remember(sql []byte, executed bool) bool {
 	a, ok := plainSet(bytes.TrimRight(sql, "\x00"))
-	if !ok || !c.server.fresh() {
+	if !ok || !c.server.isUntouched() {
 		return false
 	}
 	next, ok := c.assigned.with(a)
@@ -144,6 +144,19 @@ func (c *poolClient) remember(sql []byte, executed bool) bool {
 		return false
 	}
 	c.assigning, c.assigns = c.p.same(next), executed
+	return true
+}
+
+// isUntouched reports that nothing is under way but to close what is not needed.
+func (s *poolServer) isUntouched() bool {
+	if s.tracker.Status() != pgproto.TxIdle || s.tracker.Outstanding() > 0 {
+		return false
+	}
+	for _, a := range s.ledger.list[s.ledger.head:] {
+		if a.kind != pgproto.TypeClose {
+			return false
+		}
+	}
 	return true
 }
 

@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -156,5 +158,22 @@ func TestPoolSetExecuted(t *testing.T) {
 				t.Errorf("got %s, %v, want %s", r.Rows, r.Err, tc.want)
 			}
 		})
+	}
+}
+
+// TestPoolSetBehindClose: pgjdbc closes what it does not need any more at the beginning of what it asks for next.
+func TestPoolSetBehindClose(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr())
+	b := newBare(t, f.dsn())
+	b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "S_1", Query: "select 1"}, &pgproto3.Sync{}}, 1})
+	for i := range 3 {
+		b.run(unit{[]pgproto3.FrontendMessage{
+			&pgproto3.Close{ObjectType: 'S', Name: "S_1"}, &pgproto3.Close{ObjectType: 'P', Name: "C_1"},
+			&pgproto3.Parse{Query: fmt.Sprintf("set work_mem to '%dMB'", 5+i)}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{},
+		}, 1})
+	}
+	if n := f.metric("pool_pinned_total"); n != 0 {
+		t.Errorf("it has kept its connection %v times", n)
 	}
 }
