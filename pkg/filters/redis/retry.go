@@ -288,7 +288,7 @@ func (w *worker) retryAll(now int64) {
 	w.retrying = nil
 	for _, c := range list {
 		x := c.x
-		for !c.has(stateClosed) && len(x.retries) > 0 && now >= x.retries[0].till {
+		for !c.has(stateClosed) && len(x.retries) > 0 && now >= x.retries[0].till && !c.lastTry() {
 			if r := &x.retries[0]; r.tries > 0 {
 				w.giveUp(r.vain(), now)
 			}
@@ -305,6 +305,17 @@ func (w *worker) retryAll(now int64) {
 			w.retrying = append(w.retrying, c)
 		}
 	}
+}
+
+// lastTry sends the first refused request after all, if it has only waited for others
+// so far. It returns false if it has been tried, or cannot be.
+func (c *client) lastTry() bool {
+	n := len(c.x.retries)
+	if c.x.retries[0].tries > 0 {
+		return false
+	}
+	c.retry(false)
+	return len(c.x.retries) < n || c.underWay() > n
 }
 
 // forgetRetries lets go of what a client that has gone was to be answered.
