@@ -96,10 +96,13 @@ func (r *retry) collides(a *about) bool {
 // returns false if the client is to get that.
 func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 	c, w := p.c, u.pool.w
-	if !u.shared || p.replay == nil || !c.f.cfg.Redirection || u.pool.cluster.Table().Slots == nil {
+	if p.replay == nil || !c.f.cfg.Redirection || u.pool.cluster.Table().Slots == nil {
 		return false
 	}
 	r := retry{pending: *p, from: u.pool, reply: bytes.Clone(reply), about: w.about(p.replay.frame), apart: apart}
+	if !u.shared {
+		return u.blockLater(&r)
+	}
 	now := w.loop.Now()
 	r.till = p.start + int64(c.f.retryPatience())
 	switch v := r.vain(); {
@@ -114,7 +117,7 @@ func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 	x := c.extra()
 	at, _ := slices.BinarySearchFunc(x.retries, &r, func(a retry, b *retry) int { return a.compare(&b.pending) })
 	x.retries = slices.Insert(x.retries, at, r)
-	x.retryAt = now + int64(min(tick<<min(p.tries, 8), maxRetryWait))
+	x.retryAt = now + int64(p.retryWait())
 	w.retryBytes += len(p.replay.frame)
 	if !x.retrying {
 		x.retrying = true
@@ -126,6 +129,9 @@ func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 	}
 	return true
 }
+
+// retryWait is the time until the next try.
+func (p *pending) retryWait() time.Duration { return min(tick<<min(p.tries, 8), maxRetryWait) }
 
 // retryPatience is how long the filter's requests are tried again.
 func (f *localFilter) retryPatience() time.Duration {

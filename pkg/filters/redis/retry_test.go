@@ -3,6 +3,7 @@ package redis
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,4 +173,43 @@ func TestClusterFlushBehindRedirectedWrite(t *testing.T) {
 		}
 	}
 	f.quit(t, c)
+}
+
+// So is the slot of a blocking command.
+func TestClusterDownForBlockingCommand(t *testing.T) {
+	t.Parallel()
+	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 2 * time.Second })
+	c, d := f.dial(), f.dial()
+	key := f.keyIn(0, "k")
+	slot := strconv.Itoa(redistest.KeySlot(key))
+	check(t, f.nodes[0].Client(), "CLUSTER DELSLOTS "+slot, "+OK")
+	before := f.nodes[0].Calls("client|id")
+	c.Send(redistest.Command("BLPOP", key, "0") + redistest.Command("PING"))
+	eventually(t, "another try", func() error {
+		if got := refusedBLPOPs(f.nodes[0]); got < 2 {
+			return fmt.Errorf("%d so far", got)
+		}
+		return nil
+	})
+	check(t, f.nodes[0].Client(), "CLUSTER ADDSLOTS "+slot, "+OK")
+	awaitBlocked(t, f.nodes[0], "1")
+	check(t, d, "RPUSH "+key+" v", ":1")
+	if got, want := c.ReadFrame()+c.ReadFrame(), redistest.Command(key, "v")+"+PONG\r\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := f.nodes[0].Calls("client|id") - before; got != 1 {
+		t.Errorf("%d connections were made for one command", got)
+	}
+	check(t, f.nodes[0].Client(), "CLUSTER DELSLOTS "+slot, "+OK")
+	check(t, c, "BLPOP "+key+" 0", "-CLUSTERDOWN Hash slot not served")
+	f.quit(t, c, d)
+}
+
+// refusedBLPOPs is how many times a node has refused BLPOP.
+func refusedBLPOPs(n *redistest.Node) int {
+	_, stats, _ := strings.Cut(n.Do("INFO", "commandstats"), "cmdstat_blpop:")
+	_, rejected, _ := strings.Cut(stats, "rejected_calls=")
+	rejected, _, _ = strings.Cut(rejected, ",")
+	count, _ := strconv.Atoi(rejected)
+	return count
 }
