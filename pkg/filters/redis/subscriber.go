@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 	"errors"
+	"strconv"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
@@ -147,6 +148,7 @@ func (l *subscriber) frame(frame []byte) {
 	switch {
 	case l.setup > 0 && frame[0] != '>':
 		l.setupReply(frame)
+	case l.outdated(frame):
 	case isError(frame) && len(l.acks) == 0:
 		l.lost(errorText(frame))
 	case isError(frame) || isAcknowledgement(frame):
@@ -197,6 +199,18 @@ func (l *subscriber) acknowledged(frame []byte) {
 		l.waiting, l.after = true, a.seq
 	}
 	l.subs.tidy()
+}
+
+// outdated reports whether frame is the error of an SUNSUBSCRIBE that the node has met
+// with the end of the subscription before, since the slot had moved away. That was
+// taken for the acknowledgement.
+func (l *subscriber) outdated(frame []byte) bool {
+	slot, ok := bytes.CutPrefix(frame, []byte("-MOVED "))
+	if !ok || len(l.acks) == 0 {
+		return ok
+	}
+	slot, _, _ = bytes.Cut(slot, []byte(" "))
+	return string(slot) != strconv.Itoa(int(redisproto.Slot([]byte(l.acks[0].name))))
 }
 
 // moved subscribes to a shard channel where its slot is now. It returns false if the
