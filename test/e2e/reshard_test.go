@@ -14,6 +14,7 @@ import (
 // mixer sends pipelines of many sorts of commands over keys of one slot, and knows every reply.
 type mixer struct {
 	tag  string
+	null string // in its protocol
 	stop chan struct{}
 	done sync.WaitGroup
 
@@ -59,11 +60,12 @@ func (m *mixer) round(i int) (send string, want []string) {
 	add("*3\r\n"+str(i)+str("x")+str(3*i+3), "MGET", key("a"), key("b"), key("n"))
 	add(num(2), "DEL", key("a"), key("b"))
 	add("+OK\r\n", "SET", key("a"), "y")
-	add("*2\r\n"+str("y")+"$-1\r\n", "MGET", key("a"), key("b"))
+	add("*2\r\n"+str("y")+m.null, "MGET", key("a"), key("b"))
 	add(num(i+1), "RPUSH", key("l"), "v")
-	add("$-1\r\n", "GET", key("none"))
+	add(m.null, "GET", key("none"))
 	add(str(i), "EVAL", "return redis.call('get', KEYS[1])", "2", key("c"), key("n"))
-	add(str("y"), "GETSET", key("a"), "z")
+	add("+OK\r\n", "SET", key("g"), fmt.Sprint(i))
+	add(str(i), "GETSET", key("g"), "z")
 	return send, want
 }
 
@@ -124,14 +126,18 @@ func TestClusterFailoverUnderPipelines(t *testing.T) {
 	wantNoWrongReply(t, all)
 }
 
-// startMixers starts n clients, whose keys are on several shards, and stops them when the test ends.
+// startMixers starts n clients of both protocols, whose keys are on several shards, and stops them when the test ends.
 func startMixers(t *testing.T, addr string, n int) []*mixer {
 	t.Helper()
 	var all []*mixer
 	for i := range n {
-		m := &mixer{tag: fmt.Sprint("tag", i), stop: make(chan struct{})}
+		m := &mixer{tag: fmt.Sprint("tag", i), null: "$-1\r\n", stop: make(chan struct{})}
 		c := redistest.Dial(t, addr)
 		c.Timeout = 30 * time.Second
+		if i%2 == 1 {
+			c.Do("HELLO", "3")
+			m.null = "_\r\n"
+		}
 		m.done.Go(func() { m.run(c) })
 		t.Cleanup(m.end)
 		all = append(all, m)

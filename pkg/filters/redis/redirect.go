@@ -23,6 +23,9 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 		}
 		if code == "ASK" {
 			p.c.f.slotsMove(u.pool.cluster)
+			if u.splitAsked(p) {
+				return true
+			}
 		}
 		if _, addr, ok := strings.Cut(rest, " "); !ok || p.replay == nil || !u.follow(p, addr, code == "ASK") {
 			// Where the slot is now is nothing that the client could use.

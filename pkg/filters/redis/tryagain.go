@@ -9,6 +9,14 @@ func canSplitUp(frame []byte) bool {
 	return ok
 }
 
+// splitAsked takes a request with several keys apart that its node has redirected for
+// some of them. The other node would say TRYAGAIN if it does not have them all, and
+// execute what is sent there behind it.
+func (u *upstream) splitAsked(p *pending) bool {
+	return p.replay != nil && p.hops < maxHops && canSplitUp(p.replay.frame) &&
+		u.tryLater(p, redisproto.AppendError(nil, errOnTheMove), true)
+}
+
 // splitUp answers TRYAGAIN, which a Redis Cluster gives to a command over keys
 // of a slot that is on the move and of which some are here and some there: it
 // asks for each key by itself, and each is then redirected or not.
