@@ -35,6 +35,9 @@ type APIGRPC struct {
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^[0-9]+([kKMGT]|[KMGT]i)?B?$`
 	MaxMessageBytes *Bytes `json:"maxMessageBytes,omitempty"`
+	// BodyTimeout bounds how long a request's message may take to come; default 30s.
+	// Streams of messages have as long as they take.
+	BodyTimeout *Duration `json:"bodyTimeout,omitempty"`
 	// Health: with ToJSON, grpc.health.v1 is answered here.
 	Health bool `json:"health,omitempty"`
 	// Reflection: with ToJSON, grpc.reflection.v1 is answered here.

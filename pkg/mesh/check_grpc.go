@@ -21,7 +21,7 @@ func (c *checker) apiGRPC(a *APIAdapter, at string) {
 	g := a.GRPC
 	c.require(len(a.Routes) == 0, at+".routes", "does not go with grpc, whose rules say what a request is", "remove it, or grpc")
 	c.require(a.Versions == nil, at+".versions", "does not go with grpc", "remove it, or grpc")
-	c.require(a.Limits == nil, at+".limits", "does not go with grpc", "use "+at+".grpc.maxMessageBytes")
+	c.require(a.Limits == nil, at+".limits", "does not go with grpc", "use "+at+".grpc.maxMessageBytes and "+at+".grpc.bodyTimeout")
 	c.grpc(g, a.HTTP, at)
 }
 
@@ -50,6 +50,7 @@ func (c *checker) grpc(g *APIGRPC, http *HTTPSpec, at string) {
 	if b := g.MaxMessageBytes; b != nil {
 		c.require(*b >= 1 && *b <= maxGRPCBytes, at+".maxMessageBytes", "must be from 1 to 256Mi", "")
 	}
+	c.positive(g.BodyTimeout, at+".bodyTimeout")
 	c.grpcRules(g.Rules, at+".rules")
 	c.grpcDescriptors(g, reverse, at+".descriptors")
 }

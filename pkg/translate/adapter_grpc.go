@@ -90,6 +90,9 @@ func grpcFilter(g *mesh.APIGRPC, cluster string) *hcmv3.HttpFilter {
 		p.MaxRequestBytes = wrapperspb.UInt32(uint32(*b))
 		p.MaxResponseBytes = p.MaxRequestBytes
 	}
+	if g.BodyTimeout != nil {
+		p.BodyTimeout = duration(g.BodyTimeout, 0)
+	}
 	return httpFilter(grpcJSONFilter, p)
 }
 

@@ -115,7 +115,7 @@ func (r *reader) grpcJSON(packed *anypb.Any, path string) *GRPCJSONFilter {
 		Health: p.GetHealth(), AnswerReflection: p.GetReflection(),
 		MaxRequest:  r.messageBytes(p.GetMaxRequestBytes(), join(path, "max_request_bytes"), DefaultGRPCBytes),
 		MaxResponse: r.messageBytes(p.GetMaxResponseBytes(), join(path, "max_response_bytes"), DefaultGRPCBytes),
-		BodyTimeout: DefaultTransformTimeout,
+		BodyTimeout: r.positive(p.GetBodyTimeout(), join(path, "body_timeout"), DefaultTransformTimeout),
 	}
 	f.Print.Limit = jsonBytes(f.MaxResponse)
 	if f.Reverse {

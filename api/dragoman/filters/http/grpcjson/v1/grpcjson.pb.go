@@ -9,6 +9,7 @@ package grpcjsonv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	wrapperspb "google.golang.org/protobuf/types/known/wrapperspb"
 	reflect "reflect"
 	sync "sync"
@@ -142,8 +143,10 @@ type GrpcJson struct {
 	MaxRequestBytes  *wrapperspb.UInt32Value `protobuf:"bytes,10,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	MaxResponseBytes *wrapperspb.UInt32Value `protobuf:"bytes,11,opt,name=max_response_bytes,json=maxResponseBytes,proto3" json:"max_response_bytes,omitempty"`
 	// With TO_JSON: grpc.health.v1 and grpc.reflection.v1 are answered here.
-	Health        bool `protobuf:"varint,12,opt,name=health,proto3" json:"health,omitempty"`
-	Reflection    bool `protobuf:"varint,13,opt,name=reflection,proto3" json:"reflection,omitempty"`
+	Health     bool `protobuf:"varint,12,opt,name=health,proto3" json:"health,omitempty"`
+	Reflection bool `protobuf:"varint,13,opt,name=reflection,proto3" json:"reflection,omitempty"`
+	// How long the message of a request may take to come. Absent: 30 s. Streams of messages have as long as they take.
+	BodyTimeout   *durationpb.Duration `protobuf:"bytes,14,opt,name=body_timeout,json=bodyTimeout,proto3" json:"body_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,6 +270,13 @@ func (x *GrpcJson) GetReflection() bool {
 		return x.Reflection
 	}
 	return false
+}
+
+func (x *GrpcJson) GetBodyTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.BodyTimeout
+	}
+	return nil
 }
 
 // Descriptors says where the types come from. Exactly one is there.
@@ -571,7 +581,7 @@ var File_dragoman_filters_http_grpcjson_v1_grpcjson_proto protoreflect.FileDescr
 
 const file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_rawDesc = "" +
 	"\n" +
-	"0dragoman/filters/http/grpcjson/v1/grpcjson.proto\x12!dragoman.filters.http.grpcjson.v1\x1a\x1egoogle/protobuf/wrappers.proto\"\xab\x06\n" +
+	"0dragoman/filters/http/grpcjson/v1/grpcjson.proto\x12!dragoman.filters.http.grpcjson.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xe9\x06\n" +
 	"\bGrpcJson\x12S\n" +
 	"\tdirection\x18\x01 \x01(\x0e25.dragoman.filters.http.grpcjson.v1.GrpcJson.DirectionR\tdirection\x12P\n" +
 	"\vdescriptors\x18\x02 \x01(\v2..dragoman.filters.http.grpcjson.v1.DescriptorsR\vdescriptors\x12\x1a\n" +
@@ -588,7 +598,8 @@ const file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_rawDesc = "" +
 	"\x06health\x18\f \x01(\bR\x06health\x12\x1e\n" +
 	"\n" +
 	"reflection\x18\r \x01(\bR\n" +
-	"reflection\"'\n" +
+	"reflection\x12<\n" +
+	"\fbody_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\vbodyTimeout\"'\n" +
 	"\tDirection\x12\r\n" +
 	"\tFROM_JSON\x10\x00\x12\v\n" +
 	"\aTO_JSON\x10\x01\"\x98\x01\n" +
@@ -644,6 +655,7 @@ var file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_goTypes = []any{
 	(*Rule)(nil),                   // 5: dragoman.filters.http.grpcjson.v1.Rule
 	(*PrintOptions)(nil),           // 6: dragoman.filters.http.grpcjson.v1.PrintOptions
 	(*wrapperspb.UInt32Value)(nil), // 7: google.protobuf.UInt32Value
+	(*durationpb.Duration)(nil),    // 8: google.protobuf.Duration
 }
 var file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_depIdxs = []int32{
 	0, // 0: dragoman.filters.http.grpcjson.v1.GrpcJson.direction:type_name -> dragoman.filters.http.grpcjson.v1.GrpcJson.Direction
@@ -652,13 +664,14 @@ var file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_depIdxs = []int32{
 	6, // 3: dragoman.filters.http.grpcjson.v1.GrpcJson.print_options:type_name -> dragoman.filters.http.grpcjson.v1.PrintOptions
 	7, // 4: dragoman.filters.http.grpcjson.v1.GrpcJson.max_request_bytes:type_name -> google.protobuf.UInt32Value
 	7, // 5: dragoman.filters.http.grpcjson.v1.GrpcJson.max_response_bytes:type_name -> google.protobuf.UInt32Value
-	4, // 6: dragoman.filters.http.grpcjson.v1.Descriptors.reflection:type_name -> dragoman.filters.http.grpcjson.v1.Reflection
-	1, // 7: dragoman.filters.http.grpcjson.v1.PrintOptions.stream:type_name -> dragoman.filters.http.grpcjson.v1.PrintOptions.Stream
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 6: dragoman.filters.http.grpcjson.v1.GrpcJson.body_timeout:type_name -> google.protobuf.Duration
+	4, // 7: dragoman.filters.http.grpcjson.v1.Descriptors.reflection:type_name -> dragoman.filters.http.grpcjson.v1.Reflection
+	1, // 8: dragoman.filters.http.grpcjson.v1.PrintOptions.stream:type_name -> dragoman.filters.http.grpcjson.v1.PrintOptions.Stream
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_dragoman_filters_http_grpcjson_v1_grpcjson_proto_init() }
