@@ -292,11 +292,11 @@ func bigEndian(port uint16) uint16 {
 // refuse says why, if there is something to say and no TLS to say it through.
 func (n *Listener) refuse(fd int) {
 	if t := n.tls.Load(); len(n.o.OnRefuse) > 0 && (t.cfg == nil || t.late) {
-		_, _ = write(int32(fd), n.o.OnRefuse) // nothing can be done for a peer that is gone
+		_, _ = send(int32(fd), n.o.OnRefuse) // nothing can be done for a peer that is gone
 		_ = syscall.Shutdown(fd, syscall.SHUT_WR)
 		// Unread input would turn the close into a reset that overtakes the message.
 		var b [512]byte
-		_, _ = read(int32(fd), b[:])
+		_, _ = recv(int32(fd), b[:])
 	}
 	syscall.Close(fd)
 }

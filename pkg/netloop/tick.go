@@ -59,6 +59,6 @@ func (l *Loop) unpark() {
 // rewind has the next tick come.
 func (l *Loop) rewind() {
 	var expirations [8]byte
-	_, _ = read(int32(l.tickU), expirations[:])
+	read(int32(l.tickU), expirations[:])
 	l.eventsAtTick = l.stats.Events
 }
