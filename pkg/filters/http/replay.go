@@ -97,9 +97,9 @@ func (b *replay) view(out *http.Request) {
 // held.
 func (b *replay) fetchLocked() {
 	const least = 4 << 10
-	size := len(b.kept) - len(b.kept)%least                           // more at once of what is long
-	if !b.keep || b.base > 0 || len(b.kept) >= replayLimit+copySize { // as much as fits into the windows that most have, and what is read ahead
-
+	size := len(b.kept) - len(b.kept)%least // more at once of what is long
+	// Kept is as much as fits into the windows that most have, and what is read ahead.
+	if !b.keep || b.base > 0 || len(b.kept) >= replayLimit+copySize {
 		b.base += int64(len(b.kept))
 		b.kept = b.kept[:0]
 		if cap(b.kept) > copySize {
