@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -91,7 +91,7 @@ func TestNginxExporter(t *testing.T) {
 	}
 	var page string
 	redistest.Eventually(t, limit, "the exporter", func() error {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+		res, err := nettest.Client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
 		if err != nil {
 			return err
 		}

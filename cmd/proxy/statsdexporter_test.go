@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/internal/statsdtest"
 )
@@ -138,7 +139,7 @@ func request(t *testing.T, method, url string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := nettest.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

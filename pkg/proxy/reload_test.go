@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/environment"
@@ -115,7 +116,7 @@ func TestDrainListeners(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := nettest.Client.Do(req)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %v, %v", path, resp, err)
 		}

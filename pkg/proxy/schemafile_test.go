@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
@@ -95,7 +96,7 @@ func TestSchemaFileChanges(t *testing.T) {
 	answers := func(body string, want int) {
 		t.Helper()
 		r.eventually(body, func() error {
-			resp, err := http.Post("http://"+local(port)+"/orders", "application/json", strings.NewReader(body))
+			resp, err := nettest.Client.Post("http://"+local(port)+"/orders", "application/json", strings.NewReader(body))
 			if err != nil {
 				return err
 			}

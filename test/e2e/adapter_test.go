@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -62,7 +63,7 @@ func adapterGet(t *testing.T, uri, accept string) (body, contentType string, err
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := nettest.Client.Do(req)
 	if err != nil {
 		return "", "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -149,7 +150,7 @@ func (p *Proxy) fetch(path string) (int, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := nettest.Client.Do(req)
 	if err != nil {
 		return 0, "", err
 	}

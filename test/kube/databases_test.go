@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -101,7 +101,7 @@ func databasesMoveUnderLoad(t *testing.T, c *cluster) {
 		}
 	}
 	proxy.Eventually("the status of all databases", func() error {
-		_, page := meshtest.Get(http.DefaultClient, status, "")
+		_, page := meshtest.Get(nettest.Client, status, "")
 		return meshtest.Holds(page, "\npg_up 1\n", "\nmysql_up 1\n", "\nredis_up 1\n", fmt.Sprintf("pg_stat_activity_count{datname=%q,state=\"active\",usename=%q}", dbtest.Database, dbtest.SCRAMUser))
 	})
 	stop.Store(true)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/promtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
@@ -162,7 +162,7 @@ func adaptersServe(t *testing.T, c *cluster) {
 	found(t, fmt.Sprintf("http://127.0.0.1:%d/numbers", port), pod, c.pod(t, ns, "alone"))
 
 	page := func(path string) string {
-		_, body := meshtest.Get(http.DefaultClient, "http://"+local(port)+path, "")
+		_, body := meshtest.Get(nettest.Client, "http://"+local(port)+path, "")
 		return "\n" + body
 	}
 	c.Apply(t, ns, adapterAt(port, lines, "/metrics", `    - {name: more, prometheus: {uri: "http://`+proxy.Admin+`/metrics"}}`+"\n"))

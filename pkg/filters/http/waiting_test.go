@@ -15,6 +15,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/grpctest"
 	"github.com/dragoman-mesh/dragoman/internal/grpctest/shop"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -91,7 +92,7 @@ func testResetWhileClientWaits(t *testing.T, e engine) {
 			}
 			defer context.AfterFunc(ctx, func() { _ = rest.CloseWithError(io.ErrClosedPipe) })()
 			go func() { _, _ = io.WriteString(rest, "the beginning") }()
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := nettest.Client.Transport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protodelim"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -338,7 +339,7 @@ func TestOtherPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := http.DefaultClient.Do(req)
+		res, err := nettest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -82,7 +83,7 @@ func get(tb testing.TB, url, timeout string) string {
 	if timeout != "" {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", timeout)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := nettest.Client.Do(req)
 	if err != nil {
 		tb.Fatal(err)
 	}

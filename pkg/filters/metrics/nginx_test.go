@@ -2,7 +2,6 @@ package metrics_test
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -35,7 +35,7 @@ http {
 	}
 	p := redistest.Run(t, "nginx", "-e", "stderr", "-p", dir, "-c", conf)
 	redistest.Eventually(t, wait, "nginx", func() error {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/nginx_status", port))
+		res, err := nettest.Client.Get(fmt.Sprintf("http://127.0.0.1:%d/nginx_status", port))
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func TestSameAsNginxExporter(t *testing.T) {
 	redistest.Run(t, "prometheus-nginx-exporter", "-nginx.scrape-uri", uri, "-web.listen-address", fmt.Sprintf("127.0.0.1:%d", other), "-nginx.retries", "20", "-nginx.retry-interval", "100ms")
 	theirs := fmt.Sprintf("http://127.0.0.1:%d/metrics", other)
 	redistest.Eventually(t, wait, "the exporter", func() error {
-		res, err := http.Get(theirs)
+		res, err := nettest.Client.Get(theirs)
 		if err != nil {
 			return err
 		}

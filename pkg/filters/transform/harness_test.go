@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/http/route"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/transform"
@@ -142,7 +143,7 @@ func (a *adapter) send(method, path string, body io.Reader, header ...string) an
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := nettest.Client.Transport.RoundTrip(req)
 	if err != nil {
 		a.t.Fatal(err)
 	}

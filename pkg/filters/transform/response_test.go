@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -219,7 +220,7 @@ func TestFailuresCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := nettest.Client.Transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +322,7 @@ func TestRecordsFlow(t *testing.T) {
 		_, err := io.WriteString(in, "{\"a\":1}\n")
 		first <- err
 	}()
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := nettest.Client.Transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	filterhttp "github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
@@ -108,7 +109,7 @@ func listen(t *testing.T, listener *resource.Listener, routes *resource.RouteCon
 	})
 	url := "http://" + ln.Addr()
 	filtertest.Eventually(t, "the app is reached", func() bool {
-		resp, err := http.Get(url + "/ready")
+		resp, err := nettest.Client.Get(url + "/ready")
 		if err == nil {
 			resp.Body.Close()
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	jsonmetrics "github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 )
@@ -32,7 +33,7 @@ func startExporter(t *testing.T, config string) exporter {
 func (e exporter) probe(t *testing.T, module, target, query string) string {
 	t.Helper()
 	uri := fmt.Sprintf("http://%s/probe?module=%s&target=%s%s", e.address, module, url.QueryEscape(target), query)
-	res, err := http.Get(uri)
+	res, err := nettest.Client.Get(uri)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/exporter"
 )
@@ -50,7 +51,7 @@ func TestServe(t *testing.T) {
 		_, _ = io.WriteString(w, "answer of "+r.URL.Path)
 	}))
 	get := func(i int, path string) (string, error) {
-		res, err := http.Get("http://" + addresses[i] + path)
+		res, err := nettest.Client.Get("http://" + addresses[i] + path)
 		if err != nil {
 			return "", err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/json"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/jsonexporter"
@@ -95,7 +96,7 @@ func get(t *testing.T, uri string, header http.Header) (status int, kind, body s
 		t.Fatal(err)
 	}
 	req.Header = header
-	res, err := http.DefaultClient.Do(req)
+	res, err := nettest.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
