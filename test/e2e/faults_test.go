@@ -87,7 +87,7 @@ func TestFaultShard(t *testing.T) {
 	}
 }
 
-// resources are what a process may leak.
+// resources are what a process may leak. Descriptors are those that are no connection to a server.
 type resources struct{ descriptors, goroutines, upstream int }
 
 func (p *Proxy) resources(nodes ...*redistest.Node) resources {
@@ -110,10 +110,12 @@ func (p *Proxy) resources(nodes ...*redistest.Node) resources {
 		}
 		r.upstream += clients - 1
 	}
+	r.descriptors -= r.upstream
 	return r
 }
 
-// awaitNoMore waits until a proxy holds no more than it did, but for a few idle connections that it keeps for later.
+// awaitNoMore waits until a proxy holds no more than it did, but for a few idle connections that it keeps for later, to its servers or of who asks
+// for its pages.
 func (p *Proxy) awaitNoMore(before resources, spare int, nodes ...*redistest.Node) {
 	p.t.Helper()
 	redistest.Eventually(p.t, 2*readyLimit, "everything to be given back", func() error {
