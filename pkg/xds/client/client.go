@@ -199,7 +199,7 @@ func (c *Client) settle(timer *time.Timer) *candidate {
 		c.opts.Log.Error("response refused", "type", shortType(n.TypeURL), "version", n.Version, "reason", n.Reason)
 	}
 	for _, r := range todo.ignored {
-		c.opts.Log.Warn("fields that this version does not know are ignored: the control plane is newer", "resource", r.key.String(), "fields", r.fields)
+		c.opts.Log.Warn("fields that this version does not know are ignored: the control plane is newer; each is named once", "resource", r.key.String(), "fields", r.fields)
 	}
 	for _, p := range todo.requests {
 		c.link.send(p)

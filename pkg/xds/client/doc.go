@@ -18,7 +18,8 @@
 //
 // The incremental protocol (delta) is tried first, state-of-the-world is the
 // fallback. The last set that ran is kept on disk without secrets, and used at
-// start when no control plane answers soon.
+// start when no control plane answers soon. What a control plane then says nothing
+// of stays with delta, which says what is gone, and goes with the other one.
 //
 // The protocol itself (machine) does no I/O and reads no clock: messages go in,
 // requests and sets come out. Client moves them.

@@ -25,6 +25,8 @@ type machine struct {
 	retried uint64 // changes that retryParked has seen
 	running int    // resources of the running set
 	ttls    bool   // some resource has or had a TTL
+	// named are the unknown fields that the log has.
+	named map[string]bool
 
 	// What must be worked out anew: reshaped the references, moved what can run.
 	reshaped, moved bool
@@ -106,7 +108,7 @@ func newMachine(o Options) *machine {
 	m := &machine{
 		parse: parsers(), node: o.Node, explicit: o.ExplicitWildcard,
 		timeout: o.ResourceTimeout, most: o.MaxResources,
-		waits: make(map[key]*wait),
+		waits: make(map[key]*wait), named: make(map[string]bool),
 	}
 	for k := range m.types {
 		m.types[k].entries = make(map[string]*entry)

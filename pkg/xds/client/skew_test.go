@@ -3,7 +3,9 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +36,8 @@ func TestNewerControlPlane(t *testing.T) {
 			proxy := newConsumer()
 			opts := options(t, proxy, address)
 			opts.Mode = mode
+			var log lockedLog
+			opts.Log = slog.New(slog.NewTextHandler(&log, nil))
 			c, _ := start(t, opts)
 			proxy.runs(t, "l1:c1:10.0.0.1")
 			eventually(t, func() bool {
@@ -51,8 +55,32 @@ func TestNewerControlPlane(t *testing.T) {
 			cluster.ProtoReflect().SetUnknown(future)
 			o.set(cluster, inside, unknown)
 			proxy.runs(t, "l1:c1:10.0.0.2")
+			if err := counts(c, "cds", 2); err != nil {
+				t.Error(err)
+			}
+			if n := log.count("are ignored"); n != 2 {
+				t.Errorf("the log speaks of fields %d times, want once of the cluster's and once of the filter's", n)
+			}
 		})
 	}
+}
+
+// lockedLog is a log to read.
+type lockedLog struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedLog) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
 }
 
 // counts holds the metric of resources with unknown fields against what it should be.

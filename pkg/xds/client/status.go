@@ -16,8 +16,8 @@ type Status struct {
 	LastError   string    // why the last stream ended or could not be opened
 	LastErrorAt time.Time
 
-	// Origin is that of the running set. Disk turns false when a control plane
-	// has sent listeners and clusters.
+	// Origin is that of the running set. Disk turns false when a control plane has
+	// spoken of all that is from the file.
 	Origin    Origin
 	AppliedAt time.Time // zero: nothing runs
 	Types     []TypeStatus

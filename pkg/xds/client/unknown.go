@@ -10,8 +10,11 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// maxUnknownFields bounds those that are named.
-const maxUnknownFields = 8
+// Bounds of the unknown fields that are named: of a resource, and of a process.
+const (
+	maxUnknownFields = 8
+	maxNamedFields   = 256
+)
 
 // unknownFields names the fields of a resource, however deep, that this version does not
 // know, as "message #number", sorted: a newer control plane sends them. They are left out,
@@ -25,14 +28,14 @@ func unknownFields(m proto.Message) []string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return names[:min(len(names), maxUnknownFields)]
+	return names
 }
 
 func unknownOf(m protoreflect.Message, depth int, found map[string]bool) {
 	if depth > maxReferenceDepth {
 		return
 	}
-	for rest := m.GetUnknown(); len(rest) > 0; {
+	for rest := m.GetUnknown(); len(rest) > 0 && len(found) < maxUnknownFields; {
 		number, _, n := protowire.ConsumeField(rest)
 		if n < 0 {
 			break
@@ -65,20 +68,30 @@ func unknownOf(m protoreflect.Message, depth int, found map[string]bool) {
 	})
 }
 
-// ignored is a resource with fields that are left out.
+// ignored is a resource with fields that are left out, and of which nothing was said yet.
 type ignored struct {
 	key    key
 	fields []string
 }
 
-// ignore notes what of a new version is left out. Endpoints come often, and are not
-// looked at.
+// ignore counts a new version of which something is left out, and has the log name each
+// field once: a control plane that sets it does so in many resources, and at each change.
+// Endpoints come often, and are not looked at.
 func (m *machine) ignore(v *version) {
 	if v.key.kind == endpoints {
 		return
 	}
-	if fields := unknownFields(v.msg); len(fields) > 0 {
-		m.events.ignored[v.key.kind]++
-		m.todo.ignored = append(m.todo.ignored, ignored{v.key, fields})
+	fields := unknownFields(v.msg)
+	if len(fields) == 0 {
+		return
 	}
+	m.events.ignored[v.key.kind]++
+	fields = slices.DeleteFunc(fields, func(name string) bool { return m.named[name] })
+	if len(fields) == 0 || len(m.named) >= maxNamedFields {
+		return
+	}
+	for _, name := range fields {
+		m.named[name] = true
+	}
+	m.todo.ignored = append(m.todo.ignored, ignored{v.key, fields})
 }
