@@ -72,10 +72,10 @@ func (i *Injector) endless(pod *corev1.Pod) []string {
 	return []string{"dragoman: without native sidecars this pod ends only when one of its containers says that the work is done, by POST http://127.0.0.1:9901/quitquitquit"}
 }
 
-// unresolved warns of a pod that does not ask the cluster's DNS, by which its proxy finds the control plane.
+// unresolved warns of a pod that does not ask the cluster's DNS, by which its proxy finds a control plane that is named as a Service.
 func (i *Injector) unresolved(pod *corev1.Pod) []string {
 	host, _, err := net.SplitHostPort(i.Defaults.ControlPlane)
-	if err != nil || net.ParseIP(host) != nil || pod.Spec.DNSPolicy != corev1.DNSDefault {
+	if err != nil || pod.Spec.DNSPolicy != corev1.DNSDefault || !strings.Contains(host+".", ".svc.") {
 		return nil
 	}
 	return []string{"dragoman: dnsPolicy Default: the pod asks its node's DNS, which does not know the control plane " + host + ": the proxy would never be ready; leave it out (ClusterFirst)"}

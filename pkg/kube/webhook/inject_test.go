@@ -59,6 +59,16 @@ func TestInject(t *testing.T) {
 	})
 }
 
+// TestControlPlaneElsewhere: a control plane that is no Service is known to the node's DNS, too.
+func TestControlPlaneElsewhere(t *testing.T) {
+	t.Parallel()
+	d := defaults(webhook.Native)
+	d.ControlPlane = "mesh.example.com:15010"
+	if got := outcome(t, d, "{metadata: {name: web}, spec: {dnsPolicy: Default, containers: [{name: app, image: app}]}}", ""); strings.Contains(got, "dnsPolicy Default:") {
+		t.Errorf("a pod that asks its node's DNS:\n%s", got)
+	}
+}
+
 // outcome is the pod with its proxy, in YAML, or why it is refused. A pod that
 // has its proxy is asked about again, which must change nothing.
 func outcome(t *testing.T, d webhook.Defaults, pod, objects string) string {
