@@ -38,6 +38,9 @@ func (u *upstream) startPieces(b []byte) bool {
 		u.patience = f.deadline - f.start
 		f.deadline = 0 // it is coming
 	}
+	if f.live() && f.what == expectReply {
+		f.c.executed(f)
+	}
 	return true
 }
 
