@@ -314,10 +314,11 @@ func (w *worker) retryAll(now int64) {
 }
 
 // lastTry sends the first refused request after all, if it has only waited for others
-// so far. It returns false if it has been tried, or cannot be.
+// so far. It returns false if it has been tried, or cannot be: because those others are
+// held back until this one is answered, for one.
 func (c *client) lastTry() bool {
 	n := len(c.x.retries)
-	if c.x.retries[0].tries > 0 {
+	if c.x.retries[0].tries > 0 || len(c.x.paused) > 0 && !c.conn.Full() {
 		return false
 	}
 	c.retry(false)

@@ -92,7 +92,7 @@ func TestClusterDownIsTriedAgain(t *testing.T) {
 // for it at once.
 func TestClusterDownForLong(t *testing.T) {
 	t.Parallel()
-	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 300 * time.Millisecond })
+	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = time.Second })
 	c := f.dial()
 	key := f.keyIn(0, "k")
 	slot := strconv.Itoa(redistest.KeySlot(key))
@@ -112,6 +112,33 @@ func TestClusterDownForLong(t *testing.T) {
 	if got := f.nodes[0].Calls("set"); got != before+1 {
 		t.Errorf("%d SETs were executed", got-before)
 	}
+	f.quit(t, c)
+}
+
+// A refused request gets its error in time also if those behind it are never done: so
+// much of their replies is held until its own has come that no more is read.
+func TestClusterDownBeforeLargeReplies(t *testing.T) {
+	t.Parallel()
+	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 0 })
+	c := f.dial()
+	c.Timeout = time.Minute
+	key, big := f.keyIn(0, "k"), f.keyIn(1, "b")
+	value := strings.Repeat("x", maxGather/16)
+	if got := f.nodes[1].Do("SET", big, value); got != "+OK\r\n" {
+		t.Fatal(got)
+	}
+	check(t, f.nodes[0].Client(), "CLUSTER DELSLOTS "+strconv.Itoa(redistest.KeySlot(key)), "+OK")
+	const replies = 24
+	c.Send(redistest.Command("SET", key, "1") + strings.Repeat(redistest.Command("GET", big), replies))
+	if got := c.ReadFrame(); got != "-CLUSTERDOWN Hash slot not served\r\n" {
+		t.Errorf("SET: %q", got)
+	}
+	for i := range replies {
+		if got := c.ReadFrame(); got != bulk(value) {
+			t.Fatalf("reply %d: %.100q", i, got)
+		}
+	}
+	f.nothingLeft(t)
 	f.quit(t, c)
 }
 
@@ -178,7 +205,7 @@ func TestClusterFlushBehindRedirectedWrite(t *testing.T) {
 // So is the slot of a blocking command.
 func TestClusterDownForBlockingCommand(t *testing.T) {
 	t.Parallel()
-	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 2 * time.Second })
+	f := partialCluster(t, func(cfg *resource.RedisFilter) { cfg.OpTimeout = 4 * time.Second })
 	c, d := f.dial(), f.dial()
 	key := f.keyIn(0, "k")
 	slot := strconv.Itoa(redistest.KeySlot(key))
