@@ -20,10 +20,10 @@ func (u *upstream) blockLater(r *retry) bool {
 
 // blockAgain sends a blocking command again.
 func (r *retry) blockAgain() {
-	if !r.live() {
+	c := r.c
+	if !r.live() || c.answered(r.seq) {
 		return
 	}
-	c := r.c
 	var u *upstream
 	if p := r.pool(); p != nil {
 		u, _ = p.take(c)

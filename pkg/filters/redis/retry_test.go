@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -239,4 +240,36 @@ func refusedBLPOPs(n *redistest.Node) int {
 	rejected, _, _ = strings.Cut(rejected, ",")
 	count, _ := strconv.Atoi(rejected)
 	return count
+}
+
+// A refused blocking command whose client has been told meanwhile that its server was
+// replaced is not sent again.
+func TestRefusedBlockingCommandIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(newCommandTable(), "shards: 2\nslots: yes")
+	s.build(t)
+	run := func(lines ...string) {
+		t.Helper()
+		for i, line := range lines {
+			if err := s.step(i, line); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+		}
+	}
+	run("c > CLIENT ID", "c < :1", "wait 990ms", "c > BLPOP a1 0",
+		"s1 < PING", "s1 < CLIENT ID", "s1 < BLPOP a1 0", "s1 > +PONG", "s1 > :7",
+		"d > CLIENT UNBLOCK 1", "s1.2 < PING", "s1.2 < CLIENT UNBLOCK 7 TIMEOUT", // which keeps the connection
+		`s1 > "-CLUSTERDOWN The cluster is down\r\n"`)
+	main := s.filter.catchAll.cluster.(*cluster)
+	table := *main.Table()
+	table.Version++
+	table.Shards = slices.Clone(table.Shards)
+	table.Shards[0].Primary = endpointOf("10.0.0.1:s3", "s1")
+	main.table.Store(&table)
+	run("wait 15ms", // the clients of the old one are looked for each second
+		`c < "-UNBLOCKED dragoman: shard \"s1\" (10.0.0.1:s1) is not the primary any more\r\n"`,
+		"wait 500ms", "c > PING", "c < +PONG")
+	if s.conns["s3"] != nil {
+		t.Error("the command is sent to the new primary")
+	}
 }
