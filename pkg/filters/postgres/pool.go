@@ -47,18 +47,17 @@ type pool struct {
 	budget *budget
 	stats  *poolStats
 
-	groups     map[string]*group
-	servers    map[*poolServer]struct{}
-	statements statements
-	settings   map[settings]*settings
-	assigned   map[string]*assignments
-	epoch      uint64 // rises when what statements speak of is changed
-	unnamed    uint64 // the latest id of an unnamed statement
-	scratch    []byte // for messages that are written anew
-	owes       int    // connections that other loops are to have
-	sweeper    *netloop.Timer
-	waitTimer  *netloop.Timer // when the one that waits for longest has waited too long
-	closed     bool
+	groups    map[string]*group
+	servers   map[*poolServer]struct{}
+	settings  map[settings]*settings
+	assigned  map[string]*assignments
+	epoch     uint64 // rises when what statements speak of is changed
+	unnamed   uint64 // the latest id of an unnamed statement
+	scratch   []byte // for messages that are written anew
+	owes      int    // connections that other loops are to have
+	sweeper   *netloop.Timer
+	waitTimer *netloop.Timer // when the one that waits for longest has waited too long
+	closed    bool
 }
 
 // pooling returns the pool that sessions of l belong to.
@@ -77,7 +76,7 @@ func (l *local) pooling() *pool {
 	l.pool = b.poolOf(key, func() *pool {
 		return &pool{
 			b: b, key: key, stats: b.poolStats.Of(key.listener, key.loop), epoch: stale + 1,
-			groups: map[string]*group{}, servers: map[*poolServer]struct{}{}, statements: statements{byKey: map[string]*statement{}},
+			groups: map[string]*group{}, servers: map[*poolServer]struct{}{},
 			settings: map[settings]*settings{}, assigned: map[string]*assignments{},
 		}
 	})
@@ -153,7 +152,7 @@ func (p *pool) group(c *poolClient) *group {
 	key := groupKey(&c.startup)
 	g := p.groups[key]
 	if g == nil {
-		g = &group{p: p, key: key, message: c.startup}
+		g = &group{p: p, key: key, message: c.startup, statements: statements{byKey: map[string]*statement{}}}
 		if !p.key.session { // DISCARD ALL would give a session another's name; in mode Session it is nearly always its own
 			g.message.Params = slices.DeleteFunc(slices.Clone(c.startup.Params), isApplicationName)
 		}

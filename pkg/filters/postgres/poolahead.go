@@ -23,7 +23,7 @@ func (c *poolClient) parseAhead(h pgproto.Head, m []byte) (v verdict, n int, ok 
 	if i <= 0 || c.named(have[:i]).statement != nil || len(c.names) >= maxNames || c.namedBytes+h.Len > maxNamedBytes {
 		return 0, 0, false
 	}
-	st := c.p.statements.known(c.vars, c.assigned, have[i+1:])
+	st := c.g.statements.known(c.vars, c.assigned, have[i+1:])
 	if st == nil || st.hints&hintExecute != 0 || st.epoch != c.p.epoch || st.proven != c.p.epoch {
 		return 0, 0, false
 	}

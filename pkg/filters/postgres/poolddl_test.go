@@ -164,3 +164,73 @@ func TestPoolOldTypes(t *testing.T) {
 		})
 	}
 }
+
+// TestPoolTypesOfAnother: a session's statement has the types that its own driver was told, not those of a session for which the same text speaks of
+// something else, since it has begun with another search_path.
+func TestPoolTypesOfAnother(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	server.SQL("create schema n; create schema x; create table n.t (a int); create table x.t (a text); " +
+		"grant usage on schema n, x to public; grant all on n.t, x.t to public")
+	f, ctx := start(t, pooled("transaction", 8), server.Addr()), withTimeout(t)
+	sessions := func(path string) (all []*pgconn.PgConn) {
+		for range 2 { // on each loop
+			all = append(all, f.connect("search_path="+path).PgConn())
+		}
+		return all
+	}
+	prepared := func(path string) []*pgconn.PgConn {
+		all := sessions(path)
+		for _, c := range all {
+			if _, err := c.Prepare(ctx, "in", "insert into t values ($1)", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	prepared("n")
+	texts := prepared("x")
+	for _, c := range sessions("x") { // and takes the server that has it
+		if _, err := c.Exec(ctx, "begin").ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range texts {
+		if r := c.ExecPrepared(ctx, "in", [][]byte{[]byte("word")}, nil, nil).Read(); r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+}
+
+// TestPoolTypesOfUsers: a type that users have made has another number at another server of the same data, and a statement goes on there.
+func TestPoolTypesOfUsers(t *testing.T) {
+	t.Parallel()
+	servers := []*dbtest.Postgres{dbtest.StartPostgres(t), dbtest.StartPostgres(t)}
+	servers[0].SQL("create type another as enum ('x')")
+	for _, s := range servers {
+		s.SQL("create type mood as enum ('calm'); create table feelings (mood mood, n int8); grant all on feelings to public")
+	}
+	f, ctx := start(t, pooled("transaction", 4), servers[0].Addr(), servers[1].Addr()), withTimeout(t)
+	c := f.connect().PgConn()
+	f.connect()
+	holder := f.connect().PgConn() // on the same loop
+	if _, err := c.Prepare(ctx, "in", "insert into feelings values ($1, $2)", nil); err != nil {
+		t.Fatal(err)
+	}
+	insert := func() {
+		t.Helper()
+		if r := c.ExecPrepared(ctx, "in", [][]byte{[]byte("calm"), {0, 0, 0, 0, 0, 0, 0, 7}}, []int16{0, 1}, nil).Read(); r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	insert()
+	if _, err := holder.Exec(ctx, "begin").ReadAll(); err != nil { // and takes that server
+		t.Fatal(err)
+	}
+	insert()
+	for i, s := range servers {
+		if got := s.SQL("select n from feelings"); got != "7" {
+			t.Errorf("server %d has %q", i, got)
+		}
+	}
+}

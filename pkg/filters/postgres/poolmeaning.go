@@ -18,7 +18,7 @@ func (s *poolServer) strange() bool {
 // estrange notes a statement that others must not find at the server, if what it has
 // just been prepared by is not what its settings say.
 func (s *poolServer) estrange(p *prepared) {
-	if c := s.client; s.strange() || !s.g.p.statements.fits(p.stmt, c.vars, c.assigned) {
+	if c := s.client; s.strange() || !s.g.statements.fits(p.stmt, c.vars, c.assigned) {
 		p.strange, s.strangers = true, true
 	}
 }

@@ -100,7 +100,7 @@ func tagged(payload []byte, tag string) bool {
 // forgetStatements is the end of all prepared statements of the connection, save
 // those that the server has yet to prepare.
 func (s *poolServer) forgetStatements() {
-	t, c := &s.g.p.statements, s.client
+	t, c := &s.g.statements, s.client
 	s.statements.clear(t)
 	s.rubbish, s.executed = nil, nil
 	if c != nil && !s.is(isOwnQuery) {

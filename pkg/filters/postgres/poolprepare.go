@@ -112,9 +112,9 @@ func (c *poolClient) parse(h pgproto.Head, m []byte) (verdict, int) {
 		c.fail("54000", "dragoman: the session has too many prepared statements")
 		return consumed, headSize + h.Len
 	}
-	srv, st := c.server, c.p.statements.of(c.vars, c.assigned, body, c.p.epoch)
+	srv, st := c.server, c.g.statements.of(c.vars, c.assigned, body, c.p.epoch)
 	if st.hints&hintExecute != 0 && !c.knowExecuted(body, false) {
-		c.p.statements.forget(st)
+		c.g.statements.forget(st)
 		return unread, 0
 	}
 	a := answer{kind: pgproto.TypeParse, act: own, stmt: st, as: name, undo: &undo{name: name}}
@@ -189,7 +189,7 @@ func (s *poolServer) prepare(st *statement, body string, old *prepared, a answer
 		s.unprepare(s.statements.oldest())
 	}
 	s.ledger.push(a)
-	got := s.statements.add(&p.statements, st, p.epoch, old != nil || slices.Contains(s.rubbish, st.name))
+	got := s.statements.add(&s.g.statements, st, p.epoch, old != nil || slices.Contains(s.rubbish, st.name))
 	s.estrange(got)
 	p.scratch = appendParse(p.scratch[:0], got.name, body)
 	s.conn.Write(p.scratch)
@@ -201,7 +201,7 @@ func (s *poolServer) prepare(st *statement, body string, old *prepared, a answer
 // their way may still need it.
 func (s *poolServer) unprepare(st *statement) {
 	s.rubbish = append(s.rubbish, s.statements.of[st].name)
-	s.statements.remove(&s.g.p.statements, st)
+	s.statements.remove(&s.g.statements, st)
 }
 
 // fresh reports that nothing is under way.
@@ -325,7 +325,7 @@ func (c *poolClient) named(name []byte) named {
 // mean gives a name of the session's a meaning, nil for none.
 func (c *poolClient) mean(name string, st *statement) {
 	if st != nil {
-		c.p.statements.hold(st)
+		c.g.statements.hold(st)
 		c.namedBytes += len(st.body)
 		if c.names == nil {
 			c.names = map[string]named{}
@@ -333,7 +333,7 @@ func (c *poolClient) mean(name string, st *statement) {
 	}
 	if old := c.names[name]; old.statement != nil {
 		c.namedBytes -= len(old.body)
-		c.p.statements.drop(old.statement)
+		c.g.statements.drop(old.statement)
 	}
 	if st == nil {
 		delete(c.names, name)
@@ -345,7 +345,7 @@ func (c *poolClient) mean(name string, st *statement) {
 // forgetNames is the end of all prepared statements of the session.
 func (c *poolClient) forgetNames() {
 	for _, st := range c.names {
-		c.p.statements.drop(st.statement)
+		c.g.statements.drop(st.statement)
 	}
 	c.names, c.namedBytes = nil, 0
 }

@@ -267,7 +267,7 @@ func (s *poolServer) forget() {
 		s.counted = nil
 	}
 	s.changesEnd()
-	s.statements.clear(&g.p.statements)
+	s.statements.clear(&g.statements)
 	delete(g.p.servers, s)
 	g.members--
 	g.p.budget.give(g.p)

@@ -19,6 +19,8 @@ type group struct {
 	members int // connections, those being opened too
 	failed  int64
 	facts   *facts
+
+	statements statements
 }
 
 // wanted is how many connections should be on their way.

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -34,7 +36,8 @@ type statement struct {
 	epoch uint64
 	// proven is the pool's epoch in which a server has taken it; [stale]: none has.
 	proven uint64
-	// types is the payload of ParameterDescription, once a server has said it.
+	// types are those of the parameters, as Parse declares them, once a server has
+	// described them.
 	types string
 }
 
@@ -46,7 +49,8 @@ type named struct {
 	strange  bool // it was prepared where names meant something else: see poolServer.strange
 }
 
-// statements are those of a pool.
+// statements are those of a group: in another database, or with another search_path
+// to begin with, the same text speaks of other things.
 type statements struct {
 	byKey map[string]*statement
 	last  uint64 // in names
@@ -102,13 +106,29 @@ func (t *statements) drop(st *statement) {
 	}
 }
 
+// firstUserOID is the first number of what users make (FirstNormalObjectId); those
+// below are the same at each server.
+const firstUserOID = 16384
+
 // described takes a ParameterDescription of a server. Where the statement has to be
 // prepared again, it has the types that drivers were told: they might send, in binary,
-// what would be taken for something else.
+// what would be taken for something else. Types that users have made may have other
+// numbers at another server: they stay as the client has declared them, if at all.
 func (st *statement) described(payload []byte) {
-	if st.types == "" && len(payload) > 2 {
-		st.types = string(payload)
+	if st.types != "" || len(payload) <= 2 {
+		return
 	}
+	types, declared := bytes.Clone(payload), st.body[strings.IndexByte(st.body, 0)+1:]
+	for i := 2; i+4 <= len(types); i += 4 {
+		if binary.BigEndian.Uint32(types[i:]) < firstUserOID {
+			continue
+		}
+		clear(types[i : i+4])
+		if i+4 <= len(declared) {
+			copy(types[i:], declared[i:i+4])
+		}
+	}
+	st.types = string(types)
 }
 
 // typed is body with the types of its parameters, as far as they are known.

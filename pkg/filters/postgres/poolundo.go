@@ -11,7 +11,7 @@ import (
 // an error has made the server skip, the first of which has failed. instead is an
 // error that takes the place of the server's.
 func (s *poolServer) takeBack(skipped []answer, state string) (instead string) {
-	t, c := &s.g.p.statements, s.client
+	t, c := &s.g.statements, s.client
 	for i, a := range slices.Backward(skipped) {
 		switch {
 		case a.act == replace && i == 0:
@@ -64,7 +64,7 @@ func (s *poolServer) doubt(a *answer, state string) {
 	switch {
 	case p == nil:
 	case state == "26000": // the session has deallocated it by other ways
-		s.statements.remove(&s.g.p.statements, a.stmt)
+		s.statements.remove(&s.g.statements, a.stmt)
 	case state == pgproto.StateFeatureNotSupported: // cached plan must not change result type
 		p.epoch = stale
 		s.g.p.epoch++
