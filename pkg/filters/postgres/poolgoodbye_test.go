@@ -37,3 +37,30 @@ func TestPoolGoodbyeInTheMiddle(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolGoodbyeAtOnce: what a client has asked for that says goodbye without waiting for it is done, and leaves nothing behind for others.
+func TestPoolGoodbyeAtOnce(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for sql, tc := range map[string]struct{ look, want string }{
+		"set work_mem to '5MB'":          {"show work_mem", "4MB"},
+		"create temp table mine (n int)": {"select (to_regclass('mine') is null)::text", "true"},
+		"listen news":                    {"select count(*)::text from pg_listening_channels()", "0"},
+		"select pg_advisory_lock(7)":     {"select count(*)::text from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "0"},
+	} {
+		t.Run(sql, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 1), server.Addr())
+			k := f.connect().PgConn().Conn()
+			f.connect()
+			other := f.connect() // on the same loop
+			if _, err := k.Write(append(pgproto.AppendQuery(nil, sql), pgproto.AppendTerminate(nil)...)); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the goodbye to be heard", func() bool { return f.metric("downstream_connections") == 2 })
+			if got := one[string](t, other, tc.look); got != tc.want {
+				t.Errorf("another session has %s", got)
+			}
+		})
+	}
+}

@@ -209,10 +209,11 @@ func (s *poolServer) settleDown() {
 	s.g.offer(s)
 }
 
-// orphan lets the server finish what a session has asked for that said goodbye.
+// orphan lets the server finish what a session has asked for that said goodbye. What
+// state that leaves behind is not looked at.
 func (s *poolServer) orphan() {
 	s.detach()
-	s.state |= isOrphan
+	s.state |= isOrphan | isDirty
 	s.timer = s.g.p.key.loop.After(farewellLimit, func() { s.close(closedFailed) })
 }
 
