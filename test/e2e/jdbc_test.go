@@ -20,7 +20,7 @@ func TestJDBCPools(t *testing.T) {
 			t.Parallel()
 			kind := postgresKind()
 			kind.settings = "appAuth: {username: app, passwordEnv: FIRST_SECRET}" + pool
-			d := startDatabases(t, kind, "")
+			d := startDatabases(t, kind, "  limits: {maxWait: 90s}\n") // a crowd of 12 shares four
 			driver := javaClient{"Postgres.java", "/usr/share/java/postgresql.jar"}
 			out, stderr := runJava(t, driver, "127.0.0.1", strconv.Itoa(d.port), dbtest.Password)
 			if !strings.HasSuffix(out, "all passed\n") {
