@@ -241,6 +241,9 @@ func (s *poolServer) endOfQuery(payload []byte) (toClient, ok bool) {
 		return s.client != nil, true
 	}
 	a, _ := s.ledger.ready()
+	if a.act != swallow {
+		s.unready = ""
+	}
 	return a.act != swallow && s.client != nil, true
 }
 
@@ -301,8 +304,14 @@ func (s *poolServer) failure(payload []byte) (toClient bool) {
 	if len(skipped) > 0 && skipped[0].stmt != nil && s.instead == "" {
 		s.instead = skipped[0].inOwnWords(payload)
 	}
-	if s.is(isFatal) {
+	switch {
+	case s.is(isFatal):
 		s.instead = "" // the last word is the server's
+	case s.refusesExecuted(skipped) && len(payload) < maxError:
+		s.unready = string(pgproto.AppendMessage(nil, pgproto.TypeErrorResponse, payload))
+		return false
+	case s.unready != "" && (string(state) == "26000" || string(state) == "25P02"): // it is not there, or its error has ended the transaction
+		s.instead, s.unready = s.unready, ""
 	}
 	if c == nil {
 		return false

@@ -60,6 +60,13 @@ func (s *poolServer) know(name string, st named) bool {
 	return true
 }
 
+// refusesExecuted reports whether the server does not take a statement that the next
+// query executes: that query is to have the error.
+func (s *poolServer) refusesExecuted(skipped []answer) bool {
+	next := s.ledger.front()
+	return len(skipped) > 0 && skipped[0].undo != nil && skipped[0].undo.executed != "" && next != nil && next.act == swallow
+}
+
 // executedNames gives the names of prepared statements that a text may execute.
 func executedNames(sql []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
 )
@@ -53,7 +54,7 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		"prepared in SQL":   {{"prepare", "a", "select 17"}, {"query", "prepare b as select 18", ""}, {"query", "execute b; execute a", "18 17 "}},
 		"by the protocol":   {{"prepare", "a", "select 19"}, {"query", "execute a", "19 "}, {"named", "a", "19"}},
 		"of functions":      {{"prepare", "function", "select 20"}, {"query", "select 'execute function'", "execute function "}},
-		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "26000"}, {"query", "execute a", "22 "}},
+		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "42P01"}, {"query", "execute a", "22 "}},
 		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,5 +85,34 @@ func TestPoolExecuteInSQL(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPoolExecuteRefused: where a statement cannot be prepared any more, the query that executes it gets that error, once.
+func TestPoolExecuteRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, pooled("transaction", 2), dbtest.StartPostgres(t).Addr())
+	b := newBare(t, f.dsn())
+	query := func(sql string) []string {
+		return b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Query{String: sql}}, 1})
+	}
+	gone := "E ERROR 42P01 relation \"gone\" does not exist 15"
+	query("create table gone (n int)")
+	b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "a", Query: "select n from gone"}, &pgproto3.Sync{}}, 1})
+	query("drop table gone")
+	for _, tc := range []struct {
+		sql  string
+		want []string
+	}{
+		{"execute a", []string{gone, "Z I"}},
+		{"select 1/0; execute a", []string{"E ERROR 22012 division by zero 0", "Z I"}},
+		{"begin", []string{`"C\x00\x00\x00\nBEGIN\x00"`, "Z T"}},
+		{"execute a", []string{gone, "Z E"}},
+		{"execute a", []string{"E ERROR 25P02 current transaction is aborted, commands ignored until end of transaction block 0", "Z E"}},
+		{"rollback", []string{`"C\x00\x00\x00\rROLLBACK\x00"`, "Z I"}},
+	} {
+		if diff := cmp.Diff(tc.want, query(tc.sql)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.sql, diff)
+		}
 	}
 }

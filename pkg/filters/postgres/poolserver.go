@@ -27,6 +27,7 @@ type poolServer struct {
 	said    bool   // search_path was reported
 	hints   hint   // of the query under way
 	instead string // an error of ours that takes the place of the server's
+	unready string // the error of a statement that the query under way executes in SQL
 	timer   *netloop.Timer
 
 	// What it has.
