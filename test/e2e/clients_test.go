@@ -192,7 +192,7 @@ func copyAndInstall(npm string) (dir string, err error) {
 // runClient runs a client program to its end and returns what it printed. A client that hangs is killed and fails the test.
 func runClient(t *testing.T, input, name string, args ...string) (stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, redistest.Binary(t, name), args...)
 	cmd.Stdin = strings.NewReader(input)
