@@ -51,6 +51,7 @@ func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	p.startClock()
 	defer p.stopClock()
 	if p.body != nil {
+		defer p.body.close()
 		defer context.AfterFunc(r.Context(), p.giveUpBody)()
 	}
 	mirrors := p.mirrors()

@@ -39,6 +39,7 @@ type replay struct {
 	kept    []byte      // the part of the body from base on, as far as it has come; guarded by mu
 	base    int64       // guarded by mu
 	reading bool        // source; guarded by mu
+	held    bool        // nothing more is read: another try may follow; guarded by mu
 	end     error       // of source; guarded by mu
 	latest  *replayView // guarded by mu
 }
@@ -60,11 +61,13 @@ func (p *passage) keeps() bool {
 	return p.retry != nil && p.retry.Retries > 0 && p.in.ContentLength <= replayLimit
 }
 
-// replayable says that another try could send all of it.
+// replayable says that another try could send all of it. That stays so: whoever is
+// still at the latest try gets no more than has come, until view or settled is called.
 func (b *replay) replayable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.base == 0 && (b.end == nil || b.end == io.EOF) //nolint:errorlint // as the reader gave it
+	b.held = b.base == 0 && (b.end == nil || b.end == io.EOF) //nolint:errorlint // as the reader gave it
+	return b.held
 }
 
 // whole gives the body if all of it is kept.
@@ -78,7 +81,16 @@ func (b *replay) whole() ([]byte, bool) {
 func (b *replay) settled() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.keep = b.mirrored
+	b.keep, b.held = b.mirrored, false
+	b.came.Broadcast()
+}
+
+// close ends all views: the request has been answered.
+func (b *replay) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.latest = nil
+	b.came.Broadcast()
 }
 
 // view has a request read it from the beginning, with trailers of its own. Earlier
@@ -89,7 +101,7 @@ func (b *replay) view(out *http.Request) {
 	out.Body = v
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.latest = v
+	b.latest, b.held = v, false
 	b.came.Broadcast()
 }
 
@@ -97,11 +109,12 @@ func (b *replay) view(out *http.Request) {
 // held.
 func (b *replay) fetchLocked() {
 	const least = 4 << 10
-	size := len(b.kept) - len(b.kept)%least // more at once of what is long
+	size := len(b.kept) - len(b.kept)%least // as much as there is: more at once of what is long
 	// Kept is as much as fits into the windows that most have, and what is read ahead.
 	if !b.keep || b.base > 0 || len(b.kept) >= replayLimit+copySize {
 		b.base += int64(len(b.kept))
 		b.kept = b.kept[:0]
+		size *= 2 // of the piece before
 		if cap(b.kept) > copySize {
 			b.kept = nil
 		}
@@ -149,7 +162,7 @@ func (v *replayView) Read(p []byte) (int, error) {
 			return n, nil
 		case b.end != nil:
 			return 0, v.over()
-		case !b.reading:
+		case !b.reading && !b.held:
 			b.fetchLocked()
 		}
 		b.came.Wait()
