@@ -15,6 +15,7 @@ package mysql
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
@@ -32,6 +33,7 @@ type Builder struct {
 	*database.Builder
 	log     *slog.Logger
 	threads *threadMap
+	forgone atomic.Int32 // logins under way that nobody waits for
 
 	startLimit time.Duration // a client may take so long to say who it is
 	loginLimit time.Duration // a server may take so long to let the proxy in

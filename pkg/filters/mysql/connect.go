@@ -25,7 +25,7 @@ func (s *session) Dial() {
 // Drop implements database.Login.
 func (s *session) Drop() {
 	if l := s.start.login; l != nil {
-		l.forgo(s.Part.Rotation)
+		l.forgo(s.b, s.Part.Rotation)
 		s.start.login = nil
 	}
 	if s.Up != nil {
@@ -104,7 +104,7 @@ func (d *loginStep) entered(payload []byte) {
 // ours.
 func (s *session) letIn(ok []byte) {
 	st := s.start
-	st.stop(s.Part.Rotation)
+	st.stop(s.b, s.Part.Rotation)
 	st.Accept()
 	s.LetIn()
 	s.start = nil

@@ -152,7 +152,7 @@ func (s *session) say(why database.Reason, errno uint16, state, message string) 
 // Over implements database.Ender.
 func (s *session) Over() {
 	if s.start != nil {
-		s.start.stop(s.Part.Rotation)
+		s.start.stop(s.b, s.Part.Rotation)
 	}
 	if s.changing != nil {
 		s.changing.stop()

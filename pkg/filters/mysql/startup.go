@@ -35,12 +35,12 @@ type startup struct {
 	response mysqlproto.HandshakeResponse // the client's
 }
 
-func (st *startup) stop(r *database.Rotation) {
+func (st *startup) stop(b *Builder, r *database.Rotation) {
 	if st.timer != nil {
 		st.timer.Stop()
 	}
 	if st.login != nil {
-		st.login.forgo(r)
+		st.login.forgo(b, r)
 	}
 }
 
