@@ -146,7 +146,7 @@ func (a *appAnswer) broken(err error) {
 		a.end(reasonStatus, a.read([]byte(app.message), http.StatusInternalServerError, "application/json"))
 	case errors.Is(err, errBudget):
 		a.end(reasonBudget, outcome{code: codes.ResourceExhausted, message: "the app's answer: " + err.Error()})
-	case errors.Is(err, pbjson.ErrLarge):
+	case errors.Is(err, pbjson.ErrLarge), errors.Is(err, errTooLarge):
 		a.end(reasonLargeAnswer, outcome{code: codes.ResourceExhausted, message: "the app's answer: " + err.Error()})
 	default:
 		a.end(reasonResponse, outcome{code: codes.Internal, message: "the app's answer: " + err.Error()})
@@ -210,7 +210,7 @@ func (a *appAnswer) finish() {
 func (a *appAnswer) whole() {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		plain, err := gunzip(a.body, a.conf.MaxResponse, &a.share)
-		if errors.Is(err, errBudget) {
+		if errors.Is(err, errBudget) || errors.Is(err, errTooLarge) {
 			a.broken(err)
 			return
 		}

@@ -84,7 +84,7 @@ func (e *events) held() int { return len(e.line) + len(e.data) }
 // take reads a line that is whole.
 func (e *events) take(each func([]byte) error) error {
 	line := e.line
-	e.line = e.line[:0]
+	e.line = emptied(e.line)
 	if len(line) == 0 {
 		return e.dispatch(each)
 	}
@@ -104,7 +104,7 @@ func (e *events) take(each func([]byte) error) error {
 
 func (e *events) dispatch(each func([]byte) error) error {
 	data, name, some := e.data, e.name, e.some
-	e.data, e.name, e.some = e.data[:0], "", false
+	e.data, e.name, e.some = emptied(e.data), "", false
 	switch {
 	case !some:
 		return nil

@@ -64,7 +64,10 @@ func (v *reverse) stream() (*transcode.HTTPRequest, *failure) {
 	b.binding = q.Binding
 	if len(first) > 0 {
 		b.add(q.Body)
-		first = first[1:]
+		q.Body, first = nil, first[1:]
+		if !b.share.Set(len(b.ready)) {
+			return nil, wrongCall(errBudget)
+		}
 	}
 	for _, m := range first {
 		if err := b.message(m); err != nil {
@@ -164,6 +167,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 			return 0, b.err
 		}
 		b.ready, b.sent = emptied(b.ready), 0
+		b.share.Set(0)
 		if err := b.read(b.message); err != nil {
 			b.failure.Store(wrongCall(err))
 			b.err = errBody

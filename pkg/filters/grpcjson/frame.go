@@ -39,6 +39,7 @@ func (f *frames) feed(p []byte, each func([]byte) error) error {
 			if err := f.message(p[:need], each); err != nil {
 				return err
 			}
+			f.share.Set(0)
 			p = p[need:]
 			continue
 		}

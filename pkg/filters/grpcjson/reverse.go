@@ -74,6 +74,9 @@ func (f *filter) serveReverse(w http.ResponseWriter, r *http.Request, conf *reso
 		return
 	}
 	q, err := v.first(wire)
+	if share := v.account.Share(); err == nil && !share.Set(len(q.Body)) {
+		err = errBudget
+	}
 	if err != nil {
 		bad := wrongCall(err)
 		v.end(bad.why, bad.code, bad.message)
@@ -89,9 +92,6 @@ func (v *reverse) first(wire []byte) (q *transcode.HTTPRequest, err error) {
 		q, err = v.method.Request(wire, v.conf.Print)
 		return err
 	})
-	if share := v.account.Share(); err == nil && !share.Set(len(q.Body)) {
-		err = errBudget
-	}
 	return q, err
 }
 

@@ -78,6 +78,9 @@ func app(t *testing.T) string {
 			fmt.Fprint(w, `{"items": [{"count": "x"}]}`)
 		case name == "large":
 			fmt.Fprint(w, `{"name": "`+strings.Repeat("x", 5000)+`"}`)
+		case name == "packed":
+			h.Set("Content-Encoding", "gzip")
+			_, _ = w.Write(packed([]byte(`{"name": "` + strings.Repeat("x", 5000) + `"}`)))
 		case name == "cut":
 			h.Set("Content-Length", "100")
 			fmt.Fprint(w, `{"name": `)
@@ -204,6 +207,7 @@ func TestReverseErrors(t *testing.T) {
 		"problem": "Aborted 100% taken, é", "status": "FailedPrecondition not now", "google": "OutOfRange gone", "oauth": "Unauthenticated expired",
 		"text": "ResourceExhausted slow down", "page": "Unavailable Bad Gateway", "wrong": `Internal the app's answer: body: items[0].count: is not a whole number`,
 		"large": "ResourceExhausted the app's answer is larger than 4096 bytes", "cut": "Unavailable the app's answer is not whole",
+		"packed": "ResourceExhausted the app's answer: a message is larger than is allowed: more than 4096 bytes",
 	} {
 		s := status.Convert(call(t, c, "Get", &shop.GetRequest{Name: "orders/" + name}, &shop.Order{}))
 		if got := s.Code().String() + " " + s.Message(); got != want {

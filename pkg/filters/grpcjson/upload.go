@@ -37,6 +37,7 @@ func (u *upload) Read(p []byte) (int, error) {
 			return 0, u.err
 		}
 		u.ready, u.sent = emptied(u.ready), 0
+		u.share.Set(u.split.Len())
 		u.more()
 		if !u.share.Set(u.split.Len() + len(u.ready)) {
 			u.fail(errBudget)

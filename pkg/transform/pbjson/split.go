@@ -32,8 +32,7 @@ type Splitter struct {
 // NewSplitter returns a splitter for values of at most limit bytes.
 func NewSplitter(limit int) *Splitter { return &Splitter{max: limit, from: -1} }
 
-// Feed takes more of the stream. Values that Next has given are not valid any
-// more.
+// Feed takes more of the stream.
 func (s *Splitter) Feed(p []byte) {
 	drop := s.at
 	if s.from >= 0 {
@@ -48,8 +47,8 @@ func (s *Splitter) Feed(p []byte) {
 // Len is how much of the stream is held, in bytes.
 func (s *Splitter) Len() int { return len(s.buf) }
 
-// Next gives the next value; nil: more must be fed. An error is an *Error, or
-// ErrLarge.
+// Next gives the next value, which is valid until the next call of any method; nil:
+// more must be fed. An error is an *Error, or ErrLarge.
 func (s *Splitter) Next() ([]byte, error) {
 	for s.at < len(s.buf) {
 		if s.from < 0 {
@@ -65,8 +64,14 @@ func (s *Splitter) Next() ([]byte, error) {
 			return nil, fmt.Errorf("value %d %w: more than %d bytes", s.given, ErrLarge, s.max)
 		}
 	}
+	if s.from < 0 && cap(s.buf) > keptBuffer {
+		s.buf, s.at = nil, 0
+	}
 	return nil, nil
 }
+
+// keptBuffer is how large a buffer may be that is kept between two values, in bytes.
+const keptBuffer = 64 << 10
 
 // End is called at the end of the stream, when Next gives nothing more. It gives
 // the last value, if its end could not be seen before.
