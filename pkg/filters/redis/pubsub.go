@@ -216,12 +216,18 @@ func (t *target) servedBy(links []*subscriber, exactly bool) bool {
 	}
 	for i := range shards {
 		for _, l := range links {
-			if shards[i].Primary == l.pool.key.endpoint || slices.Contains(shards[i].Replicas, l.pool.key.endpoint) {
+			if l.leadsTo(shards[i].Primary) || slices.ContainsFunc(shards[i].Replicas, l.leadsTo) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// leadsTo reports whether l is a connection to e. A redirection may have led there before
+// the table had that endpoint.
+func (l *subscriber) leadsTo(e *filters.Endpoint) bool {
+	return e != nil && e.Address == l.pool.key.endpoint.Address
 }
 
 // subscribedMayRun reports whether r may run on a subscribed client. With

@@ -248,15 +248,7 @@ func TestRefusedBlockingCommandIsAnsweredOnce(t *testing.T) {
 	t.Parallel()
 	s := newStage(newCommandTable(), "shards: 2\nslots: yes")
 	s.build(t)
-	run := func(lines ...string) {
-		t.Helper()
-		for i, line := range lines {
-			if err := s.step(i, line); err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-		}
-	}
-	run("c > CLIENT ID", "c < :1", "wait 990ms", "c > BLPOP a1 0",
+	s.play(t, "c > CLIENT ID", "c < :1", "wait 990ms", "c > BLPOP a1 0",
 		"s1 < PING", "s1 < CLIENT ID", "s1 < BLPOP a1 0", "s1 > +PONG", "s1 > :7",
 		"d > CLIENT UNBLOCK 1", "s1.2 < PING", "s1.2 < CLIENT UNBLOCK 7 TIMEOUT", // which keeps the connection
 		`s1 > "-CLUSTERDOWN The cluster is down\r\n"`)
@@ -266,7 +258,7 @@ func TestRefusedBlockingCommandIsAnsweredOnce(t *testing.T) {
 	table.Shards = slices.Clone(table.Shards)
 	table.Shards[0].Primary = endpointOf("10.0.0.1:s3", "s1")
 	main.table.Store(&table)
-	run("wait 15ms", // the clients of the old one are looked for each second
+	s.play(t, "wait 15ms", // the clients of the old one are looked for each second
 		`c < "-UNBLOCKED dragoman: shard \"s1\" (10.0.0.1:s1) is not the primary any more\r\n"`,
 		"wait 500ms", "c > PING", "c < +PONG")
 	if s.conns["s3"] != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
+	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
 // Many names in one request take little memory, and are acknowledged in their order.
@@ -147,4 +149,23 @@ func TestShardChannelMoves(t *testing.T) {
 		check(t, sub, "PING", "+PONG")
 		f.quit(t, sub, pub)
 	}
+}
+
+// One that has followed its slot to a node which the table did not have yet stays when it
+// does.
+func TestShardChannelAtNewNode(t *testing.T) {
+	t.Parallel()
+	s := newStage(newCommandTable(), "shards: 2\nslots: yes")
+	s.build(t)
+	s.play(t, "c > SSUBSCRIBE a1", "s1 < PING", "s1 < ssubscribe a1", "s1 > +PONG", `s1 > "-MOVED 7785 10.0.0.1:s3\r\n"`,
+		"s3 < PING", "s3 < ssubscribe a1", "s3 > +PONG", "s3 > *3 $10 ssubscribe $2 a1 :1", "c < *3 $10 ssubscribe $2 a1 :1")
+	main := s.filter.catchAll.cluster.(*cluster)
+	table := *main.Table()
+	table.Version++
+	table.Shards = append(slices.Clone(table.Shards), filters.Shard{Name: "s3", Primary: endpointOf("10.0.0.1:s3", "s3")})
+	slots := *table.Slots
+	slots[redisproto.Slot([]byte("a1"))] = 2
+	table.Slots = &slots
+	main.table.Store(&table)
+	s.play(t, "wait 3s", "s3 > *3 $8 smessage $2 a1 $1 m", "c < *3 $8 smessage $2 a1 $1 m")
 }

@@ -192,6 +192,16 @@ func (s *stage) run(t *testing.T, steps []string) error {
 	return s.filter.b.worker(s.loop).check()
 }
 
+// play runs lines of a script on a stage that is built.
+func (s *stage) play(t *testing.T, lines ...string) {
+	t.Helper()
+	for i, line := range lines {
+		if err := s.step(i, line); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+	}
+}
+
 func (s *stage) step(i int, line string) error {
 	who, rest, _ := strings.Cut(line, " ")
 	verb, text, _ := strings.Cut(rest, " ")
