@@ -390,7 +390,7 @@ public final class Postgres {
       });
       try (Connection other = connect()) {
         while (!one(other, "select count(*) from pg_stat_activity where query like 'select pg_sleep(60), ''to be%' and state = 'active'").equals(1L)) {
-          Thread.onSpinWait();
+          Thread.sleep(10);
         }
       }
       s.cancel();
