@@ -89,12 +89,12 @@ func TestPromotedReplicaTakesOver(t *testing.T) {
 	}
 }
 
-// TestFrozenPrimaryIsReplaced: a replica of Redis calls itself a primary only when it has
-// been promoted, so it takes over before the old one's health check has failed.
-func TestFrozenPrimaryIsReplaced(t *testing.T) {
-	t.Parallel()
-	a := redistest.Server(t)
-	b := redistest.Server(t, redistest.WithReplicaOf(a))
+// patientPair is a primary with its replica, of which each may miss any number of probes
+// and is not ejected for that.
+func patientPair(t *testing.T) (a, b *redistest.Node, c *cluster) {
+	t.Helper()
+	a = redistest.Server(t)
+	b = redistest.Server(t, redistest.WithReplicaOf(a))
 	spec := pair(a, b)
 	spec.HealthCheck = &resource.HealthCheck{
 		Kind: resource.HealthCheckRedis, Interval: 100 * time.Millisecond, Timeout: 200 * time.Millisecond,
@@ -102,8 +102,16 @@ func TestFrozenPrimaryIsReplaced(t *testing.T) {
 	}
 	s := testSet(t, nil)
 	apply(t, s, spec)
-	c := running(t, s, "c")
+	c = running(t, s, "c")
 	eventually(t, "the first to be the primary", shaped(c, "s1="+a.Addr()+"+"+b.Addr()))
+	return a, b, c
+}
+
+// TestFrozenPrimaryIsReplaced: a replica of Redis calls itself a primary only when it has
+// been promoted, so it takes over before the old one's health check has failed.
+func TestFrozenPrimaryIsReplaced(t *testing.T) {
+	t.Parallel()
+	a, b, c := patientPair(t)
 	a.Freeze()
 	b.Do("REPLICAOF", "NO", "ONE")
 	eventually(t, "the promoted replica", shaped(c, "s1="+b.Addr()+"+"+a.Addr()))
@@ -113,17 +121,7 @@ func TestFrozenPrimaryIsReplaced(t *testing.T) {
 // while the primary is not out of use: what was written meanwhile would be lost.
 func TestOldPrimaryComesBackAtAMissedProbe(t *testing.T) {
 	t.Parallel()
-	a := redistest.Server(t)
-	b := redistest.Server(t, redistest.WithReplicaOf(a))
-	spec := pair(a, b)
-	spec.HealthCheck = &resource.HealthCheck{
-		Kind: resource.HealthCheckRedis, Interval: 100 * time.Millisecond, Timeout: 200 * time.Millisecond,
-		UnhealthyThreshold: 1000, HealthyThreshold: 1,
-	}
-	s := testSet(t, nil)
-	apply(t, s, spec)
-	c := running(t, s, "c")
-	eventually(t, "the first to be the primary", shaped(c, "s1="+a.Addr()+"+"+b.Addr()))
+	a, b, c := patientPair(t)
 	a.Kill()
 	b.Do("REPLICAOF", "NO", "ONE")
 	eventually(t, "the promoted replica", shaped(c, "s1="+b.Addr()+"+"+a.Addr()))
