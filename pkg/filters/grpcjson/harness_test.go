@@ -17,11 +17,11 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/grpctest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	filterhttp "github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
-	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -93,36 +93,12 @@ func proxyOf(tb testing.TB, chain *standard.HTTPRegistry, conf *resource.HTTPMan
 	if err := clusters.Warm(ctx, []string{app.Name}); err != nil {
 		tb.Fatal(err)
 	}
-	group, err := netloop.NewGroup(netloop.GroupOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	group.Start()
 	builder := filterhttp.NewBuilder(log, chain)
 	f, err := builder.Build(conf, filters.Context{Listener: "l", Clusters: clusters, Log: log})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ln, err := netloop.Listen(group, "tcp", "127.0.0.1:0", netloop.ListenOptions{},
-		func(_ *netloop.Loop, c *netloop.Conn) netloop.Driver { return f.Accept(c) })
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		ln.Close()
-		retired := make(chan struct{})
-		f.Retire(filters.Retirement{Deadline: 30 * time.Second, Done: func() { close(retired) }})
-		<-retired
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := builder.Drain(ctx); err != nil {
-			tb.Errorf("drain: %v", err)
-		}
-		if err := group.Stop(ctx); err != nil {
-			tb.Errorf("stop: %v", err)
-		}
-	})
-	return ln.Addr()
+	return filtertest.Listen(tb, 0, f, builder.Drain)
 }
 
 // start runs the proxy with a filter before the test server.

@@ -1,7 +1,6 @@
 package transform_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
@@ -19,7 +17,6 @@ import (
 	filterhttp "github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
-	"github.com/dragoman-mesh/dragoman/pkg/netloop"
 	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -78,36 +75,12 @@ func listen(t *testing.T, listener *resource.Listener, routes *resource.RouteCon
 		t.Fatalf("the filter is a %T", listener.Filter.Config)
 	}
 	conf.Routes, conf.RoutesName = routes, ""
-	group, err := netloop.NewGroup(netloop.GroupOptions{Loops: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	group.Start()
 	builder := filterhttp.NewBuilder(log, standard.HTTPFilters(log))
 	f, err := builder.Build(conf, filters.Context{Listener: "orders", Clusters: clusters, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := netloop.Listen(group, "tcp", "127.0.0.1:0", netloop.ListenOptions{},
-		func(_ *netloop.Loop, c *netloop.Conn) netloop.Driver { return f.Accept(c) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ln.Close()
-		retired := make(chan struct{})
-		f.Retire(filters.Retirement{Deadline: 30 * time.Second, Done: func() { close(retired) }})
-		<-retired
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := builder.Drain(ctx); err != nil {
-			t.Errorf("drain: %v", err)
-		}
-		if err := group.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	url := "http://" + ln.Addr()
+	url := "http://" + filtertest.Listen(t, 1, f, builder.Drain)
 	filtertest.Eventually(t, "the app is reached", func() bool {
 		resp, err := nettest.Client.Get(url + "/ready")
 		if err == nil {
