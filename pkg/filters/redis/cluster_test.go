@@ -200,6 +200,37 @@ func TestClusterUnknownNode(t *testing.T) {
 	f.quit(t, c)
 }
 
+// TestClusterTransactionKeepsItsTable has the slot's primary change, as in a failover, while
+// commands are being queued: the node that they are queued at is to say what becomes of them.
+func TestClusterTransactionKeepsItsTable(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	main := f.clusters["main"]
+	failedOver := *main.Table()
+	failedOver.Shards = slices.Clone(failedOver.Shards)
+	first := &failedOver.Shards[0]
+	first.Primary, first.Replicas = first.Replicas[0], []*filters.Endpoint{first.Primary}
+	before := main.Table()
+	key, other := f.keyIn(0, "k"), f.keyIn(1, "k")
+	c := f.dial()
+	during := func(begin, then []string) {
+		main.table.Store(before)
+		check(t, c, begin...)
+		main.table.Store(&failedOver)
+		check(t, c, then...)
+	}
+	during(
+		[]string{"MULTI", "+OK", "INCR " + key, "+QUEUED"},
+		[]string{"INCR " + key, "+QUEUED", "PUBLISH " + key + " m", "+QUEUED", "EXEC", "*3 :1 :2 :0"})
+	during(
+		[]string{"WATCH " + key, "+OK"},
+		[]string{"GET " + key, "$1 2", "GET " + other, "$-1", "WATCH " + key, "+OK", "MULTI", "+OK", "INCR " + key, "+QUEUED", "EXEC", "*1 :3"})
+	during(
+		[]string{"MULTI", "+OK", "INCR " + key, "+QUEUED"},
+		[]string{"INCR " + other, "-" + errCrossSlot, "EXEC", errAborted})
+	f.quit(t, c)
+}
+
 func TestClusterWithoutRedirection(t *testing.T) {
 	t.Parallel()
 	f := overCluster(t, func(cfg *resource.RedisFilter) { cfg.Redirection = false })

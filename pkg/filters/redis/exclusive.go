@@ -96,7 +96,7 @@ func (c *client) lostExclusive(u *upstream) {
 // handleBlocking sends a command that may block over a connection of its own,
 // and takes no further request until it is answered.
 func handleBlocking(c *client, r *request) bool {
-	pl := c.place(r)
+	pl := c.place(r, target{})
 	if pl.keys == 0 && pl.reason == "" {
 		return handleKeyless(c, r) // the server knows best what is wrong with it
 	}

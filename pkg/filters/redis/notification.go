@@ -55,7 +55,7 @@ func (c *client) everyShard() ([]target, string) {
 func (c *client) keyTarget(key string) (target, string) {
 	rt := c.f.route([]byte(key))
 	if rt == nil {
-		return c.channelTarget([]byte(key)) // of which nothing will be heard here
+		return c.channelTarget([]byte(key), target{}) // of which nothing will be heard here
 	}
 	return c.f.locate(rt.cluster, []byte(key))
 }

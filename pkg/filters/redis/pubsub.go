@@ -113,7 +113,7 @@ func (c *client) subscriptionTargets(kind int, name string) ([]target, string) {
 		t, reason := c.keyTarget(key)
 		return []target{t}, reason
 	case kind != byPattern:
-		t, reason := c.channelTarget([]byte(name))
+		t, reason := c.channelTarget([]byte(name), target{})
 		return []target{t}, reason
 	}
 	var targets []target

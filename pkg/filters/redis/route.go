@@ -52,7 +52,7 @@ func handleKeys(c *client, r *request) bool {
 
 // forwardKeys forwards r by the keys in c.w.keys.
 func (c *client) forwardKeys(r *request) bool {
-	rt, t, reason := c.resolve(r, c.w.keys, r.readOnly)
+	rt, t, reason := c.resolve(r, c.w.keys, r.readOnly, target{})
 	if reason != "" {
 		c.localError(r, reason)
 		return true
@@ -74,14 +74,14 @@ func (c *client) forwardKeys(r *request) bool {
 	return true
 }
 
-// resolve finds the one target of some keys. A reason says why there is none.
-func (c *client) resolve(r *request, keys []int, read bool) (rt *route, t target, reason string) {
+// resolve finds the one target of some keys, by the table of home if that is of the same
+// cluster, else by its latest. A reason says why there is none.
+func (c *client) resolve(r *request, keys []int, read bool, home target) (rt *route, t target, reason string) {
 	rt = c.f.route(r.arg(keys[0]))
 	if rt == nil {
 		return nil, t, errNoRoute
 	}
-	t.cluster = rt.clusterFor(read)
-	t.table = t.cluster.Table()
+	t = home.unplaced(rt.clusterFor(read))
 	for i, k := range keys {
 		key := r.arg(k)
 		if i > 0 && c.f.route(key) != rt {
@@ -124,11 +124,12 @@ type placement struct {
 }
 
 // place finds out where the primary of a request's keys is. The channel of
-// PUBLISH counts as a key, since it decides the shard.
-func (c *client) place(r *request) placement {
+// PUBLISH counts as a key, since it decides the shard. Home is where the requests before it
+// are, which it has to be placed with: by the same table.
+func (c *client) place(r *request, home target) placement {
 	switch {
 	case r.name == "publish" || r.name == "spublish":
-		t, reason := c.channelTarget(r.arg(1))
+		t, reason := c.channelTarget(r.arg(1), home)
 		return placement{to: t, frame: r.raw(c.w), keys: 1, reason: reason}
 	case r.spec != nil:
 		keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])
@@ -141,7 +142,7 @@ func (c *client) place(r *request) placement {
 	default:
 		return placement{frame: r.raw(c.w)}
 	}
-	rt, t, reason := c.resolve(r, c.w.keys, false)
+	rt, t, reason := c.resolve(r, c.w.keys, false, home)
 	if reason != "" {
 		return placement{keys: len(c.w.keys), reason: reason}
 	}
@@ -330,7 +331,7 @@ func handleScript(c *client, r *request) bool {
 // handlePublish sends a message to the shard that the channel's subscribers
 // are on.
 func handlePublish(c *client, r *request) bool {
-	t, reason := c.channelTarget(r.arg(1))
+	t, reason := c.channelTarget(r.arg(1), target{})
 	if reason != "" {
 		c.localError(r, reason)
 		return true
@@ -342,15 +343,14 @@ func handlePublish(c *client, r *request) bool {
 	return true
 }
 
-// channelTarget is the shard of a pub/sub channel.
-func (c *client) channelTarget(channel []byte) (target, string) {
+// channelTarget is the shard of a pub/sub channel, by the table of home as in resolve.
+func (c *client) channelTarget(channel []byte, home target) (target, string) {
+	if rt := c.f.catchAll; rt != nil {
+		return c.f.locateBy(home.unplaced(rt.cluster), channel)
+	}
 	all := c.f.dataClusters()
 	if len(all) == 0 {
 		return target{}, c.noEndpoint()
 	}
-	rt := c.f.catchAll
-	if rt == nil {
-		return c.f.locate(all[0], channel)
-	}
-	return c.f.locate(rt.cluster, channel)
+	return c.f.locateBy(home.unplaced(all[0]), channel)
 }

@@ -23,6 +23,14 @@ func (t *target) primary() *filters.Endpoint { return t.table.Shards[t.shard].Pr
 // twin reports whether what concerns all keys is asked of the primary for another shard.
 func (t *target) twin() bool { return t.table.Shards[t.shard].Twin }
 
+// unplaced is a target of cl, with no shard yet: by t's own table if t is of that cluster, else by the newest.
+func (t *target) unplaced(cl filters.Cluster) target {
+	if t.table != nil && t.cluster == cl {
+		return target{cluster: cl, table: t.table}
+	}
+	return target{cluster: cl, table: cl.Table()}
+}
+
 // clusterFor returns the cluster that answers reads, or the rest, on this route.
 func (rt *route) clusterFor(read bool) filters.Cluster {
 	if read && rt.readCluster != nil {

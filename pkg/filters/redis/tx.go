@@ -11,7 +11,7 @@ import (
 type tx struct {
 	u        *upstream // nil until the shard is known, and after a loss
 	shard    *filters.Endpoint
-	home     target  // where the table had the first key
+	home     target  // where the table had the first key: all others are placed by that table, too
 	restart  restart // of the next request
 	asking   bool    // each request but those in MULTI needs an ASKING
 	borrowed bool    // u is the client's session, not this transaction's own
@@ -142,7 +142,7 @@ func (t *tx) outside(c *client, r *request) bool {
 		return true
 	}
 	if t.u != nil && r.spec != nil && !r.blocking {
-		p := c.place(r)
+		p := c.place(r, t.home)
 		if p.keys > 0 && p.reason == "" && t.on(p.to) {
 			t.send(c, r, p.frame)
 			return true
@@ -158,7 +158,7 @@ func (t *tx) outside(c *client, r *request) bool {
 // watch sends WATCH, pinning the shard of its keys first. It reports whether
 // that could be done; the client has been answered in any case.
 func (t *tx) watch(c *client, r *request) bool {
-	p := c.place(r)
+	p := c.place(r, t.home)
 	reason := p.reason
 	if reason == "" && t.lost != "" {
 		reason = t.lost
@@ -234,7 +234,7 @@ func (t *tx) asked(c *client, seq uint32, s *slot, frame []byte) *pending {
 // on reports whether keys at a target are on the pinned connection's shard.
 func (t *tx) on(to target) bool {
 	e := to.primary()
-	return e == t.shard || (t.home.table != nil && e == t.home.primary())
+	return e == t.shard || e == t.home.primary()
 }
 
 // refused is called for a request that is not executed.
@@ -348,6 +348,6 @@ func (t *tx) end(*client) {
 
 // broken is called when the pinned connection has failed.
 func (t *tx) broken() {
-	t.u = nil
+	t.u, t.home = nil, target{}
 	t.lost = "ERR dragoman: the connection of this transaction was lost"
 }

@@ -73,7 +73,7 @@ func (t *tx) place(c *client, r *request) placement {
 	if r.spec == nil && !c.f.forwardsUnknown(r) {
 		return placement{reason: unknownCommand(r)}
 	}
-	pl := c.place(r)
+	pl := c.place(r, t.home)
 	if pl.reason == "" && pl.keys == 0 && concernsAllShards(r) {
 		pl.reason = "ERR dragoman: '" + r.fullName() + "' concerns all shards and cannot be part of a transaction on one"
 	}
