@@ -215,7 +215,7 @@ func (x *exchange) admitHost(r *http.Request) bool {
 		x.refuse(http.StatusUpgradeRequired, refusedVersion, "low_version")
 		return false
 	}
-	if r.Host == "" || strings.ContainsAny(r.Host, " /\\@?#,") {
+	if r.Host == "" || strings.ContainsAny(r.Host, " \t/\\@?#,") {
 		x.refuse(http.StatusBadRequest, refusedHost, "invalid_host")
 		return false
 	}
@@ -258,7 +258,7 @@ func (x *exchange) admitPath(r *http.Request) bool {
 	}
 	x.request.Path, x.request.Query = clean, query
 	if redirect {
-		x.writer.Header().Set("Location", withQuery(clean, query))
+		x.writer.Header().Set("Location", withQuery(pathOnly(clean), query))
 		x.Explain("", "path_normalization_redirect")
 		x.writer.WriteHeader(http.StatusTemporaryRedirect)
 		return false
@@ -267,6 +267,15 @@ func (x *exchange) admitPath(r *http.Request) bool {
 		return x.setPath(r, clean)
 	}
 	return true
+}
+
+// pathOnly is a reference to a path of the same host: "//a" would be another one
+// (RFC 3986 section 4.2), and to browsers "/\a" is the same.
+func pathOnly(path string) string {
+	if strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`) {
+		return "/." + path
+	}
+	return path
 }
 
 // setPath changes the path that filters see.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // TestSmuggling refuses what two recipients could read in two ways. Nothing of
@@ -45,6 +47,7 @@ func testSmuggling(t *testing.T, e engine) {
 		"NUL":                       {"GET / HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n", 400},
 		"no host":                   {"GET / HTTP/1.1\r\n\r\n", 400},
 		"two hosts":                 {"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
+		"host with a tab":           {"GET / HTTP/1.1\r\nHost: x\ty\r\n\r\n", 400},
 		"host with a path":          {"GET / HTTP/1.1\r\nHost: x/y\r\n\r\n", 400},
 		"other version":             {"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505},
 		"1.0":                       {"GET / HTTP/1.0\r\nHost: x\r\n\r\n", 426},
@@ -76,6 +79,25 @@ func testSmuggling(t *testing.T, e engine) {
 				t.Error("the connection goes on")
 			}
 		})
+	}
+}
+
+// TestEscapedSlashes sends clients to the path with plain slashes, on the host that they have asked.
+func TestEscapedSlashes(t *testing.T) { overEngines(t, testEscapedSlashes) }
+
+func testEscapedSlashes(t *testing.T, e engine) {
+	m := routing(toCluster(t, ""))
+	m.Path = resource.HTTPPath{Escaped: resource.SlashesRedirected}
+	h := e.proxy(t, m)
+	for path, want := range map[string]string{
+		"/a%2Fb?c=%2F":      "/a/b?c=%2F",
+		"/%2Fother.example": "/.//other.example",
+		"/%5Cother.example": `/./\other.example`,
+	} {
+		resp, _ := do(t, "GET", h.url(path), nil)
+		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusTemporaryRedirect || got != want {
+			t.Errorf("%s: %d to %q, want %q", path, resp.StatusCode, got, want)
+		}
 	}
 }
 

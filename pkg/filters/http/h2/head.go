@@ -209,6 +209,8 @@ func (b *block) check() {
 		b.refuse("CONNECT has :authority alone")
 	case !connect && (p.scheme == "" || p.path == ""):
 		b.refuse(":scheme or :path is missing")
+	case !httpproto.ValidValue(p.authority): // it becomes a line of HTTP/1.1
+		b.refuse(":authority has a control character")
 	case b.hosts > 1 || b.hosts == 1 && p.seen&seenAuthority != 0 && !strings.EqualFold(b.host, p.authority):
 		b.refuse("Host differs from :authority")
 	case b.ended && b.length > 0:

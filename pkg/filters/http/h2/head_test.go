@@ -54,6 +54,8 @@ func TestMalformed(t *testing.T) {
 		"empty length":              get("/", "content-length", ""),
 		"CONNECT with path":         append([]string{":method", "CONNECT"}, get("/")[2:]...),
 		"CONNECT of nothing":        {":method", "CONNECT"},
+		"line feed in authority":    {":method", "GET", ":scheme", "http", ":authority", "x\r\na: b", ":path", "/"},
+		"NUL in authority":          {":method", "GET", ":scheme", "http", ":authority", "x\x00", ":path", "/"},
 		"method is no token":        append([]string{":method", "G T"}, get("/")[2:]...),
 	} {
 		t.Run(name, func(t *testing.T) {
