@@ -130,6 +130,10 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	call := &pool.Call{Request: &out, Endpoint: ep, HTTP2: p.in.ProtoMajor == 2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 	resp, err := p.pool.Do(ctx, call)
 	for n := 0; err != nil && n < repeats && (call.Reused || pool.Refused(err)) && p.mayRepeat(call.Wire.Answered, err); n++ {
+		if why := makeRoom(ctx, err, n); why != nil {
+			err = why
+			break
+		}
 		if p.body != nil {
 			p.body.view(&out)
 		}
@@ -161,6 +165,25 @@ func (p *passage) aim(ep *filters.Endpoint) string {
 // repeats is how often a request is sent once more that no endpoint has looked at,
 // without a policy for retries.
 const repeats = 2
+
+// refusedPause is the shortest pause before a stream that was refused begins again.
+const refusedPause = 25 * time.Millisecond
+
+// makeRoom gives an endpoint that has refused a stream, having too many, some time
+// before it gets it again: more each time. The error is why the try has ended.
+func makeRoom(ctx context.Context, refusal error, n int) error {
+	if !pool.Refused(refusal) || pool.WentAway(refusal) {
+		return nil
+	}
+	t := time.NewTimer(refusedPause<<n + rand.N(refusedPause)) // jitter, not a secret
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // mayRepeat says that a request without body on a connection that was used
 // before has met its end, and does no harm twice (RFC 9110 section 9.2.2); or that the

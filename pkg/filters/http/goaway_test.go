@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -141,5 +142,43 @@ func testRefusedLate(t *testing.T, e engine) {
 	resp, text := do(t, "POST", h.url("/"), strings.NewReader(strings.Repeat("x", enough+1)))
 	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "remote refused stream reset: the request was not processed") {
 		t.Errorf("%s %s", resp.Status, text)
+	}
+}
+
+// TestRefusedStream: an endpoint that has no room for a stream gets it again after a while, and after a longer one, not at once.
+func TestRefusedStream(t *testing.T) { overEngines(t, testRefusedStream) }
+
+func testRefusedStream(t *testing.T, e engine) {
+	begun := make(chan time.Time, 10)
+	cluster := clusterOf("c", wireApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+		_, _ = io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+		f := http2.NewFramer(c, c)
+		_ = f.WriteSettings()
+		for n := 0; ; {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if _, ok := frame.(*http2.HeadersFrame); !ok {
+				continue
+			}
+			begun <- time.Now()
+			if n++; n <= 2 {
+				_ = f.WriteRSTStream(frame.Header().StreamID, http2.ErrCodeRefusedStream)
+				continue
+			}
+			var head bytes.Buffer
+			_ = hpack.NewEncoder(&head).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.Header().StreamID, BlockFragment: head.Bytes(), EndHeaders: true, EndStream: true})
+		}
+	}))
+	cluster.HTTP.Protocol = resource.UpstreamHTTP2
+	h := e.proxy(t, routing(toCluster(t, "")), cluster)
+	if resp, text := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", resp.Status, text)
+	}
+	first, second, third := <-begun, <-begun, <-begun
+	if a, b := second.Sub(first), third.Sub(second); a < 20*time.Millisecond || b < 40*time.Millisecond {
+		t.Errorf("tried again after %v and %v", a, b)
 	}
 }
