@@ -100,7 +100,7 @@ func (f *jsonFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return exit.Usage(err)
 	}
-	file, err := json.LoadExporter(f.config)
+	file, err := json.LoadExporterOnce(f.config)
 	if err != nil {
 		return exit.Usage(fmt.Errorf("loading the configuration file: %w", err))
 	}

@@ -28,6 +28,7 @@ func TestJSONExporterChecksItsFile(t *testing.T) {
 	}{
 		{[]string{"--config.file=" + good, "--config.check"}, 0, "epochTimestamp not found"},
 		{[]string{"--config.file", good, "--no-config.check", "--config.check"}, 0, "Loaded config file"},
+		{[]string{"--config.file=" + written(t, "modules: {default: {metrics: [{name: a, path: '{.a}'}]}}"), "--config.check"}, 0, "Loaded config file"},
 		{[]string{"--config.file=" + bad, "--config.check"}, 64, `modules.default.metrics[0] ("a"): type: unknown metric type "table"; use value or object`},
 		{[]string{"--config.file=" + oauth}, 64, "http_client_config.oauth2: is not supported"},
 		{[]string{"--config.file=" + filepath.Join(dir, "missing.yml")}, 64, "no such file"},

@@ -19,8 +19,8 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/cmd/internal/command"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
+	"github.com/dragoman-mesh/dragoman/pkg/metrics/mappingfile"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd"
-	"github.com/dragoman-mesh/dragoman/pkg/metrics/statsd/mapping"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/statsdexporter"
 	"github.com/dragoman-mesh/dragoman/pkg/statsdproto"
 )
@@ -77,7 +77,7 @@ func newStatsdFlags() *statsdFlags {
 	set.StringVar(&f.tcp, "statsd.listen-tcp", ":9125", "TCP `address` for lines; \"\": none")
 	set.StringVar(&f.unixgram, "statsd.listen-unixgram", "", "`path` of a unix datagram socket for lines; \"\": none")
 	set.StringVar(&f.mode, "statsd.unixsocket-mode", "755", "permissions of that socket, `octal`")
-	set.StringVar(&f.mapping, "statsd.mapping-config", "", "mapping `file`; it is read again on SIGHUP and when it changes")
+	set.StringVar(&f.mapping, "statsd.mapping-config", "", "mapping `file`; it is read again on SIGHUP and when it changes, if it is no pipe")
 	set.IntVar(&f.readBuffer, "statsd.read-buffer", 0, "`bytes` of the kernel's buffer of UDP and unix datagrams; 0: as the system has it")
 	set.BoolVar(&f.checkConfig, "check-config", false, "check the configuration and exit")
 	for _, name := range []string{"dogstatsd", "influxdb", "librato", "signalfx"} {
@@ -223,12 +223,8 @@ func (f *statsdFlags) options() (statsdexporter.Options, error) {
 	if f.mapping == "" {
 		return o, nil
 	}
-	data, err := os.ReadFile(f.mapping)
-	if err != nil {
-		return o, err
-	}
-	_, errs := mapping.Parse(f.mapping, data)
-	return o, errs.Err()
+	o.Source.Mapping, o.Source.Options.Mapping, err = mappingfile.OpenOnce(f.mapping)
+	return o, err
 }
 
 // exporterLogger writes as the flags --log.level and --log.format of Prometheus'

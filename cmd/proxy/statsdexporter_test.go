@@ -34,6 +34,9 @@ func TestStatsdFlags(t *testing.T) {
 		{[]string{"--check-config", "--statsd.mapping-config=" + good}, 0, "Configuration check successful"},
 		{[]string{"--check-config", "--statsd.mapping-config", good, "--no-statsd.parse-influxdb-tags", "--statsd.cache-type=random"}, 0, "successful"},
 		{[]string{"--check-config", "--statsd.mapping-config=" + bad}, 64, "bad.yml:4: mappings[0].colour: there is no such key"},
+		{[]string{"--check-config", "--statsd.mapping-config=" + written(t, "mappings:\n- match: a.*\n")}, 64, "name"},
+		{[]string{"--check-config", "--statsd.mapping-config=" + written(t, "")}, 64, "a pipe into which nothing was written"},
+		{[]string{"--check-config", "--statsd.mapping-config=/dev/null"}, 0, "successful"},
 		{[]string{"--statsd.mapping-config=/nonexistent.yml"}, 64, "/nonexistent.yml"},
 		{[]string{"--statsd.listen-udp=", "--statsd.listen-tcp="}, 64, "at least one of"},
 		{[]string{"--statsd.listen-udp=9125"}, 64, "missing port"},
@@ -54,6 +57,33 @@ func TestStatsdFlags(t *testing.T) {
 			}
 		})
 	}
+}
+
+// written is a pipe with a text and its end, as a shell's <(command).
+func written(t *testing.T, text string) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() }) // it was read by another descriptor
+	_, err = w.WriteString(text)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.Fd())
+}
+
+// TestStatsdMappingFromAPipe: it is read once, and a SIGHUP later leaves it.
+func TestStatsdMappingFromAPipe(t *testing.T) {
+	t.Parallel()
+	p := beginStatsd(t, "--statsd.mapping-config="+written(t, "mappings:\n- match: a.*\n  name: piped\n  labels: {of: $1}\n"))
+	statsdtest.Send(t, p.lines, []byte("a.b:1|c\n"))
+	p.shows(`piped{of="b"} 1`)
+	p.signal(syscall.SIGHUP)
+	p.prints("can be read only once")
+	statsdtest.Send(t, p.lines, []byte("a.b:1|c\n"))
+	p.shows(`piped{of="b"} 2`)
 }
 
 // statsdProcess is `proxy statsd-exporter` on ports of its own.

@@ -3,12 +3,9 @@ package fetch
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -114,30 +111,6 @@ func (p *Page) Close() error {
 		p.client.Close()
 	}
 	return nil
-}
-
-// ReadFile reads a regular file of at most limit bytes.
-func ReadFile(name string, limit int64) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name) // a pipe could keep us waiting
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
-	}
-	return data, nil
 }
 
 // deadline makes connections that are no HTTP end with their context: it returns

@@ -43,7 +43,7 @@ type Source struct {
 func New(cfg *resource.InfluxSource, env metrics.Env) (*Source, error) {
 	s := &Source{store: push.NewStore(env.MaxSeries, cfg.TTL), maxBody: cmp.Or(env.MaxBytes, fetch.DefaultMaxBytes)}
 	var err error
-	s.listener, err = push.Listen(&cfg.MetricsListen, env, s.store, &s.Ledger, func(line []byte, now time.Time) {
+	s.listener, err = push.ListenTexts(&cfg.MetricsListen, env, s.store, &s.Ledger, ends, func(line []byte, now time.Time) {
 		_ = s.take(line, now) // it is counted
 	})
 	if err != nil {
@@ -176,10 +176,11 @@ func (s *Source) write(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "the body could not be read")
 		return
 	}
-	now, n := time.Now(), 0
+	now, next := time.Now(), 1
 	var first error
-	for line := range bytes.Lines(body) {
-		n++
+	for line := range ends().Lines(body) {
+		n := next
+		next += bytes.Count(line, []byte{'\n'})
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}

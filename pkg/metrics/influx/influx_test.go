@@ -135,6 +135,42 @@ func TestSockets(t *testing.T) {
 	}
 }
 
+// TestTextsOfSeveralLines: a line feed in a text is no end of a line, wherever the
+// line comes from: its rest could mean another series.
+func TestTextsOfSeveralLines(t *testing.T) {
+	t.Parallel()
+	const lines = "# it's \"quoted=\"\nlog,host=\"a message=\"first\nforged value=666\n\",size=2i 5\nnext,q=\"\\\" value=1\nlast text=\"a\\\"\nforged value=667\",value=2\n"
+	const want = "last{} 2\nlog_size{host=\"\\\"a\"} 2\nnext{q=\"\\\"\\\\\\\"\"} 1\n"
+	check := func(how string, s *influx.Source) {
+		redistest.Eventually(t, time.Minute, how, func() error {
+			if diff := cmp.Diff(strings.ReplaceAll(want, "{}", ""), series(t, s)); diff != "" {
+				return fmt.Errorf("(-want +got):\n%s", diff)
+			}
+			return nil
+		})
+		if losses := s.Losses(); losses["malformed"] != 0 {
+			t.Errorf("%s: losses: %v", how, losses)
+		}
+	}
+	s := open(t, resource.InfluxSource{HTTP: "127.0.0.1:0"}, metrics.Env{})
+	if got := post(t, "http://"+s.Addrs()[0].String()+"/write", []byte(lines), nil); got != http.StatusNoContent {
+		t.Errorf("status %d", got)
+	}
+	check("http", s)
+	for i, network := range []string{"udp", "tcp"} {
+		s := open(t, resource.InfluxSource{MetricsListen: resource.MetricsListen{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0"}}, metrics.Env{})
+		c, err := new(net.Dialer).DialContext(t.Context(), network, s.Addrs()[i].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Write([]byte(lines))
+		if err := errors.Join(err, c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		check(network, s)
+	}
+}
+
 // TestBadBodies: what is sound counts, the rest is told and counted.
 func TestBadBodies(t *testing.T) {
 	t.Parallel()

@@ -94,8 +94,13 @@ func (s *Source) reload() error {
 }
 
 // LoadExporter reads a configuration file of json_exporter.
-func LoadExporter(name string) (*Exporter, error) {
-	data, err := fetch.ReadFile(name, maxConfig)
+func LoadExporter(name string) (*Exporter, error) { return load(name, fetch.ReadFile) }
+
+// LoadExporterOnce is LoadExporter for a file that may be a pipe.
+func LoadExporterOnce(name string) (*Exporter, error) { return load(name, fetch.ReadOnce) }
+
+func load(name string, by func(name string, limit int64) ([]byte, error)) (*Exporter, error) {
+	data, err := by(name, maxConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func lineFeeds() Ends { return newline }
+
 // TestAssembler: lines are the same however the bytes are cut, one that is too long
 // is left out and told once, and the next one is whole.
 func TestAssembler(t *testing.T) {
@@ -33,14 +35,14 @@ func TestAssembler(t *testing.T) {
 		for _, size := range []int{1, 7, 4096, 1 << 20} {
 			var got []string
 			told := 0
-			a := assembler{take: func(line []byte) { got = append(got, string(line)) }, long: func() { told++ }}
+			a := assembler{ends: lineFeeds, end: newline, take: func(line []byte) { got = append(got, string(line)) }, long: func() { told++ }}
 			for piece := range slices.Chunk([]byte(tt.text), size) {
 				a.add(piece)
 				if len(a.rest) > MaxLine {
 					t.Fatalf("%s: %d bytes are kept", tt.name, len(a.rest))
 				}
 			}
-			a.end()
+			a.last()
 			if diff := cmp.Diff(tt.want, got); diff != "" || told != tt.long {
 				t.Errorf("%s, in pieces of %d: %d too long, (-want +got):\n%s", tt.name, size, told, diff)
 			}
@@ -54,11 +56,11 @@ func FuzzAssembler(f *testing.F) {
 	f.Add("\n\n", uint8(2))
 	f.Fuzz(func(t *testing.T, text string, size uint8) {
 		lines := func(size int) (out []string) {
-			a := assembler{take: func(line []byte) { out = append(out, string(line)) }, long: func() { out = append(out, "long") }}
+			a := assembler{ends: lineFeeds, end: newline, take: func(line []byte) { out = append(out, string(line)) }, long: func() { out = append(out, "long") }}
 			for piece := range slices.Chunk([]byte(text), size) {
 				a.add(piece)
 			}
-			a.end()
+			a.last()
 			return out
 		}
 		whole := lines(len(text) + 1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"os"
@@ -32,6 +33,7 @@ type Listener struct {
 	store  *Store
 	ledger *families.Ledger
 	take   func(line []byte, now time.Time)
+	ends   func() Ends
 	log    *slog.Logger
 	buffer int // of datagrams, 0: as the system has it
 	leases []*sockets.Lease
@@ -55,7 +57,19 @@ type left struct {
 // Listen binds the sockets. Each line is given to take, without its end, from any
 // goroutine; it is valid until take returns. What is lost is counted in ledger.
 func Listen(cfg *resource.MetricsListen, env metrics.Env, store *Store, ledger *families.Ledger, take func([]byte, time.Time)) (*Listener, error) {
-	l := &Listener{store: store, ledger: ledger, take: take, log: env.Log, buffer: cfg.ReadBuffer, packets: make(map[*packets]struct{})}
+	return ListenTexts(cfg, env, store, ledger, func() Ends { return newline }, take)
+}
+
+// Ends finds where the line ends whose bytes it is given, piece by piece: the index of
+// the line feed, or -1 if it is not among these. Behind it begins the next line.
+type Ends func(b []byte) int
+
+func newline(b []byte) int { return bytes.IndexByte(b, '\n') }
+
+// ListenTexts is Listen for lines that may have line feeds in them. ends is called for
+// each datagram and connection.
+func ListenTexts(cfg *resource.MetricsListen, env metrics.Env, store *Store, ledger *families.Ledger, ends func() Ends, take func([]byte, time.Time)) (*Listener, error) {
+	l := &Listener{store: store, ledger: ledger, take: take, ends: ends, log: env.Log, buffer: cfg.ReadBuffer, packets: make(map[*packets]struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -153,15 +167,14 @@ func (l *Listener) servePackets(ctx context.Context, socket *mmsg.Socket) {
 	l.mu.Lock()
 	l.packets[p] = struct{}{}
 	l.mu.Unlock()
-	err := socket.Serve(ctx, batch, func(r *mmsg.Reader, n int, now int64) {
-		at := time.Unix(0, now)
+	err := socket.Serve(ctx, batch, func(r *mmsg.Reader, n int, at time.Time) {
 		for i := range n {
 			b, truncated := r.Datagram(i)
 			if truncated {
 				b = b[:bytes.LastIndexByte(b, '\n')+1] // the last line could have another value
 				l.ledger.Add("truncated", 1)
 			}
-			for line := range bytes.Lines(b) {
+			for line := range l.ends().Lines(b) {
 				l.line(line, at)
 			}
 		}
@@ -175,6 +188,22 @@ func (l *Listener) servePackets(ctx context.Context, socket *mmsg.Socket) {
 	drops := p.drops
 	l.mu.Unlock()
 	Leave(ctx, l.store, drops)
+}
+
+// Lines are the lines of b, as [bytes.Lines] has them.
+func (e Ends) Lines(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(b) > 0 {
+			n := e(b) + 1
+			if n == 0 {
+				n = len(b)
+			}
+			if !yield(b[:n:n]) {
+				return
+			}
+			b = b[n:]
+		}
+	}
 }
 
 // line takes the end off a line, and gives it on if something is left.
@@ -211,7 +240,7 @@ func (l *Listener) serveStream(ctx context.Context, listener net.Listener) {
 // read takes the lines of a connection. One that is too long is left out, and so is
 // a last one that the sender has not ended: it could have another value.
 func (l *Listener) read(conn net.Conn) {
-	a := assembler{take: func(line []byte) { l.line(line, time.Now()) }, long: func() { l.ledger.Add("malformed", 1) }}
+	a := assembler{ends: l.ends, end: l.ends(), take: func(line []byte) { l.line(line, time.Now()) }, long: func() { l.ledger.Add("malformed", 1) }}
 	buf := make([]byte, 4<<10)
 	read := conn.Read
 	for left := maxArrived; left > 0; {
@@ -224,7 +253,7 @@ func (l *Listener) read(conn net.Conn) {
 				return sockets.Arrived(conn, b)
 			}
 		case errors.Is(err, io.EOF):
-			a.end()
+			a.last()
 			return
 		case err != nil:
 			left = 0
@@ -237,6 +266,8 @@ func (l *Listener) read(conn net.Conn) {
 
 // assembler makes lines of what comes in pieces.
 type assembler struct {
+	ends func() Ends
+	end  Ends
 	take func(line []byte)
 	long func() // a line was too long
 
@@ -246,7 +277,7 @@ type assembler struct {
 
 func (a *assembler) add(b []byte) {
 	for len(b) > 0 {
-		end := bytes.IndexByte(b, '\n')
+		end := a.end(b)
 		piece, ended := b, end >= 0
 		if ended {
 			piece = b[:end]
@@ -257,7 +288,7 @@ func (a *assembler) add(b []byte) {
 		switch {
 		case a.skip:
 		case len(a.rest)+len(piece) > MaxLine:
-			a.skip = true
+			a.skip, a.end = true, newline // its quotes may be wrong
 			a.long()
 		default:
 			a.rest = append(a.rest, piece...)
@@ -266,13 +297,16 @@ func (a *assembler) add(b []byte) {
 			if !a.skip {
 				a.take(a.rest)
 			}
+			if a.skip {
+				a.end = a.ends()
+			}
 			a.rest, a.skip = a.rest[:0], false
 		}
 	}
 }
 
-// end takes a last line without an end.
-func (a *assembler) end() {
+// last takes a last line without an end.
+func (a *assembler) last() {
 	if len(a.rest) > 0 && !a.skip {
 		a.take(a.rest)
 	}

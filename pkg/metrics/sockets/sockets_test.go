@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
@@ -15,7 +16,7 @@ import (
 // reader puts what arrives into a channel.
 func reader(name string, got chan<- string) func(context.Context, *mmsg.Socket) {
 	return func(ctx context.Context, s *mmsg.Socket) {
-		err := s.Serve(ctx, 4, func(r *mmsg.Reader, n int, _ int64) {
+		err := s.Serve(ctx, 4, func(r *mmsg.Reader, n int, _ time.Time) {
 			for i := range n {
 				b, _ := r.Datagram(i)
 				got <- name + " " + string(b)

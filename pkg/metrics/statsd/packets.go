@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
 )
@@ -42,7 +43,8 @@ func (s *Source) servePackets(ctx context.Context, socket *mmsg.Socket) {
 }
 
 // deliver hands a batch to the store.
-func (p *packetSocket) deliver(r *mmsg.Reader, n int, now int64) {
+func (p *packetSocket) deliver(r *mmsg.Reader, n int, at time.Time) {
+	now := clock(at)
 	store := p.source.store.Load()
 	store.mu.Lock()
 	defer store.mu.Unlock()

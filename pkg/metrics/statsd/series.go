@@ -93,7 +93,7 @@ type series struct {
 	originHead int
 
 	labels []*dto.LabelPair // by name
-	seen   int64            // ns since the epoch; of the batch that held its last sample
+	seen   int64            // by clock; of the batch that held its last sample
 	ttl    int64            // ns; 0: forever
 	dead   bool             // expired, or mapped to nothing: entries must not use it any more
 
@@ -200,7 +200,7 @@ func (f *family) arrange() {
 
 // newSeries makes the state of a series for the first sample of it.
 func newSeries(f *family, rule *mapping.Rule, w *window, o *Options, now int64) *series {
-	s := &series{family: f, created: time.Unix(0, now)}
+	s := &series{family: f, created: wall(now)}
 	switch f.kind {
 	case histogramKind:
 		s.hist = newHistogram(&rule.Histogram)

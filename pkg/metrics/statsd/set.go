@@ -102,8 +102,6 @@ type set struct {
 func newSet(step, now int64) *set { return &set{step: step, until: now + step} }
 
 func (s *set) rotate(now int64) {
-	// After the clock was set back the step would last until that time comes again.
-	s.until = min(s.until, now+s.step)
 	if now <= s.until {
 		return
 	}

@@ -30,7 +30,8 @@ type Config struct {
 	MaxConnections     int           // 0: DefaultMaxConnections
 	IdleTimeout        time.Duration // of a connection; 0: none
 	Relay              Relay
-	MappingFile        string // is read again when it changes; "": Options.Mapping
+	MappingFile        string            // is read again when it changes; "": Options.Mapping
+	Mapping            *mappingfile.Live // MappingFile, if it has been opened: what it had is Options.Mapping
 	Options            Options
 }
 
@@ -82,7 +83,8 @@ func Open(c Config, env metrics.Env) (*Source, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if c.MappingFile != "" {
+	s.file = c.Mapping
+	if s.file == nil && c.MappingFile != "" {
 		var err error
 		if s.file, s.config.Options.Mapping, err = mappingfile.Open(c.MappingFile); err != nil {
 			return nil, err
@@ -138,7 +140,7 @@ func (s *Source) Leases() []*sockets.Lease { return s.leases }
 func (s *Source) Gather(context.Context) ([]*dto.MetricFamily, error) {
 	err := s.Refresh()
 	s.countDrops()
-	return s.store.Load().gather(time.Now().UnixNano()), err
+	return s.store.Load().gather(clock(time.Now())), err
 }
 
 // Stats returns what has happened so far.

@@ -81,7 +81,7 @@ type store struct {
 	names    map[string]string // of labels, each once in memory
 	windows  map[*mapping.Rule]*window
 	expiring bool  // some series have a TTL
-	expired  int64 // when those whose time is over were last looked for, ns since the epoch
+	expired  int64 // when those whose time is over were last looked for, by clock
 
 	line     statsdproto.Line // scratch
 	identity identity         // scratch
@@ -104,7 +104,7 @@ func newStore(o Options) *store {
 }
 
 // packet takes the lines of a datagram, or of what was read from a connection.
-// now is ns since the epoch. The caller holds the lock.
+// now is by clock. The caller holds the lock.
 func (s *store) packet(b []byte, now int64) {
 	for len(b) > 0 {
 		line := b

@@ -119,7 +119,7 @@ type assembler struct {
 
 func (a *assembler) take(b []byte) {
 	store := a.source.store.Load()
-	now := time.Now().UnixNano()
+	now := clock(time.Now())
 	store.mu.Lock()
 	defer store.mu.Unlock()
 	if len(a.rest) > 0 || a.skip {
@@ -171,6 +171,6 @@ func (a *assembler) end() {
 	store := a.source.store.Load()
 	store.mu.Lock()
 	defer store.mu.Unlock()
-	store.packet(a.rest, time.Now().UnixNano())
+	store.packet(a.rest, clock(time.Now()))
 	a.rest = nil
 }

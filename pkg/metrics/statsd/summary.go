@@ -50,7 +50,7 @@ type summary struct {
 	pending []float64 // observed and not yet in the streams
 	streams []stream
 	oldest  int
-	until   int64 // when the oldest stream is begun anew, ns since the epoch
+	until   int64 // when the oldest stream is begun anew, by clock
 
 	asked bool // shown is of what is there now
 	shown *dto.Summary

@@ -133,22 +133,23 @@ func (s *Socket) Close() error {
 
 // Serve takes datagrams until ctx is done, and the deadline over where it waits.
 // At most batch at once are given to deliver: the first n of the reader, with the
-// time in ns since the epoch. It returns nil when it was ended.
-func (s *Socket) Serve(ctx context.Context, batch int, deliver func(r *Reader, n int, now int64)) error {
+// time, which has a reading of the monotonic clock. It returns nil when it was ended.
+func (s *Socket) Serve(ctx context.Context, batch int, deliver func(r *Reader, n int, now time.Time)) error {
 	r, err := NewReader(batch)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() // nobody has its datagrams any more
 	failed := s.socket.Control(func(fd uintptr) {
+		began := time.Now()
 		g := gatherer{most: s.pause(fd), pause: shortestPause}
 		for ctx.Err() == nil && err == nil {
 			n, errno := r.Read(fd)
 			switch errno {
 			case 0:
-				now := time.Now().UnixNano()
+				now := time.Now()
 				deliver(r, n, now)
-				pause, more := g.next(n, batch, now)
+				pause, more := g.next(n, batch, int64(now.Sub(began)))
 				switch {
 				case !more:
 					err = s.wait(fd)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,9 +47,9 @@ func serve(t *testing.T, s *mmsg.Socket) (got <-chan string, stop func() error) 
 	ctx, cancel := context.WithCancel(t.Context())
 	arrived, done := make(chan string, 100_000), make(chan error, 1)
 	go func() {
-		done <- s.Serve(ctx, 16, func(r *mmsg.Reader, n int, now int64) {
-			if age := time.Since(time.Unix(0, now)); age < 0 || age > time.Hour {
-				t.Errorf("datagrams are said to have been read %v ago", age)
+		done <- s.Serve(ctx, 16, func(r *mmsg.Reader, n int, now time.Time) {
+			if age := time.Since(now); age < 0 || age > time.Hour || !strings.Contains(now.String(), " m=") {
+				t.Errorf("datagrams are said to have been read at %v, or there is no reading of the monotonic clock", now)
 			}
 			for i := range n {
 				b, _ := r.Datagram(i)
