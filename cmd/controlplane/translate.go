@@ -21,8 +21,8 @@ func newTranslate() *cobra.Command {
 		Use:   "translate -f FILE...",
 		Short: "Show what a proxy would get",
 		Long: "Translate documents for one proxy, and write its xDS resources as YAML, sorted\n" +
-			"and without secrets. The proxy is described by flags; with --pod the labels and\n" +
-			"the zone are those of a Pod among the documents. Exits with 64 if an object that\n" +
+			"and without secrets. The proxy is described by flags; with --pod its labels,\n" +
+			"zone and node are those of a Pod among the documents. Exits with 64 if an object that\n" +
 			"is for the proxy leads to nothing.",
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,6 +47,7 @@ func newTranslate() *cobra.Command {
 	cmd.Flags().StringToString("labels", nil, "`labels` of its pod, as app=web,tier=front")
 	cmd.Flags().String("environment", "", "`name` of its environment, as the pod's label would say it")
 	cmd.Flags().String("zone", "", "`zone` that it runs in")
+	cmd.Flags().String("node", "", "`name` of the node that it runs on")
 	return cmd
 }
 
@@ -60,7 +61,7 @@ func imagined(cmd *cobra.Command, docs *files.Documents) (translate.Node, *inven
 	}
 	given, _ := cmd.Flags().GetStringToString("labels") // defined above
 	store := docs.Inventory()
-	labels, zone := map[string]string{}, flag("zone")
+	labels, zone, nodeName := map[string]string{}, flag("zone"), flag("node")
 	if name := flag("pod"); name != "" {
 		pod := store.Pod(inventory.Key{Namespace: flag("namespace"), Name: name})
 		switch {
@@ -68,6 +69,9 @@ func imagined(cmd *cobra.Command, docs *files.Documents) (translate.Node, *inven
 			maps.Copy(labels, pod.Labels)
 			if zone == "" {
 				zone = pod.Zone
+			}
+			if nodeName == "" {
+				nodeName = pod.NodeName
 			}
 		case len(given) == 0:
 			return translate.Node{}, nil, fmt.Errorf("--pod %s: %w", name, errNoPod)
@@ -83,7 +87,7 @@ func imagined(cmd *cobra.Command, docs *files.Documents) (translate.Node, *inven
 	if ns := store.Namespace(facts.Namespace); ns != nil {
 		facts.NamespaceLabel = ns.Labels[mesh.EnvironmentLabel]
 	}
-	return translate.Node{Facts: facts, InCluster: true, Labels: labels, Zone: zone}, store, nil
+	return translate.Node{Facts: facts, InCluster: true, Labels: labels, Zone: zone, NodeName: nodeName}, store, nil
 }
 
 // refused is an error if an object leads to nothing.

@@ -70,7 +70,9 @@ type Service struct {
 	// ExternalName is the DNS name that a Service of that type stands for; else "".
 	ExternalName string
 	Headless     bool
-	Ports        []ServicePort // in the order of the Service
+	// Local: it is followed on the client's own node alone (internalTrafficPolicy).
+	Local bool
+	Ports []ServicePort // in the order of the Service
 	// AllowFrom are the namespaces that may refer to it beside its own, of the
 	// annotation mesh.dragoman.io/allow-from; "*" is all of them.
 	AllowFrom []string
@@ -96,6 +98,7 @@ type Endpoint struct {
 	Pod                         string            // name of the pod; "" if it is none
 	Labels                      map[string]string // of the pod
 	Zone                        string            // where it runs; or ""
+	NodeName                    string            // the node that it runs on; or ""
 	ForZones                    []string          // topology hints: zones that should use it; empty: all
 }
 

@@ -29,7 +29,6 @@ type Slice struct {
 // sliceEndpoint is an endpoint whose pod is not looked up yet.
 type sliceEndpoint struct {
 	inventory.Endpoint // without Labels
-	node               string
 	podNamespace       string
 }
 
@@ -67,7 +66,7 @@ func slicePorts(in []discoveryv1.EndpointPort) map[string]uint32 {
 
 func sliceEndpointOf(namespace string, e *discoveryv1.Endpoint, ports map[string]uint32) sliceEndpoint {
 	// The addresses of one endpoint are interchangeable; the first is enough.
-	out := sliceEndpoint{node: orZero(e.NodeName), podNamespace: namespace}
+	out := sliceEndpoint{podNamespace: namespace}
 	ready := e.Conditions.Ready == nil || *e.Conditions.Ready // unknown means yes
 	out.Endpoint = inventory.Endpoint{
 		Address:     e.Addresses[0],
@@ -77,6 +76,7 @@ func sliceEndpointOf(namespace string, e *discoveryv1.Endpoint, ports map[string
 		Terminating: orZero(e.Conditions.Terminating),
 		Hostname:    orZero(e.Hostname),
 		Zone:        orZero(e.Zone),
+		NodeName:    orZero(e.NodeName),
 	}
 	if e.Conditions.Serving != nil {
 		out.Serving = *e.Conditions.Serving
@@ -120,9 +120,9 @@ func EndpointsOf(in *corev1.Endpoints) []*Slice { //nolint:staticcheck // deprec
 }
 
 func coreEndpointOf(namespace string, a *corev1.EndpointAddress, ports map[string]uint32, ready bool) sliceEndpoint {
-	out := sliceEndpoint{node: orZero(a.NodeName), podNamespace: namespace}
+	out := sliceEndpoint{podNamespace: namespace}
 	out.Endpoint = inventory.Endpoint{
-		Address: a.IP, Ports: ports, Ready: ready, Serving: ready, Hostname: a.Hostname,
+		Address: a.IP, Ports: ports, Ready: ready, Serving: ready, Hostname: a.Hostname, NodeName: orZero(a.NodeName),
 	}
 	if r := a.TargetRef; r != nil && r.Kind == "Pod" {
 		out.Pod = r.Name
@@ -147,6 +147,9 @@ func ServiceOf(in *corev1.Service) *Service {
 	if in.Spec.Type == corev1.ServiceTypeExternalName {
 		out.service.ExternalName = in.Spec.ExternalName
 	}
+	// kube-proxy, whose setting it is, has no part in the two others.
+	out.service.Local = !out.service.Headless && out.service.ExternalName == "" &&
+		orZero(in.Spec.InternalTrafficPolicy) == corev1.ServiceInternalTrafficPolicyLocal
 	for _, p := range in.Spec.Ports {
 		protocol := cmp.Or(string(p.Protocol), string(corev1.ProtocolTCP))
 		out.service.Ports = append(out.service.Ports, inventory.ServicePort{Name: p.Name, Port: uint32(p.Port), Protocol: protocol})
@@ -233,8 +236,8 @@ func resolveEndpoint(e *sliceEndpoint, around Surroundings) inventory.Endpoint {
 	if e.Pod != "" {
 		out.Labels = around.PodLabels(e.podKey())
 	}
-	if out.Zone == "" && e.node != "" {
-		out.Zone = around.NodeZone(e.node)
+	if out.Zone == "" && e.NodeName != "" {
+		out.Zone = around.NodeZone(e.NodeName)
 	}
 	return out
 }
@@ -286,13 +289,13 @@ func mergeInto(e, other *inventory.Endpoint) {
 }
 
 func sameService(a, b *inventory.Service) bool {
-	return a != nil && b != nil && a.Key == b.Key && a.ExternalName == b.ExternalName && a.Headless == b.Headless &&
+	return a != nil && b != nil && a.Key == b.Key && a.ExternalName == b.ExternalName && a.Headless == b.Headless && a.Local == b.Local &&
 		slices.Equal(a.Ports, b.Ports) && slices.Equal(a.AllowFrom, b.AllowFrom) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, sameEndpoint)
 }
 
 func sameEndpoint(a, b inventory.Endpoint) bool {
-	return a.Address == b.Address && a.Pod == b.Pod && a.Hostname == b.Hostname && a.Zone == b.Zone &&
+	return a.Address == b.Address && a.Pod == b.Pod && a.Hostname == b.Hostname && a.Zone == b.Zone && a.NodeName == b.NodeName &&
 		a.Ready == b.Ready && a.Serving == b.Serving && a.Terminating == b.Terminating &&
 		maps.Equal(a.Ports, b.Ports) && maps.Equal(a.Labels, b.Labels) && slices.Equal(a.ForZones, b.ForZones)
 }

@@ -30,10 +30,10 @@ func ListenerOf(obj mesh.Object) string {
 }
 
 // adapterObject is Object for an Adapter, which is the same in all environments.
-func adapterObject(a *mesh.Adapter, zone string, world World, others ambassadors) Output {
+func adapterObject(a *mesh.Adapter, spot Spot, world World, others ambassadors) Output {
 	name := conditionName(a)
 	accepted := Condition{Object: name, Type: Accepted, Status: true, Reason: ReasonAccepted}
-	t := &translator{meta: &a.Metadata, protocol: mesh.ProtocolHTTP, world: world, others: others, zone: zone, secrets: make(map[string]bool)}
+	t := &translator{meta: &a.Metadata, protocol: mesh.ProtocolHTTP, world: world, others: others, spot: spot, secrets: make(map[string]bool)}
 	switch {
 	case a.Spec.API != nil:
 		t.apiListener(a)
@@ -42,7 +42,7 @@ func adapterObject(a *mesh.Adapter, zone string, world World, others ambassadors
 	default:
 		t.metricsListener(a)
 	}
-	out := Output{Conditions: []Condition{accepted, t.condition(name)}, Zoned: t.zoned}
+	out := Output{Conditions: []Condition{accepted, t.condition(name)}, Counts: t.counts}
 	if t.reason == "" {
 		sortSet(&t.set)
 		out.Set = t.set

@@ -54,7 +54,7 @@ func FuzzObject(f *testing.F) {
 				listeners = len(a.Spec.Listeners())
 			}
 			for _, environment := range environmentsOf(obj) {
-				checkObject(t, obj, translate.Variant{Environment: environment, Zone: zone}, world, listeners)
+				checkObject(t, obj, translate.Variant{Environment: environment, Spot: translate.Spot{Zone: zone}}, world, listeners)
 			}
 		}
 	})

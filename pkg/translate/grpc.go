@@ -72,13 +72,13 @@ func grpcCluster(svc inventory.Key, port uint32) string {
 // a port of a Service without a proxy, in the forms that grpc-go takes (gRFC A27):
 // a listener per name with an API listener, a route by RDS, a cluster and its
 // endpoints by EDS, or by DNS for an ExternalName. Only Endpoints depend on the
-// zone, and only if zoned. Whether a client may have them is not looked at.
+// spot, and only as counts says. Whether a client may have them is not looked at.
 //
 // The error says that the Service has no such TCP port.
-func GRPCService(svc *inventory.Service, port uint32, zone, domain string) (set resource.Set, zoned bool, err error) {
+func GRPCService(svc *inventory.Service, port uint32, spot Spot, domain string) (set resource.Set, counts Counts, err error) {
 	found, err := portOf(svc, port)
 	if err != nil {
-		return resource.Set{}, false, err
+		return resource.Set{}, Counts{}, err
 	}
 	to := &target{Service: svc, number: port, port: found}
 	name := grpcCluster(svc.Key, port)
@@ -96,19 +96,19 @@ func GRPCService(svc *inventory.Service, port uint32, zone, domain string) (set 
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 		c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: aggregated(), ServiceName: name}
 		var members []member
-		members, zoned = grpcMembers(to, zone)
+		members, counts = grpcMembers(to, spot)
 		set.Endpoints = append(set.Endpoints, weighted(assignment(name, members)))
 	}
 	set.Clusters = []*clusterv3.Cluster{c}
 	sortSet(&set)
-	return set, zoned, nil
+	return set, counts, nil
 }
 
 // grpcMembers gives the endpoints that have an IP address. Those that are on
 // their way out, where there are no others, are given as if they were well:
 // gRPC would not call them otherwise, and others have nothing better either.
-func grpcMembers(to *target, zone string) (members []member, zoned bool) {
-	list, zoned := inZone(usable(to.backends()), zone)
+func grpcMembers(to *target, spot Spot) (members []member, counts Counts) {
+	list, counts := near(to, usable(to.backends()), spot)
 	seen := make(map[string]bool, len(list))
 	for _, b := range list {
 		m := member{host: b.Address, port: b.port, zone: b.Zone}
@@ -117,7 +117,7 @@ func grpcMembers(to *target, zone string) (members []member, zoned bool) {
 			members = append(members, m)
 		}
 	}
-	return members, zoned
+	return members, counts
 }
 
 func apiListener(name, route string) *listenerv3.Listener {

@@ -106,7 +106,7 @@ func serve(t *testing.T, s *grpc.Server) net.Addr {
 
 func publish(t *testing.T, cache cachev3.SnapshotCache, version string, svc *inventory.Service) {
 	t.Helper()
-	set, _, err := translate.GRPCService(svc, 80, "", "mesh.example")
+	set, _, err := translate.GRPCService(svc, 80, translate.Spot{}, "mesh.example")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,16 +17,16 @@ func TestGRPCGolden(t *testing.T) {
 	t.Parallel()
 	goldentest.Run(t, "testdata/grpc/*.txtar", func(t *testing.T, c *goldentest.Case) {
 		var port uint32
-		var zone string
-		if n, err := fmt.Sscanf(c.Text("target"), "port %d zone %s", &port, &zone); n == 0 {
+		var spot translate.Spot
+		if n, err := fmt.Sscanf(c.Text("target"), "port %d zone %s node %s", &port, &spot.Zone, &spot.NodeName); n == 0 {
 			t.Fatal(err)
 		}
 		svc := readWorld(t, c.Archive).Service(inventory.Key{Namespace: "shop", Name: "web"})
-		set, zoned, err := translate.GRPCService(svc, port, zone, translate.ClusterDomain)
+		set, counts, err := translate.GRPCService(svc, port, spot, translate.ClusterDomain)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Compare(t, map[string]string{"zoned": fmt.Sprintln(zoned), "resources.json": asJSON(t, set)})
+		c.Compare(t, map[string]string{"zoned": fmt.Sprintln(counts.Zone), "resources.json": asJSON(t, set)})
 	})
 }
 
@@ -36,7 +36,7 @@ func TestGRPCServiceWithoutThePort(t *testing.T) {
 		Key:   inventory.Key{Namespace: "shop", Name: "web"},
 		Ports: []inventory.ServicePort{{Port: 80, Protocol: "UDP"}},
 	}
-	if set, _, err := translate.GRPCService(svc, 80, "", translate.ClusterDomain); err == nil || len(set.Listeners) > 0 {
+	if set, _, err := translate.GRPCService(svc, 80, translate.Spot{}, translate.ClusterDomain); err == nil || len(set.Listeners) > 0 {
 		t.Errorf("%v, %d listeners", err, len(set.Listeners))
 	}
 }

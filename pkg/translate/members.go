@@ -95,16 +95,19 @@ func (g *group) servers(s *mesh.Server, hints bool) []member {
 	}
 	g.fromService = true
 	list := usable(sortedByFamily(svc.backends()))
-	if hints {
-		var zoned bool
-		list, zoned = inZone(list, g.t.zone)
-		g.t.zoned = g.t.zoned || zoned
-	}
 	switch {
 	case len(list) == 0:
 		g.t.note("%v has no endpoint that is ready", svc)
 	case list[0].health == corev3.HealthStatus_DRAINING:
 		g.t.note("%v has only endpoints that are terminating", svc)
+	}
+	if hints || svc.Local {
+		var counts Counts
+		list, counts = near(svc, list, g.t.spot)
+		g.t.counts = g.t.counts.or(counts)
+	}
+	if svc.Local {
+		g.t.note("%v is followed on each pod's own node alone (internalTrafficPolicy: Local)", svc)
 	}
 	out := make([]member, len(list))
 	for i, b := range list {

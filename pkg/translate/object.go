@@ -12,7 +12,31 @@ import (
 type Variant struct {
 	Environment string // one of the object's
 	Source      string // what chose it, as mesh.SelectEnvironment says
-	Zone        string // where the node runs; "" if unknown
+	Spot        Spot
+}
+
+// Spot is where a proxy runs; what is not known of it is "".
+type Spot struct{ Zone, NodeName string }
+
+// Counts says what of a Spot makes a difference.
+type Counts struct {
+	Zone     bool // a Service has topology hints
+	NodeName bool // a Service is followed on the own node alone
+}
+
+// Of gives what counts of a Spot; those that have it in common share their output.
+func (c Counts) Of(s Spot) Spot {
+	if !c.Zone {
+		s.Zone = ""
+	}
+	if !c.NodeName {
+		s.NodeName = ""
+	}
+	return s
+}
+
+func (c Counts) or(other Counts) Counts {
+	return Counts{Zone: c.Zone || other.Zone, NodeName: c.NodeName || other.NodeName}
 }
 
 // Output is what an object becomes for a kind of node.
@@ -21,20 +45,21 @@ type Output struct {
 	Set resource.Set
 	// Conditions are Accepted and ResolvedRefs, in this order.
 	Conditions []Condition
-	// Zoned says that another Variant.Zone may give other Endpoints: a Service of
-	// this environment has topology hints. Otherwise all zones share the output.
-	Zoned bool
+	// Counts says with what of Variant.Spot the Endpoints may be others, whatever
+	// the Spot is.
+	Counts Counts
 }
 
 // Object translates one object for one kind of node. The object must be valid. An
-// Adapter has no environments, and needs the Variant's zone alone.
+// Adapter has no environments, and needs the Variant's Spot alone.
 //
 // The output depends on the object, the Variant, and what ReferencesIn lists,
 // and on nothing else. Of the Variant, only Listeners depend on Source, and only
-// Endpoints on Zone, and that only where Output.Zoned says so. A change of a
+// Endpoints on Spot, and that only where Output.Counts says so. A change of a
 // Service's endpoints changes Endpoints alone, unless the servers are host names
 // (an ExternalName, or addresses beside the Service), which need a cluster that
-// resolves them and so holds all of them.
+// resolves them and so holds all of them: the cluster then depends on what Endpoints
+// would.
 //
 // Selectors and conflicts between objects are not looked at: they are a node's.
 func Object(obj mesh.Object, v Variant, world World) Output {
@@ -54,7 +79,7 @@ func object(obj mesh.Object, v Variant, world World, others ambassadors) Output 
 	case *mesh.Ambassador:
 		return ambassadorObject(obj, v, world)
 	case *mesh.Adapter:
-		return adapterObject(obj, v.Zone, world, others)
+		return adapterObject(obj, v.Spot, world, others)
 	}
 	return Output{Conditions: []Condition{{Object: obj.Key(), Type: Accepted, Reason: ReasonNotSupported}}}
 }
@@ -66,7 +91,7 @@ func ambassadorObject(a *mesh.Ambassador, v Variant, world World) Output {
 		return withoutEnvironment(a, fmt.Sprintf("%s: there is no environment %q", a.Key(), v.Environment))
 	}
 	accepted.Message = fmt.Sprintf("environment %s (%s)", v.Environment, v.Source)
-	t := &translator{meta: &a.Metadata, a: a, env: &env, protocol: a.Spec.Protocol, world: world, zone: v.Zone, secrets: make(map[string]bool)}
+	t := &translator{meta: &a.Metadata, a: a, env: &env, protocol: a.Spec.Protocol, world: world, spot: v.Spot, secrets: make(map[string]bool)}
 	main := a.Key() + "/" + v.Environment
 	t.cluster(&env.Upstream, main)
 	for _, name := range sortedKeys(env.Pools) {
@@ -74,7 +99,7 @@ func ambassadorObject(a *mesh.Ambassador, v Variant, world World) Output {
 		t.cluster(&pool, main+"/"+name)
 	}
 	t.listener(&env, main, v)
-	out := Output{Conditions: []Condition{accepted, t.condition(a.Key())}, Zoned: t.zoned}
+	out := Output{Conditions: []Condition{accepted, t.condition(a.Key())}, Counts: t.counts}
 	if t.reason == "" {
 		sortSet(&t.set)
 		out.Set = t.set
@@ -103,11 +128,11 @@ type translator struct {
 	protocol mesh.Protocol
 	world    World
 	others   ambassadors // that an Adapter may name
-	zone     string      // of the node
+	spot     Spot        // of the node
 
 	findings
 	set     resource.Set
 	proxy   *databasev1.DatabaseProxy // of a database's main listener, once it is made
 	secrets map[string]bool           // names of those in set
-	zoned   bool                      // the node's zone was asked for
+	counts  Counts                    // what of the spot was asked for
 }

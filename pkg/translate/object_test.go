@@ -110,17 +110,17 @@ func TestReferencesAreWhatIsLookedUp(t *testing.T) {
 }
 
 // TestVariantsShareWhatTheyCan: the source of an environment is in listeners
-// alone, and the zone counts for endpoints alone, where Zoned says so.
+// alone, and the spot counts for endpoints alone, where Counts says so.
 func TestVariantsShareWhatTheyCan(t *testing.T) {
 	t.Parallel()
 	eachObject(t, func(t *testing.T, a mesh.Object, environment string, world translate.World) {
 		t.Helper()
-		first := translate.Object(a, translate.Variant{Environment: environment, Source: "x", Zone: "a"}, world)
-		other := translate.Object(a, translate.Variant{Environment: environment, Source: "y", Zone: "b"}, world)
-		if first.Zoned != other.Zoned {
-			t.Error("Zoned depends on the zone")
+		first := translate.Object(a, translate.Variant{Environment: environment, Source: "x", Spot: translate.Spot{Zone: "a", NodeName: "n"}}, world)
+		other := translate.Object(a, translate.Variant{Environment: environment, Source: "y", Spot: translate.Spot{Zone: "b", NodeName: "m"}}, world)
+		if first.Counts != other.Counts {
+			t.Error("Counts depends on the spot")
 		}
-		if first.Zoned {
+		if first.Counts != (translate.Counts{}) {
 			first.Set.Endpoints, other.Set.Endpoints = nil, nil
 		}
 		if mesh.KindOf(a) == mesh.KindAmbassador && len(first.Set.Listeners) > 0 && cmp.Equal(first.Set.Listeners, other.Set.Listeners, protocmp.Transform()) {
@@ -133,17 +133,20 @@ func TestVariantsShareWhatTheyCan(t *testing.T) {
 	})
 }
 
-// TestZonedOnlyWithHints: a zone that nobody has hints for makes no difference.
-func TestZonedOnlyWithHints(t *testing.T) {
+// TestSpotsOnlyWhereNeeded: a zone that nobody has hints for makes no difference, nor
+// does a node where no Service is Local.
+func TestSpotsOnlyWhereNeeded(t *testing.T) {
 	t.Parallel()
 	eachObject(t, func(t *testing.T, a mesh.Object, environment string, world translate.World) {
 		t.Helper()
-		hinted := false
+		var want translate.Counts
 		for _, ref := range translate.ReferencesIn(a, environment) {
-			hinted = hinted || ref.Kind == inventory.KindService && ref.Name == "hinted"
+			service := ref.Kind == inventory.KindService
+			want.Zone = want.Zone || service && ref.Name == "hinted"
+			want.NodeName = want.NodeName || service && ref.Name == "local"
 		}
-		if out := translate.Object(a, translate.Variant{Environment: environment}, world); out.Zoned != hinted {
-			t.Errorf("Zoned is %v", out.Zoned)
+		if out := translate.Object(a, translate.Variant{Environment: environment}, world); out.Counts != want {
+			t.Errorf("counts: %v, want %v", out.Counts, want)
 		}
 	})
 }

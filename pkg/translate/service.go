@@ -116,6 +116,21 @@ func usable(list []backend) []backend {
 	return inState(list, corev3.HealthStatus_DRAINING)
 }
 
+// near gives those of the usable backends that are for a spot. counts says of
+// what of the spot that depends, which is the same for all spots.
+func near(svc *target, ready []backend, spot Spot) (list []backend, counts Counts) {
+	if !svc.Local {
+		list, counts.Zone = inZone(ready, spot.Zone)
+		return list, counts
+	}
+	return usable(onNode(sortedByFamily(svc.backends()), spot.NodeName)), Counts{NodeName: true}
+}
+
+// onNode gives the backends of a node: none if it is not known which that is.
+func onNode(list []backend, node string) []backend {
+	return slices.DeleteFunc(list, func(b backend) bool { return node == "" || b.NodeName != node })
+}
+
 // inZone follows topology hints by kube-proxy's rule: if every ready backend has
 // hints, and one at least is for the zone, those for the zone; else all. zoned
 // says that the answer depends on the zone.

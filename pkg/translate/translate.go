@@ -26,7 +26,8 @@
 //
 // Endpoints: of a Service those are taken that are ready; where none is, those
 // that are terminating and still serve, as draining. Topology hints are followed
-// as kube-proxy does, for tcp and for Redis replicas. Redis uses one address of a
+// as kube-proxy does, for tcp and for Redis replicas, and internalTrafficPolicy
+// everywhere but in shardsFrom. Redis uses one address of a
 // pod that has several, IPv4 first.
 package translate
 
@@ -54,6 +55,7 @@ type Node struct {
 	InCluster bool
 	Labels    map[string]string // of the pod
 	Zone      string            // where it runs; "" if unknown
+	NodeName  string            // on which node; "" if unknown
 }
 
 // selects reports whether an object is for the node.
@@ -93,17 +95,19 @@ func Translate(objs []mesh.Object, node Node, world World) (resource.Set, []Cond
 	return set, conditions
 }
 
+func (n *Node) spot() Spot { return Spot{Zone: n.Zone, NodeName: n.NodeName} }
+
 // object translates one object for the node.
 func (n *Node) object(obj mesh.Object, world World, others ambassadors) Output {
 	a, ok := obj.(*mesh.Ambassador)
 	if !ok {
-		return object(obj, Variant{Zone: n.Zone}, world, others)
+		return object(obj, Variant{Spot: n.spot()}, world, others)
 	}
 	environment, source, err := mesh.SelectEnvironment(a, n.Facts)
 	if err != nil {
 		return withoutEnvironment(a, err.Error())
 	}
-	return Object(a, Variant{Environment: environment, Source: source, Zone: n.Zone}, world)
+	return Object(a, Variant{Environment: environment, Source: source, Spot: n.spot()}, world)
 }
 
 // taker finds an object that has what another needs for itself, or nil.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -111,9 +112,10 @@ type batch struct {
 	e   *Engine
 	ctx context.Context
 
-	dirty    map[*variant]time.Time // since when the cause of it is known
-	kinds    map[*kind]struct{}     // whose grant may be another
-	nodes    map[*node]time.Time    // who are of another kind
+	dirty    map[*variant]time.Time                   // since when the cause of it is known
+	extended map[*variant]map[translate.Spot]struct{} // to these spots
+	kinds    map[*kind]struct{}                       // whose grant may be another
+	nodes    map[*node]time.Time                      // who are of another kind
 	dropped  map[*variant]struct{}
 	released map[server.Key]struct{} // which a variant used and does not any more
 	changes  []server.Change
@@ -121,7 +123,7 @@ type batch struct {
 
 func (e *Engine) begin(ctx context.Context) *batch {
 	return &batch{
-		e: e, ctx: ctx, dirty: map[*variant]time.Time{}, kinds: map[*kind]struct{}{}, nodes: map[*node]time.Time{},
+		e: e, ctx: ctx, dirty: map[*variant]time.Time{}, extended: map[*variant]map[translate.Spot]struct{}{}, kinds: map[*kind]struct{}{}, nodes: map[*node]time.Time{},
 		dropped: map[*variant]struct{}{}, released: map[server.Key]struct{}{},
 	}
 }
@@ -136,6 +138,14 @@ func (b *batch) grant(n *node, at time.Time) { b.nodes[n] = earlier(b.nodes[n], 
 
 // renew has a variant translated again.
 func (b *batch) renew(v *variant, at time.Time) { b.dirty[v] = earlier(b.dirty[v], at) }
+
+// extend has a variant translated for a spot, too.
+func (b *batch) extend(v *variant, spot translate.Spot) {
+	if b.extended[v] == nil {
+		b.extended[v] = map[translate.Spot]struct{}{}
+	}
+	b.extended[v][spot] = struct{}{}
+}
 
 // earlier gives the earlier of two times; zero is none.
 func earlier(a, b time.Time) time.Time {
@@ -157,13 +167,18 @@ func (b *batch) finish() {
 			e.renew(v, at, b)
 		}
 	}
+	for v, spots := range b.extended {
+		if _, done := b.dirty[v]; !done && v.used() {
+			e.extend(v, spots, b)
+		}
+	}
 	if len(b.changes) > 0 {
 		_, span := e.opts.Tracer.Start(b.ctx, "push", trace.WithAttributes(attribute.Int("dragoman.resources", len(b.changes))))
 		e.server.Publish(b.changes)
 		span.End()
 	}
 	for k := range b.kinds {
-		k.grant = e.server.NewGrant(k.names(), e.kept(k)...)
+		k.grant = e.server.NewGrant(k.names(translate.Spot{Zone: k.zone}), e.kept(k)...)
 		for n := range k.nodes {
 			b.grant(n, time.Time{})
 		}

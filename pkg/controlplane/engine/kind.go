@@ -97,7 +97,7 @@ func kindKey(namespace string, f *facts, choices []choice) string {
 		b.WriteByte(0)
 	}
 	write(namespace)
-	write(f.zone)
+	write(f.Zone)
 	write(strconv.FormatBool(f.known))
 	for i := range choices {
 		c := &choices[i]
@@ -118,14 +118,14 @@ func (e *Engine) kindOf(namespace string, f *facts, b *batch) *kind {
 	if k := e.kinds[key]; k != nil {
 		return k
 	}
-	k := &kind{key: key, namespace: namespace, zone: f.zone, choices: choices, stranger: !f.known, nodes: map[*node]struct{}{}, idle: time.Now()}
+	k := &kind{key: key, namespace: namespace, zone: f.Zone, choices: choices, stranger: !f.known, nodes: map[*node]struct{}{}, idle: time.Now()}
 	e.kinds[key] = k
 	e.placeOf(namespace).kinds[k] = struct{}{}
 	for i := range choices {
 		if choices[i].reason == "" {
 			v := e.need(choices[i].variant, b)
 			v.kinds[k] = struct{}{}
-			e.inZone(v, k.zone, b)
+			e.atSpot(v, translate.Spot{Zone: k.zone}, b)
 			k.variants = append(k.variants, v)
 		}
 	}

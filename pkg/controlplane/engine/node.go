@@ -10,6 +10,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -21,16 +22,9 @@ type node struct {
 	stream   *server.Node
 	identity inventory.Identity
 	kind     *kind // nil only until it is placed
+	nodeName string
 	// wants are ports of Services that it has asked for.
 	wants map[variantKey]*variant
-}
-
-// zone is where it runs; "" if that is not known.
-func (n *node) zone() string {
-	if n.kind == nil {
-		return ""
-	}
-	return n.kind.zone
 }
 
 func (n *node) pod() inventory.Key {
@@ -125,8 +119,8 @@ func (e *Engine) connect(ctx context.Context, n *node) {
 type facts struct {
 	mesh.NodeFacts
 	labels map[string]string
-	zone   string
-	known  bool // what its credentials are bound to is there
+	translate.Spot
+	known bool // what its credentials are bound to is there
 	// injected: a control plane has made the proxy's container, which has volumes at
 	// mounts.
 	injected bool
@@ -148,7 +142,8 @@ func (e *Engine) facts(n *node) facts {
 		f.known = false
 		return f
 	}
-	f.labels, f.zone, f.injected, f.mounts = pod.Labels, pod.Zone, pod.Injected, pod.ProxyMounts
+	f.Spot = translate.Spot{Zone: pod.Zone, NodeName: pod.NodeName}
+	f.labels, f.injected, f.mounts = pod.Labels, pod.Injected, pod.ProxyMounts
 	f.PodLabel = pod.Labels[mesh.EnvironmentLabel]
 	return f
 }
@@ -168,25 +163,21 @@ func (e *Engine) place(n *node, at time.Time, b *batch) {
 		}
 		p.known[mark] = k
 	}
-	if n.kind == k {
+	if n.kind == k && n.nodeName == f.NodeName {
 		return
 	}
 	e.leave(n)
-	n.kind = k
+	n.kind, n.nodeName = k, f.NodeName
 	k.nodes[n] = struct{}{}
 	k.idle = time.Time{}
+	for _, v := range k.variants {
+		e.atSpot(v, n.spot(), b)
+	}
 	for _, v := range n.wants {
-		e.inZone(v, k.zone, b)
+		e.atSpot(v, n.spot(), b)
 	}
 	b.grant(n, at)
 	e.status.touchKind(k)
-}
-
-// inZone has a variant translated for a zone in which nobody needed it before.
-func (e *Engine) inZone(v *variant, zone string, b *batch) {
-	if _, ok := v.uses[zone]; v.zoned && !ok {
-		b.renew(v, time.Time{})
-	}
 }
 
 // leave takes a node out of its kind, which may then be of no use.

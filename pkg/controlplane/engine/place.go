@@ -94,7 +94,7 @@ func (p *place) mark(f *facts) string {
 		b.WriteByte(0)
 	}
 	write("known")
-	write(f.zone)
+	write(f.Zone)
 	write(f.PodLabel)
 	write(f.NamespaceLabel)
 	if p.names {

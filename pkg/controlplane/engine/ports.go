@@ -45,7 +45,7 @@ func (e *Engine) want(ctx context.Context, n *node, keys []variantKey) {
 		}
 		v := e.need(key, b)
 		n.wants[key], v.askers[n] = v, struct{}{}
-		e.inZone(v, n.zone(), b)
+		e.atSpot(v, n.spot(), b)
 		b.grant(n, time.Time{})
 	}
 	b.finish()
@@ -73,32 +73,16 @@ func (e *Engine) renewPort(v *variant, at time.Time, b *batch) {
 			b.grant(n, at)
 		}
 	}
-	outputs, err := e.translatePort(v, svc)
+	outputs := map[translate.Spot]*resource.Set{}
+	var err error
+	if at := e.translation(v, b); at != nil {
+		outputs, err = v.bySpot(at)
+	}
 	if err != nil {
 		e.setUses(v, nil, b) // there is no such port: nothing is to be called
 		return
 	}
 	e.publish(v, outputs, at, b)
-}
-
-func (e *Engine) translatePort(v *variant, svc *inventory.Service) (map[string]*resource.Set, error) {
-	outputs := map[string]*resource.Set{}
-	if svc == nil {
-		return outputs, nil
-	}
-	for _, zone := range v.zones() {
-		e.metrics.translations.Inc()
-		set, zoned, err := translate.GRPCService(svc, v.key.port, zone, e.opts.Domain)
-		if err != nil {
-			return nil, err
-		}
-		v.zoned = zoned
-		if !zoned {
-			return map[string]*resource.Set{"": &set}, nil
-		}
-		outputs[zone] = &set
-	}
-	return outputs, nil
 }
 
 // allowed is who may refer to a Service, to be compared.
@@ -120,18 +104,18 @@ func (e *Engine) grantOf(n *node) *server.Grant {
 	if n.kind == nil {
 		return nil
 	}
-	if len(n.wants) == 0 || n.kind.stranger {
+	if n.kind.stranger || len(n.wants) == 0 && !n.kind.local() {
 		return n.kind.grant
 	}
 	return e.server.NewGrant(e.namesFor(n), e.kept(n.kind)...)
 }
 
-// namesFor are those that a node may have which has asked for some.
+// namesFor are those that a node may have.
 func (e *Engine) namesFor(n *node) map[string]map[string]string {
-	names := n.kind.names()
+	names := n.kind.names(n.spot())
 	for _, v := range n.wants {
 		if !n.kind.stranger && permits(v.service, n.identity.Namespace) {
-			v.names(n.kind.zone, names)
+			v.names(n.spot(), names)
 		}
 	}
 	return names

@@ -62,8 +62,11 @@ func (h *history) object(ns string) {
 		if h.random.IntN(3) == 0 {
 			return fmt.Sprintf("{address: '127.0.0.1:%d'}", 1+h.random.IntN(5))
 		}
-		return fmt.Sprintf("{service: {name: s%d, namespace: %s, port: 6379}, credentials: {secret: {name: secret-%d}}}",
-			h.random.IntN(3), pick(h, h.namespaces...), h.random.IntN(2))
+		service := fmt.Sprintf("service: {name: s%d, namespace: %s, port: 6379}", h.random.IntN(3), pick(h, h.namespaces...))
+		if h.random.IntN(3) == 0 { // a name beside a Service: its endpoints are the cluster's own
+			return fmt.Sprintf("{shards: [{primary: {address: 'redis.example:6379'}, replicas: [{%s}]}]}", service)
+		}
+		return fmt.Sprintf("{%s, credentials: {secret: {name: secret-%d}}}", service, h.random.IntN(2))
 	}
 	text := fmt.Sprintf(`
 apiVersion: mesh.dragoman.io/v1alpha1
@@ -93,7 +96,7 @@ func (h *history) relabel(ns, pod string) {
 	if e := pick(h, "", "dev", "prod", "qa"); e != "" {
 		labels[mesh.EnvironmentLabel] = e
 	}
-	h.podOf(ns, pod, "uid-"+pod, pick(h, "", "a", "b"), labels)
+	h.podAt(ns, pod, "uid-"+pod, translate.Spot{Zone: pick(h, "", "a", "b"), NodeName: pick(h, "", "n0", "n1")}, labels)
 }
 
 func (h *history) serviceOf(ns string, i int) {
@@ -103,10 +106,11 @@ func (h *history) serviceOf(ns string, i int) {
 		s.AllowFrom = []string{pick(h, h.namespaces...)}
 	}
 	hints := h.random.IntN(2) == 0
+	s.Local = h.random.IntN(3) == 0
 	for i := range h.random.IntN(4) {
 		e := inventory.Endpoint{
 			Address: fmt.Sprintf("10.0.0.%d", i+1), Ports: map[string]uint32{"": uint32(7000 + h.random.IntN(3))},
-			Ready: true, Serving: true, Zone: string(rune('a' + i%2)),
+			Ready: true, Serving: true, Zone: string(rune('a' + i%2)), NodeName: fmt.Sprint("n", i%3),
 		}
 		if hints {
 			e.ForZones = []string{e.Zone}
@@ -126,7 +130,7 @@ func (h *history) wanted(ns, name string) map[string]proto.Message {
 	}
 	node := translate.Node{
 		Facts:     mesh.NodeFacts{PodLabel: pod.Labels[mesh.EnvironmentLabel], Namespace: ns, Hostname: name},
-		InCluster: true, Labels: pod.Labels, Zone: pod.Zone,
+		InCluster: true, Labels: pod.Labels, Zone: pod.Zone, NodeName: pod.NodeName,
 	}
 	if n := h.store.Namespace(ns); n != nil {
 		node.Facts.NamespaceLabel = n.Labels[mesh.EnvironmentLabel]

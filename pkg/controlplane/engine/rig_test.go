@@ -20,6 +20,7 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
 	"github.com/dragoman-mesh/dragoman/pkg/mesh"
+	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/server"
 )
 
@@ -121,9 +122,13 @@ func (r *rig) pod(namespace, name string, labels map[string]string) {
 }
 
 func (r *rig) podOf(namespace, name, uid, zone string, labels map[string]string) {
+	r.podAt(namespace, name, uid, translate.Spot{Zone: zone}, labels)
+}
+
+func (r *rig) podAt(namespace, name, uid string, spot translate.Spot, labels map[string]string) {
 	key := inventory.Key{Namespace: namespace, Name: name}
 	inventory.Put(r.store, inventory.Ref{Kind: inventory.KindPod, Key: key},
-		&inventory.Pod{Key: key, UID: uid, Labels: labels, Zone: zone}, time.Now())
+		&inventory.Pod{Key: key, UID: uid, Labels: labels, Zone: spot.Zone, NodeName: spot.NodeName}, time.Now())
 }
 
 // service has one endpoint for each port given, all on 127.0.0.1.

@@ -32,10 +32,10 @@ type variant struct {
 	kinds  map[*kind]struct{} // of nodes that it is for
 	askers map[*node]struct{} // that have asked for it
 	refs   []inventory.Ref
-	// zoned: the endpoints depend on the zone.
-	zoned bool
-	// uses are the resources by zone; without zoned, all are under "".
-	uses       map[string][]use
+	// counts is what of a node's spot makes a difference.
+	counts translate.Counts
+	// uses are the resources by what counts of a spot.
+	uses       map[translate.Spot][]use
 	conditions []translate.Condition
 	err        error // why it could not be published
 	// unknown: it has never led to resources here, and may have done so elsewhere.
@@ -84,18 +84,6 @@ func (e *Engine) dropVariant(v *variant, b *batch) {
 	e.setUses(v, nil, b)
 }
 
-// zones are those of the nodes that need a variant, sorted.
-func (v *variant) zones() []string {
-	zones := map[string]struct{}{}
-	for k := range v.kinds {
-		zones[k.zone] = struct{}{}
-	}
-	for n := range v.askers {
-		zones[n.zone()] = struct{}{}
-	}
-	return slices.Sorted(maps.Keys(zones))
-}
-
 // renew translates a variant anew. Where that does not lead to resources, those
 // before stay, but for a reference that is no longer permitted.
 func (e *Engine) renew(v *variant, at time.Time, b *batch) {
@@ -109,17 +97,7 @@ func (e *Engine) renew(v *variant, at time.Time, b *batch) {
 	}
 	e.status.touch(v.key.object)
 	e.setRefs(v, translate.ReferencesIn(a, v.key.environment))
-	outputs := map[string]*resource.Set{}
-	zoned := false
-	for _, zone := range v.zones() {
-		out := e.translate(v, a, zone, b)
-		v.conditions, zoned = out.Conditions, out.Zoned
-		if !zoned {
-			outputs = map[string]*resource.Set{"": &out.Set}
-			break
-		}
-		outputs[zone] = &out.Set
-	}
+	outputs, _ := v.bySpot(e.translation(v, b)) // never fails for an object
 	if c := failed(v.conditions); c != nil {
 		if c.Reason == translate.ReasonRefNotPermitted {
 			e.setUses(v, nil, b)
@@ -127,7 +105,6 @@ func (e *Engine) renew(v *variant, at time.Time, b *batch) {
 		e.setUnknown(v, v.uses == nil && c.Reason != translate.ReasonRefNotPermitted, b)
 		return
 	}
-	v.zoned = zoned
 	e.publish(v, outputs, at, b)
 }
 
@@ -156,13 +133,13 @@ func (s surroundings) Ambassador(k inventory.Key) *inventory.Object {
 }
 
 // translate is the one place that calls the translation.
-func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *translate.Output {
+func (e *Engine) translate(v *variant, a mesh.Object, spot translate.Spot, b *batch) *translate.Output {
 	began := time.Now()
 	_, span := e.opts.Tracer.Start(b.ctx, "translate", trace.WithAttributes(
 		attribute.String("dragoman.object", named(v.key.object)),
-		attribute.String("dragoman.environment", v.key.environment), attribute.String("dragoman.zone", zone)))
+		attribute.String("dragoman.environment", v.key.environment), attribute.String("dragoman.zone", spot.Zone), attribute.String("dragoman.node", spot.NodeName)))
 	defer span.End()
-	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Zone: zone}, surroundings{e.opts.Store, e.good})
+	out := translate.Object(a, translate.Variant{Environment: v.key.environment, Source: v.key.source, Spot: spot}, surroundings{e.opts.Store, e.good})
 	if c := failed(out.Conditions); c != nil {
 		span.SetStatus(codes.Error, c.Reason)
 	}
@@ -171,29 +148,38 @@ func (e *Engine) translate(v *variant, a mesh.Object, zone string, b *batch) *tr
 	return &out
 }
 
-// publish makes the outputs by zone a variant's resources, all of them or none.
-func (e *Engine) publish(v *variant, outputs map[string]*resource.Set, at time.Time, b *batch) {
-	v.err = nil
-	uses := map[string][]use{}
-	made := map[server.Key]*server.Resource{}
-	for zone, set := range outputs {
-		for _, item := range v.items(set, zone) {
-			r, err := server.NewResource(item.key.TypeURL, item.name, item.message)
-			if err != nil {
-				v.err = err
-				e.setUnknown(v, v.uses == nil, b)
-				e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
-				return
-			}
-			made[item.key] = r
-			uses[zone] = append(uses[zone], use{item.name, item.key})
-		}
+// publish makes the outputs by spot a variant's resources, all of them or none.
+func (e *Engine) publish(v *variant, outputs map[translate.Spot]*resource.Set, at time.Time, b *batch) {
+	uses, made, err := v.resources(outputs)
+	if v.err = err; err != nil {
+		e.setUnknown(v, v.uses == nil, b)
+		e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
+		return
 	}
 	for key, r := range made {
 		e.put(key, r, at, b)
 	}
 	e.setUses(v, uses, b)
 	e.setUnknown(v, false, b)
+}
+
+// resources are what a variant's outputs consist of.
+func (v *variant) resources(outputs map[translate.Spot]*resource.Set) (map[translate.Spot][]use, map[server.Key]*server.Resource, error) {
+	uses := map[translate.Spot][]use{}
+	made := map[server.Key]*server.Resource{}
+	for spot, set := range outputs {
+		for _, item := range v.items(set, spot) {
+			if made[item.key] == nil {
+				r, err := server.NewResource(item.key.TypeURL, item.name, item.message)
+				if err != nil {
+					return nil, nil, err
+				}
+				made[item.key] = r
+			}
+			uses[spot] = append(uses[spot], use{item.name, item.key})
+		}
+	}
+	return uses, made, nil
 }
 
 // item is a resource that is to be published.
@@ -203,8 +189,9 @@ type item struct {
 }
 
 // items lists the resources of a set. Of these, listeners differ by what chose
-// the environment, and endpoints by zone; the others are what their names say.
-func (v *variant) items(set *resource.Set, zone string) []item {
+// the environment, and endpoints by spot, wherever they stand; the others are what
+// their names say.
+func (v *variant) items(set *resource.Set, spot translate.Spot) []item {
 	var out []item
 	add := func(typeURL, name, suffix string, m proto.Message) {
 		out = append(out, item{use{name, server.Key{TypeURL: typeURL, ID: name + suffix}}, m})
@@ -213,6 +200,13 @@ func (v *variant) items(set *resource.Set, zone string) []item {
 	if v.key.port == 0 {
 		chosen = separator + v.key.environment + separator + v.key.source
 	}
+	placed := ""
+	if spot.Zone != "" {
+		placed = separator + spot.Zone
+	}
+	if spot.NodeName != "" {
+		placed += separator + "node " + spot.NodeName
+	}
 	for _, l := range set.Listeners {
 		add(server.ListenerType, l.GetName(), chosen, l)
 	}
@@ -220,14 +214,14 @@ func (v *variant) items(set *resource.Set, zone string) []item {
 		add(server.RouteType, r.GetName(), "", r)
 	}
 	for _, c := range set.Clusters {
-		add(server.ClusterType, c.GetName(), "", c)
+		suffix := ""
+		if c.GetLoadAssignment() != nil {
+			suffix = placed
+		}
+		add(server.ClusterType, c.GetName(), suffix, c)
 	}
 	for _, a := range set.Endpoints {
-		suffix := ""
-		if zone != "" {
-			suffix = separator + zone
-		}
-		add(server.EndpointType, a.GetClusterName(), suffix, a)
+		add(server.EndpointType, a.GetClusterName(), placed, a)
 	}
 	for _, s := range set.Secrets {
 		add(server.SecretType, s.GetName(), "", s)
@@ -251,7 +245,7 @@ func (e *Engine) put(key server.Key, r *server.Resource, at time.Time, b *batch)
 
 // setUses makes uses what a variant consists of. If those are other names than
 // before, all who need it are granted them.
-func (e *Engine) setUses(v *variant, uses map[string][]use, b *batch) {
+func (e *Engine) setUses(v *variant, uses map[translate.Spot][]use, b *batch) {
 	if maps.EqualFunc(v.uses, uses, slices.Equal) {
 		return
 	}
@@ -277,7 +271,7 @@ func (e *Engine) setUses(v *variant, uses map[string][]use, b *batch) {
 	}
 }
 
-func has(uses map[string][]use, u use) bool {
+func has(uses map[translate.Spot][]use, u use) bool {
 	for _, list := range uses {
 		if slices.Contains(list, u) {
 			return true
@@ -301,21 +295,18 @@ func (e *Engine) withdraw(released map[server.Key]struct{}) {
 	}
 }
 
-// names are what a kind is granted: type URL, name and ID.
-func (k *kind) names() map[string]map[string]string {
+// names are what a kind is granted at a spot: type URL, name and ID.
+func (k *kind) names(spot translate.Spot) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, v := range k.variants {
-		v.names(k.zone, out)
+		v.names(spot, out)
 	}
 	return out
 }
 
-// names adds what a variant consists of in a zone.
-func (v *variant) names(zone string, out map[string]map[string]string) {
-	if !v.zoned {
-		zone = ""
-	}
-	for _, u := range v.uses[zone] {
+// names adds what a variant consists of at a spot.
+func (v *variant) names(spot translate.Spot, out map[string]map[string]string) {
+	for _, u := range v.uses[v.counts.Of(spot)] {
 		if out[u.key.TypeURL] == nil {
 			out[u.key.TypeURL] = map[string]string{}
 		}

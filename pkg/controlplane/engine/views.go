@@ -81,10 +81,10 @@ func (e *Engine) Proxies(ctx context.Context) []Proxy {
 		for _, n := range e.nodes {
 			p := Proxy{Namespace: n.identity.Namespace, Pod: n.identity.Pod}
 			if n.kind != nil {
-				if len(n.wants) > 0 {
+				if len(n.wants) > 0 || n.kind.local() {
 					p.Version = e.versionOf(e.namesFor(n))
 				} else if versions[n.kind] == "" {
-					versions[n.kind] = e.versionOf(n.kind.names())
+					versions[n.kind] = e.versionOf(n.kind.names(n.spot()))
 				}
 				p.Version = cmp.Or(p.Version, versions[n.kind])
 				p.Environments = n.kind.environments()
@@ -166,7 +166,7 @@ type Dump struct {
 type DumpedResource struct {
 	Type     string          `json:"type"`
 	Name     string          `json:"name"`
-	Variant  []string        `json:"variant,omitempty"` // environment and what chose it, or zone
+	Variant  []string        `json:"variant,omitempty"` // environment and what chose it, or zone and node
 	Version  string          `json:"version"`
 	Users    []string        `json:"users"` // objects
 	Resource json.RawMessage `json:"resource"`
