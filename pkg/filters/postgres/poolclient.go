@@ -293,14 +293,14 @@ func (c *poolClient) finished() {
 	case c.s.Is(database.Leaving):
 		c.depart()
 		return
-	case c.p.key.session || c.unnamed != nil && c.unnamed.long:
+	case c.p.key.session:
 		return
 	}
 	if srv.hints.keeps() {
 		srv.pin()
 	}
 	srv.hints = 0
-	if !srv.is(isPinned) {
+	if !srv.is(isPinned) && (c.unnamed == nil || !c.unnamed.long) {
 		srv.release()
 		c.mayRead() // it may have been paused because that server took no more
 	}

@@ -8,8 +8,9 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
-// knowExecuted has the server know the session's statements that a text executes in
-// SQL, under the session's own names: it keeps that server from then on. query says
+// knowExecuted has the server know the session's statements that a text executes or
+// prepares in SQL, under the session's own names, and none that the session has no
+// more: it keeps that server from then on. query says
 // that the text is a Query, behind which no Sync comes. It is false if that has to
 // wait for what is under way.
 func (c *poolClient) knowExecuted(text []byte, query bool) bool {
@@ -67,15 +68,16 @@ func (s *poolServer) refusesExecuted(skipped []answer) bool {
 	return len(skipped) > 0 && skipped[0].undo != nil && skipped[0].undo.executed != "" && next != nil && next.act == swallow
 }
 
-// executedNames gives the names of prepared statements that a text may execute.
+// executedNames gives the names of prepared statements that a text may execute, or
+// prepare.
 func executedNames(sql []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for len(sql) > 0 {
 			var word []byte
-			if word, sql = nextWord(sql); !is(word, "execute") {
+			if word, sql = nextWord(sql); !is(word, "execute") && !is(word, "prepare") {
 				continue
 			}
-			if name := nameAt(bytes.TrimLeft(sql, " \t\r\n")); name != "" && !yield(name) {
+			if name := nameAt(afterBlank(sql)); name != "" && !yield(name) {
 				return
 			}
 		}
@@ -101,4 +103,19 @@ func nameAt(sql []byte) string {
 		name = append(name, sql[i])
 	}
 	return string(name)
+}
+
+// afterBlank leaves out white space and comments at the beginning of a text.
+func afterBlank(sql []byte) []byte {
+	for {
+		sql = bytes.TrimLeft(sql, " \t\r\n\f\v")
+		switch {
+		case bytes.HasPrefix(sql, []byte("--")):
+			sql = sql[sqltext.EndOfLine(sql, 0):]
+		case bytes.HasPrefix(sql, []byte("/*")):
+			sql = sql[endOfComment(sql, 0):]
+		default:
+			return sql
+		}
+	}
 }

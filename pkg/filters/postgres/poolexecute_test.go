@@ -54,6 +54,9 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		"prepared in SQL":   {{"prepare", "a", "select 17"}, {"query", "prepare b as select 18", ""}, {"query", "execute b; execute a", "18 17 "}},
 		"by the protocol":   {{"prepare", "a", "select 19"}, {"query", "execute a", "19 "}, {"named", "a", "19"}},
 		"of functions":      {{"prepare", "function", "select 20"}, {"query", "select 'execute function'", "execute function "}},
+		"behind a comment":  {{"prepare", "a", "select 24"}, {"query", "execute /* c, /* d */ */ -- e\n a", "24 "}},
+		"made in SQL then":  {{"prepare", "a", "select 25"}, {"query", "execute a", "25 "}, {"query", "deallocate a", ""}, {"query", "prepare a as select 26", ""}, {"query", "execute a", "26 "}},
+		"made in SQL, too":  {{"prepare", "a", "select 27"}, {"query", "prepare a as select 28", "42P05"}, {"query", "prepare /* b */ b as select 29; execute b", "29 "}, {"query", "execute a", "27 "}},
 		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "42P01"}, {"query", "execute a", "22 "}},
 		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
 	} {

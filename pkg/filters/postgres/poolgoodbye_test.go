@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
@@ -58,6 +59,36 @@ func TestPoolGoodbyeAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the goodbye to be heard", func() bool { return f.metric("downstream_connections") == 2 })
+			if got := one[string](t, other, tc.look); got != tc.want {
+				t.Errorf("another session has %s", got)
+			}
+		})
+	}
+}
+
+// TestPoolGoodbyeBehindLongText: what an unnamed statement too long to be kept has made is not left to others.
+func TestPoolGoodbyeBehindLongText(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	long := "select '" + strings.Repeat("x", 2*maxKeptUnnamed) + "' is null, "
+	for call, tc := range map[string]struct{ look, want string }{
+		"pg_advisory_lock(7)":                  {"select count(*)::text from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "0"},
+		"set_config('my.own', 'y', false)":     {"select coalesce(nullif(current_setting('my.own', true), ''), 'none')", "none"},
+		"1 as n into temp mine":                {"select (to_regclass('mine') is null)::text", "true"},
+		"1 as n into temporary mine from once": {"select (to_regclass('mine') is null)::text", "true"},
+	} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			f, ctx := start(t, pooled("transaction", 1), server.Addr()), withTimeout(t)
+			conn := f.connect().PgConn()
+			f.connect()
+			other := f.connect() // on the same loop
+			if r := conn.ExecParams(ctx, long+strings.Replace(call, "once", "(values (1)) as once", 1), nil, nil, nil, nil).Read(); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			if err := conn.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
 			if got := one[string](t, other, tc.look); got != tc.want {
 				t.Errorf("another session has %s", got)
 			}

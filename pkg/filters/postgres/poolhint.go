@@ -21,7 +21,7 @@ const (
 	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
 	hintMeaning                   // what names mean is changed, at least up to the transaction's end
-	hintExecute                   // EXECUTE, perhaps of a statement of the protocol
+	hintExecute                   // EXECUTE or PREPARE, perhaps with the name of a statement of the protocol
 )
 
 // hintsOfTags are those that are of use where a tag says what was executed: when all is
@@ -72,7 +72,7 @@ func hintsOf(sql []byte) (h hint) {
 				made = true
 			case is(word, "drop") && is(before, "commit"):
 				temps = max(0, temps-1)
-			case before != nil && is(word, "set") && !mayHaveComment(sql[:i]): // of UPDATE: the command begins a statement
+			case before != nil && is(word, "set") && !beginsBlock(before) && !mayHaveComment(sql[:i]): // of UPDATE: the command begins a statement
 			default:
 				h |= hintOfWord(before, word, sql[end:])
 			}
@@ -86,6 +86,11 @@ func hintsOf(sql []byte) (h hint) {
 		h |= hintMeaning
 	}
 	return h
+}
+
+// beginsBlock reports whether a statement of PL/pgSQL may begin behind a word.
+func beginsBlock(word []byte) bool {
+	return is(word, "begin") || is(word, "then") || is(word, "else") || is(word, "loop")
 }
 
 // mayHaveComment reports whether something that could be a comment begins in a text:
@@ -111,7 +116,7 @@ func hintOfWord(before, word, rest []byte) hint {
 	switch {
 	case is(word, "set"):
 		return hintOfSet(rest)
-	case is(word, "execute"):
+	case is(word, "execute"), is(word, "prepare"):
 		return hintExecute
 	case is(word, "hold") && is(before, "with"):
 		return hintHold
@@ -120,11 +125,16 @@ func hintOfWord(before, word, rest []byte) hint {
 	case is(word, "set_config"):
 		return hintOfCall(rest[:min(len(rest), maxCall)])
 	case len(word) > len("pg_advisory_") && !bytes.Contains(word, []byte("xact")):
-		if is(word[:len("pg_advisory_")], "pg_advisory_") || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {
+		if is(word[:len("pg_advisory_")], "pg_advisory_") && !givesBack(word[len("pg_advisory_"):]) || len(word) > len("pg_try_advisory_") && is(word[:len("pg_try_advisory_")], "pg_try_advisory_") {
 			return hintAdvisory
 		}
 	}
 	return 0
+}
+
+// givesBack reports whether the function pg_advisory_... only gives locks back.
+func givesBack(function []byte) bool {
+	return is(function, "unlock") || is(function, "unlock_shared") || is(function, "unlock_all")
 }
 
 // mayMake reports whether a word may stand before the name of what is made.
@@ -175,7 +185,10 @@ func hintOfSet(rest []byte) hint {
 		h = hintMeaning
 	}
 	if is(word, "session") {
-		word, _ = nextWord(rest)
+		word, rest = nextWord(rest)
+		if to, _ := nextWord(rest); is(word, "authorization") && is(to, "default") {
+			return 0 // where it is another, the connection is kept already
+		}
 	}
 	for _, harmless := range []string{"transaction", "constraints", "names", "time"} {
 		if is(word, harmless) {

@@ -19,7 +19,7 @@ func (s *poolServer) pin() {
 
 // tag takes the end of a statement: what it says of state that stays.
 func (s *poolServer) tag(payload []byte) {
-	if len(payload) < 4 {
+	if len(payload) < 2 {
 		return
 	}
 	switch payload[0] {
@@ -27,7 +27,7 @@ func (s *poolServer) tag(payload []byte) {
 		if s.hints&(hintSet|hintPath|hintCut) == 0 || !tagged(payload, "SET") {
 			return
 		}
-		if c := s.client; c != nil && c.assigning != nil && !c.assigns {
+		if c := s.client; c != nil && c.assigning != nil && !c.assigns && !c.assigning.isNone() {
 			c.assigns = true
 			return
 		}
@@ -39,8 +39,8 @@ func (s *poolServer) tag(payload []byte) {
 			s.pin()
 		}
 	case 'R':
-		if s.assigned != nil && !s.is(isOwnQuery) && tagged(payload, "RESET") {
-			s.pin() // of what is not known
+		if !s.is(isOwnQuery) && tagged(payload, "RESET") {
+			s.wasReset()
 		}
 		if s.client != nil && tagged(payload, "ROLLBACK") {
 			s.client.assigning = nil
@@ -56,9 +56,13 @@ func (s *poolServer) tag(payload []byte) {
 			s.hints = 0
 			s.assigned = nil
 			if s.client != nil {
-				s.client.assigned = nil
+				s.client.assigned, s.client.assigning = nil, nil
 			}
 			s.forgetStatements()
+		case tagged(payload, "DO"):
+			if s.hints&(hintSet|hintPath|hintCut) != 0 {
+				s.pin() // it may have set something
+			}
 		case tagged(payload, "DEALLOCATE ALL"):
 			s.forgetStatements()
 		case bytes.HasPrefix(payload, []byte("DROP ")):
@@ -71,6 +75,18 @@ func (s *poolServer) tag(payload []byte) {
 			s.changes()
 			s.mayHaveMade()
 		}
+	}
+}
+
+// wasReset is the end of RESET: of all settings, as far as that is known.
+func (s *poolServer) wasReset() {
+	switch c := s.client; {
+	case c == nil:
+	case c.assigning.isNone():
+		c.assigns = true
+	case s.assigned != nil || c.assigning != nil:
+		c.assigning = nil
+		s.pin()
 	}
 }
 

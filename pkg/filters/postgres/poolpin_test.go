@@ -53,6 +53,19 @@ func TestPoolStateStays(t *testing.T) {
 			"select '" + strings.Repeat("x", 40*maxHintText) + "' is null; create temp table mine as select 1 as n", "select n::text from mine", "1",
 			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
 		},
+		"a setting in a block": {
+			"do $$ begin set my.own = 'y'; end $$", "select current_setting('my.own')", "y",
+			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",
+		},
+		"a setting in a branch of a block": {
+			"do $$ begin if true then SET my.own = 'y'; end if; end $$", "select current_setting('my.own')", "y",
+			"select coalesce(nullif(current_setting('my.own', true), ''), 'none')",
+		},
+		"a lock before others are given back": {
+			"select pg_advisory_lock(77); select pg_advisory_unlock(78)",
+			"select count(*)::text from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "1",
+			"select case count(*) when 0 then 'none' else 'held' end from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
+		},
 		"a lock at the end of a long text": {
 			"select '" + strings.Repeat("x", 40*maxHintText) + "' is null; select pg_advisory_lock(77)",
 			"select count(*)::text from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", "1",

@@ -42,6 +42,7 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		if hints&(hintSet|hintPath) != 0 && c.remember(payloadOf(h, m), true) {
 			hints &^= hintSet | hintPath | hintMeaning
 		}
+		c.rememberNone(payloadOf(h, m))
 		srv.hints |= hints
 		if c.unnamed != nil || srv.unnamed != 0 {
 			srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(nil)})
@@ -258,6 +259,9 @@ func (c *poolClient) bind(h pgproto.Head, m []byte) (verdict, int) {
 		srv.ledger.note(h.Type)
 		c.sent(h, m)
 		return forwarded, headSize
+	}
+	if st.hints&(hintSet|hintPath) != 0 {
+		c.confused()
 	}
 	name := srv.have(st).name
 	srv.ledger.push(answer{kind: h.Type, stmt: st.statement, as: st.as})

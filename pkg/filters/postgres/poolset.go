@@ -147,6 +147,41 @@ func (c *poolClient) remember(sql []byte, executed bool) bool {
 	return true
 }
 
+// confused is another SET beside one that is to be remembered: a tag does not tell of
+// which it is.
+func (c *poolClient) confused() {
+	if c.assigning != nil && c.assigns {
+		c.server.pin()
+	}
+	c.assigning = nil
+}
+
+// rememberNone has a session's assignments be over when the text, the first of a
+// transaction, is executed, if that takes back all settings.
+func (c *poolClient) rememberNone(sql []byte) {
+	if c.assigned != nil && c.server.isUntouched() && resetsAll(sql) {
+		c.assigning, c.assigns = &assignments{}, false
+	}
+}
+
+// isNone reports that all settings are taken back.
+func (l *assignments) isNone() bool { return l != nil && len(l.list) == 0 }
+
+// resetsAll reports whether a text has RESET ALL, for certain, as drivers say it with
+// other things that make a session as new.
+func resetsAll(sql []byte) bool {
+	sql, _, _ = bytes.Cut(sql, []byte{0})
+	if bytes.ContainsAny(sql, "'\"$") || mayHaveComment(sql) {
+		return false
+	}
+	for part := range bytes.SplitSeq(sql, []byte(";")) {
+		if words := bytes.Fields(part); len(words) == 2 && is(words[0], "reset") && is(words[1], "all") {
+			return true
+		}
+	}
+	return false
+}
+
 // isUntouched reports that nothing is under way but to close what is not needed.
 func (s *poolServer) isUntouched() bool {
 	if s.tracker.Status() != pgproto.TxIdle || s.tracker.Outstanding() > 0 {
@@ -165,6 +200,8 @@ func (s *poolServer) isUntouched() bool {
 func (c *poolClient) assign(status pgproto.TxStatus) {
 	switch {
 	case !c.assigns || c.server == nil:
+	case status == pgproto.TxIdle && c.assigning.isNone():
+		c.assigned, c.server.assigned = nil, nil
 	case status == pgproto.TxIdle:
 		c.assigned, c.server.assigned = c.assigning, c.assigning
 	default:

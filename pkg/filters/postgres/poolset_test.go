@@ -114,18 +114,20 @@ func TestPoolSetExecuted(t *testing.T) {
 		want string
 		pins bool
 	}{
-		"nothing":                {nil, `4MB read committed "$user", public`, false},
-		"a setting":              {[]string{"set work_mem to '5MB'"}, `5MB read committed "$user", public`, false},
-		"some":                   {[]string{"set work_mem to '5MB'", "SET SESSION search_path TO 'pg_catalog'", "set work_mem to '6MB'"}, "6MB read committed pg_catalog", false},
-		"isolation":              {[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, `4MB serializable "$user", public`, false},
-		"isolation, and back":    {[]string{"set session characteristics as transaction isolation level serializable", "set session characteristics as transaction isolation level read  committed"}, `4MB read committed "$user", public`, false},
-		"in a transaction":       {[]string{"begin", "set work_mem to '5MB'", "rollback"}, `4MB read committed "$user", public`, true},
-		"that is refused":        {[]string{"set work_mem to 'much'"}, `4MB read committed "$user", public`, false},
-		"before an error":        {[]string{"set work_mem to '5MB'; select 1/0"}, `4MB read committed "$user", public`, false},
-		"before something else":  {[]string{"set work_mem to '5MB'; select 1"}, `5MB read committed "$user", public`, false},
-		"before a transaction":   {[]string{"set work_mem to '5MB'; begin", "rollback"}, `4MB read committed "$user", public`, true},
-		"twice":                  {[]string{"set work_mem to '5MB'; set work_mem to '6MB'"}, `6MB read committed "$user", public`, true},
-		"that is never executed": {[]string{"set work_mem to '5MB'?"}, `4MB read committed "$user", public`, false},
+		"nothing":                 {nil, `4MB read committed "$user", public`, false},
+		"a setting":               {[]string{"set work_mem to '5MB'"}, `5MB read committed "$user", public`, false},
+		"some":                    {[]string{"set work_mem to '5MB'", "SET SESSION search_path TO 'pg_catalog'", "set work_mem to '6MB'"}, "6MB read committed pg_catalog", false},
+		"isolation":               {[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, `4MB serializable "$user", public`, false},
+		"isolation, and back":     {[]string{"set session characteristics as transaction isolation level serializable", "set session characteristics as transaction isolation level read  committed"}, `4MB read committed "$user", public`, false},
+		"in a transaction":        {[]string{"begin", "set work_mem to '5MB'", "rollback"}, `4MB read committed "$user", public`, true},
+		"that is refused":         {[]string{"set work_mem to 'much'"}, `4MB read committed "$user", public`, false},
+		"before an error":         {[]string{"set work_mem to '5MB'; select 1/0"}, `4MB read committed "$user", public`, false},
+		"before something else":   {[]string{"set work_mem to '5MB'; select 1"}, `5MB read committed "$user", public`, false},
+		"before a transaction":    {[]string{"set work_mem to '5MB'; begin", "rollback"}, `4MB read committed "$user", public`, true},
+		"twice":                   {[]string{"set work_mem to '5MB'; set work_mem to '6MB'"}, `6MB read committed "$user", public`, true},
+		"before it is taken back": {[]string{"set work_mem to '5MB'; reset work_mem"}, `4MB read committed "$user", public`, true},
+		"and all taken back":      {[]string{"set work_mem to '5MB'", "reset all"}, `4MB read committed "$user", public`, false},
+		"that is never executed":  {[]string{"set work_mem to '5MB'?"}, `4MB read committed "$user", public`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -175,5 +177,93 @@ func TestPoolSetBehindClose(t *testing.T) {
 	}
 	if n := f.metric("pool_pinned_total"); n != 0 {
 		t.Errorf("it has kept its connection %v times", n)
+	}
+}
+
+// TestPoolSetBeside: what is executed is what counts, also where something else is the unnamed statement.
+func TestPoolSetBeside(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	mine, others := &pgproto3.Parse{Query: "set work_mem to '5MB'"}, "set temp_buffers to '9MB'"
+	for name, units := range map[string][]unit{
+		"a named statement": {
+			{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "a", Query: others}, &pgproto3.Sync{}}, 1},
+			{[]pgproto3.FrontendMessage{mine, &pgproto3.Bind{PreparedStatement: "a"}, &pgproto3.Execute{}, &pgproto3.Sync{}}, 1},
+		},
+		"the next one": {
+			{[]pgproto3.FrontendMessage{mine, &pgproto3.Parse{Query: others}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}}, 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 1), server.Addr())
+			b := newBare(t, f.dsn())
+			f.connect()
+			other := f.connect() // on the same loop
+			for _, u := range units {
+				b.run(u)
+			}
+			if n := f.metric("pool_pinned_total"); n != 1 {
+				t.Fatalf("it has kept its connection %v times", n)
+			}
+			b.front.Send(&pgproto3.Terminate{})
+			if err := b.front.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			show := one[string](t, other, "select current_setting('work_mem') || ' ' || current_setting('temp_buffers')")
+			if show != "4MB 8MB" {
+				t.Errorf("another session has %s", show)
+			}
+		})
+	}
+}
+
+// TestPoolResetsOfDrivers: what drivers send to make a session as new costs it no connection of its own, and takes back what it has set.
+func TestPoolResetsOfDrivers(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for name, reset := range map[string]string{
+		"Npgsql":                          "DISCARD ALL",
+		"Npgsql with prepared statements": "CLOSE ALL;SET SESSION AUTHORIZATION DEFAULT;RESET ALL;SELECT pg_advisory_unlock_all();DISCARD SEQUENCES;DISCARD TEMP",
+		"asyncpg":                         "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, ctx := start(t, pooled("transaction", 1), server.Addr()), withTimeout(t)
+			conn := f.connect().PgConn()
+			f.connect()
+			other := f.connect() // on the same loop
+			for range 2 {
+				for _, sql := range []string{"set work_mem to '5MB'", "select 1", reset} {
+					if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+						t.Fatalf("%s: %v", sql, err)
+					}
+				}
+				r := conn.ExecParams(ctx, "select current_setting('work_mem')", nil, nil, nil, nil).Read()
+				if r.Err != nil || string(r.Rows[0][0]) != "4MB" {
+					t.Errorf("%s, %v", r.Rows, r.Err)
+				}
+				if got := one[string](t, other, "select current_setting('work_mem')"); got != "4MB" {
+					t.Errorf("another session has %s", got)
+				}
+			}
+			if n := f.metric("pool_pinned_total"); n != 0 {
+				t.Errorf("it has kept its connection %v times", n)
+			}
+		})
+	}
+}
+
+// TestResetsAll: a text that takes back all settings for certain.
+func TestResetsAll(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]bool{
+		"reset all": true, "RESET  ALL ;": true, "close all;\nReset All;discard temp": true, "reset all\x00": true,
+		"reset work_mem": false, "-- reset all\nreset work_mem": false, "reset work_mem /*; reset all */": false,
+		"select '; reset all ;'": false, "select $$;reset all;$$": false, "reset allx": false, "": false,
+	} {
+		if got := resetsAll([]byte(sql)); got != want {
+			t.Errorf("%q: %v", sql, got)
+		}
 	}
 }

@@ -28,8 +28,11 @@ func (c *poolClient) parseUnnamed(h pgproto.Head, m []byte) (verdict, int) {
 	}
 	if hints&(hintSet|hintPath) != 0 {
 		sql, _, _ := bytes.Cut(have[1:], []byte{0})
-		c.remember(sql, false)
+		if !c.remember(sql, false) {
+			c.confused()
+		}
 	}
+	c.rememberNone(have[1:])
 	if u.hints = hints; u.long {
 		c.seam = &seam{}
 	} else if u.hints&hintCut != 0 {
