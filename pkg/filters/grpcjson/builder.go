@@ -4,11 +4,10 @@ package grpcjson
 
 import (
 	"cmp"
+	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +15,6 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/pkg/bodies"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
-	"github.com/dragoman-mesh/dragoman/pkg/transform/transcode"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -37,40 +35,29 @@ func NewBuilder(log *slog.Logger, budget *bodies.Budget) *Builder {
 }
 
 // BuildHTTP implements filters.HTTPBuilder for a *resource.GRPCJSONFilter.
-// A file with descriptors is read here, once.
+// A file with descriptors is read here, and again when it changes.
 func (b *Builder) BuildHTTP(cfg any, ctx filters.Context) (filters.HTTP, error) {
 	conf, ok := cfg.(*resource.GRPCJSONFilter)
 	if !ok {
 		return nil, fmt.Errorf("building a filter between gRPC and JSON for listener %q: configuration is a %T", ctx.Listener, cfg)
 	}
 	f := &filter{name: ctx.Filter, listener: ctx.Listener, conf: conf, counters: b.counters, budget: b.budget, log: cmp.Or(ctx.Log, b.log)}
-	api := conf.API
-	if conf.File != "" {
-		set, err := readFile(conf.File)
-		if err == nil {
-			api, err = conf.Compile(set)
-		}
+	f.service.Store(b.counters.service(ctx.Listener, conf.API))
+	switch {
+	case conf.File != "":
+		d := &file{conf: conf}
+		api, err := d.load()
 		if err != nil {
-			return nil, fmt.Errorf("descriptors of %q: %w", conf.File, err)
+			return nil, err
 		}
-	}
-	f.service.Store(b.counters.service(ctx.Listener, api))
-	if conf.Reflection != "" {
+		f.service.Store(b.counters.service(ctx.Listener, api))
+		f.beside(func(running context.Context) { f.follow(running, d) })
+	case conf.Reflection != "":
 		if err := f.fetch(b, ctx); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
-}
-
-// readFile reads a set of descriptors, as far as one may be long.
-func readFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, transcode.MaxDescriptors+1))
 }
 
 // Describe implements prometheus.Collector.
@@ -87,7 +74,7 @@ type filter struct {
 	counters       *counters
 	budget         *bodies.Budget
 	log            *slog.Logger
-	stop           func() // of what fetches descriptors; nil: nothing does
+	stop           func() // of what looks for other descriptors; nil: nothing does
 
 	service atomic.Pointer[service]
 }

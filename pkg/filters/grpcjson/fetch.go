@@ -71,16 +71,7 @@ func (f *filter) fetch(b *Builder, ctx filters.Context) error {
 	if api := b.recall(f.conf); api != nil {
 		f.service.Store(b.counters.service(f.listener, api))
 	}
-	running, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	f.stop = func() {
-		cancel()
-		<-done
-	}
-	go func() {
-		defer close(done)
-		f.keepFetching(running, b, cluster)
-	}()
+	f.beside(func(running context.Context) { f.keepFetching(running, b, cluster) })
 	return nil
 }
 
