@@ -223,6 +223,44 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// TestBudgetWhileWaiting: a message that the app has read takes nothing of the budget, however long the answer takes.
+func TestBudgetWhileWaiting(t *testing.T) {
+	t.Parallel()
+	read, answers := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		read <- struct{}{}
+		<-answers
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(s.Close)
+	addr, _ := within(t, 400_000, toJSON(""), s.Listener.Addr().String(), resource.UpstreamHTTP1)
+	c := clients(t)["HTTP/2"]
+	wire, err := proto.Marshal(&shop.Everything{AString: strings.Repeat("x", 100_000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies, waiting := make(chan *reply), 0
+	for range 3 {
+		go func() {
+			replies <- ask(t, c, "POST", "http://"+addr+"/"+grpctest.Orders+"/Echo", string(frame(0, uint32(len(wire)), wire)), "Content-Type", "application/grpc", "Te", "trailers")
+		}()
+		select {
+		case <-read:
+			waiting++
+		case r := <-replies:
+			t.Errorf("%v %v", r.Header, r.Trailer)
+		}
+	}
+	close(answers)
+	for range waiting {
+		if r := <-replies; r.Trailer.Get("Grpc-Status") != "0" {
+			t.Errorf("%v %v", r.Header, r.Trailer)
+		}
+	}
+}
+
 // TestExpansion: a message whose JSON would be many times its size is too large.
 func TestExpansion(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,8 @@ func (v *reverse) own() bool {
 // checkHealth says of a service that it is there: whether the app is well, its
 // own checks say.
 func (v *reverse) checkHealth(watch bool) {
-	wire, err := v.message()
+	share := v.account.Share()
+	wire, err := v.message(&share)
 	var in grpc_health_v1.HealthCheckRequest
 	if err != nil || proto.Unmarshal(wire, &in) != nil {
 		v.end(reasonRequest, codes.Internal, "the request is not a grpc.health.v1.HealthCheckRequest")
@@ -62,6 +63,7 @@ func (v *reverse) checkHealth(watch bool) {
 	v.send(out)
 	if watch {
 		_ = http.NewResponseController(v.w).Flush()
+		share.Set(0)
 		<-v.in.Context().Done()
 	}
 	setStatus(v.w.Header(), http.TrailerPrefix, &outcome{})

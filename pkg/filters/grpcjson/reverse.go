@@ -32,6 +32,25 @@ type reverse struct {
 	budget   *bodies.Budget
 	account  *bodies.Account
 	body     *callBody // of a method that takes a stream; nil: it takes one message
+	single   *heldBody // of a method that takes one message; nil: it takes a stream
+}
+
+// heldBody is a request's body that gives back what it takes of the budget when it has
+// been read: the answer may take as long as it wants.
+type heldBody struct {
+	left  []byte
+	share bodies.Share
+}
+
+// Read implements io.Reader.
+func (b *heldBody) Read(p []byte) (int, error) {
+	n := copy(p, b.left)
+	if b.left = b.left[n:]; len(b.left) > 0 {
+		return n, nil
+	}
+	b.left = nil
+	b.share.Set(0)
+	return n, io.EOF
 }
 
 // serveReverse serves a request that may be a call.
@@ -68,13 +87,14 @@ func (f *filter) serveReverse(w http.ResponseWriter, r *http.Request, conf *reso
 		v.call(q, next)
 		return
 	}
-	wire, err := v.message()
+	share := v.account.Share()
+	wire, err := v.message(&share)
 	if err != nil {
 		v.refuse(err)
 		return
 	}
 	q, err := v.first(wire)
-	if share := v.account.Share(); err == nil && !share.Set(len(q.Body)) {
+	if err == nil && !share.Set(len(q.Body)) { // the message is not needed any more
 		err = errBudget
 	}
 	if err != nil {
@@ -83,6 +103,7 @@ func (f *filter) serveReverse(w http.ResponseWriter, r *http.Request, conf *reso
 		return
 	}
 	v.counters.taken.Inc()
+	v.single = &heldBody{left: q.Body, share: share}
 	v.call(q, next)
 }
 
@@ -120,14 +141,13 @@ func (v *reverse) refuse(err error) {
 	}
 }
 
-// message reads the only one of a call.
-func (v *reverse) message() ([]byte, error) {
+// message reads the only one of a call, of which share is told.
+func (v *reverse) message(share *bodies.Share) ([]byte, error) {
 	late := bodies.NewDeadline(v.w, v.conf.BodyTimeout)
 	defer late.Stop()
 	body := late.Reader(v.in.Body)
 	f := frames{max: v.conf.MaxRequest, share: v.account.Share(), encoding: v.in.Header.Get("Grpc-Encoding")}
 	var message []byte
-	share := v.account.Share()
 	count := 0
 	buf := make([]byte, uploadChunk)
 	for {
@@ -228,7 +248,7 @@ func (v *reverse) request(ctx context.Context, q *transcode.HTTPRequest) *http.R
 	case v.body != nil:
 		v.body.put(out)
 	case len(q.Body) > 0:
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(q.Body)), int64(len(q.Body))
+		out.Body, out.ContentLength = io.NopCloser(v.single), int64(len(q.Body))
 	}
 	return out
 }
