@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/dragoman-mesh/dragoman/pkg/transform/charset"
 )
 
 // Limits of a document.
@@ -38,8 +40,8 @@ type element struct {
 func parse(page string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(page))
 	// The encoding is what UTF-8 and its subsets can be read as; others are errors
-	// of the decoder, but for Latin 1.
-	d.CharsetReader = charset
+	// of the decoder, but for those of recoded.
+	d.CharsetReader = recoded
 	b := builder{at: &element{}}
 	top := b.at
 	for {
@@ -107,36 +109,19 @@ func (b *builder) open(t xml.StartElement) error {
 	return nil
 }
 
-// charset reads ISO 8859-1, which Java programs like, as UTF-8.
-func charset(name string, in io.Reader) (io.Reader, error) {
+// recoded reads what is not UTF-8 as UTF-8: ISO 8859-1, which Java programs like, and
+// windows-1252, which Windows does.
+func recoded(name string, in io.Reader) (io.Reader, error) {
 	switch strings.ToLower(name) {
 	case "us-ascii", "ascii":
 		return in, nil
-	case "iso-8859-1", "latin1", "windows-1252":
-		return &latin{in: in}, nil
+	case "iso-8859-1", "latin1", "windows-1252", "cp1252":
+		raw, err := io.ReadAll(in) // of a page that is in memory
+		if err != nil {
+			return nil, err
+		}
+		text, err := charset.Text("xml", string(raw), name)
+		return strings.NewReader(text), err
 	}
 	return nil, fmt.Errorf("the encoding %q is not known; use UTF-8", name)
-}
-
-type latin struct {
-	in   io.Reader
-	left []byte
-}
-
-func (l *latin) Read(p []byte) (int, error) {
-	if len(l.left) == 0 {
-		var raw [512]byte
-		n, err := l.in.Read(raw[:])
-		if n == 0 {
-			return 0, err
-		}
-		runes := make([]rune, n)
-		for i, c := range raw[:n] {
-			runes[i] = rune(c)
-		}
-		l.left = []byte(string(runes))
-	}
-	n := copy(p, l.left)
-	l.left = l.left[n:]
-	return n, nil
 }

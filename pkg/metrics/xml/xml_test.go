@@ -100,6 +100,22 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// TestEncodings reads bytes as the document says.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ bytes, want string }{
+		"utf-8":        {"\u20ac\u00e4", "\u20ac\u00e4"},
+		"ISO-8859-1":   {"\xe4", "\u00e4"},
+		"windows-1252": {"\x80\xe4", "\u20ac\u00e4"},
+		"Windows-1252": {"\x93a\x94", "\u201ca\u201d"},
+	} {
+		got, err := parse(t, `<?xml version="1.0" encoding="`+name+`"?><a n="`+tt.bytes+`">1</a>`, resource.Extraction{Path: "/a", Labels: map[string]string{"n": "@n"}})
+		if want := `x{n="` + tt.want + "\"} 1\n"; got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 func TestWhatIsNotFoundIsTold(t *testing.T) {
 	t.Parallel()
 	got, err := parse(t, page, resource.Extraction{Name: "a", Path: "/status/missing"}, resource.Extraction{Name: "b", Path: "/status/note"},
