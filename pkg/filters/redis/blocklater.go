@@ -7,8 +7,8 @@ func (u *upstream) blockLater(r *retry) bool {
 	if !c.has(stateBlocked) || c.x.exclusive != u || !u.returning || u.queue.len() > 0 {
 		return false
 	}
-	if r.tries == 0 {
-		r.start = now // it may have been blocked for long before
+	if r.tries == 0 || now-r.replay.sent > int64(c.f.retryPatience()) {
+		r.start, r.tries = now, 0 // it was blocked before
 	}
 	r.till = r.start + int64(c.f.retryPatience())
 	if now >= r.till {
@@ -35,6 +35,7 @@ func (r *retry) blockAgain() {
 		u.learnID()
 		again := r.pending
 		again.hops, again.shard = 0, u.pool.stats
+		again.replay.sent = c.w.loop.Now()
 		u.send(again.replay.frame, &again)
 		c.giveBack(u, false)
 	case c.w.loop.Now() < r.till:

@@ -28,7 +28,8 @@ func (p *pending) set(from *pending) {
 type replay struct {
 	frame   []byte
 	restart restart
-	multi   bool // it is MULTI
+	multi   bool  // it is MULTI
+	sent    int64 // ns: when a blocking command was sent again
 }
 
 // expect says what to do with a reply.

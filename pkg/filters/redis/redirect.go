@@ -34,7 +34,7 @@ func (u *upstream) serverError(p *pending, frame []byte) bool {
 		return true
 	case "TRYAGAIN":
 		p.c.f.slotsMove(u.pool.cluster)
-		return u.tryLater(p, frame, p.replay != nil && p.hops < maxHops && canSplitUp(p.replay.frame))
+		return u.tryLater(p, frame, u.canSplitUp(p))
 	case "CLUSTERDOWN":
 		u.pool.cluster.Refresh(code)
 		return u.tryLater(p, frame, false)

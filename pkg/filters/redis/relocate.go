@@ -25,15 +25,55 @@ func (c *client) replayOf(t target, frame []byte, how restart) *replay {
 	return &replay{frame: bytes.Clone(frame), restart: how}
 }
 
-// relocate has another connection, to where the slot is now, take the place of
-// one of its client's own, of which p is the first request: that of a blocking
-// command, or a transaction's. What has been sent after p is sent there again,
-// since none of it has been executed. It returns false if that can't be done.
-func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
+// beginning is what a client has sent over a connection of its own, a blocking command
+// or a transaction's requests, of which nothing has been executed: another connection
+// may take that one's place.
+type beginning struct {
+	first     pending // its reply says that nothing was executed
+	rest      []pending
+	tx        *tx // nil if it has left already, or it is none
+	home      target
+	exclusive bool
+	returning bool
+	dirty     bool
+}
+
+// repeatable reports whether all that the connection has still to answer can be sent
+// over another one.
+func (u *upstream) repeatable() bool {
 	for i := range u.queue.len() {
 		if u.queue.at(i).replay == nil {
 			return false
 		}
+	}
+	return true
+}
+
+// withdraw takes p, which has been answered, and what was sent after it back from the
+// connection, which is to be closed: its server forgets what was begun there.
+func (u *upstream) withdraw(p *pending) beginning {
+	c := p.c
+	b := beginning{first: *p, returning: u.returning, dirty: u.dirty}
+	for u.queue.len() > 0 {
+		var next pending
+		u.queue.pop(&next)
+		b.rest = append(b.rest, next)
+	}
+	if t := c.watching(); t != nil && t.u == u {
+		b.tx, b.home = t, t.home
+		t.broken() // until it has another one
+	}
+	b.exclusive = c.x != nil && c.x.exclusive == u
+	u.returning, u.owner = false, nil
+	return b
+}
+
+// relocate has another connection, to where the slot is now, take the place of
+// one of its client's own, of which p is the first request. It returns false if that
+// can't be done.
+func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
+	if !u.repeatable() {
+		return false
 	}
 	c := p.c
 	key := poolKey{endpoint: e, db: u.pool.key.db, resp: u.pool.key.resp}
@@ -43,27 +83,40 @@ func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
 		return true
 	}
 	c.f.stats.redirections++
-	again := *p
-	again.hops++
-	asking := func() { to.send(askingRequest, &pending{what: expectIgnore, start: p.start}) }
+	b := u.withdraw(p)
+	b.first.hops++
+	b.send(to, ask)
+	u.close()
+	return true
+}
+
+// send begins anew on a connection, which becomes the client's.
+func (b *beginning) send(to *upstream, ask bool) {
+	start, how := b.first.start, b.first.replay.restart
+	asking := func() { to.send(askingRequest, &pending{what: expectIgnore, start: start}) }
 	if ask {
 		asking()
 	}
-	if p.replay.restart == restartMulti { // which keeps the effect of ASKING until its end
-		to.send(requestMulti, &pending{what: expectIgnore, start: p.start, replay: &replay{frame: requestMulti}})
+	if how == restartMulti { // which keeps the effect of ASKING until its end
+		to.send(requestMulti, &pending{what: expectIgnore, start: start, replay: &replay{frame: requestMulti}})
 	}
-	to.resend(again)
-	for each := ask && p.replay.restart == restartPlain; u.queue.len() > 0; {
+	c := b.first.c
+	to.resend(b.first)
+	each := ask && how == restartPlain
+	if t := b.tx; t != nil {
+		t.u, t.shard, t.home, t.asking, t.lost = to, to.pool.key.endpoint, b.home, each, ""
+	}
+	for _, next := range b.rest {
 		if each {
 			asking()
 		}
-		var next pending
-		u.queue.pop(&next)
 		each = each && !next.replay.multi
 		to.resend(next)
 	}
-	u.handOver(to, ask && p.replay.restart == restartPlain)
-	return true
+	to.returning, to.dirty = b.returning, b.dirty
+	if b.exclusive {
+		c.x.exclusive = to
+	}
 }
 
 // resend sends a request that another connection was to send.
@@ -73,19 +126,4 @@ func (u *upstream) resend(p pending) {
 	}
 	p.shard = u.pool.stats
 	u.send(p.replay.frame, &p)
-}
-
-// handOver makes to what u was for its client, and closes u: its server forgets
-// what was begun there.
-func (u *upstream) handOver(to *upstream, asking bool) {
-	c := u.owner
-	to.returning, to.dirty = u.returning, u.dirty
-	if t := c.watching(); t != nil && t.u == u {
-		t.u, t.shard, t.asking = to, to.pool.key.endpoint, asking
-	}
-	if c.x != nil && c.x.exclusive == u {
-		c.x.exclusive = to
-	}
-	u.returning, u.owner = false, nil
-	u.close()
 }

@@ -100,7 +100,7 @@ func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 		return false
 	}
 	r := retry{pending: *p, from: u.pool, reply: bytes.Clone(reply), about: w.about(p.replay.frame), apart: apart}
-	if !u.shared {
+	if !u.shared && c.has(stateBlocked) {
 		return u.blockLater(&r)
 	}
 	now := w.loop.Now()
@@ -112,6 +112,9 @@ func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 		return false
 	case now >= r.till || w.retryBytes+len(p.replay.frame) > maxRetryBytes:
 		return false
+	}
+	if !u.shared {
+		return u.beginLater(&r)
 	}
 	c.hold()
 	x := c.extra()
@@ -151,11 +154,18 @@ func (p *pending) compare(q *pending) int {
 
 // vain is what has been asked for in vain.
 type vain struct {
-	cluster filters.Cluster
-	slot    int32
+	cluster  filters.Cluster
+	slot     int32
+	endpoint *filters.Endpoint // where no slot is known
 }
 
-func (r *retry) vain() vain { return vain{r.from.cluster, r.about.slot} }
+func (r *retry) vain() vain {
+	v := vain{cluster: r.from.cluster, slot: r.about.slot}
+	if v.slot < 0 {
+		v.endpoint = r.from.key.endpoint
+	}
+	return v
+}
 
 // giveUp has refused requests for a slot answered at once as long as such come, since
 // nobody need wait for what others have waited for.

@@ -2,10 +2,13 @@ package redis
 
 import "github.com/dragoman-mesh/dragoman/pkg/redisproto"
 
-// canSplitUp reports whether the replies to the single keys of a request can be put
-// together again.
-func canSplitUp(frame []byte) bool {
-	_, _, ok := manyKeys(frame)
+// canSplitUp reports whether a request may be sent as several, and the replies to its
+// single keys can be put together again.
+func (u *upstream) canSplitUp(p *pending) bool {
+	if !u.shared || p.replay == nil || p.hops >= maxHops {
+		return false
+	}
+	_, _, ok := manyKeys(p.replay.frame)
 	return ok
 }
 
@@ -13,8 +16,7 @@ func canSplitUp(frame []byte) bool {
 // some of them. The other node would say TRYAGAIN if it does not have them all, and
 // execute what is sent there behind it.
 func (u *upstream) splitAsked(p *pending) bool {
-	return p.replay != nil && p.hops < maxHops && canSplitUp(p.replay.frame) &&
-		u.tryLater(p, redisproto.AppendError(nil, errOnTheMove), true)
+	return u.canSplitUp(p) && u.tryLater(p, redisproto.AppendError(nil, errOnTheMove), true)
 }
 
 // splitUp answers TRYAGAIN, which a Redis Cluster gives to a command over keys

@@ -45,7 +45,7 @@ func (t *tx) upload(c *client, r *request, to target) *upstream {
 	case t.u == nil && t.multi:
 		t.lost = t.pin(c, to)
 	}
-	if t.u == nil || !t.on(to) {
+	if t.u == nil || to.primary() != t.u.pool.key.endpoint {
 		return nil
 	}
 	t.restart = restartNever

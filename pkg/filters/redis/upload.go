@@ -126,10 +126,10 @@ func (up *upload) startPinned(c *client, r *request) bool {
 	u := c.x.session
 	if t, ok := c.x.mode.(*tx); ok {
 		u = t.upload(c, r, up.t)
-	} else if c.x.mode != nil {
+	} else if c.x.mode != nil || u != nil && up.t.primary() != u.pool.key.endpoint {
 		return false
 	}
-	if u == nil || up.t.primary() != u.pool.key.endpoint {
+	if u == nil {
 		return false
 	}
 	up.u, up.pinned = u, true

@@ -1,0 +1,52 @@
+package redis
+
+// beginLater is tryLater for the first request of a transaction. What has been sent after
+// it is not executed either: EXEC is refused when a command before it was. Behind a WATCH
+// it may be, so that one is tried again if it is alone.
+func (u *upstream) beginLater(r *retry) bool {
+	c, w, how := r.c, u.pool.w, r.replay.restart
+	if how == restartNever || how == restartPlain && u.queue.len() > 0 || u == c.session() || !u.repeatable() {
+		return false
+	}
+	b := u.withdraw(&r.pending)
+	w.retryBytes += b.size()
+	c.hold() // it has no connection until then
+	u.close()
+	w.loop.After(r.retryWait(), func() { r.begin(&b) })
+	return true
+}
+
+// size is how much of requests is kept.
+func (b *beginning) size() int {
+	n := len(b.first.replay.frame)
+	for i := range b.rest {
+		n += len(b.rest[i].replay.frame)
+	}
+	return n
+}
+
+// begin begins a refused transaction again. If there has been nobody to send it to for
+// too long, its client gets the error for all of it.
+func (r *retry) begin(b *beginning) {
+	c, w := r.c, r.c.w
+	var u *upstream
+	if p := r.pool(); r.live() && p != nil {
+		u, _ = p.take(c)
+	}
+	b.first.tries = min(b.first.tries+1, 100)
+	if r.live() && u == nil && w.loop.Now() < r.till {
+		w.loop.After(b.first.retryWait(), func() { r.begin(b) })
+		return
+	}
+	w.retryBytes -= b.size()
+	if u != nil {
+		b.first.hops = 0
+		b.send(u, false)
+		return
+	}
+	for _, p := range append([]pending{b.first}, b.rest...) {
+		if p.live() {
+			c.failPart(p.seq, p.part, errorText(r.reply))
+		}
+	}
+}
