@@ -124,12 +124,15 @@ type placement struct {
 }
 
 // place finds out where the primary of a request's keys is. The channel of
-// PUBLISH counts as a key, since it decides the shard. Home is where the requests before it
+// PUBLISH counts as a key where it decides the shard. Home is where the requests before it
 // are, which it has to be placed with: by the same table.
 func (c *client) place(r *request, home target) placement {
 	switch {
 	case r.name == "publish" || r.name == "spublish":
 		t, reason := c.channelTarget(r.arg(1), home)
+		if reason == "" && t.table.Slots != nil && r.name == "publish" {
+			return placement{frame: r.raw(c.w)} // any node of a Redis Cluster tells the others
+		}
 		return placement{to: t, frame: r.raw(c.w), keys: 1, reason: reason}
 	case r.spec != nil:
 		keys, err := r.spec.AppendKeys(r.cmd, r.frame, c.w.keys[:0])

@@ -333,7 +333,7 @@ func (w *worker) sweep() {
 		switch {
 		case !current[key.endpoint] && now-p.lastUsed > int64(time.Second):
 			p.retire()
-			delete(w.adhoc, key.endpoint.Address)
+			delete(w.adhoc, key.endpoint.Hostname) // as the redirection wrote it
 		case now-p.lastUsed > int64(idlePool):
 			p.retire()
 		case now-p.lastUsed > int64(idleExclusive):
