@@ -23,16 +23,23 @@ type claim struct {
 	known bool      // it has answered at least once
 	fresh bool      // it answered the latest probe
 	at    time.Time // of the answer
-	// promoted is when it was found to be a primary after it had been a replica; zero:
-	// it has been a primary all along.
+	// promoted is when it was found to be a primary after it had been a replica, with
+	// what it had then; zero: it has been a primary all along, or was started as one.
 	promoted time.Time
+	// replicated is the offset of a replica when it had a primary last.
+	replicated int64
 }
 
-// follows is the claim of who had said before what c has.
+// follows is the claim of who had said before what c has. Who has less than before has
+// not been promoted: a replica of Redis that was started again without its primary's
+// address, and perhaps without its data.
 func (c claim) follows(before *claim) claim {
 	switch {
+	case !c.Primary && c.Offset < 0: // of Redis: it is not connected to a primary
+		c.replicated = before.replicated
 	case !c.Primary:
-	case before.known && !before.Primary:
+		c.replicated = c.Offset
+	case before.known && !before.Primary && c.Offset >= before.replicated:
 		c.promoted = c.at
 	default:
 		c.promoted = before.promoted

@@ -93,8 +93,8 @@ func TestPromotedReplicaTakesOver(t *testing.T) {
 // and is not ejected for that.
 func patientPair(t *testing.T) (a, b *redistest.Node, c *cluster) {
 	t.Helper()
-	a = redistest.Server(t)
-	b = redistest.Server(t, redistest.WithReplicaOf(a))
+	a, b = redistest.Server(t), redistest.Server(t)
+	swap(t, a, b)
 	spec := pair(a, b)
 	spec.HealthCheck = &resource.HealthCheck{
 		Kind: resource.HealthCheckRedis, Interval: 100 * time.Millisecond, Timeout: 200 * time.Millisecond,
@@ -148,6 +148,52 @@ func TestOldPrimaryComesBackAtAMissedProbe(t *testing.T) {
 	eventually(t, "the primary to answer", said(true, b))
 	if err := shaped(c, "s1="+b.Addr()+"+"+a.Addr())(); err != nil {
 		t.Errorf("when both answer: %v", err)
+	}
+}
+
+// TestReplicaRestartedAsPrimaryAtAMissedProbe: one that was started again without its
+// primary's address, and without data, was not promoted.
+func TestReplicaRestartedAsPrimaryAtAMissedProbe(t *testing.T) {
+	t.Parallel()
+	a, b, c := patientPair(t)
+	a.Do("SET", "k", "v")
+	claimOf := func(n *redistest.Node) (of claim) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for key, m := range c.members {
+			if key.address == n.Addr() {
+				of = m.currentClaim()
+			}
+		}
+		return of
+	}
+	eventually(t, "replication to be seen", func() error {
+		if got := claimOf(b); got.Primary || got.Offset <= 0 {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
+	a.Freeze()
+	eventually(t, "a probe to be missed", func() error {
+		if claimOf(a).fresh {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	b.Restart() // empty, and a primary
+	eventually(t, "the other to call itself a primary", func() error {
+		if got := claimOf(b); !got.Primary || !got.fresh {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
+	if err := shaped(c, "s1="+a.Addr()+"+"+b.Addr())(); err != nil {
+		t.Error(err)
+	}
+	a.Thaw()
+	eventually(t, "the primary to answer", health(c.Table().Shards[0].Primary, true))
+	if err := shaped(c, "s1="+a.Addr()+"+"+b.Addr())(); err != nil {
+		t.Error(err)
 	}
 }
 
