@@ -15,6 +15,9 @@ import (
 // itself one.
 var ErrNotPrimary = errors.New("server does not call itself a primary")
 
+// ErrOutdated is another primary that too few Sentinels name: it may be the one of before.
+var ErrOutdated = errors.New("too few Sentinels say so, and the known primary calls itself one still")
+
 // sentinel is the discovery through Redis Sentinels. Every watched master is one
 // shard.
 //
@@ -33,9 +36,9 @@ type sentinel struct {
 
 	// only the goroutine that runs it
 	follow map[string]context.CancelFunc
-	// verified is what each master was last called, if it said itself that it is one.
-	// Only the goroutine that learns that master.
-	verified []topology.Node
+	// verified is the latest answer on each master, if the server said itself that it is
+	// one; zero otherwise. Only the goroutine that learns that master.
+	verified []watched
 
 	mu     sync.Mutex  // guards below, and the order of publications
 	shards []shardSpec // as published, in the order of the masters
@@ -47,7 +50,7 @@ func newSentinel(c *cluster) *sentinel {
 	for _, name := range c.spec.Discovery.Sentinel.Masters {
 		s.shards = append(s.shards, shardSpec{name: name, hashKey: name, weight: 1})
 	}
-	s.verified = make([]topology.Node, len(s.shards))
+	s.verified = make([]watched, len(s.shards))
 	return s
 }
 
@@ -133,7 +136,10 @@ func (s *sentinel) query(ctx context.Context) error {
 // learn one master, publish it, and then its replicas, so that a dead replica
 // does not delay the news of a failover.
 func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) error {
-	latest, err := s.latest(ctx, name, s.verified[i], seeds)
+	latest, err := s.latest(ctx, name, s.verified[i].primary, seeds)
+	if err == nil {
+		err = s.supersedes(ctx, name, latest, s.verified[i], len(seeds))
+	}
 	if err != nil {
 		return err
 	}
@@ -144,8 +150,8 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	known := s.targets(i)
 	next, unverified := s.withPrimary(ctx, known, primary)
 	s.update(i, next)
-	if s.verified[i] = latest.primary; unverified != nil {
-		s.verified[i] = topology.Node{}
+	if s.verified[i] = latest; unverified != nil {
+		s.verified[i] = watched{}
 	}
 	replicas, settled, err := s.replicas(ctx, name, latest.from)
 	if err != nil {
@@ -157,6 +163,24 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	}
 	s.update(i, merge(next, checked))
 	return unverified
+}
+
+// supersedes returns an error if an answer names another primary than the known one,
+// which calls itself one still, and is neither of a later epoch nor what most Sentinels
+// say: those that were out of reach in a failover, and are not now, may be the first to
+// answer, or the only ones, and the primary that they have does not know of it either.
+func (s *sentinel) supersedes(ctx context.Context, name string, latest, known watched, sentinels int) error {
+	if known == (watched{}) || latest.primary == known.primary || latest.epoch > known.epoch || 2*latest.votes > sentinels {
+		return nil
+	}
+	t, ok := s.c.announced(ctx, known.primary, name, filters.RolePrimary)
+	if !ok {
+		return nil
+	}
+	if role, _ := s.role(ctx, t); !role.Primary { // or it does not answer
+		return nil
+	}
+	return fmt.Errorf("asking Sentinel %s: %s instead of %s: %w", latest.from.address, latest.primary.Address(), t.address, ErrOutdated)
 }
 
 // withPrimary puts the primary in place of the one that is known, if it says

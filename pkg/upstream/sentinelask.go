@@ -17,6 +17,7 @@ type watched struct {
 	primary topology.Node
 	epoch   int64
 	undated bool // our user may not ask for the epoch
+	votes   int  // how many say so
 }
 
 // latest asks all Sentinels for a master and returns the answer of the latest
@@ -60,19 +61,21 @@ func (s *sentinel) latest(ctx context.Context, name string, known topology.Node,
 // Of answers without epochs it is what most say: else a Sentinel that has missed a
 // failover would keep the known one in force.
 func latestOf(answers []watched, known topology.Node) watched {
-	votes := make(map[topology.Node]int)
+	votes, undated := make(map[topology.Node]int), make(map[topology.Node]int)
 	for _, w := range answers {
+		votes[w.primary]++
 		if w.undated {
-			votes[w.primary]++
+			undated[w.primary]++
 		}
 	}
 	best := answers[0]
 	for _, w := range answers[1:] {
-		by := cmp.Or(cmp.Compare(w.epoch, best.epoch), cmp.Compare(votes[w.primary], votes[best.primary]))
+		by := cmp.Or(cmp.Compare(w.epoch, best.epoch), cmp.Compare(undated[w.primary], undated[best.primary]))
 		if by > 0 || by == 0 && w.primary == known {
 			best = w
 		}
 	}
+	best.votes = votes[best.primary]
 	return best
 }
 

@@ -36,6 +36,47 @@ func TestSentinelsThatDisagree(t *testing.T) {
 	}
 }
 
+// A Sentinel that has missed a failover, with a server that takes itself for the primary
+// still, is not believed when the others are late to answer.
+func TestSentinelThatMissedAFailover(t *testing.T) {
+	t.Parallel()
+	others, apart := redistest.Sentinel(t, []string{"m"}, 2), redistest.Sentinel(t, []string{"m"}, 1)
+	others.Failover("m")
+	s := testSet(t, nil)
+	apply(t, s, sentinelSpec(append(others.Nodes(), apart.Nodes()...), "m"))
+	c := running(t, s, "sentinel")
+	m, old := others.Servers("m"), apart.Servers("m")
+	primary := func(want *redistest.Node) func() error {
+		return func() error {
+			if p := c.Table().Shards[0].Primary; p == nil || p.Address != want.Addr() {
+				return fmt.Errorf("primary %+v", p)
+			}
+			return nil
+		}
+	}
+	eventually(t, "the promoted server", primary(m[1]))
+	for _, n := range others.Nodes() {
+		n.Freeze()
+	}
+	before := c.stats.refreshFailures.Load()
+	c.Refresh("test")
+	eventually(t, "an answer that is not believed", func() error {
+		if got := c.stats.refreshFailures.Load(); got < before+2 {
+			return errCount(got - before)
+		}
+		return nil
+	})
+	if got, want := c.view().LastError, ErrOutdated.Error(); !strings.Contains(got, want) {
+		t.Errorf("the view has %q, want %q", got, want)
+	}
+	if err := primary(m[1])(); err != nil {
+		t.Error(err)
+	}
+	m[1].Kill() // nobody knows better now
+	c.Refresh("test")
+	eventually(t, "the other one", primary(old[0]))
+}
+
 // Sentinels have a password of their own, which may change while they run.
 func TestSentinelsWithAPassword(t *testing.T) {
 	t.Parallel()
