@@ -52,7 +52,6 @@ func (rt *router) forward(w http.ResponseWriter, r *http.Request, x *exchange) {
 	defer p.stopClock()
 	if p.body != nil {
 		defer p.body.close()
-		defer context.AfterFunc(r.Context(), p.giveUpBody)()
 	}
 	mirrors := p.mirrors()
 	p.attempts()

@@ -25,8 +25,8 @@ const copySize = 32 << 10
 var errStale = errors.New("another try reads the body now")
 
 // replay is a request's body that can be read again from its beginning, as far
-// as it is kept. The client's body is read by a goroutine beside, so that who reads
-// here can stop at any time, however long the client takes.
+// as it is kept. What has not arrived yet of the client's body is read by a goroutine
+// beside, so that who reads here can stop at any time, however long the client takes.
 type replay struct {
 	p        *passage
 	source   io.ReadCloser // read by one goroutine at a time
@@ -34,7 +34,7 @@ type replay struct {
 	trailer  http.Header   // as it was announced
 
 	mu      sync.Mutex
-	came    *sync.Cond  // something has happened to what follows
+	came    sync.Cond   // something has happened to what follows
 	keep    bool        // guarded by mu
 	kept    []byte      // the part of the body from base on, as far as it has come; guarded by mu
 	base    int64       // guarded by mu
@@ -42,6 +42,8 @@ type replay struct {
 	held    bool        // nothing more is read: another try may follow; guarded by mu
 	end     error       // of source; guarded by mu
 	latest  *replayView // guarded by mu
+	first   replayView  // memory for the view that most requests have alone; guarded by mu
+	stop    func() bool // the wait for the request's end; nil: nobody has waited for the client; guarded by mu
 }
 
 // wrapBody has the body counted, and kept where it may be needed again.
@@ -51,7 +53,7 @@ func (p *passage) wrapBody() {
 	}
 	mirrored := p.hasMirrors() && p.in.ContentLength <= replayLimit
 	b := &replay{p: p, keep: mirrored || p.keeps() || p.pool.MayRefuse(p.in.ProtoMajor == 2), mirrored: mirrored, source: p.in.Body, trailer: p.in.Trailer.Clone()}
-	b.came = sync.NewCond(&b.mu)
+	b.came.L = &b.mu
 	p.body, p.keeper = b, b
 }
 
@@ -90,6 +92,9 @@ func (b *replay) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest = nil
+	if b.stop != nil {
+		b.stop()
+	}
 	b.came.Broadcast()
 }
 
@@ -97,16 +102,20 @@ func (b *replay) close() {
 // views end.
 func (b *replay) view(out *http.Request) {
 	out.Trailer = b.trailer.Clone()
-	v := &replayView{b: b, trailer: out.Trailer}
-	out.Body = v
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	v := &b.first
+	if v.b != nil {
+		v = new(replayView)
+	}
+	v.b, v.trailer = b, out.Trailer
+	out.Body = v
 	b.latest, b.held = v, false
 	b.came.Broadcast()
 }
 
-// fetchLocked begins to read the source, when all that has come was read. mu is
-// held.
+// fetchLocked reads the source, or begins to, when all that has come was read. mu is
+// held, but for a while.
 func (b *replay) fetchLocked() {
 	const least = 4 << 10
 	size := len(b.kept) - len(b.kept)%least // as much as there is: more at once of what is long
@@ -119,9 +128,24 @@ func (b *replay) fetchLocked() {
 			b.kept = nil
 		}
 	}
-	b.kept = slices.Grow(b.kept, min(max(size, least), copySize))
+	size = min(max(size, least), copySize)
+	if n := b.p.in.ContentLength; n > 0 {
+		left := n - b.base - int64(len(b.kept)) + 1 // one more, to find the end
+		size = int(min(int64(size), max(left, 1)))
+	}
+	b.kept = slices.Grow(b.kept, size)
 	b.reading = true
-	go b.fetch(b.kept[len(b.kept):cap(b.kept)])
+	room := b.kept[len(b.kept):cap(b.kept)]
+	if ahead, ok := b.source.(pending); ok && ahead.Pending() {
+		b.mu.Unlock()
+		b.fetch(room)
+		b.mu.Lock()
+		return
+	}
+	if b.stop == nil {
+		b.stop = context.AfterFunc(b.p.in.Context(), b.p.giveUpBody)
+	}
+	go b.fetch(room)
 }
 
 func (b *replay) fetch(room []byte) {
@@ -164,8 +188,9 @@ func (v *replayView) Read(p []byte) (int, error) {
 			return 0, v.over()
 		case !b.reading && !b.held:
 			b.fetchLocked()
+		default:
+			b.came.Wait()
 		}
-		b.came.Wait()
 	}
 }
 

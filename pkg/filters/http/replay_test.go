@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -26,9 +25,33 @@ func (*pieces) Close() error { return nil }
 func replayOf(source io.Reader, keep bool) *replay {
 	p := &passage{x: &exchange{}, clock: &clock{}, in: &http.Request{Body: io.NopCloser(source), ContentLength: 1 << 30}}
 	b := &replay{p: p, keep: keep, source: p.in.Body}
-	b.came = sync.NewCond(&b.mu)
+	b.came.L = &b.mu
 	p.body = b
 	return b
+}
+
+// arrived is a body that is all there.
+type arrived struct{ *bytes.Reader }
+
+func (arrived) Pending() bool { return true }
+func (arrived) Close() error  { return nil }
+
+// TestReplayOfWhatIsThere: a small body that has arrived takes its size in memory, and nobody waits for it.
+func TestReplayOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	const size = 100
+	b := replayOf(nil, true)
+	b.source, b.p.in.ContentLength = arrived{bytes.NewReader(make([]byte, size))}, size
+	for range 2 {
+		var r http.Request
+		b.view(&r)
+		if got, err := io.ReadAll(r.Body); len(got) != size || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	if b.stop != nil || cap(b.kept) > 2*size {
+		t.Errorf("waited: %v, room for %d bytes", b.stop != nil, cap(b.kept))
+	}
 }
 
 // TestReplayFromTheBeginning: once it is decided that a request is tried again, the try before, which may still be sending, takes nothing away from

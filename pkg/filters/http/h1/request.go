@@ -132,6 +132,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return b.body.Read(p)
 }
 
+// Pending says that reading on would not block.
+func (b *requestBody) Pending() bool {
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	return b.done || !b.expect && !b.chunked && b.conn.in.buffered() > 0
+}
+
 // Close implements io.Closer. What is left is the server's to read.
 func (b *requestBody) Close() error { return nil }
 

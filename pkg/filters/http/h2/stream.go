@@ -217,6 +217,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 }
 
+// Pending says that reading on would not block.
+func (b *requestBody) Pending() bool {
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	s := b.s
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return !b.expect && (s.content.size > 0 || s.inEnded)
+}
+
 // takeLocked gives what is there, and lets the client send as much again.
 func (b *requestBody) takeLocked(p []byte) (int, error) {
 	s := b.s
