@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -159,8 +160,8 @@ func (s *settings) options(cmd *cobra.Command) (*controlplane.Options, error) {
 	if n := s.Number("max-streams"); n < 0 {
 		return nil, exit.Usage(fmt.Errorf("--max-streams %d: want 0 or more", n))
 	}
-	if n := s.Number("proxy-user"); n < 0 {
-		return nil, exit.Usage(fmt.Errorf("--proxy-user %d: want the number of a user that is not root, or 0", n))
+	if n := s.Number("proxy-user"); n < 0 || n > math.MaxInt32 { // Kubernetes takes no higher one
+		return nil, exit.Usage(fmt.Errorf("--proxy-user %d: want the number of a user that is not root, up to %d, or 0", n, math.MaxInt32))
 	}
 	o := &controlplane.Options{
 		XDSAddress: s.Text("xds-address"), AdminAddress: s.Text("admin-address"),

@@ -171,7 +171,13 @@ func note(s *client.Status) string {
 		}
 		lines = append(lines, line)
 	} else if s.Origin.Disk {
-		lines = append(lines, "from disk, as the control plane says nothing of it: "+unconfirmed(s))
+		names, awaited := unconfirmed(s)
+		if awaited {
+			lines = append(lines, "configuration from disk, the control plane has not answered yet")
+		}
+		if names != "" {
+			lines = append(lines, "from disk, as the control plane says nothing of it: "+names)
+		}
 	}
 	if w := append(append([]client.Wait{}, s.Pending...), s.Missing...); len(w) > 0 {
 		lines = append(lines, waits(w))
@@ -183,12 +189,16 @@ func note(s *client.Status) string {
 const most = 5
 
 // unconfirmed names what runs of the set on disk, of which no control plane has said
-// anything: it may have begun when an object was broken already.
-func unconfirmed(s *client.Status) string {
+// anything: it may have begun when an object was broken already. awaited says that the
+// answer for some types has yet to come.
+func unconfirmed(s *client.Status) (list string, awaited bool) {
 	var names []string
 	for _, t := range s.Types {
 		for _, r := range t.Resources {
-			if r.Disk {
+			switch {
+			case r.Disk && !t.Answered:
+				awaited = true
+			case r.Disk:
 				names = append(names, fmt.Sprintf("%s %q", t.TypeURL[strings.LastIndexByte(t.TypeURL, '.')+1:], r.Name))
 			}
 		}
@@ -196,7 +206,7 @@ func unconfirmed(s *client.Status) string {
 	if n := len(names); n > most {
 		names = append(names[:most], fmt.Sprintf("and %d more", n-most))
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, ", "), awaited
 }
 
 // waits says what is held up, and by what.

@@ -21,13 +21,18 @@ func TestNoteOfWhatIsFromDisk(t *testing.T) {
 		"": {Connected: true, Types: []client.TypeStatus{{TypeURL: resource.ListenerType, Resources: resources("shop/new")}}},
 		`from disk, as the control plane says nothing of it: Cluster "shop/cache/prod", Listener "shop/cache"`: {
 			Connected: true, Origin: client.Origin{Disk: true}, Types: []client.TypeStatus{
-				{TypeURL: resource.ClusterType, Resources: resources("shop/cache/prod", "shop/new")},
-				{TypeURL: resource.ListenerType, Resources: resources("shop/cache")},
+				{TypeURL: resource.ClusterType, Answered: true, Resources: resources("shop/cache/prod", "shop/new")},
+				{TypeURL: resource.ListenerType, Answered: true, Resources: resources("shop/cache")},
 			},
 		},
 		`from disk, as the control plane says nothing of it: Listener "a", Listener "b", Listener "c", Listener "d", Listener "e", and 2 more`: {
 			Connected: true, Origin: client.Origin{Disk: true}, Types: []client.TypeStatus{
-				{TypeURL: resource.ListenerType, Resources: resources("a", "b", "c", "d", "e", "f", "g")},
+				{TypeURL: resource.ListenerType, Answered: true, Resources: resources("a", "b", "c", "d", "e", "f", "g")},
+			},
+		},
+		"configuration from disk, the control plane has not answered yet": {
+			Connected: true, Origin: client.Origin{Disk: true}, Types: []client.TypeStatus{
+				{TypeURL: resource.ListenerType, Resources: resources("shop/cache")},
 			},
 		},
 		"configuration from disk, control plane unreachable": {Origin: client.Origin{Disk: true}},
