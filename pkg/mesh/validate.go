@@ -163,6 +163,20 @@ func places(obj Object, inCluster bool) []place {
 	return nil
 }
 
+// Ports lists the ports on which an object has a proxy listen.
+func Ports(obj Object) (tcp, udp []uint32) {
+	for _, p := range places(obj, true) {
+		switch {
+		case p.Port == 0: // a path
+		case p.datagram:
+			udp = append(udp, p.Port)
+		default:
+			tcp = append(tcp, p.Port)
+		}
+	}
+	return tcp, udp
+}
+
 func metricsPlaces(m *MetricsAdapter, inCluster bool) []place {
 	address := m.Listen.Address
 	if inCluster {

@@ -17,7 +17,7 @@ import (
 )
 
 // take makes a snapshot the running one, or says why not and leaves all as it
-// is. facts are what it was made with, for /config_dump. Only one call runs at
+// is; the caller notes it. facts are what it was made with, for /config_dump. Only one call runs at
 // a time.
 func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.NodeFacts) error {
 	p.taking.Lock()
@@ -29,7 +29,6 @@ func (p *Proxy) take(ctx context.Context, snap *snapshot.Snapshot, facts mesh.No
 	}
 	diff := snapshot.Compare(before, snap)
 	if err := p.change(ctx, snap, &diff); err != nil {
-		p.state.refuse(err, time.Now())
 		return err
 	}
 	p.state.accept(snap, facts, time.Now())

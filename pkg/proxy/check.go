@@ -73,7 +73,11 @@ func (c *check) look(snap *snapshot.Snapshot, err error) {
 		if !ok {
 			continue
 		}
-		found := c.place(bad, snap.Secrets[bad.Secret])
+		hint := needed
+		if awaited(bad, snap.Secrets[bad.Secret]) {
+			hint = "run begins without it, and apps wait or get errors until it is there"
+		}
+		found := placed(c.objs, bad, snap.Secrets[bad.Secret], hint)
 		if c.said[found.Error()] {
 			continue // in another environment
 		}
@@ -86,8 +90,20 @@ func (c *check) look(snap *snapshot.Snapshot, err error) {
 	}
 }
 
-// place says where a secret that cannot be read is in the documents.
-func (c *check) place(bad *secrets.CheckError, secret *resource.Secret) *mesh.Error {
+// located says of secrets that cannot be read where they are in the documents.
+func located(err error, objs []mesh.Object, snap *snapshot.Snapshot) error {
+	all := everyError(err)
+	for i, one := range all {
+		if bad, ok := errors.AsType[*secrets.CheckError](one); ok {
+			all[i] = placed(objs, bad, snap.Secrets[bad.Secret], "")
+		}
+	}
+	return errors.Join(all...)
+}
+
+// placed says where a secret that cannot be read is in the documents; hint is for one
+// that is not here.
+func placed(objs []mesh.Object, bad *secrets.CheckError, secret *resource.Secret, hint string) *mesh.Error {
 	name, reason := "", strings.TrimPrefix(bad.Error(), fmt.Sprintf("secret %q: ", bad.Secret))
 	if file, ok := errors.AsType[*fs.PathError](bad); ok {
 		name, reason = file.Path, reasonOf(file)
@@ -97,14 +113,10 @@ func (c *check) place(bad *secrets.CheckError, secret *resource.Secret) *mesh.Er
 			name = source.Filename + source.Env // there is one of them
 		}
 	}
-	hint := needed
-	switch {
-	case !notHere(bad):
+	if !notHere(bad) {
 		hint = "in " + name
-	case awaited(bad, secret):
-		hint = "run begins without it, and apps wait or get errors until it is there"
 	}
-	return mesh.ErrorAtName(c.objs, name, reason, hint)
+	return mesh.ErrorAtName(objs, name, reason, hint)
 }
 
 const needed = "run does not begin without it"

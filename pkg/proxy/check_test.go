@@ -102,8 +102,9 @@ spec:
 			}
 			r := launch(t, document)
 			<-r.done
-			if code := exit.Code(r.err); code != exit.CodeUsage {
-				t.Errorf("run: exit code %d, %v", code, r.err)
+			want := strings.TrimSuffix(words.Replace(tt.warning+tt.wrong), needed)
+			if code := exit.Code(r.err); code != exit.CodeUsage || !strings.Contains(r.err.Error(), "mesh.yaml:") || !strings.Contains(r.err.Error(), want) {
+				t.Errorf("run: exit code %d, %v; want one with %s", code, r.err, want)
 			}
 		})
 	}

@@ -88,7 +88,7 @@ func (d *documents) tryApply(ctx context.Context) {
 // configuration is untouched, and a change of the secrets' files, one of which may
 // be what was wrong, is a reason to try again.
 func (d *documents) apply(ctx context.Context) error {
-	snap, facts, err := d.load()
+	snap, objs, facts, err := d.load()
 	if err != nil {
 		d.proxy.state.refuse(err, time.Now())
 		return err
@@ -96,19 +96,21 @@ func (d *documents) apply(ctx context.Context) error {
 	paths := d.watched()
 	d.watcher.SetPaths(append(slices.Clone(paths), secretFiles(snap)...)) // before they are read
 	if err := d.proxy.take(ctx, snap, facts); err != nil {
+		err = located(err, objs, snap)
+		d.proxy.state.refuse(err, time.Now())
 		return err
 	}
 	d.watcher.SetPaths(paths)
 	return nil
 }
 
-func (d *documents) load() (*snapshot.Snapshot, mesh.NodeFacts, error) {
+func (d *documents) load() (*snapshot.Snapshot, []mesh.Object, mesh.NodeFacts, error) {
 	facts, err := d.detector.Facts()
 	objs, err2 := d.source.Load()
 	d.watcher.SetPaths(d.watched())
 	if err := errors.Join(err, err2); err != nil {
-		return nil, facts, err
+		return nil, nil, facts, err
 	}
 	snap, err := Snapshot(objs, facts)
-	return snap, facts, err
+	return snap, objs, facts, err
 }

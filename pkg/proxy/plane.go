@@ -63,7 +63,9 @@ func (f *plane) Apply(ctx context.Context, u client.Update) error {
 		f.proxy.state.refuse(err, time.Now())
 		return err
 	}
-	err = f.proxy.take(ctx, snap, mesh.NodeFacts{})
+	if err = f.proxy.take(ctx, snap, mesh.NodeFacts{}); err != nil {
+		f.proxy.state.refuse(err, time.Now())
+	}
 	f.retryLater(ctx, err)
 	if err == nil && len(u.Pending) == 0 {
 		f.settled.Store(true)

@@ -180,7 +180,7 @@ func TestEnvironmentChange(t *testing.T) {
 			r.eventually("new connections to go to prod", func() error {
 				// one that comes just before the change may be cut
 				if got, err := redistest.Dial(t, local(port)).TryDo("GET", "where"); err != nil || got != "$4\r\nprod\r\n" {
-					return fmt.Errorf("%q, %v", got, err)
+					return fmt.Errorf("%q, %w", got, err)
 				}
 				return nil
 			})

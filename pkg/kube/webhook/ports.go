@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -13,20 +14,27 @@ import (
 // adminPort is where the admin server of a proxy listens, which nothing moves.
 const adminPort = 9901
 
+// port is one that can be listened on once in a pod.
+type port struct {
+	number   int32
+	protocol corev1.Protocol
+}
+
 // taken warns of ports that containers of a pod declare and the proxy listens on: it is
 // there before them, so that they would not start.
 func (i *Injector) taken(pod *corev1.Pod, namespace string) []string {
-	users := map[int32]string{adminPort: "the proxy's admin server"}
-	for _, o := range i.objects(inventory.KindAmbassador, namespace) {
-		if a, ok := o.(*mesh.Ambassador); ok && a.Spec.Listen.Path == "" && a.Spec.Selector.Matches(pod.Labels) {
-			users[int32(a.Spec.Listen.Port)] = "Ambassador " + a.Metadata.Name
+	users := map[port]string{{adminPort, corev1.ProtocolTCP}: "the proxy's admin server"}
+	for _, o := range slices.Concat(i.objects(inventory.KindAmbassador, namespace), i.objects(inventory.KindAdapter, namespace)) {
+		if !mesh.SelectorOf(o).Matches(pod.Labels) {
+			continue
 		}
-	}
-	for _, o := range i.objects(inventory.KindAdapter, namespace) {
-		if a, ok := o.(*mesh.Adapter); ok && a.Spec.Selector.Matches(pod.Labels) {
-			if port := adapterPort(a); port != 0 {
-				users[port] = "Adapter " + a.Metadata.Name
-			}
+		user := mesh.KindOf(o) + " " + o.Meta().Name
+		tcp, udp := mesh.Ports(o)
+		for _, n := range tcp {
+			users[port{int32(n), corev1.ProtocolTCP}] = user
+		}
+		for _, n := range udp {
+			users[port{int32(n), corev1.ProtocolUDP}] = user
 		}
 	}
 	stay := slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool {
@@ -35,21 +43,10 @@ func (i *Injector) taken(pod *corev1.Pod, namespace string) []string {
 	var out []string
 	for _, c := range slices.Concat(stay, pod.Spec.Containers) {
 		for _, p := range c.Ports {
-			if user, ok := users[p.ContainerPort]; ok && c.Name != ContainerName && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
+			if user, ok := users[port{p.ContainerPort, cmp.Or(p.Protocol, corev1.ProtocolTCP)}]; ok && c.Name != ContainerName {
 				out = append(out, fmt.Sprintf("dragoman: container %s declares port %d, where %s listens: the container will find it in use; choose another port", c.Name, p.ContainerPort, user))
 			}
 		}
 	}
 	return out
-}
-
-// adapterPort is where an Adapter is asked; 0: nowhere.
-func adapterPort(a *mesh.Adapter) int32 {
-	switch {
-	case a.Spec.Metrics != nil:
-		return int32(a.Spec.Metrics.Listen.Port)
-	case a.Spec.API != nil && a.Spec.API.Listen.Path == "":
-		return int32(a.Spec.API.Listen.Port)
-	}
-	return 0
 }
