@@ -54,6 +54,9 @@ type left struct {
 	drops  uint32
 }
 
+// Moved implements [sockets.Moving]: another socket begins to count its drops.
+func (l left) Moved() any { return left{series: l.series} }
+
 // Listen binds the sockets. Each line is given to take, without its end, from any
 // goroutine; it is valid until take returns. What is lost is counted in ledger.
 func Listen(cfg *resource.MetricsListen, env metrics.Env, store *Store, ledger *families.Ledger, take func([]byte, time.Time)) (*Listener, error) {

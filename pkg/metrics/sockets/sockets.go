@@ -2,7 +2,8 @@
 // outlives the source that opened it while another one wants it: of two that
 // want the same, the older has it, and the newer gets it when the older is
 // closed. So a source can be made beside the one that it replaces, and what
-// arrives in between is lost to neither.
+// arrives in between is lost to neither. If the newer wants the same port at another
+// address, it gets that when the older is closed.
 package sockets
 
 import (
@@ -12,7 +13,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/pkg/netloop/mmsg"
@@ -30,11 +33,21 @@ func NewPool() *Pool { return &Pool{open: make(map[string]*socket)} }
 
 // socket is one that is bound, and who wants it, the oldest first.
 type socket struct {
-	key     string
-	conn    conn
-	waiting []*Lease // guarded by Pool.mu; the first has the socket
-	left    any      // by the lease that had it before, guarded by Pool.mu
+	// read-only after construction
+	key, network, address string
+	port                  string // "" of a path
+	bind                  func() (conn, net.Addr, error)
+
+	// Pool.mu guards below
+	conn    conn      // nil: another socket has the port, and this one is among its others
+	waiting []*Lease  // the first has the socket
+	left    any       // by the lease that had it before
+	others  []*socket // that want the port at another address
 }
+
+// Moving is what a lease leaves if it is not the same for a socket at another
+// address: Moved is what that one's lease finds.
+type Moving interface{ Moved() any }
 
 // legacy is what a lease found, and what it leaves.
 type legacy struct {
@@ -72,9 +85,9 @@ type Lease struct {
 	// read-only after construction
 	pool   *Pool
 	socket *socket
-	addr   net.Addr
 	serve  func(ctx context.Context)
 
+	addr   net.Addr           // guarded by Pool.mu
 	cancel context.CancelFunc // guarded by Pool.mu; nil before its turn
 	done   chan struct{}      // closed when serve has returned; nil before its turn; guarded by Pool.mu
 	legacy legacy             // guarded by done
@@ -129,14 +142,15 @@ func (p *Pool) lease(
 	s := p.open[key]
 	l := &Lease{pool: p}
 	if s == nil {
-		c, addr, err := bind()
+		_, port, err := net.SplitHostPort(address)
 		if err != nil {
+			port = "" // it is a path
+		}
+		s = &socket{key: key, network: network, address: address, port: port, bind: bind}
+		if l.addr, err = p.bindLocked(s); err != nil {
 			return nil, fmt.Errorf("binding %s: %w", key, err)
 		}
-		s = &socket{key: key, conn: c}
-		l.addr = addr
-		// Ports that the system chose are nobody else's to ask for.
-		if _, port, _ := net.SplitHostPort(address); port != "0" {
+		if port != "0" { // one that the system chose is nobody else's to ask for
 			p.open[key] = s
 		}
 	} else {
@@ -144,11 +158,36 @@ func (p *Pool) lease(
 	}
 	l.socket, l.serve = s, func(ctx context.Context) { serve(ctx, s.conn) }
 	s.waiting = append(s.waiting, l)
-	if len(s.waiting) == 1 {
+	if len(s.waiting) == 1 && s.conn != nil {
 		l.startLocked()
 	}
 	return l, nil
 }
+
+// bindLocked binds a socket, or has it wait for the one of this pool that has its
+// port at another address.
+func (p *Pool) bindLocked(s *socket) (net.Addr, error) {
+	c, addr, err := s.bind()
+	if err == nil {
+		s.conn = c
+		return addr, nil
+	}
+	if errors.Is(err, syscall.EADDRINUSE) && s.port != "" {
+		for _, other := range p.open {
+			if other != s && other.conn != nil && other.network == s.network && other.port == s.port {
+				other.others = append(other.others, s)
+				return wanted{s.network, s.address}, nil
+			}
+		}
+	}
+	return nil, err
+}
+
+// wanted is the address of a socket that is not bound yet.
+type wanted struct{ network, address string }
+
+func (w wanted) Network() string { return w.network }
+func (w wanted) String() string  { return w.address }
 
 // removeStale removes the socket of a process that is gone. One that somebody
 // listens on stays, and binding fails.
@@ -179,7 +218,11 @@ func (l *Lease) startLocked() {
 }
 
 // Addr is where the socket is bound.
-func (l *Lease) Addr() net.Addr { return l.addr }
+func (l *Lease) Addr() net.Addr {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return l.addr
+}
 
 // Active reports whether it is the lease's turn: what arrives is its own.
 func (l *Lease) Active() bool {
@@ -195,6 +238,9 @@ func (l *Lease) Close() error {
 	p.mu.Lock()
 	if l.done == nil {
 		s.removeLocked(l)
+		if s.conn == nil && len(s.waiting) == 0 {
+			p.forgetLocked(s)
+		}
 		p.mu.Unlock()
 		return nil
 	}
@@ -207,15 +253,55 @@ func (l *Lease) Close() error {
 	defer p.mu.Unlock()
 	s.removeLocked(l)
 	if len(s.waiting) == 0 {
-		if p.open[s.key] == s {
-			delete(p.open, s.key)
-		}
-		return errors.Join(err, s.conn.Close())
+		err = errors.Join(err, s.conn.Close())
+		p.forgetLocked(s)
+		p.followLocked(s.others, l.legacy.left)
+		return err
 	}
 	s.left = l.legacy.left
 	err = errors.Join(err, s.conn.SetDeadline(time.Time{}))
 	s.waiting[0].startLocked()
 	return err
+}
+
+// forgetLocked takes out a socket that nobody wants.
+func (p *Pool) forgetLocked(s *socket) {
+	if p.open[s.key] == s {
+		delete(p.open, s.key)
+	}
+	for _, other := range p.open {
+		other.others = slices.DeleteFunc(other.others, func(o *socket) bool { return o == s })
+	}
+}
+
+// bindPause is between two attempts to bind a socket whose port was to be free.
+const bindPause = 100 * time.Millisecond
+
+// followLocked binds the sockets that have waited for one that is closed now.
+func (p *Pool) followLocked(waiting []*socket, left any) {
+	if m, ok := left.(Moving); ok {
+		left = m.Moved()
+	}
+	for _, s := range waiting {
+		if len(s.waiting) == 0 || s.conn != nil {
+			continue
+		}
+		addr, err := p.bindLocked(s)
+		switch {
+		case err != nil: // somebody else was faster, and may go again
+			time.AfterFunc(bindPause, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.followLocked([]*socket{s}, left)
+			})
+		case s.conn != nil:
+			s.left = left
+			for _, l := range s.waiting {
+				l.addr = addr
+			}
+			s.waiting[0].startLocked()
+		}
+	}
 }
 
 func (s *socket) removeLocked(l *Lease) {

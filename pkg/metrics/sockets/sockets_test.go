@@ -121,6 +121,83 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// TestAnotherAddress: who wants the same port at another address gets it when the one
+// before is closed, with what that has left, as it is for another socket.
+func TestAnotherAddress(t *testing.T) {
+	t.Parallel()
+	pool := sockets.NewPool()
+	greet := func(name string) func(context.Context, net.Listener) {
+		return func(ctx context.Context, l net.Listener) {
+			found := sockets.Found(ctx)
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					sockets.Leave(ctx, moving(name))
+					return
+				}
+				fmt.Fprintln(c, name, found)
+				c.Close()
+			}
+		}
+	}
+	address := freeAddress(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(address, name string) *sockets.Lease {
+		t.Helper()
+		l, err := pool.Stream("tcp", address, greet(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	expect := func(want string) {
+		t.Helper()
+		if got := dial(t, address); got != want+"\n" {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	first := open(address, "first")
+	dropped := open("0.0.0.0:"+port, "dropped")
+	expect("first <nil>")
+	if dropped.Active() || dropped.Addr().String() != "0.0.0.0:"+port {
+		t.Errorf("the other has the socket, or not its own address: %v", dropped.Addr())
+	}
+	if err := dropped.Close(); err != nil { // a change that was not made
+		t.Error(err)
+	}
+	second, third := open("0.0.0.0:"+port, "second"), open("0.0.0.0:"+port, "third")
+	expect("first <nil>")
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	expect("second first, moved")
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	expect("third second")
+	fourth := open(address, "fourth")
+	if err := third.Close(); err != nil {
+		t.Error(err)
+	}
+	expect("fourth third, moved")
+	if err := fourth.Close(); err != nil {
+		t.Error(err)
+	}
+	if l, err := net.Listen("tcp", address); err != nil {
+		t.Errorf("the port is not free again: %v", err)
+	} else {
+		l.Close()
+	}
+}
+
+// moving is what is left to a lease.
+type moving string
+
+func (m moving) Moved() any { return m + ", moved" }
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,6 +12,9 @@ type legacy struct {
 	drops uint32 // of the kernel, counted so far
 }
 
+// Moved implements [sockets.Moving]: another socket begins to count its drops.
+func (l legacy) Moved() any { return legacy{store: l.store} }
+
 // inherit takes over what the one before left with a socket, and returns how
 // many drops of it were counted. With the socket comes the store: what it
 // counted goes on. Several sockets leave the same one.
