@@ -254,6 +254,62 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestNobodyReadsTheLog: a log collector that has ended takes the proxy with it no
+// more than it takes nginx or HAProxy.
+func TestNobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
+	node := redistest.Server(t)
+	port, adminPort := redistest.Port(t), redistest.Port(t)
+	file := write(t, "mesh.yaml", document(port, node.Addr()))
+	log, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, nil, "run", "-f", file, "--admin-address", local(adminPort), "--environment", "dev")
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := errors.Join(cmd.Start(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	if code, out, errs := finish(t, nil, "wait", "--admin-address", local(adminPort)); code != 0 {
+		t.Fatalf("wait: %d %s%s", code, out, errs)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("kind: X"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, limit, "the change to be refused", func() error {
+		select {
+		case err := <-done:
+			done <- err
+			t.Fatalf("the proxy has ended: %v", err)
+		default:
+		}
+		_, out, errs := finish(t, nil, "status", "--admin-address", local(adminPort))
+		if !strings.Contains(out, "was refused:") {
+			return errors.New(out + errs)
+		}
+		return nil
+	})
+	client := redistest.Dial(t, local(port))
+	if got := client.Do("PING"); got != "+PONG\r\n" {
+		t.Errorf("got %q", got)
+	}
+	client.Close()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the proxy ends with %v", err)
+	}
+}
+
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +48,9 @@ func Root(root *cobra.Command) *cobra.Command {
 // Run runs a program, without the process: it returns the exit code. args begin
 // behind the program's name.
 func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	// Whoever read the log may be gone: that is no reason to end for a server. Others
+	// see an error when they write.
+	signal.Ignore(syscall.SIGPIPE)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
