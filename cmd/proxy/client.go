@@ -181,6 +181,9 @@ func (r *report) write(w io.Writer, ready error) {
 		}
 		fmt.Fprintln(w)
 	}
+	if len(r.listeners.List) == 0 && ready == nil && r.config.Plane != nil {
+		fmt.Fprintln(w, "no listener: the control plane has nothing for this proxy; the status of its objects, and `controlplane proxies`, say why")
+	}
 	for _, c := range r.clusters.List {
 		healthy := 0
 		for _, e := range c.Endpoints {

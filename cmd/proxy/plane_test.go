@@ -194,6 +194,21 @@ func TestPlainText(t *testing.T) {
 	}
 }
 
+// TestNothingForIt: a proxy that gets nothing is ready, and says so.
+func TestNothingForIt(t *testing.T) {
+	t.Parallel()
+	admin := redistest.Port(t)
+	address, _ := startPlane(t, nil, redistest.Port(t), "vm-1", "# no document\n")
+	begin(t, nil, "run", "--control-plane", address, "--control-plane-tls", "off",
+		"--token-file", write(t, "token", planeToken), "--node-id", "vm-1", "--admin-address", local(admin))
+	if code, _, errs := finish(t, nil, "wait", "--admin-address", local(admin)); code != 0 {
+		t.Errorf("wait: %d %s", code, errs)
+	}
+	if code, out, _ := finish(t, nil, "status", "--admin-address", local(admin)); code != 0 || !strings.Contains(out, "no listener: the control plane has nothing for this proxy") {
+		t.Errorf("status: %d %s", code, out)
+	}
+}
+
 func TestControlPlaneUsage(t *testing.T) {
 	t.Parallel()
 	good := write(t, "mesh.yaml", document(redistest.Port(t), "127.0.0.1:1"))
