@@ -64,7 +64,7 @@ func launch(t *testing.T, document string, change ...func(*proxy.Options)) *runn
 		Source:       proxy.NewFiles([]string{r.file}),
 		AdminAddress: r.admin,
 		DrainTimeout: 2 * time.Second,
-		WarmTimeout:  2 * time.Second,
+		WarmTimeout:  limit / 2,
 		Loops:        1,
 		Log:          slog.New(slog.NewTextHandler(r.log, nil)),
 	}

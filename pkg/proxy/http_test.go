@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -91,11 +90,7 @@ func TestHTTPEnvironment(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	dev, prod := site(t, "dev", entered, leave), site(t, "prod", nil, nil)
 	labels := filepath.Join(t.TempDir(), "labels")
-	label := func(env string) {
-		if err := os.WriteFile(labels, []byte("mesh.dragoman.io/environment=\""+env+"\"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	label := func(env string) { put(t, labels, "mesh.dragoman.io/environment=\""+env+"\"\n") }
 	label("dev")
 	port := redistest.Port(t)
 	r := start(t, httpAmbassador(port, fmt.Sprintf("dev: {address: %q}, prod: {address: %q}", dev, prod), "drainDeadline: 1m"),

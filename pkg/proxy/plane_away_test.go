@@ -96,12 +96,12 @@ func TestSecretNeverComes(t *testing.T) {
 	late := set.Secrets
 	set.Secrets = nil
 	f.publish(&set.Set)
-	r := launch(t, "", f.options(func(o *client.Options) { o.ResourceTimeout = 4 * time.Second }))
+	r := launch(t, "", f.options(func(o *client.Options) { o.ResourceTimeout = 15 * time.Second }))
 	r.shows("/ready", `WARMING: Secret "default/web:tls" is missing for Listener "default/locked"`)
 	if ok, _ := r.Ready(); ok {
 		t.Error("ready while a secret is awaited")
 	}
-	r.shows("/ready", "LIVE\nSecret \"default/web:tls\" is missing for Listener \"default/locked\" (did not come within 4s)")
+	r.shows("/ready", "LIVE\nSecret \"default/web:tls\" is missing for Listener \"default/locked\" (did not come within 15s)")
 	if got := redistest.Dial(t, local(port)).Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("the listener that needs no secret: %q", got)
 	}

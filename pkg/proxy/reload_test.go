@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -153,11 +152,7 @@ func TestEnvironmentChange(t *testing.T) {
 			dev.Do("SET", "where", "dev")
 			prod.Do("SET", "where", "prod")
 			labels := filepath.Join(t.TempDir(), "labels")
-			label := func(env string) {
-				if err := os.WriteFile(labels, []byte("mesh.dragoman.io/environment=\""+env+"\"\n"), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
+			label := func(env string) { put(t, labels, "mesh.dragoman.io/environment=\""+env+"\"\n") }
 			label("dev")
 			port := redistest.Port(t)
 			r := start(t, ambassador("cache", port,
