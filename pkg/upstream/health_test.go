@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestFrozenServerIsNoticedByChecks(t *testing.T) {
 	s := testSet(t, nil)
 	checked := spec("c", at(node))
 	checked.HealthCheck = &resource.HealthCheck{
-		Kind: resource.HealthCheckRedis, Interval: 50 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		Kind: resource.HealthCheckRedis, Interval: 50 * time.Millisecond, Timeout: 5 * time.Second,
 		UnhealthyThreshold: 2, HealthyThreshold: 2, Jitter: 0.1,
 	}
 	apply(t, s, checked)
@@ -172,8 +173,8 @@ func TestIdleConnectionOfAProbe(t *testing.T) {
 		}
 		return nil
 	})
-	if got := node.Info("total_connections_received"); got < "3" {
-		t.Errorf("%s connections: the server did not close the idle one", got)
+	if got, err := strconv.Atoi(node.Info("total_connections_received")); got < 3 {
+		t.Errorf("%d connections, %v: the server did not close the idle one", got, err)
 	}
 	if got := c.stats.checkFailures.Load(); got != 0 {
 		t.Errorf("%d checks failed", got)

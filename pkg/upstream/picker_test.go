@@ -88,12 +88,12 @@ func TestAutoEject(t *testing.T) {
 	eventually(t, "the ring with all", func() error { return equal(reference(names...), spread(c)) })
 
 	// A server that is well all the time stays away for RetryAfter all the same.
-	began := time.Now()
+	began, ejections := time.Now(), c.stats.ejections.Load()
 	for range 2 {
 		c.Report(e, filters.ConnectFailure)
 	}
-	if e.Healthy() {
-		t.Error("not ejected by two failures in a row")
+	if got := c.stats.ejections.Load() - ejections; got != 1 {
+		t.Errorf("%d ejections by two failures in a row", got)
 	}
 	eventually(t, "it to come back", health(e, true))
 	if away := time.Since(began); away < 300*time.Millisecond {

@@ -20,7 +20,7 @@ func clusterSpec(seeds ...resource.Endpoint) *resource.Cluster {
 	c.Discovery = resource.Discovery{
 		Type: resource.DiscoverRedisCluster,
 		RedisCluster: resource.RedisClusterDiscovery{
-			RefreshRate: 5 * time.Second, RefreshTimeout: time.Second, RedirectThreshold: 1,
+			RefreshRate: 5 * time.Second, RefreshTimeout: 10 * time.Second, RedirectThreshold: 1,
 		},
 	}
 	return c
@@ -52,12 +52,22 @@ func agrees(rc *redistest.RedisCluster, table *filters.Table) error {
 func endpoints(table *filters.Table) map[string]*filters.Endpoint {
 	m := make(map[string]*filters.Endpoint)
 	for _, s := range table.Shards {
-		m[s.Primary.Address] = s.Primary
+		if s.Primary != nil {
+			m[s.Primary.Address] = s.Primary
+		}
 		for _, r := range s.Replicas {
 			m[r.Address] = r
 		}
 	}
 	return m
+}
+
+// owner is the primary that a table has for a slot, nil if none.
+func owner(table *filters.Table, slot int) *filters.Endpoint {
+	if table.Slots == nil || table.Slots[slot] < 0 {
+		return nil
+	}
+	return table.Shards[table.Slots[slot]].Primary
 }
 
 func TestRedisCluster(t *testing.T) {
@@ -80,8 +90,8 @@ func TestRedisCluster(t *testing.T) {
 		c.Refresh("MOVED 0 " + replica.Addr())
 		began := time.Now()
 		eventually(t, "the new topology", func() error {
-			if p := c.Table().Shards[c.Table().Slots[0]].Primary; p.Address != replica.Addr() {
-				return fmt.Errorf("slot 0 is at %s", p.Address)
+			if p := owner(c.Table(), 0); p == nil || p.Address != replica.Addr() {
+				return fmt.Errorf("slot 0 is at %+v", p)
 			}
 			return nil
 		})
@@ -112,9 +122,8 @@ func TestRedisCluster(t *testing.T) {
 		}
 		died := time.Now()
 		eventually(t, "a replica in its place", func() error {
-			p := c.Table().Shards[c.Table().Slots[16383]].Primary
-			if p.Address == dead.Addr() || !p.Healthy() {
-				return fmt.Errorf("primary %s", p.Address)
+			if p := owner(c.Table(), 16383); p == nil || p.Address == dead.Addr() || !p.Healthy() {
+				return fmt.Errorf("primary %+v", p)
 			}
 			return nil
 		})

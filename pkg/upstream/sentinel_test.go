@@ -46,7 +46,7 @@ func TestSentinel(t *testing.T) {
 		dead.Kill()
 		c.Report(e, filters.ConnectFailure)
 		died := time.Now()
-		eventually(t, "the new primary", func() error {
+		redistest.Eventually(t, 6*patience, "the new primary", func() error { // as long as WaitFailover waits
 			p := c.Table().Shards[1].Primary
 			if p == nil || p.Address != m1[1].Addr() || !p.Healthy() {
 				return fmt.Errorf("primary %+v", p)
@@ -58,14 +58,14 @@ func TestSentinel(t *testing.T) {
 		// Sentinels let it be a primary for some 10 s before they convert it, or
 		// even promote it again; all that time it must not be read from.
 		began := time.Now()
-		redistest.Eventually(t, 2*patience, "both in their roles", func() error { return inRoles(sentinels, "m1", c, 1) })
+		redistest.Eventually(t, 6*patience, "both in their roles", func() error { return inRoles(sentinels, "m1", c, 1) })
 		t.Logf("both in their roles %v after the restart", time.Since(began))
 	})
 
 	t.Run("failover by an operator", func(t *testing.T) {
 		sentinels.Failover("m1")
 		began := time.Now()
-		redistest.Eventually(t, 2*patience, "both in their roles", func() error { return inRoles(sentinels, "m1", c, 1) })
+		redistest.Eventually(t, 6*patience, "both in their roles", func() error { return inRoles(sentinels, "m1", c, 1) })
 		t.Logf("both in their roles %v after the Sentinels agreed", time.Since(began))
 		for address, e := range endpoints(c.Table()) {
 			if old[address] != e {

@@ -253,9 +253,7 @@ func TestTLSFromInlineAndSharedSecrets(t *testing.T) {
 		}
 		return nil
 	})
-	if e := running(t, s, "inline").Table().Shards[0].Primary; !e.Healthy() {
-		t.Errorf("inline: %+v", s.Snapshot()[0])
-	}
+	eventually(t, "the inline authority to be taken", health(running(t, s, "inline").Table().Shards[0].Primary, true))
 	// The same clusters with other secrets: endpoints stay, handshakes follow.
 	if err := s.Apply(specs, secrets.NewStore([]*resource.Secret{cert, ca("ca", pki.CAFile)})); err != nil {
 		t.Fatal(err)
