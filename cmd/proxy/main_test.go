@@ -137,10 +137,19 @@ func (p *process) prints(pattern string) []string {
 func write(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	rewrite(t, path, text)
+	return path
+}
+
+// rewrite replaces a file as an editor does: nobody reads half of it.
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
@@ -235,9 +244,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("status: %d, %q is missing in\n%s%s", code, want, out, errs)
 		}
 	}
-	if err := os.WriteFile(file, []byte("kind: X"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, "kind: X")
 	p.signal(syscall.SIGHUP)
 	p.prints(`unknown kind`)
 	if _, out, _ := finish(t, nil, "status", "--admin-address", local(adminPort)); !strings.Contains(out, "was refused:") {

@@ -189,14 +189,10 @@ func TestStatsdLifecycle(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", path, got, want)
 		}
 	}
-	if err := os.WriteFile(file, []byte("mappings: [{match: 'a.*'}]"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, "mappings: [{match: 'a.*'}]")
 	p.signal(syscall.SIGHUP)
 	p.prints("the mapping stays as it was")
-	if err := os.WriteFile(file, []byte("mappings: [{match: 'a.*', name: three}, {match: b, name: c}]"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, "mappings: [{match: 'a.*', name: three}, {match: b, name: c}]")
 	if got := request(t, http.MethodPost, "http://"+p.http+"/-/reload"); got != 200 {
 		t.Errorf("reload: status %d", got)
 	}
@@ -321,9 +317,7 @@ spec:
 	statsdtest.Send(t, p.lines, []byte("a.x:1|c\nb:1|c\nu:me|s\n"))
 	p.shows(`a{kind="x"} 1`)
 	p.shows("u 1")
-	if err := os.WriteFile(file, []byte(document("{match: 'a.*', name: a, labels: {kind: '$1'}}, {match: b, name: d}")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, document("{match: 'a.*', name: a, labels: {kind: '$1'}}, {match: b, name: d}"))
 	p.signal(syscall.SIGHUP)
 	redistest.Eventually(t, limit, "the new mapping", func() error {
 		conn, err := net.Dial("udp", p.lines)

@@ -195,9 +195,7 @@ func TestTwemproxyFollowsItsFile(t *testing.T) {
 	p := begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "twemproxy",
 		"-c", conf, "-a", "127.0.0.1", "-s", strconv.Itoa(redistest.Port(t)))
 	p.prints(local(first))
-	if err := os.WriteFile(conf, []byte(pool(second)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, conf, pool(second))
 	p.prints(local(second))
 	if got := redistest.Dial(t, local(second)).Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("got %q", got)
