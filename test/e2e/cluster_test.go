@@ -88,7 +88,7 @@ func TestClusterFailoverUnderLoad(t *testing.T) {
 func TestClusterPrimaryDies(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.Cluster(t, 3, 1, redistest.WithConfig("cluster-require-full-coverage no"))
-	m := mesh{port: redistest.Port(t), redis: "distribution: slots, opTimeout: 2s, connectTimeout: 1s", env: clusterEnv(cluster)}
+	m := mesh{port: redistest.Port(t), redis: "distribution: slots, opTimeout: 5s, connectTimeout: 4s", env: clusterEnv(cluster)}
 	startProxy(t, m.YAML())
 	writers := startWriters(t, m.Addr(), 12)
 	awaitProgress(t, writers, 20)

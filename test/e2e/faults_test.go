@@ -41,7 +41,7 @@ func TestFaultShard(t *testing.T) {
 			groups := startShards(t, 4, 0)
 			m := mesh{
 				port: redistest.Port(t), env: shards(groups...),
-				redis: "hash: md5, opTimeout: 500ms, connectTimeout: 500ms, healthCheck: {interval: 500ms, timeout: 500ms}",
+				redis: "hash: md5, opTimeout: 4s, connectTimeout: 4s, healthCheck: {interval: 500ms, timeout: 4s}",
 			}
 			p := startProxy(t, m.YAML())
 			writers := startWriters(t, m.Addr(), 12)

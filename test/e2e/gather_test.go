@@ -77,8 +77,9 @@ spec:
     - {path: /objects, gather: {pools: [b, a], merge: {kind: Objects}}}
     - {path: /program, gather: {pools: [a, b], merge: {kind: JQ, program: 'map({(.leaf): .body.n}) | add'}}}
     - {path: /echo, gather: {pools: [a, b], merge: {kind: Concat}, maxBodyBytes: 1Ki}}
-    - {prefix: /strict, rewrite: /, gather: {pools: [a, b], minimum: 2, deadline: 300ms, merge: {kind: Concat, path: hits}}}
-    - {prefix: /partial, rewrite: /, gather: {pools: [a, b, closed], deadline: 300ms, maxBodyBytes: 1Ki, merge: {kind: Concat, path: hits}}}
+    - {prefix: /strict, rewrite: /, gather: {pools: [a, b], minimum: 2, deadline: 20s, merge: {kind: Concat, path: hits}}}
+    - {prefix: /partial, rewrite: /, gather: {pools: [a, b, closed], deadline: 20s, maxBodyBytes: 1Ki, merge: {kind: Concat, path: hits}}}
+    - {prefix: /hasty, rewrite: /, gather: {pools: [a, b, closed], deadline: 3s, merge: {kind: Concat, path: hits}}}
     - {prefix: /hedged, rewrite: /, gather: {pools: [both], deadline: 20s, hedgeAfter: 50ms, merge: {kind: Concat, path: hits}}}
   environments:
     dev:
@@ -139,7 +140,7 @@ spec:
 	t.Run("one is late", func(t *testing.T) {
 		a.asked.Store(0)
 		want := `200 leaves=3, answered=1, missing=("a";reason=timeout "closed";reason=connect) {"n":2,"hits":[{"s":5},{"s":"x"}]}`
-		if diff := cmp.Diff(want, askLeaves(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/partial/late-a", port), "")); diff != "" {
+		if diff := cmp.Diff(want, askLeaves(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/hasty/late-a", port), "")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})

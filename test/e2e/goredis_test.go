@@ -18,7 +18,7 @@ func TestGoRedis(t *testing.T) {
 		for _, protocol := range []int{2, 3} {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			client := redis.NewClient(&redis.Options{Addr: addr, Protocol: protocol, ClientName: "app"})
+			client := redis.NewClient(&redis.Options{Addr: addr, Protocol: protocol, ClientName: "app", ReadTimeout: time.Minute})
 			defer client.Close()
 			if err := client.FlushAll(ctx).Err(); err != nil {
 				t.Fatal(err)

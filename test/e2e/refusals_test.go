@@ -77,7 +77,7 @@ func TestServerThatCannotSave(t *testing.T) {
 		}
 		return nil
 	})
-	for _, redis := range []string{"", "healthCheck: {interval: 50ms, unhealthyThreshold: 1}"} {
+	for _, redis := range []string{"", "healthCheck: {interval: 50ms, timeout: 10s, unhealthyThreshold: 1}"} {
 		p, addr := before(t, node, redis)
 		c := redistest.Dial(t, addr)
 		for range 50 {
@@ -86,7 +86,7 @@ func TestServerThatCannotSave(t *testing.T) {
 		}
 		if redis != "" {
 			redistest.Eventually(t, readyLimit, "the server to be checked", func() error {
-				if page := p.Get("/metrics"); !regexp.MustCompile(`dragoman_cluster_health_checks_total\{[^}]*\} [5-9]`).MatchString(page) {
+				if page := p.Get("/metrics"); !regexp.MustCompile(`dragoman_cluster_health_checks_total\{[^}]*\} ([5-9]|\d\d)`).MatchString(page) {
 					return errors.New("not 5 times yet")
 				}
 				return nil

@@ -19,7 +19,7 @@ func TestSentinelFailover(t *testing.T) {
 	sentinels := redistest.Sentinel(t, names, 3)
 	m := mesh{
 		port:  redistest.Port(t),
-		redis: "hash: md5, opTimeout: 2s, connectTimeout: 1s",
+		redis: "hash: md5, opTimeout: 5s, connectTimeout: 4s",
 		env:   fmt.Sprintf("sentinel: {masters: %s, addresses: %s}", quoted(names), quoted(sentinels.Addrs())),
 	}
 	startProxy(t, m.YAML())

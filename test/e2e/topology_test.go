@@ -22,7 +22,7 @@ const failoverWindow = 20 * time.Second
 func TestTopologyCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.Cluster(t, 3, 1, redistest.WithConfig("cluster-require-full-coverage no"))
-	m := mesh{port: redistest.Port(t), redis: "opTimeout: 2s, connectTimeout: 1s", env: clusterEnv(cluster)}
+	m := mesh{port: redistest.Port(t), redis: "opTimeout: 5s, connectTimeout: 4s", env: clusterEnv(cluster)}
 	startProxy(t, m.YAML())
 	apps := startApps(t, m.Addr(), 4, true)
 	awaitGood(t, apps, 30)

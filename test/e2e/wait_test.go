@@ -77,7 +77,7 @@ spec:
 	if _, err := pgx.Connect(ctx, dsn); dbtest.Code(err) != "57P03" || !strings.Contains(fmt.Sprint(err), "credentials") {
 		t.Errorf("an app that comes before the credentials: %v", err)
 	}
-	if code, out := p.waits(100 * time.Millisecond); code != 75 || !strings.Contains(out, "password: no such file or directory") {
+	if code, out := p.waits(5 * time.Second); code != 75 || !strings.Contains(out, "password: no such file or directory") {
 		t.Errorf("proxy wait: %d %s", code, out)
 	}
 	writeFile(t, password, dbtest.Password)
