@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,6 +14,8 @@ const (
 	// cleanAfter is for how long a file is looked for in vain before its position is
 	// forgotten: a volume may be away for days, and its files are not to come again.
 	cleanAfter = 7 * 24 * time.Hour
+	// mostMissing is how many of them are looked for at a time.
+	mostMissing = 10_000
 )
 
 // sweep forgets files that nobody will find again: not at their path, nor under
@@ -27,13 +30,20 @@ func (t *Tailer) sweep(now time.Time) {
 		return
 	}
 	t.swept = now
+	var missing []entry
 	for _, e := range t.positions.idle() {
-		missing := time.Duration(0)
 		if t.nowhere(&e) {
-			missing = e.Missing + min(took, 2*sweepInterval)
+			e.Missing += min(took, 2*sweepInterval)
+			missing = append(missing, e)
+		} else {
+			t.positions.miss(e.Source, e.ID, 0)
 		}
-		if missing < cleanAfter {
-			t.positions.miss(e.Source, e.ID, missing)
+	}
+	slices.SortFunc(missing, func(a, b entry) int { return cmp.Compare(a.Missing, b.Missing) })
+	for i := range missing {
+		e := &missing[i]
+		if e.Missing < cleanAfter && i < mostMissing {
+			t.positions.miss(e.Source, e.ID, e.Missing)
 			continue
 		}
 		t.log.Debug("a file that is gone is forgotten", "file", e.Path, "source", e.Source)

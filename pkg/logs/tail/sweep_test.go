@@ -157,3 +157,40 @@ func TestKeepWhatReturns(t *testing.T) {
 		t.Errorf("%d lines, %d files are known", r.taker.lines, r.known())
 	}
 }
+
+// TestSweepOfMany: of files that come and go, those that have been missing for longest
+// are forgotten where there are more than are looked for.
+func TestSweepOfMany(t *testing.T) {
+	t.Parallel()
+	const all, most = 10_050, 10_000
+	dir := t.TempDir()
+	var text strings.Builder
+	text.WriteString(`{"version":1,"files":[`)
+	for i := range all {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		fmt.Fprintf(&text, `{"source":"app","path":"%s/%d/app.log","device":1,"inode":%d,"fingerprint":{"length":0,"hash":"0"},"offset":1,"size":1,"missing":%d}`,
+			dir, i, i+1, i*int(time.Second))
+	}
+	text.WriteString(`]}`)
+	if err := os.WriteFile(filepath.Join(dir, "positions"), []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &tree{t: t, dir: dir, now: time.Now()}
+	r.begin()
+	r.pass(2)
+	r.end()
+	saved, err := os.ReadFile(filepath.Join(dir, "positions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(saved), `"inode"`); n != most {
+		t.Errorf("%d positions, want %d", n, most)
+	}
+	for inode, want := range map[int]bool{1: true, most: true, most + 1: false, all: false} {
+		if got := strings.Contains(string(saved), fmt.Sprintf(`"inode":%d,`, inode)); got != want {
+			t.Errorf("position of inode %d: %v, want %v", inode, got, want)
+		}
+	}
+}

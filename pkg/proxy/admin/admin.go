@@ -117,12 +117,14 @@ func Handler(o Options) http.Handler {
 	}
 	pprofRoutes(mux)
 	mux.Handle("/", help(routes))
+	// A page of the web, in a browser on this machine, could post here, too.
+	handler := http.NewCrossOriginProtection().Handler(mux)
 	if o.Answered == nil {
-		return mux
+		return handler
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		defer o.Answered()
-		mux.ServeHTTP(w, req)
+		handler.ServeHTTP(w, req)
 	})
 }
 

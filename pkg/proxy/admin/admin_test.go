@@ -191,6 +191,45 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestOtherOrigins: what a page of the web has a browser post changes nothing.
+func TestOtherOrigins(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	server := httptest.NewServer(admin.Handler(f.options))
+	defer server.Close()
+	for _, tt := range []struct {
+		method, site, origin string
+		want                 int
+	}{
+		{"POST", "cross-site", "https://example.com", 403},
+		{"POST", "", "https://example.com", 403},
+		{"GET", "cross-site", "", 405},
+		{"POST", "same-origin", server.URL, 200},
+		{"POST", "", "", 200}, // curl
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, server.URL+"/quitquitquit", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{"Sec-Fetch-Site": tt.site, "Origin": tt.origin} {
+			if value != "" {
+				req.Header.Set(name, value)
+			}
+		}
+		res, err := nettest.Client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != tt.want {
+			t.Errorf("%s from %q, %q: status %d, want %d", tt.method, tt.site, tt.origin, res.StatusCode, tt.want)
+		}
+	}
+	if n := f.quit.Load(); n != 2 {
+		t.Errorf("the process was ended %d times, want 2", n)
+	}
+}
+
 func TestAbsentPaths(t *testing.T) {
 	t.Parallel()
 	f := newFixture()

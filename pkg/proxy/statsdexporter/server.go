@@ -106,8 +106,10 @@ func (s *Server) Reload() {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// A page of the web, in a browser on this machine, could post here, too.
+	handler := http.NewCrossOriginProtection().Handler(s.handler())
 	served := make(chan error, 1)
-	go func() { served <- exporter.Serve(ctx, []net.Listener{s.listener}, s.handler(), s.log) }()
+	go func() { served <- exporter.Serve(ctx, []net.Listener{s.listener}, handler, s.log) }()
 	select {
 	case <-ctx.Done():
 	case <-s.quit:
