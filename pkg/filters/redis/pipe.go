@@ -36,6 +36,9 @@ func handlePipe(c *client, r *request) bool {
 	}
 	pp := &pipe{c: c, u: u}
 	x := c.extra()
+	if x.mode != nil {
+		x.mode.end(c) // a WATCH
+	}
 	x.mode, x.exclusive = pp, u
 	if u.setup == 0 {
 		u.pipe = pp

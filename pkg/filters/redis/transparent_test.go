@@ -204,3 +204,13 @@ func words(line string) []string {
 	}
 	return list
 }
+
+// A client that becomes a replica behind a WATCH leaves no connection of that.
+func TestPipeBehindWatch(t *testing.T) {
+	t.Parallel()
+	f := start(t, defaults(), newCluster("main", servers(t, 1)...))
+	c := f.dial()
+	check(t, c, "WATCH k", "+OK", "REPLCONF listening-port 1", "+OK")
+	c.Close()
+	f.unpinned()
+}
