@@ -1,8 +1,8 @@
 package redis
 
-// beginLater is tryLater for the first request of a transaction. What has been sent after
-// it is not executed either: EXEC is refused when a command before it was. Behind a WATCH
-// it may be, so that one is tried again if it is alone.
+// beginLater is tryLater for the first request of a transaction, or for its EXEC. What has
+// been sent after the first is not executed either: EXEC is refused when a command before
+// it was. Behind a WATCH it may be, so that one is tried again if it is alone.
 func (u *upstream) beginLater(r *retry) bool {
 	c, w, how := r.c, u.pool.w, r.replay.restart
 	if how == restartNever || how == restartPlain && u.queue.len() > 0 || u == c.session() || !u.repeatable() {
@@ -18,7 +18,7 @@ func (u *upstream) beginLater(r *retry) bool {
 
 // size is how much of requests is kept.
 func (b *beginning) size() int {
-	n := len(b.first.replay.frame)
+	n := len(b.first.replay.frame) + len(b.first.replay.behind.frames)
 	for i := range b.rest {
 		n += len(b.rest[i].replay.frame)
 	}

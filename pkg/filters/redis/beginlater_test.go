@@ -133,3 +133,32 @@ func rejected(n *redistest.Node, list [][]string) int {
 	}
 	return sum
 }
+
+// A transaction that a failover, or the move of its slot, comes in between is executed by the
+// node that has the slot then. One that has watched keys is not, since nobody knows whether
+// they have changed.
+func TestClusterTransactionFollowsItsSlot(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	c, watcher := f.dial(), f.dial()
+	key := f.keyIn(0, "k")
+	begin := []string{"MULTI", "+OK", "ECHO x", "+QUEUED", "INCR " + key, "+QUEUED", "INCR {" + key + "}2", "+QUEUED"}
+	check(t, c, begin...)
+	check(t, watcher, "WATCH "+key, "+OK", "MULTI", "+OK", "INCR "+key, "+QUEUED")
+	f.rc.Failover(f.rc.Replicas(f.nodes[0])[0])
+	check(t, c, "EXEC", "*3 $1 x :1 :1")
+	if got := watcher.Do("EXEC"); !strings.HasPrefix(got, "-TRYAGAIN ") {
+		t.Errorf("EXEC behind WATCH: %q", got)
+	}
+	owner := f.rc.Owner(redistest.KeySlot(key))
+	want := 1
+	check(t, c, begin...)
+	f.rc.MoveSlot(redistest.KeySlot(key), owner, f.nodes[1], func(redistest.MoveStep) {
+		want++
+		check(t, c, "EXEC", fmt.Sprintf("*3 $1 x :%d :%d", want, want))
+		check(t, c, begin...)
+	})
+	want++
+	check(t, c, "EXEC", fmt.Sprintf("*3 $1 x :%d :%d", want, want))
+	f.quit(t, c, watcher)
+}

@@ -30,6 +30,10 @@ type replay struct {
 	restart restart
 	multi   bool  // it is MULTI
 	sent    int64 // ns: when a blocking command was sent again
+	// behind is what a transaction has queued before; refused the error that one of
+	// these got when it was sent again.
+	behind  replayed
+	refused []byte
 }
 
 // expect says what to do with a reply.
@@ -43,6 +47,7 @@ const (
 	expectMirrored               // counted, and dropped
 	expectID                     // of CLIENT ID, see learnID
 	expectAnswer                 // for the proxy itself, see upstream.answered
+	expectQueued                 // of a transaction that was begun again: an error is noted in replay
 )
 
 // own reports whether the reply is one that the proxy itself waits for.

@@ -13,7 +13,7 @@ type restart uint8
 const (
 	restartNever restart = iota
 	restartPlain         // it is the very first
-	restartMulti         // before it there was only a MULTI
+	restartMulti         // before it there was only a MULTI, and what that has queued
 )
 
 // replayOf is what has to be kept of a request for a redirection; nil if none can
@@ -23,6 +23,33 @@ func (c *client) replayOf(t target, frame []byte, how restart) *replay {
 		return nil
 	}
 	return &replay{frame: bytes.Clone(frame), restart: how}
+}
+
+// replayed are requests that go before another one when that is sent again.
+type replayed struct {
+	frames []byte
+	n      int
+}
+
+// add reports whether the request could be added.
+func (r *replayed) add(frame []byte) bool {
+	if len(r.frames)+len(frame) > maxReplay {
+		return false
+	}
+	r.frames, r.n = append(r.frames, frame...), r.n+1
+	return true
+}
+
+// notQueued notes that a request that went before is refused for a while, or here: EXEC
+// is then refused without a reason.
+func (r *replay) notQueued(frame []byte) {
+	code, _, _ := bytes.Cut(frame, []byte(" "))
+	switch string(code) {
+	case "-MOVED", "-ASK", "-TRYAGAIN", "-CLUSTERDOWN", "-LOADING", "-MASTERDOWN":
+		if r.refused == nil {
+			r.refused = bytes.Clone(frame)
+		}
+	}
 }
 
 // beginning is what a client has sent over a connection of its own, a blocking command
@@ -99,6 +126,10 @@ func (b *beginning) send(to *upstream, ask bool) {
 	}
 	if how == restartMulti { // which keeps the effect of ASKING until its end
 		to.send(requestMulti, &pending{what: expectIgnore, start: start, replay: &replay{frame: requestMulti}})
+		to.conn.Write(b.first.replay.behind.frames)
+		for range b.first.replay.behind.n {
+			to.expect(&pending{what: expectQueued, start: start, deadline: b.first.c.f.deadline(), replay: b.first.replay})
+		}
 	}
 	c := b.first.c
 	to.resend(b.first)

@@ -46,6 +46,20 @@ type about struct {
 	keys  [][]byte
 }
 
+// aboutAll is about for a request with what goes before it: the first key tells the slot.
+func (w *worker) aboutAll(p *replay) about {
+	a := w.about(p.frame)
+	for rest := p.behind.frames; len(rest) > 0 && a.slot < 0; {
+		n, err := redisproto.FrameLen(rest, &replyLimits)
+		if err != nil {
+			break
+		}
+		a.slot = w.about(rest[:n]).slot
+		rest = rest[n:]
+	}
+	return a
+}
+
 // about reads a request that is kept for another try.
 func (w *worker) about(frame []byte) about {
 	var (
@@ -99,7 +113,7 @@ func (u *upstream) tryLater(p *pending, reply []byte, apart bool) bool {
 	if p.replay == nil || !c.f.cfg.Redirection || u.pool.cluster.Table().Slots == nil {
 		return false
 	}
-	r := retry{pending: *p, from: u.pool, reply: bytes.Clone(reply), about: w.about(p.replay.frame), apart: apart}
+	r := retry{pending: *p, from: u.pool, reply: bytes.Clone(reply), about: w.aboutAll(p.replay), apart: apart}
 	if !u.shared && c.has(stateBlocked) {
 		return u.blockLater(&r)
 	}

@@ -21,6 +21,7 @@ type tx struct {
 	queued   int    // commands that the server is to execute
 	early    []byte // those that came before the first key
 	earlyN   int
+	queues   *replayed // what MULTI has queued, if all of it can be sent again; else nil
 	selects  []queuedSelect
 	dirty    bool // u is not as it was: it is not used again
 	away     bool // the latest request took another connection than u
@@ -197,9 +198,13 @@ func (t *tx) pin(c *client, to target) string {
 			for range t.earlyN {
 				u.expect(t.unasked(c, nil))
 			}
-			t.early, t.earlyN = nil, 0
+		}
+		if to.table.Slots != nil && c.f.cfg.Redirection && len(t.early) <= maxReplay {
+			t.queues = &replayed{t.early, t.earlyN}
+		} else if t.earlyN > 0 {
 			t.restart = restartNever
 		}
+		t.early, t.earlyN = nil, 0
 	}
 	return ""
 }
@@ -221,12 +226,18 @@ func (t *tx) send(c *client, r *request, frame []byte) {
 		p.replay.multi = r.name == "multi"
 	}
 	t.u.send(frame, p)
+	if t.queues != nil && !t.queues.add(frame) {
+		t.queues = nil
+	}
 }
 
 // asked is the reply to a request of the client's.
 func (t *tx) asked(c *client, seq uint32, s *slot, frame []byte) *pending {
 	p := &pending{c: c, seq: seq, start: s.start, deadline: c.f.deadline(), shard: t.u.pool.stats}
 	p.replay = c.replayOf(t.home, frame, t.restart)
+	if p.replay != nil && t.restart == restartMulti && t.queues != nil {
+		p.replay.behind = *t.queues
+	}
 	t.restart = restartNever
 	return p
 }
@@ -292,6 +303,9 @@ func (t *tx) execute(c *client, r *request) {
 		s.finish = t.executed
 	}
 	frame := r.raw(c.w)
+	if t.queues != nil && r.name == "exec" {
+		t.restart = restartMulti // EXEC that is refused has executed nothing
+	}
 	t.u.send(frame, t.asked(c, seq, s, frame))
 }
 

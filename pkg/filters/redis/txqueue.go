@@ -48,7 +48,7 @@ func (t *tx) upload(c *client, r *request, to target) *upstream {
 	if t.u == nil || to.primary() != t.u.pool.key.endpoint {
 		return nil
 	}
-	t.restart = restartNever
+	t.restart, t.queues = restartNever, nil
 	if t.multi {
 		t.queued++
 	}

@@ -87,6 +87,8 @@ func (u *upstream) deliver(frame []byte) {
 		u.learnedID(intOf(frame))
 	case expectAnswer:
 		u.answered(frame)
+	case expectQueued:
+		p.replay.notQueued(frame)
 	case expectIgnore, expectOverdue:
 	}
 	if u.gone || !u.shared {
@@ -112,6 +114,9 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 	failed := isError(frame)
 	if p.shard != nil {
 		p.shard.observe(u.pool.w.loop.Now()-p.start, failed)
+	}
+	if failed && p.replay != nil && p.replay.refused != nil {
+		frame, p.replay.refused = p.replay.refused, nil
 	}
 	if failed && u.serverError(p, frame) {
 		return
