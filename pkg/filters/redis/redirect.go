@@ -72,7 +72,8 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	case e == nil && u.shared:
 		w.keepStray(stray{pending: *p, from: u.pool, addr: addr, ask: ask})
 	case e == nil:
-		return false
+		u.pool.cluster.Refresh("unknown node " + addr)
+		return u.tryLater(p, redisproto.AppendError(nil, errOnTheMove), false)
 	case u.shared:
 		u.pool.sendOn(p, e, ask)
 	default:

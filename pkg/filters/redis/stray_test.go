@@ -86,6 +86,43 @@ func TestClusterUnknownHostName(t *testing.T) {
 	f.quit(t, c)
 }
 
+// So do a transaction, and a blocking command.
+func TestClusterUnknownHostNameOfTransaction(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	known := f.withoutThird()
+	main := f.clusters["main"]
+	c, d := f.dial(), f.dial()
+	key := f.keyIn(2, "k")
+	queue := "{" + key + "}q"
+	c.Send(redistest.Command("MULTI") + redistest.Command("INCR", key) + redistest.Command("RPUSH", queue, "x") + redistest.Command("EXEC"))
+	d.Send(redistest.Command("BLPOP", queue, "0"))
+	eventually(t, "the topology to be asked for", func() error {
+		main.mu.Lock()
+		defer main.mu.Unlock()
+		n := 0
+		for _, reason := range main.wanted {
+			if strings.HasPrefix(reason, "unknown node third.example:") {
+				n++
+			}
+		}
+		if n < 4 {
+			return fmt.Errorf("%d times so far", n)
+		}
+		return nil
+	})
+	main.table.Store(known)
+	for _, want := range []string{"+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n", "*2\r\n:1\r\n:1\r\n"} {
+		if got := c.ReadFrame(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got, want := d.ReadFrame(), redistest.Command(queue, "x"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	f.quit(t, c, d)
+}
+
 // The wait has an end.
 func TestClusterUnknownHostNameForGood(t *testing.T) {
 	t.Parallel()
@@ -93,7 +130,8 @@ func TestClusterUnknownHostNameForGood(t *testing.T) {
 	f.withoutThird()
 	c := f.dial()
 	key := f.keyIn(2, "k")
-	check(t, c, "SET "+key+" v", "-"+errOnTheMove, "MGET "+key+" "+f.keyIn(0, "o"), "-"+errOnTheMove, "PING", "+PONG")
+	check(t, c, "SET "+key+" v", "-"+errOnTheMove, "MGET "+key+" "+f.keyIn(0, "o"), "-"+errOnTheMove, "PING", "+PONG",
+		"BLPOP "+key+" 0", "-"+errOnTheMove, "MULTI", "+OK", "INCR "+key, "-"+errOnTheMove, "EXEC", errAborted)
 	f.quit(t, c)
 }
 
