@@ -105,12 +105,10 @@ func (jsonCodec) append(dst []byte, doc *value.Doc, root value.ID, _ *value.Limi
 	return json.Append(dst, doc, root), nil
 }
 
-// textOf is a body of JSON, which is UTF-8 unless its Content-Type says otherwise.
+// textOf is a body of JSON, which is UTF-8 unless its Content-Type or a byte order mark
+// says otherwise.
 func textOf(f Format, src []byte, contentType string) (string, error) {
-	if name := charset.Of(contentType); name != "" {
-		return charset.Decode(string(f), string(src), name)
-	}
-	return string(src), nil
+	return charset.Decode(string(f), string(src), charset.Of(contentType))
 }
 
 type ndjsonCodec struct{}

@@ -18,7 +18,8 @@ const headerName = "#header"
 func Decode(doc *value.Doc, src, name string, opt *Options, lim *value.Limits) (value.ID, error) {
 	inner := *lim
 	inner.Depth += 2 // the envelope and the body
-	_, root, err := xml.Parse(doc, src, name, opt.reading(), &inner, dropped)
+	own := opt.reading()
+	_, root, err := xml.Parse(doc, src, name, own, &inner, xml.Envelope{Drop: dropped, Options: opt.parts(own)})
 	if err != nil {
 		return value.None, err
 	}
@@ -66,6 +67,8 @@ func (m *message) envelope(root value.ID) (header, body value.ID, err error) {
 	}
 	for at := range m.elements(root) {
 		switch name := m.doc.At(at).Name; {
+		case m.doc.At(at).Kind == value.List:
+			return 0, 0, malformed("an envelope with two headers or bodies")
 		case name == m.prefix+":Header" && header == value.None && body == value.None:
 			header = at
 		case name == m.prefix+":Body" && body == value.None:

@@ -98,6 +98,33 @@ func (o *Options) reading() *xml.Options {
 	return &x
 }
 
+// parts gives the options of one message's parts: own are those of the operation, and of
+// a header that is kept. The rest is not refused for namespaces that nobody has named,
+// and for elements in any order.
+func (o *Options) parts(own *xml.Options) func(depth int, namespace, local string) *xml.Options {
+	loose := *own
+	loose.StripNamespaces = true
+	if loose.Content != xml.Ordered {
+		loose.Content = xml.Group
+	}
+	inBody := false
+	return func(depth int, namespace, local string) *xml.Options {
+		switch depth {
+		case 0:
+			return &loose
+		case 1:
+			if inBody = local == "Body"; !inBody && o.Header {
+				return own
+			}
+		case 2:
+			if inBody && (local != "Fault" || namespace != ns11 && namespace != ns12) {
+				return own
+			}
+		}
+		return nil
+	}
+}
+
 // writing has the operation's namespace with a prefix.
 func (o *Options) writing(prefix string) *xml.Options {
 	x := o.XML

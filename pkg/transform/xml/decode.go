@@ -26,7 +26,7 @@ const (
 // Decode reads a document into doc. name is the charset that came with it, which
 // counts more than the document's own declaration; empty for none.
 func Decode(doc *value.Doc, src, name string, opt *Options, lim *value.Limits) (value.ID, error) {
-	p, element, err := Parse(doc, src, name, opt, lim, nil)
+	p, element, err := Parse(doc, src, name, opt, lim, Envelope{})
 	if err != nil {
 		return value.None, err
 	}
@@ -70,15 +70,25 @@ func items(doc *value.Doc, element value.ID, name string) (value.ID, error) {
 // Parser has read a document.
 type Parser struct {
 	scanner
-	doc   *value.Doc
-	opt   *Options
-	names naming
-	start int // of the root
+	doc      *value.Doc
+	opt      *Options
+	names    naming
+	envelope Envelope
+	start    int // of the root
 }
 
-// Parse reads a document and returns its root with its name. Attributes of which
-// drop, which may be nil, says so are left out.
-func Parse(doc *value.Doc, src, name string, opt *Options, lim *value.Limits, drop func(namespace, local string) bool) (*Parser, value.ID, error) {
+// Envelope is what a document has around that for which the options are. Its
+// functions may be nil.
+type Envelope struct {
+	// Drop says of attributes that they are left out.
+	Drop func(namespace, local string) bool
+	// Options gives those of an element, and of what is in it, by its depth, which is
+	// 0 at the top; nil: those of the element around it.
+	Options func(depth int, namespace, local string) *Options
+}
+
+// Parse reads a document and returns its root with its name.
+func Parse(doc *value.Doc, src, name string, opt *Options, lim *value.Limits, e Envelope) (*Parser, value.ID, error) {
 	text, err := charset.Decode(Format, src, charsetOf(src, name))
 	if err != nil {
 		return nil, value.None, err
@@ -89,8 +99,8 @@ func Parse(doc *value.Doc, src, name string, opt *Options, lim *value.Limits, dr
 	if strings.Contains(text, "\r") {
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	}
-	p := &Parser{scanner: scanner{text: text, lim: lim}, doc: doc, opt: opt}
-	p.names = newNaming(opt, drop)
+	p := &Parser{scanner: scanner{text: text, lim: lim}, doc: doc, envelope: e, names: naming{drop: e.Drop}}
+	p.use(opt)
 	if err := p.prolog(); err != nil {
 		return nil, value.None, err
 	}
@@ -149,7 +159,8 @@ func (p *Parser) element(depth int) (value.ID, error) {
 	}
 	scope := p.names.depth()
 	defer p.names.leave(scope)
-	b, empty, err := p.open(raw)
+	opt, prefixes := p.opt, p.names.prefixes
+	b, empty, err := p.open(raw, depth)
 	if err != nil {
 		return value.None, value.In(err, raw)
 	}
@@ -158,6 +169,7 @@ func (p *Parser) element(depth int) (value.ID, error) {
 			return value.None, value.In(err, b.name)
 		}
 	}
+	p.opt, p.names.opt, p.names.prefixes = opt, opt, prefixes
 	id, err := b.finish()
 	if err != nil {
 		return value.None, value.In(err, b.name)
@@ -166,8 +178,29 @@ func (p *Parser) element(depth int) (value.ID, error) {
 	return id, nil
 }
 
+// use reads by other options from here on.
+func (p *Parser) use(opt *Options) {
+	p.opt = opt
+	p.names.use(opt)
+}
+
+// elementName gives an element its name, by the options that it has.
+func (p *Parser) elementName(raw string, depth int) (string, error) {
+	prefix, local := split(raw)
+	namespace, err := p.names.namespace(prefix)
+	if err != nil {
+		return "", err
+	}
+	if p.envelope.Options != nil {
+		if own := p.envelope.Options(depth, namespace, local); own != nil && own != p.opt {
+			p.use(own)
+		}
+	}
+	return p.names.element(raw, namespace)
+}
+
 // open reads the rest of a start tag: it is an empty element, or content follows.
-func (p *Parser) open(raw string) (b *builder, empty bool, err error) {
+func (p *Parser) open(raw string, depth int) (b *builder, empty bool, err error) {
 	var buf [8]attribute
 	attributes := buf[:0]
 	for {
@@ -191,13 +224,14 @@ func (p *Parser) open(raw string) (b *builder, empty bool, err error) {
 	if p.pos++; empty {
 		p.pos++
 	}
-	b = &builder{doc: p.doc, opt: p.opt}
 	if err := p.names.declare(attributes); err != nil {
 		return nil, false, p.bad(err.Error())
 	}
-	if b.name, err = p.names.element(raw); err != nil {
+	name, err := p.elementName(raw, depth)
+	if err != nil {
 		return nil, false, p.named(err)
 	}
+	b = &builder{doc: p.doc, opt: p.opt, name: name}
 	for _, a := range attributes {
 		name, keep, err := p.names.attribute(a.name)
 		switch {

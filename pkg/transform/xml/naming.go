@@ -22,15 +22,15 @@ type naming struct {
 	bound    []attribute // prefixes with their namespaces, those of the innermost element last
 }
 
-func newNaming(opt *Options, drop func(namespace, local string) bool) naming {
-	n := naming{opt: opt, drop: drop}
+// use gives names by other options from here on.
+func (n *naming) use(opt *Options) {
+	n.opt, n.prefixes = opt, nil
 	if len(opt.Namespaces) > 0 {
 		n.prefixes = make(map[string]string, len(opt.Namespaces))
 		for prefix, namespace := range opt.Namespaces {
 			n.prefixes[namespace] = prefix
 		}
 	}
-	return n
 }
 
 // verbatim tells whether names are as the document has them.
@@ -79,13 +79,12 @@ func (n *naming) namespace(prefix string) (string, error) {
 	return "", errPrefix
 }
 
-// element returns the name of an element.
-func (n *naming) element(raw string) (string, error) {
-	prefix, local := split(raw)
-	namespace, err := n.namespace(prefix)
-	if err != nil || n.verbatim() {
-		return raw, err
+// element returns the name of an element in a namespace.
+func (n *naming) element(raw, namespace string) (string, error) {
+	if n.verbatim() {
+		return raw, nil
 	}
+	_, local := split(raw)
 	return n.qualify(namespace, local)
 }
 
