@@ -82,5 +82,5 @@ func parseShardNode(m map[string]*redisproto.Value, a asker) (Node, bool) {
 	}
 	port, ok := number(portValue)
 	n := Node{Host: a.hostOf(endpoint), Port: int(port), ID: text(m, "id"), Zone: text(m, "availability-zone")}
-	return n, ok && validPort(port)
+	return n, ok && validPort(port) && validHost(n.Host)
 }

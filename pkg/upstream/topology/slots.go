@@ -63,6 +63,9 @@ func parseSlotNode(v *redisproto.Value, a asker) (Node, error) {
 		return Node{}, malformed("node", v)
 	}
 	n := Node{Host: a.hostOf(&v.Elems[0]), Port: int(port)}
+	if !validHost(n.Host) {
+		return Node{}, malformed("node's host", v)
+	}
 	if len(v.Elems) > 2 {
 		n.ID = string(v.Elems[2].Text())
 	}

@@ -71,6 +71,13 @@ func validPort(n int64) bool { return n > 0 && n <= 65535 }
 
 func validRange(first, last int64) bool { return first >= 0 && first <= last && last < Slots }
 
+// validHost says whether a host may be an address or a name. Others could not be
+// resolved, but a shard would be named after them, in metrics too, which take no text
+// that is not UTF-8.
+func validHost(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
 // number reads an integer that is written as one or as text.
 func number(v *redisproto.Value) (int64, bool) {
 	if v.Kind == ':' {

@@ -89,6 +89,8 @@ func TestParseSlotsRefuses(t *testing.T) {
 		"port 0":            list{list{0, 1, list{"h", 0, "a"}}},
 		"node without port": list{list{0, 1, list{"h"}}},
 		"node is no list":   list{list{0, 1, "h"}},
+		"host of no text":   list{list{0, 1, list{"h\xff", 1, "a"}}},
+		"host of two lines": list{list{0, 1, list{"h\nh", 1, "a"}}},
 	} {
 		if _, err := topology.ParseSlots(reply(t, in), "seed"); !errors.Is(err, topology.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -135,6 +137,19 @@ func TestParseShards(t *testing.T) {
 		spare := []topology.Node{{Host: "10.0.0.5", Port: port, ID: "empty"}}
 		if diff := cmp.Diff(spare, topology.ParseSpare(in, "seed", tls)); diff != "" {
 			t.Errorf("without slots, tls %v: -want +got:\n%s", tls, diff)
+		}
+	}
+}
+
+func TestParseShardsRefuses(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"h\xff", "h h", "ho\x00st"} {
+		in := reply(t, list{list{"slots", list{0, 5}, "nodes", list{shardNode("p", host, "master", "online")}}})
+		if _, err := topology.ParseShards(in, "seed", false); !errors.Is(err, topology.ErrMalformed) {
+			t.Errorf("%q: %v", host, err)
+		}
+		if spare := topology.ParseSpare(in, "seed", false); len(spare) > 0 {
+			t.Errorf("%q: %v", host, spare)
 		}
 	}
 }
