@@ -54,6 +54,14 @@ type View struct {
 	Text string
 }
 
+const (
+	// answerTime bounds an answer, a profile of some minutes too, towards who does not read.
+	answerTime = 10 * time.Minute
+	// maxHeader bounds a request, and with it the regular expressions in its query,
+	// which take a thousand times as much memory. net/http adds 4 KiB to it.
+	maxHeader = 16 << 10
+)
+
 // Server is a running admin server.
 type Server struct {
 	http     *http.Server
@@ -74,6 +82,8 @@ func Listen(ctx context.Context, address string, o Options) (*Server, error) {
 			Handler:           Handler(o),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       time.Minute,
+			WriteTimeout:      answerTime,
+			MaxHeaderBytes:    maxHeader,
 			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		},
 		listener: ln, log: o.Log, done: make(chan struct{}),

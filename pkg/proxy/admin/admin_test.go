@@ -261,6 +261,18 @@ func TestServer(t *testing.T) {
 	if string(body) != "LIVE\n" {
 		t.Errorf("got %q", body)
 	}
+	// What would make a large regular expression, and a program of it of a gigabyte.
+	huge := "http://" + s.Addr() + "/stats?filter=" + strings.Repeat(`\pL`, 100_000)
+	if req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, huge, http.NoBody); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err = nettest.Client.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a huge filter: status %d", resp.StatusCode)
+	}
 	if _, err := admin.Listen(t.Context(), s.Addr(), f.options); err == nil {
 		t.Error("the port is taken, yet Listen succeeds")
 	}
