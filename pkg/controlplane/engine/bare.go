@@ -66,11 +66,25 @@ func (e *Engine) bareNamespaceChanged(name string) {
 	} else {
 		delete(e.bare.injecting, name)
 	}
+	if p := e.places[name]; p != nil {
+		for _, object := range p.objects {
+			e.status.touch(object)
+		}
+	}
 	for _, ref := range e.opts.Store.Refs(inventory.KindPod) {
 		if ref.Namespace == name {
 			e.barePodChanged(ref.Key)
 		}
 	}
+}
+
+// uninjected is what to do where the pods of a namespace get no proxy by themselves; ""
+// where they do, and where there are no namespaces.
+func (e *Engine) uninjected(namespace string) string {
+	if e.opts.Store.Namespace(namespace) == nil || e.bare.injecting[namespace] {
+		return ""
+	}
+	return fmt.Sprintf(": pods that are made while the namespace has the label %s=%s get one", mesh.InjectLabel, mesh.InjectEnabled)
 }
 
 // selectedBare says which pods an object selects that have no proxy; "": none.

@@ -67,6 +67,24 @@ spec: {protocol: tcp, listen: {port: 7100}, environments: {dev: {address: "127.0
 	r.awaitCondition("shop/foreign", inventory.ConditionResolvedRefs, inventory.StatusFalse, "RefNotPermitted")
 }
 
+// TestUninjectedNamespace: who has made an object and waits for proxies learns that the
+// namespace's pods get none.
+func TestUninjectedNamespace(t *testing.T) {
+	t.Parallel()
+	r := newRig(t).shop()
+	namespace := func(labels map[string]string) {
+		inventory.Put(r.store, inventory.Ref{Kind: inventory.KindNamespace, Key: inventory.Key{Name: "shop"}}, &inventory.Namespace{Name: "shop", Labels: labels}, time.Now())
+	}
+	r.store.Delete(inventory.Ref{Kind: inventory.KindPod, Key: inventory.Key{Namespace: "shop", Name: "web-0"}}, time.Now())
+	namespace(nil)
+	r.start()
+	message := func() string { return r.condition("shop/cache", inventory.ConditionProgrammed).Message }
+	const want = "no connected proxy is selected: pods that are made while the namespace has the label mesh.dragoman.io/inject=enabled get one"
+	r.eventually("the condition names the label", func() bool { return message() == want })
+	namespace(map[string]string{mesh.InjectLabel: mesh.InjectEnabled})
+	r.eventually("the condition does not name the label any more", func() bool { return message() == "no connected proxy is selected" })
+}
+
 // TestConditions follows an object from the first node to a refusal.
 func TestConditions(t *testing.T) {
 	t.Parallel()

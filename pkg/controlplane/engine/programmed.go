@@ -52,7 +52,7 @@ func (e *Engine) programmed(key inventory.Ref, s *inventory.Status) inventory.Co
 	case s.Problem != "":
 		return with(inventory.StatusFalse, s.ProblemReason, count+" run it; "+s.Problem)
 	case s.Proxies == 0:
-		return with(inventory.StatusUnknown, reasonNoProxies, "no connected proxy is selected")
+		return with(inventory.StatusUnknown, reasonNoProxies, "no connected proxy is selected"+e.uninjected(key.Namespace))
 	case s.Running < s.Proxies:
 		return with(inventory.StatusUnknown, reasonPending, count+" run it")
 	}
