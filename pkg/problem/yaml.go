@@ -43,7 +43,19 @@ func YAML(text []byte, err error) (line int, reason string) {
 	case reason == "did not find expected alphabetic or numeric character":
 		return line, reason + inQuotes
 	}
-	return line, reason
+	return line, reason + yamlHints[reason]
+}
+
+// yamlHints are what is usually wrong, by the parser's words.
+var yamlHints = map[string]string{
+	"mapping values are not allowed in this context": ` (keys of one mapping begin in the same column; a value that has ": " in it is written in quotes)`,
+	"did not find expected key":                      " (keys of one mapping, and entries of one list, begin in the same column)",
+	"did not find expected '-' indicator":            " (entries of one list begin in the same column)",
+	"did not find expected ',' or '}'":               " (a { is not closed, or a comma is missing)",
+	"did not find expected ',' or ']'":               " (a [ is not closed, or a comma is missing)",
+	"did not find expected node content":             " (a bracket is not closed, or a value that begins with : is not in quotes)",
+	"could not find expected ':'":                    " (behind a key comes a colon and a space)",
+	"found unexpected end of stream":                 " (a quote is not closed)",
 }
 
 const (
