@@ -15,8 +15,8 @@ import (
 // itself one.
 var ErrNotPrimary = errors.New("server does not call itself a primary")
 
-// ErrOutdated is another primary that too few Sentinels name: it may be the one of before.
-var ErrOutdated = errors.New("too few Sentinels say so, and the known primary calls itself one still")
+// ErrOutdated is a primary that may be the one before a failover.
+var ErrOutdated = errors.New("too few Sentinels name another primary than the later one that is known")
 
 // sentinel is the discovery through Redis Sentinels. Every watched master is one
 // shard.
@@ -37,7 +37,7 @@ type sentinel struct {
 	// only the goroutine that runs it
 	follow map[string]context.CancelFunc
 	// verified is the latest answer on each master, if the server said itself that it is
-	// one; zero otherwise. Only the goroutine that learns that master.
+	// one; else only the epoch of the one before. Only the goroutine that learns that master.
 	verified []watched
 
 	mu     sync.Mutex  // guards below, and the order of publications
@@ -150,9 +150,10 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	known := s.targets(i)
 	next, unverified := s.withPrimary(ctx, known, primary)
 	s.update(i, next)
-	if s.verified[i] = latest; unverified != nil {
-		s.verified[i] = watched{}
+	if unverified != nil {
+		latest = watched{epoch: s.verified[i].epoch}
 	}
+	s.verified[i] = latest
 	replicas, settled, err := s.replicas(ctx, name, latest.from)
 	if err != nil {
 		return errors.Join(unverified, err)
@@ -165,22 +166,34 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 	return unverified
 }
 
-// supersedes returns an error if an answer names another primary than the known one,
-// which calls itself one still, and is neither of a later epoch nor what most Sentinels
-// say: those that were out of reach in a failover, and are not now, may be the first to
-// answer, or the only ones, and the primary that they have does not know of it either.
+// supersedes returns an error for an answer of too few Sentinels that names another primary
+// than the known one. Those that were out of reach in a failover, and are not now, may be
+// the first to answer, or the only ones, and the primary that they have does not know of it
+// either. So an earlier epoch is refused, and of the same one, or without epochs, what
+// contradicts a primary that calls itself one still.
 func (s *sentinel) supersedes(ctx context.Context, name string, latest, known watched, sentinels int) error {
-	if known == (watched{}) || latest.primary == known.primary || latest.epoch > known.epoch || 2*latest.votes > sentinels {
+	if latest.primary == known.primary || 2*latest.votes > sentinels {
 		return nil
 	}
-	t, ok := s.c.announced(ctx, known.primary, name, filters.RolePrimary)
+	if latest.undated || latest.epoch >= known.epoch {
+		if latest.epoch > known.epoch || !s.isPrimary(ctx, name, known.primary) {
+			return nil
+		}
+	}
+	return fmt.Errorf("asking Sentinel %s: %w: %s", latest.from.address, ErrOutdated, latest.primary.Address())
+}
+
+// isPrimary asks a node, if there is one.
+func (s *sentinel) isPrimary(ctx context.Context, name string, n topology.Node) bool {
+	if n == (topology.Node{}) {
+		return false
+	}
+	t, ok := s.c.announced(ctx, n, name, filters.RolePrimary)
 	if !ok {
-		return nil
+		return false
 	}
-	if role, _ := s.role(ctx, t); !role.Primary { // or it does not answer
-		return nil
-	}
-	return fmt.Errorf("asking Sentinel %s: %s instead of %s: %w", latest.from.address, latest.primary.Address(), t.address, ErrOutdated)
+	role, _ := s.role(ctx, t)
+	return role.Primary
 }
 
 // withPrimary puts the primary in place of the one that is known, if it says
