@@ -234,6 +234,30 @@ func TestClusterTransactionKeepsItsTable(t *testing.T) {
 	f.quit(t, c)
 }
 
+// TestClusterChannelsOfADeadNode: every node has the messages of all channels, so those whose
+// names hash to a node that is down are had from another one.
+func TestClusterChannelsOfADeadNode(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	c, sub := f.dial(), f.dial()
+	channel := f.keyIn(0, "ch")
+	f.nodes[0].Kill()
+	f.clusters["main"].Table().Shards[0].Primary.SetHealthy(false)
+	size := len(channel)
+	check(t, sub, "SUBSCRIBE "+channel, fmt.Sprintf("*3 $9 subscribe $%d %s :1", size, channel), "PSUBSCRIBE c*", "*3 $10 psubscribe $2 c* :2")
+	if got := c.Do("PUBLISH", channel, "one"); got != ":2\r\n" { // the node's own subscriptions
+		t.Errorf("PUBLISH: %q", got)
+	}
+	want := []string{message("message", channel, "one"), message("pmessage", "c*", channel, "one")}
+	if got := heard(sub, 2); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if got := c.Do("SPUBLISH", channel, "two"); !strings.HasPrefix(got, "-ERR dragoman: shard \"s1\"") {
+		t.Errorf("SPUBLISH: %q", got)
+	}
+	f.quit(t, c, sub)
+}
+
 func TestClusterWithoutRedirection(t *testing.T) {
 	t.Parallel()
 	f := overCluster(t, func(cfg *resource.RedisFilter) { cfg.Redirection = false })

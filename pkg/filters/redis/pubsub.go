@@ -114,11 +114,15 @@ func (c *client) subscriptionTargets(kind int, name string) ([]target, string) {
 		return []target{t}, reason
 	case kind != byPattern:
 		t, reason := c.channelTarget([]byte(name), target{})
+		if reason == "" && kind == byChannel {
+			t.standIn()
+		}
 		return []target{t}, reason
 	}
 	var targets []target
 	c.f.shards(func(t target) {
 		if t.table.Slots == nil || len(targets) == 0 {
+			t.standIn()
 			targets = append(targets, t)
 		}
 	})

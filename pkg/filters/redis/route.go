@@ -339,6 +339,9 @@ func handlePublish(c *client, r *request) bool {
 		c.localError(r, reason)
 		return true
 	}
+	if r.name == "publish" {
+		t.standIn()
+	}
 	if !c.inOrder(&t) {
 		return false
 	}
@@ -356,4 +359,18 @@ func (c *client) channelTarget(channel []byte, home target) (target, string) {
 		return target{}, c.noEndpoint()
 	}
 	return c.f.locateBy(home.unplaced(all[0]), channel)
+}
+
+// standIn makes t a shard of the same Redis Cluster whose primary is up, if its own is
+// not: every node has the messages of all channels but shard channels.
+func (t *target) standIn() {
+	if t.table.Slots == nil {
+		return
+	}
+	for i := range t.table.Shards {
+		if at := (t.shard + i) % len(t.table.Shards); usable(t.table.Shards[at].Primary) {
+			t.shard = at
+			return
+		}
+	}
 }
