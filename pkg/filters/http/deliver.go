@@ -12,14 +12,16 @@ import (
 	"time"
 )
 
-// inform passes a 1xx response on.
+// inform passes a 1xx response on, whose header is its own.
 func (p *passage) inform(status int, h http.Header) {
 	RemoveHopByHop(h)
-	maps.Copy(p.w.Header(), h)
+	all := p.w.Header()
+	later := maps.Clone(all)
+	clear(all)
+	maps.Copy(all, h)
 	p.w.WriteHeader(status)
-	for name := range h {
-		p.w.Header().Del(name)
-	}
+	clear(all)
+	maps.Copy(all, later)
 }
 
 // deliver passes the answer on.
