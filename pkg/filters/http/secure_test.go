@@ -1,9 +1,18 @@
 package http_test
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
 // TestRequireTLS: a client whose TLS has ended at a proxy before is not sent to https again, where that proxy is to be believed.
@@ -53,5 +62,44 @@ func TestHintsLeaveTheRest(t *testing.T) {
 	h := proxy(t, m, clusterOf("c", addr))
 	if resp, body := do(t, "GET", h.url("/"), nil); body != "well" || resp.Header.Get("Link") != "</of/a/filter>" {
 		t.Errorf("%q, Link %q", body, resp.Header["Link"])
+	}
+}
+
+// TestHintsWithoutEnd: hints that still come when the request has timed out are not mixed into its answer.
+func TestHintsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	cluster := clusterOf("c", wireApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+		_, _ = io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+		f := http2.NewFramer(c, c)
+		_ = f.WriteSettings()
+		var stream uint32
+		for stream == 0 {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if _, ok := frame.(*http2.HeadersFrame); ok {
+				stream = frame.Header().StreamID
+			}
+		}
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+		var head bytes.Buffer
+		enc := hpack.NewEncoder(&head)
+		for {
+			head.Reset()
+			_ = enc.WriteField(hpack.HeaderField{Name: ":status", Value: "103"})
+			_ = enc.WriteField(hpack.HeaderField{Name: "link", Value: "</a>"})
+			if f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true}) != nil {
+				return
+			}
+		}
+	}))
+	cluster.HTTP.Protocol = resource.UpstreamHTTP2
+	cluster.HTTP.MaxRequests = 1
+	h := goroutines.proxy(t, routing(toCluster(t, `, "timeout": "0.02s"`)), cluster)
+	for range 10 {
+		if resp, _ := do(t, "GET", h.url("/"), nil); resp.StatusCode != http.StatusGatewayTimeout || resp.Header.Get("Link") != "" {
+			t.Errorf("%s %v", resp.Status, resp.Header)
+		}
 	}
 }
