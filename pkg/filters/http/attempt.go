@@ -49,6 +49,7 @@ func (p *passage) attempts() {
 			}
 			cancel(nil)
 			p.tried = append(p.tried, ep)
+			p.ownHeader()
 			again := p.pause(n)
 			p.pool.DoneRetry()
 			if again {
@@ -62,6 +63,13 @@ func (p *passage) attempts() {
 		cancel(nil)
 		return
 	}
+}
+
+// ownHeader gives the next try a header of its own: HTTP/2 may be sending that of a try
+// that was given up still.
+func (p *passage) ownHeader() {
+	p.in.Header = p.in.Header.Clone()
+	p.out.Header, p.x.request.Header = p.in.Header, p.in.Header
 }
 
 // pick chooses the endpoint of the next try.
@@ -119,13 +127,13 @@ func (p *passage) try(ctx context.Context, ep *filters.Endpoint) outcome {
 	if p.body != nil {
 		p.body.view(&out)
 	}
-	if out.Host = p.aim(ep); out.Host != p.out.Host {
+	out.Host = p.aim(ep)
+	if out.Host != p.out.Host || ep.TLS != nil { // a copy, for the reason of ownHeader
 		u := *out.URL
 		u.Host, out.URL = out.Host, &u
-	}
-	out.URL.Scheme = "http"
-	if ep.TLS != nil {
-		out.URL.Scheme = "https"
+		if ep.TLS != nil {
+			u.Scheme = "https"
+		}
 	}
 	call := &pool.Call{Request: &out, Endpoint: ep, HTTP2: p.in.ProtoMajor == 2, Wire: h1.Exchange{Target: p.target, Inform: p.inform}}
 	resp, err := p.pool.Do(ctx, call)

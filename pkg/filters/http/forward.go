@@ -135,7 +135,7 @@ func (p *passage) makeRequest() {
 	p.out = &http.Request{
 		Method: r.Method, Header: r.Header, Host: p.host, ContentLength: r.ContentLength, Trailer: r.Trailer,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		URL: &url.URL{Scheme: p.x.request.Scheme, Host: p.host, Opaque: p.path, RawQuery: p.query},
+		URL: &url.URL{Scheme: "http", Host: p.host, Opaque: p.path, RawQuery: p.query},
 	}
 	if strings.HasPrefix(p.path, "//") {
 		plain, err := url.PathUnescape(p.path)
