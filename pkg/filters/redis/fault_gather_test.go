@@ -90,7 +90,7 @@ func TestMaxRequestBytes(t *testing.T) {
 	// Redis closes after a bulk whose length it refuses.
 	_ = c.TrySend(setHeader(k0, 1<<20+1))
 	wantPrefix(t, "SET", c.ReadFrame(), "-ERR Protocol error: invalid bulk length")
-	wantClosed(t, c, 5*time.Second)
+	wantClosed(t, c, 30*time.Second)
 	f.quiet()
 }
 
@@ -107,7 +107,7 @@ func TestLimitsBeforeLogin(t *testing.T) {
 		c := f.dial()
 		c.Send(request)
 		wantPrefix(t, name, c.ReadFrame(), "-ERR Protocol error: ")
-		wantClosed(t, c, 5*time.Second)
+		wantClosed(t, c, 30*time.Second)
 	}
 	c := f.dial()
 	wantPrefix(t, "GET", c.Do("GET", "a"), "-NOAUTH")
@@ -149,6 +149,6 @@ func TestInlineTooLong(t *testing.T) {
 	wantPrefix(t, "SET", c.ReadFrame(), "+OK")
 	_, _ = io.WriteString(c.Conn(), strings.Repeat("x", 200<<10))
 	wantPrefix(t, "the line", c.ReadFrame(), "-ERR Protocol error: too big inline request")
-	wantClosed(t, c, 5*time.Second)
+	wantClosed(t, c, 30*time.Second)
 	f.quiet()
 }

@@ -17,11 +17,20 @@ import (
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
-// atOnce is what an immediate answer may take on a busy machine: less than
-// OpTimeout, which a request that waits for its server takes.
-const atOnce = 4 * time.Second
+// atOnce is what an immediate answer may take on a machine that stands still for a
+// moment: less than the OpTimeout of unhurried, which a request that waits for its
+// server takes.
+const atOnce = 9 * time.Second
+
+// unhurried is defaults with an OpTimeout that is longer than atOnce.
+func unhurried() *resource.RedisFilter {
+	cfg := defaults()
+	cfg.OpTimeout = time.Minute
+	return cfg
+}
 
 // fake is a server that misbehaves as a test tells it to.
 type fake struct {
@@ -174,7 +183,7 @@ func wantClosed(tb testing.TB, c *redistest.Client, limit time.Duration) {
 // eventually polls check.
 func eventually(tb testing.TB, what string, check func() error) {
 	tb.Helper()
-	redistest.Eventually(tb, 20*time.Second, what, check)
+	redistest.Eventually(tb, time.Minute, what, check)
 }
 
 // state is what must be the same before and after whatever clients do.

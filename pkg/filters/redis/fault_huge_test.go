@@ -142,7 +142,7 @@ func TestUploadStalls(t *testing.T) {
 	t.Parallel()
 	node := redistest.Server(t)
 	cfg := defaults()
-	cfg.OpTimeout = 2 * time.Second
+	cfg.OpTimeout = 4 * time.Second
 	f := start(t, cfg, newCluster("main", node))
 	for _, size := range []int{200 << 10, 20 << 20} {
 		c, other := f.dial(), f.dial()
@@ -152,7 +152,7 @@ func TestUploadStalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		for n := 0; time.Since(begin) < 2*cfg.OpTimeout; n++ {
+		for n := 0; time.Since(begin) < cfg.OpTimeout+time.Second; n++ {
 			other.Do("SET", "o", fmt.Sprint(n))
 			if got := other.Do("GET", "o"); got != bulk(fmt.Sprint(n)) { // an error, had it waited for the stalled one
 				t.Fatalf("another client got %q", got)
@@ -202,7 +202,7 @@ func TestUploadServerDies(t *testing.T) {
 	cl := newCluster("main", nodes...)
 	cl.Table().Options.ConnectTimeout = time.Second
 	cfg := defaults()
-	cfg.OpTimeout = 500 * time.Millisecond
+	cfg.OpTimeout = 3 * time.Second
 	f := start(t, cfg, cl)
 	bad, good := cl.keyOn(0, 0), cl.keyOn(1, 0)
 	tests := map[string]struct {
@@ -312,7 +312,7 @@ func TestUploadSmuggles(t *testing.T) {
 			c.Send(bulk(value)[size:] + tail)
 			got, _ := c.TryReadFrame()
 			wantPrefix(t, name, got, "-ERR Protocol error: ")
-			wantClosed(t, c, 5*time.Second)
+			wantClosed(t, c, 30*time.Second)
 			wantPrefix(t, name, other.Do("GET", "o"), bulk("1"))
 		}
 	}

@@ -230,7 +230,7 @@ func testKilledInState(t *testing.T, f *fixture, cl *cluster, nodes []*redistest
 					c.Close()
 				case "half-close":
 					c.CloseWrite()
-					wantClosed(t, c, 5*time.Second)
+					wantClosed(t, c, 30*time.Second)
 				}
 				c.Close()
 			}

@@ -10,7 +10,7 @@ import (
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	cfg := defaults()
-	cfg.Limits.IdleTimeout = 3 * time.Second
+	cfg.Limits.IdleTimeout = 6 * time.Second
 	f := start(t, cfg, newCluster("main", servers(t, 1)...))
 	idle, inTx, sub, blocked, busy := f.dial(), f.dial(), f.dial(), f.dial(), f.dial()
 	check(t, idle, "GET k", "$-1")

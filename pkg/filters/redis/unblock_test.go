@@ -74,7 +74,7 @@ func TestUnblockedFromAFrozenServer(t *testing.T) {
 	t.Parallel()
 	nodes := servers(t, 1)
 	cfg := defaults()
-	cfg.OpTimeout = 500 * time.Millisecond
+	cfg.OpTimeout = 4 * time.Second
 	f := start(t, cfg, newCluster("main", nodes...))
 	a, b := f.dial(), f.dial()
 	id := bulkInt(a, "CLIENT", "ID")
@@ -124,7 +124,7 @@ func TestUnblockedFromWaitAtAFrozenServer(t *testing.T) {
 	t.Parallel()
 	nodes := servers(t, 2)
 	cfg := defaults()
-	cfg.OpTimeout = 500 * time.Millisecond
+	cfg.OpTimeout = 4 * time.Second
 	f := start(t, cfg, newCluster("main", nodes...))
 	a, b := f.dial(), f.dial()
 	id := bulkInt(a, "CLIENT", "ID")
@@ -150,7 +150,7 @@ func TestUnblockedBeforeTheServerAnswers(t *testing.T) {
 	t.Parallel()
 	nodes := servers(t, 1)
 	cfg := defaults()
-	cfg.OpTimeout = 500 * time.Millisecond
+	cfg.OpTimeout = 4 * time.Second
 	main := newCluster("main", nodes...)
 	main.Table().Options.ConnectTimeout = time.Minute // a frozen server is not taken for dead
 	f := start(t, cfg, main)
