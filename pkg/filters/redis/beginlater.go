@@ -30,7 +30,7 @@ func (b *beginning) size() int {
 func (r *retry) begin(b *beginning) {
 	c, w := r.c, r.c.w
 	var u *upstream
-	if p := r.pool(); r.live() && p != nil {
+	if p := r.pool(tables{}); r.live() && p != nil {
 		u, _ = p.take(c)
 	}
 	b.first.tries = min(b.first.tries+1, 100)

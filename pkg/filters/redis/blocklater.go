@@ -25,7 +25,7 @@ func (r *retry) blockAgain() {
 		return
 	}
 	var u *upstream
-	if p := r.pool(); p != nil {
+	if p := r.pool(tables{}); p != nil {
 		u, _ = p.take(c)
 	}
 	r.tries = min(r.tries+1, 100)

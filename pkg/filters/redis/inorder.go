@@ -86,3 +86,16 @@ func (c *client) holdBehindKeys(t *target) {
 
 // inherit is told of a client that comes with requests which another filter has placed.
 func (f *localFilter) inherit() { f.inherited, f.placings = true, nil }
+
+// tables are those of clusters, each asked for once: of requests that are sent in one go,
+// none takes another way than those before it because the table has changed in between.
+type tables map[filters.Cluster]*filters.Table
+
+func (t tables) of(cl filters.Cluster) *filters.Table {
+	table, ok := t[cl]
+	if !ok {
+		table = cl.Table()
+		t[cl] = table
+	}
+	return table
+}

@@ -259,8 +259,8 @@ func (c *client) retry(all bool) {
 	}
 	list := x.retries
 	x.retries = nil
-	n := 0
-	for n < len(list) && (n == 0 || all || (list[n].apart && list[0].apart)) && list[n].send() {
+	n, seen := 0, tables{}
+	for n < len(list) && (n == 0 || all || (list[n].apart && list[0].apart)) && list[n].send(seen) {
 		c.w.retryBytes -= len(list[n].replay.frame)
 		n++
 	}
@@ -270,7 +270,7 @@ func (c *client) retry(all bool) {
 }
 
 // send sends the request again. It returns false if there is nobody to send it to.
-func (r *retry) send() bool {
+func (r *retry) send(seen tables) bool {
 	c := r.c
 	if c.has(stateClosed) {
 		return true
@@ -279,7 +279,7 @@ func (r *retry) send() bool {
 		c.w.pool(r.from.key, r.from.cluster, r.from.opts).splitUp(&r.pending)
 		return true
 	}
-	p := r.pool()
+	p := r.pool(seen)
 	if p == nil {
 		return false
 	}
@@ -295,9 +295,9 @@ func (r *retry) send() bool {
 }
 
 // pool is where the slot of the request is by now; nil if that server is down.
-func (r *retry) pool() *pool {
+func (r *retry) pool(seen tables) *pool {
 	c, cl := r.c, r.from.cluster
-	t := target{cluster: cl, table: cl.Table()}
+	t := target{cluster: cl, table: seen.of(cl)}
 	if r.about.slot < 0 || t.table.Slots == nil || len(t.table.Shards) == 0 {
 		return c.w.pool(r.from.key, cl, r.from.opts)
 	}

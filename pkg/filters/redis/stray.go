@@ -55,13 +55,17 @@ func (w *worker) sendStrays() {
 // sendStraysTo is sendStrays for one address, in the order that they came in.
 func (w *worker) sendStraysTo(addr string) {
 	list, now := w.strays[addr], w.loop.Now()
+	if len(list) == 0 {
+		return
+	}
 	delete(w.strays, addr)
+	seen := tables{}
 	for i := range list {
 		s := &list[i]
 		if !s.live() {
 			continue
 		}
-		e := s.from.cluster.Table().ByAddress(s.addr)
+		e := seen.of(s.from.cluster).ByAddress(s.addr)
 		switch {
 		case e != nil:
 			s.from.sendOn(&s.pending, e, s.ask)

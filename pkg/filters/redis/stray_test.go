@@ -135,15 +135,53 @@ func TestClusterUnknownHostNameForGood(t *testing.T) {
 	f.quit(t, c)
 }
 
-// counted is a cluster that counts how often its table is asked for.
+// counted is a cluster that counts how often its table is asked for, and may change it
+// just then.
 type counted struct {
 	*cluster
-	n int
+	n        int
+	changeAt int // 0: never
+	next     *filters.Table
 }
 
 func (c *counted) Table() *filters.Table {
-	c.n++
+	if c.n++; c.n == c.changeAt {
+		c.table.Store(c.next)
+	}
 	return c.cluster.Table()
+}
+
+// The table may change at any moment, also while requests that wait for it are looked
+// through: none gets before those that came earlier.
+func TestClusterUnknownHostNameInOrder(t *testing.T) {
+	t.Parallel()
+	const many = 100
+	f := overCluster(t, patient)
+	known := f.withoutThird()
+	main := &counted{cluster: f.clusters["main"], next: known}
+	f.onLoop(func(*worker) { f.filter.catchAll.cluster = main })
+	c := f.dial()
+	key := f.keyIn(2, "k")
+	c.Send(strings.Repeat(redistest.Command("INCR", key), many))
+	eventually(t, "the requests to wait", func() error {
+		n := 0
+		f.onLoop(func(w *worker) {
+			for _, list := range w.strays {
+				n += len(list)
+			}
+		})
+		if n != many {
+			return fmt.Errorf("%d are waiting", n)
+		}
+		return nil
+	})
+	f.onLoop(func(*worker) { main.changeAt = main.n + many/2 })
+	for i := range many {
+		if got, want := c.ReadFrame(), fmt.Sprintf(":%d\r\n", i+1); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	f.quit(t, c)
 }
 
 // Requests that wait are not looked at anew for each one that joins them.
