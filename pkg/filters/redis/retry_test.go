@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,12 +70,17 @@ func TestClusterDownIsTriedAgain(t *testing.T) {
 		f.retried(t, 5)
 		c.Send(redistest.Command("GET", key))
 		check(t, d, "SET "+same+" v", "+OK", "GET "+same, "$1 v", "GET "+other, "$1 x") // nobody else waits
-		f.onLoop(func(w *worker) {
-			for _, p := range w.retrying {
-				if len(p.x.retries) == 1 {
-					p.drop() // as if it had hung up
+		eventually(t, "who is to go to be between two tries", func() error {
+			err := errors.New("it is being tried")
+			f.onLoop(func(w *worker) {
+				for _, p := range w.retrying {
+					if len(p.x.retries) == 1 {
+						p.drop() // as if it had hung up
+						err = nil
+					}
 				}
-			}
+			})
+			return err
 		})
 		f.retried(t, 4)
 		check(t, f.nodes[0].Client(), "CLUSTER ADDSLOTS "+slot, "+OK")
