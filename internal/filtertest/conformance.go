@@ -175,9 +175,9 @@ func testRotation(t *testing.T, p *Protocol) {
 
 // testIdleTimeout: a session that is quiet is ended, and none that works.
 func testIdleTimeout(t *testing.T, p *Protocol) {
-	f := p.Start(t, p.Config(func(c *resource.DatabaseFilter) { c.Limits.IdleTimeout = 2 * time.Second }), 0, p.Server(t).Addr())
+	f := p.Start(t, p.Config(func(c *resource.DatabaseFilter) { c.Limits.IdleTimeout = 4 * time.Second }), 0, p.Server(t).Addr())
 	conn := f.Connect()
-	execute(t, conn, fmt.Sprintf(p.Statements.Sleep, 3))
+	execute(t, conn, fmt.Sprintf(p.Statements.Sleep, 5))
 	Eventually(t, "the session to end", func() bool { return f.Metric("closed_total", "idle_timeout") == 1 })
 	p.ended(t, "a session that is quiet", conn, "select 1", p.Codes.Idle)
 }

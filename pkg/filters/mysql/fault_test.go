@@ -66,7 +66,7 @@ func TestBadClients(t *testing.T) {
 func TestSlowStarters(t *testing.T) {
 	t.Parallel()
 	frozen := dbtest.StartMariaDB(t)
-	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 300*time.Millisecond, time.Second }, config(), frozen.Addr())
+	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 3*time.Second, 2*time.Second }, config(), frozen.Addr())
 	c := f.dial()
 	c.greet()
 	_, _ = c.conn.Write([]byte{60, 0, 0, 1, 5})

@@ -155,7 +155,7 @@ func TestSlowStarters(t *testing.T) {
 	t.Parallel()
 	frozen := dbtest.StartPostgres(t)
 	frozen.Freeze()
-	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 300*time.Millisecond, 0 }, config(), frozen.Addr())
+	f := startTuned(t, func(b *Builder) { b.startLimit, b.loginLimit = 3*time.Second, 0 }, config(), frozen.Addr())
 	c := f.dial()
 	_, _ = c.Write(hello(t)[:7])
 	if got, _ := io.ReadAll(c); len(got) != 0 {

@@ -362,7 +362,7 @@ func TestPoolAccess(t *testing.T) {
 	server := dbtest.StartPostgres(t)
 	cfg := pooled("transaction", 1)
 	cfg.ReadOnly = true
-	timeout := 200 * time.Millisecond
+	timeout := time.Second
 	cfg.StatementTimeout = &timeout
 	cfg.AppAuth = &resource.AppAuth{Username: "app", Password: resource.SecretKey{Name: "app"}}
 	f := start(t, cfg, server.Addr())
