@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ func (c *adminClient) get(ctx context.Context, path string) (int, []byte, error)
 		return 0, nil, exit.Usage(err)
 	}
 	resp, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return 0, nil, fmt.Errorf("%w (is it running? --admin-address says where)", err)
+	}
 	if err != nil {
 		return 0, nil, err
 	}

@@ -186,6 +186,9 @@ func TestUsage(t *testing.T) {
 		{"nothing", nil, 0, "proxy [command]"},
 		{"version", []string{"version"}, 0, "dragoman proxy "},
 		{"unknown command", []string{"walk"}, 64, `unknown command "walk"`},
+		{"misspelt command", []string{"validte"}, 64, `unknown command "validte"; did you mean "validate"? see proxy --help`},
+		{"misspelt flag", []string{"run", "--environmnt", "dev"}, 64, `unknown flag: --environmnt; did you mean "--environment"? see proxy run --help`},
+		{"flag with one dash", []string{"run", "-environment", "dev"}, 64, `did you mean "--environment"?`},
 		{"help of a command", []string{"help", "run"}, 0, "proxy run {-f FILE"},
 		{"help of an unknown command", []string{"help", "walk"}, 64, `unknown command "walk"`},
 		{"unknown flag", []string{"run", "--colour"}, 64, "unknown flag: --colour"},
@@ -211,9 +214,9 @@ func TestUsage(t *testing.T) {
 		{"a socket without a folder", []string{"run", "-f", socket, "--admin-address", "off", "--environment", "dev"}, 64, "(the socket's folder is not there)"},
 		{"a collector without a scheme", []string{"run", "-f", good, "--otlp-endpoint", "collector:4317"}, 64, "want a URL, as http://collector:4317"},
 		{"validate nothing", []string{"validate"}, 64, "name a file or folder"},
-		{"wait for nobody", []string{"wait", "--admin-address", "127.0.0.1:1", "--timeout", "100ms"}, 75, "waiting for the proxy"},
+		{"wait for nobody", []string{"wait", "--admin-address", "127.0.0.1:1", "--timeout", "100ms"}, 75, "(is it running? --admin-address says where)"},
 		{"wait for a bare number", []string{"wait", "--timeout", "1"}, 64, "want a duration such as 10s"},
-		{"status of nobody", []string{"status", "--admin-address", "127.0.0.1:1"}, 75, "asking the proxy"},
+		{"status of nobody", []string{"status", "--admin-address", "127.0.0.1:1"}, 75, "(is it running? --admin-address says where)"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {

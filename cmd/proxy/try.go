@@ -104,7 +104,7 @@ func adapterOf(objs []mesh.Object, name string) (*mesh.Adapter, error) {
 	case name != "":
 		return nil, fmt.Errorf("there is no Adapter %s of an API", name)
 	default:
-		return nil, errors.New("there is no Adapter of an API")
+		return nil, errors.New("there is no Adapter of an API: one with spec.api is what can be tried")
 	}
 }
 

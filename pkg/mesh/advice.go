@@ -113,7 +113,7 @@ func (w *walker) hintOfField(v reflect.Value, path, field string, names []string
 			return hint
 		}
 	}
-	if hint := didYouMean(field, names); hint != "" {
+	if hint := DidYouMean(field, names); hint != "" {
 		return hint
 	}
 	homes := slices.DeleteFunc(homesOf(w.root, field), func(home string) bool { return w.ofOtherProtocol(home) || !near(path, home) })

@@ -245,7 +245,7 @@ func (c *checker) text(s string, known []string, at string) {
 	}
 	for _, v := range t.Values() {
 		c.require(v.Kind != placeholder.Path || slices.Contains(known, v.Text), at,
-			fmt.Sprintf("{%s} is not in match.path", clip(v.Text)), didYouMean(v.Text, known))
+			fmt.Sprintf("{%s} is not in match.path", clip(v.Text)), DidYouMean(v.Text, known))
 	}
 	c.require(!strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }), at,
 		"has control characters", "")

@@ -48,7 +48,7 @@ func (c *checker) pools(env *Environment, s *AmbassadorSpec, at string) {
 	for _, name := range slices.Sorted(maps.Keys(used)) {
 		if _, ok := env.Pools[name]; !ok {
 			c.fail(at+".pools", fmt.Sprintf("there is no pool %q, which %s names", clip(name), used[name]),
-				didYouMean(name, slices.Sorted(maps.Keys(env.Pools))))
+				DidYouMean(name, slices.Sorted(maps.Keys(env.Pools))))
 		}
 	}
 }

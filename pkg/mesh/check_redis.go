@@ -184,7 +184,7 @@ func (c *checker) rules(rules []string, at string) {
 		here := fmt.Sprintf("%s[%d]", at, i)
 		if strings.HasPrefix(rule, "@") {
 			c.require(slices.Contains(categories(), rule), here,
-				fmt.Sprintf("unknown category %q", clip(rule)), didYouMean(rule, categories()))
+				fmt.Sprintf("unknown category %q", clip(rule)), DidYouMean(rule, categories()))
 			continue
 		}
 		name, sub, _ := strings.Cut(rule, "|")

@@ -2,8 +2,8 @@ package mesh
 
 import "strings"
 
-// didYouMean gives a hint with the known word nearest to a wrong one, or "".
-func didYouMean(wrong string, known []string) string {
+// DidYouMean gives a hint with the known word nearest to a wrong one, or "".
+func DidYouMean(wrong string, known []string) string {
 	best, bestDistance := "", len(wrong)/3+2
 	for _, k := range known {
 		if strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(wrong), k) {
@@ -28,7 +28,7 @@ func Suggest(wrong string, known []string) string { return hintOf(wrong, known) 
 
 // hintOf names the nearest known word or, where none is near, all of them.
 func hintOf(wrong string, known []string) string {
-	if hint := didYouMean(wrong, known); hint != "" {
+	if hint := DidYouMean(wrong, known); hint != "" {
 		return hint
 	}
 	return oneOf(known)

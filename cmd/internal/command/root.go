@@ -10,8 +10,10 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
+	"github.com/dragoman-mesh/dragoman/pkg/mesh"
 )
 
 // ErrSilent ends a program with the code that it is wrapped in; all has been said.
@@ -23,7 +25,7 @@ func Root(root *cobra.Command) *cobra.Command {
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return exit.Usage(fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.Name()))
+			return unknownCommand(cmd, args)
 		}
 		return nil
 	}
@@ -34,15 +36,45 @@ func Root(root *cobra.Command) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return exit.Usage(fmt.Errorf("unknown command %q; see %s --help", strings.Join(args, " "), root.Name()))
+				return unknownCommand(root, args)
 			}
 			return cmd.Help()
 		},
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+		return exit.Usage(fmt.Errorf("%w; %ssee %s --help", err, nearestFlag(cmd, err), cmd.CommandPath()))
 	})
 	return root
+}
+
+func unknownCommand(root *cobra.Command, args []string) error {
+	var known []string
+	for _, c := range root.Commands() {
+		known = append(known, c.Name())
+	}
+	return exit.Usage(fmt.Errorf("unknown command %q; %ssee %s --help", strings.Join(args, " "), nearest(args[0], known), root.Name()))
+}
+
+// nearestFlag says which flag an error about an unknown one was probably meant for.
+func nearestFlag(cmd *cobra.Command, err error) string {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return ""
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, "--"+f.Name) })
+	name := unknown.GetSpecifiedName()
+	if dashes := unknown.GetSpecifiedShortnames(); dashes != "" {
+		name = dashes // as in -environment
+	}
+	return nearest("--"+name, known)
+}
+
+func nearest(wrong string, known []string) string {
+	if hint := mesh.DidYouMean(wrong, known); hint != "" {
+		return hint + " "
+	}
+	return ""
 }
 
 // Run runs a program, without the process: it returns the exit code. args begin

@@ -70,7 +70,7 @@ func parseRequest(data []byte) (*http.Request, error) {
 	}
 	r, err := http.ReadRequest(bufio.NewReader(withLength(head, body, false)))
 	if err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
+		return nil, fmt.Errorf(`reading the request: %w (it begins with a line such as "POST /v2/orders"; headers, an empty line and the body follow)`, err)
 	}
 	if r.Host == "" {
 		r.Host = "localhost"

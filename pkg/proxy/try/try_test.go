@@ -52,7 +52,7 @@ spec: {api: {listen: {port: 8081}, upstream: {address: "127.0.0.1:8080"}, routes
 		{"a path with dots", "GET /a/../b HTTP/1.1\nHost: h\n\n", "{rest} is b\n", ""},
 		{"control characters", "POST /a HTTP/1.1\nHost: h\n\n\x1b[31m", `  > \x1b[31m`, ""},
 		{"nothing", "", "", "is no message of HTTP"},
-		{"no HTTP", "hello, world, how are you\n", "", "reading the request"},
+		{"no HTTP", "hello, world, how are you\n", "", `it begins with a line such as "POST /v2/orders"`},
 		{"out of the root", "GET /../.. HTTP/1.1\nHost: h\n\n", "", "the path"},
 	}
 	for _, tt := range tests {
