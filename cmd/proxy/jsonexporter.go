@@ -80,10 +80,8 @@ func (f *jsonFlags) parse(args []string) error {
 		return errors.New("--web.config.file: TLS and authentication are not done here; put a proxy in front that does")
 	case f.systemd:
 		return errors.New("--web.systemd-socket: sockets of systemd are not taken here; use --web.listen-address")
-	case f.path == "" || f.path[0] != '/' || f.path == "/probe":
-		return fmt.Errorf("--web.telemetry-path %q must begin with a slash, and not be /probe", f.path)
 	}
-	return nil
+	return checkTelemetryPath(f.path, "/probe")
 }
 
 func (f *jsonFlags) run(cmd *cobra.Command) error {

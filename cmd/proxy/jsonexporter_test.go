@@ -38,6 +38,8 @@ func TestJSONExporterChecksItsFile(t *testing.T) {
 		{[]string{"rest"}, 64, `unexpected "rest"`},
 		{[]string{"--web.config.file=x"}, 64, "--web.config.file: TLS and authentication"},
 		{[]string{"--web.telemetry-path=probe"}, 64, "must begin with a slash"},
+		{[]string{"--web.telemetry-path=/probe"}, 64, "/probe is another page"},
+		{[]string{"--web.telemetry-path=/a b"}, 64, "must be a plain path"},
 		{[]string{"--log.level=loud", "--config.file=" + good}, 64, "--log.level"},
 	}
 	for _, tt := range tests {

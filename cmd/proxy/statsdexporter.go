@@ -10,7 +10,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -127,14 +130,29 @@ func (f *statsdFlags) parse(args []string) error {
 		return nil
 	case f.udp == "" && f.tcp == "" && f.unixgram == "":
 		return errors.New("at least one of --statsd.listen-udp, --statsd.listen-tcp and --statsd.listen-unixgram is needed")
-	case f.path == "" || f.path[0] != '/':
-		return fmt.Errorf("--web.telemetry-path %q must begin with a slash", f.path)
 	case f.readBuffer < 0 || f.maxSeries < 1:
 		return errors.New("--statsd.read-buffer must not be negative, --statsd.max-series must be 1 or more")
 	case f.relayPacket < 2 || f.relayPacket > 65507:
 		return fmt.Errorf("--statsd.relay.packet-length %d must be between 2 and 65507", f.relayPacket)
 	}
+	if err := checkTelemetryPath(f.path, "/-/healthy", "/-/ready", "/-/reload", "/-/quit"); err != nil {
+		return err
+	}
 	return f.checkWithoutMeaning()
+}
+
+// checkTelemetryPath wants a path that means itself as a pattern of [http.ServeMux], and
+// is none of the exporter's other ones.
+func checkTelemetryPath(name string, others ...string) error {
+	switch {
+	case name == "" || name[0] != '/':
+		return fmt.Errorf("--web.telemetry-path %q must begin with a slash", name)
+	case strings.ContainsAny(name, "{} \t") || name != "/" && path.Clean(name) != strings.TrimSuffix(name, "/"):
+		return fmt.Errorf("--web.telemetry-path %q must be a plain path, as /metrics", name)
+	case slices.Contains(others, name):
+		return fmt.Errorf("--web.telemetry-path %q: %s is another page of the exporter", name, name)
+	}
+	return nil
 }
 
 // checkWithoutMeaning holds the values of flags that mean nothing here to what

@@ -45,6 +45,10 @@ func TestStatsdFlags(t *testing.T) {
 		{[]string{"--statsd.unixsocket-mode=rwx"}, 64, "octal"},
 		{[]string{"--log.level=loud"}, 64, "debug, info, warn or error"},
 		{[]string{"--web.telemetry-path=metrics"}, 64, "begin with a slash"},
+		{[]string{"--web.telemetry-path="}, 64, "begin with a slash"},
+		{[]string{"--web.telemetry-path=/-/ready"}, 64, "/-/ready is another page"},
+		{[]string{"--web.telemetry-path=/m{"}, 64, "must be a plain path"},
+		{[]string{"--web.telemetry-path=//m"}, 64, "must be a plain path"},
 		{[]string{"--statsd.listen"}, 64, "unknown flag"},
 		{[]string{"metrics"}, 64, `unexpected "metrics"`},
 	}
