@@ -118,6 +118,9 @@ func (w *responseWriter) decide() {
 		return
 	}
 	conf := w.x.conf.Response
+	if w.status == http.StatusNotModified && conf != nil && conf.Body != nil && !w.x.asIs {
+		weaken(w.x.w.Header()) // as that of the 200 that the client has, RFC 9110 section 15.4.5
+	}
 	if conf == nil || w.status == http.StatusSwitchingProtocols || w.status == http.StatusNoContent || w.status == http.StatusNotModified {
 		w.pass()
 		return
