@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/netloop"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 )
 
 // A large request over a client's own connection may end while its server takes
@@ -47,4 +49,26 @@ func TestUploadEndsAtAFullServer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A large request of a transaction that has followed its slot is gathered, and counted once.
+func TestLargeRequestOfARelocatedTransaction(t *testing.T) {
+	t.Parallel()
+	f := overCluster(t, nil)
+	main := f.clusters["main"]
+	stale := *main.Table()
+	stale.Slots = new([redisproto.Slots]int32) // all at the first
+	main.table.Store(&stale)
+	key := f.keyIn(2, "k")
+	c, d := f.dial(), f.dial()
+	check(t, c, "MULTI", "+OK", "GET "+key, "+QUEUED")
+	c.Send(redistest.Command("SET", key, strings.Repeat("x", 3<<20)))
+	if got := c.ReadFrame(); got != "+QUEUED\r\n" {
+		t.Fatal(got)
+	}
+	if got := d.Do("CLIENT", "LIST"); !strings.Contains(got, " multi=2 ") {
+		t.Errorf("CLIENT LIST: %q", got)
+	}
+	check(t, c, "EXEC", "*2 $-1 +OK", "STRLEN "+key, fmt.Sprintf(":%d", 3<<20))
+	f.quit(t, c, d)
 }
