@@ -115,7 +115,7 @@ func newFixture(t *testing.T) *fixture {
 	f.set = listener.NewSet(group, f.all, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
 		f.set.StopAccepting()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := group.Stop(ctx); err != nil {
 			t.Error(err)

@@ -84,7 +84,7 @@ func start(t *testing.T, c *cluster, conf resource.TCPFilter) *proxy {
 	p.addr = ln.Addr()
 	t.Cleanup(func() {
 		ln.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := group.Stop(ctx); err != nil {
 			t.Error(err)

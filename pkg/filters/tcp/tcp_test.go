@@ -143,11 +143,11 @@ func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	c := &cluster{}
 	c.set(1, endpoint(nettest.Serve(t, echo)))
-	idle := start(t, c, resource.TCPFilter{IdleTimeout: 2 * time.Second})
+	idle := start(t, c, resource.TCPFilter{IdleTimeout: 5 * time.Second})
 	conn := idle.dial(t)
 	for range 4 { // longer than the timeout in all, and each pause much shorter, also on a busy machine
 		roundTrip(t, conn, "still here")
-		<-time.After(600 * time.Millisecond)
+		<-time.After(1500 * time.Millisecond)
 	}
 	_, _ = io.ReadAll(conn)
 	idle.metric(t, `dragoman_tcp_closed_total{listener="l",reason="idle_timeout"} 1`)
