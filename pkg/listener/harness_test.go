@@ -177,7 +177,7 @@ func hear(t *testing.T, network, addr string) string {
 		return "error: " + err.Error()
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	b, err := io.ReadAll(c)
 	if err != nil {
 		return "error: " + err.Error()

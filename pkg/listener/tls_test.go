@@ -29,7 +29,7 @@ func hearTLS(t *testing.T, addr string, cfg *tls.Config) (string, *tls.Connectio
 		return "error: " + err.Error(), nil
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	b, err := io.ReadAll(c)
 	if err != nil {
 		return "error: " + err.Error(), nil
