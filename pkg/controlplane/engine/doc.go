@@ -7,9 +7,10 @@
 //
 // # Variants and kinds
 //
-// An object in one environment (and zone, where that matters) is a variant. It is
+// An object in one environment (and zone or node, where that matters) is a variant. It is
 // translated once, however many nodes need it. Nodes that get the same variants
-// are of one kind and share a grant. So a thousand pods of a Deployment cost one
+// are of one kind and share a grant, unless a Service is followed on each one's own
+// node. So a thousand pods of a Deployment cost one
 // kind, and a changed EndpointSlice costs the variants that name its Service.
 //
 // # What stays

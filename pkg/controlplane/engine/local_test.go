@@ -72,3 +72,34 @@ func TestInternalTrafficPolicy(t *testing.T) {
 	r.agents(2, true)
 	first(1)
 }
+
+// TestLocalServiceWithLateSecret: what an object lacks comes while nodes do.
+func TestLocalServiceWithLateSecret(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.put(`
+apiVersion: mesh.dragoman.io/v1alpha1
+kind: Ambassador
+metadata: {name: agent, namespace: shop}
+spec: {protocol: redis, listen: {port: 7000}, environments: {dev: {service: {name: agent, port: 80}, credentials: {secret: {name: late}}}}, defaultEnvironment: dev}
+`)
+	r.agents(9, true)
+	for i := 1; i <= 9; i++ {
+		r.podAt("shop", fmt.Sprint("web-", i), fmt.Sprint("uid-web-", i), translate.Spot{NodeName: fmt.Sprint("n", i)}, nil)
+	}
+	r.start()
+	first := r.dial("shop", "web-1")
+	first.Subscribe(server.EndpointType, "shop/agent/dev")
+	r.awaitCondition("shop/agent", inventory.ConditionResolvedRefs, inventory.StatusFalse, "SecretNotFound")
+	for i := 2; i <= 9; i++ {
+		c := r.dial("shop", fmt.Sprint("web-", i))
+		c.Subscribe(server.EndpointType, "shop/agent/dev")
+		if i == 5 {
+			r.secret("shop", "late", fmt.Sprint("password", time.Now()))
+		}
+		defer func() {
+			var a endpointv3.ClusterLoadAssignment
+			c.AwaitWhen(server.EndpointType, "shop/agent/dev", &a, func() bool { return len(ports(&a)) == 1 && ports(&a)[0] == uint32(i) })
+		}()
+	}
+}

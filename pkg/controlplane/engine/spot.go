@@ -67,7 +67,7 @@ func (e *Engine) extend(v *variant, spots map[translate.Spot]struct{}, b *batch)
 		outputs[spot] = set
 	}
 	uses, made, err := v.resources(outputs)
-	if err != nil {
+	if err != nil || v.uses == nil && len(uses) > 0 { // what was in the way has gone, or is about to be told
 		e.renew(v, time.Time{}, b)
 		return
 	}
