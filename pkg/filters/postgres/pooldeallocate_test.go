@@ -148,3 +148,29 @@ func TestPoolDeallocateInPieces(t *testing.T) {
 	s.join(hello(t))
 	s.script("c > Q select 2\ns < Q select 2")
 }
+
+// TestPoolForgottenTwice: a statement that is prepared under two names behind what ends all statements, before that is answered, is one statement.
+func TestPoolForgottenTwice(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, end := range []string{"discard all", "deallocate all"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			cfg := pooled("transaction", 1)
+			cfg.Pool.MaxStatements = 1
+			b := newBare(t, start(t, cfg, server.Addr()).dsn())
+			parse := func(name, sql string) pgproto3.FrontendMessage { return &pgproto3.Parse{Name: name, Query: sql} }
+			b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Query{String: "listen news"}}, 1}) // what the session prepares from now on is its alone
+			b.run(unit{[]pgproto3.FrontendMessage{parse("", end), &pgproto3.Bind{}, &pgproto3.Execute{}, parse("a", "select 7"), parse("b", "select 7"), &pgproto3.Sync{}}, 1})
+			for _, sql := range []string{"select 8", "select 9"} {
+				b.run(unit{[]pgproto3.FrontendMessage{parse(sql, sql), &pgproto3.Sync{}}, 1})
+			}
+			for _, name := range []string{"a", "b", "select 8"} {
+				got := strings.Join(b.run(unit{[]pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: name}, &pgproto3.Execute{}, &pgproto3.Sync{}}, 1}), "\n")
+				if want := map[bool]string{true: "8", false: "7"}[name == "select 8"]; !strings.Contains(got, `\x01`+want) {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+		})
+	}
+}

@@ -125,7 +125,7 @@ func (s *poolServer) forgetStatements() {
 	for _, a := range s.ledger.list[s.ledger.head:] {
 		switch {
 		case a.stmt == nil:
-		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash:
+		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash && s.statements.of[a.stmt] == nil:
 			s.statements.add(t, a.stmt, stale, false)
 		}
 		if a.kind == pgproto.TypeParse && a.undo != nil && a.undo.name != "" && c != nil {
