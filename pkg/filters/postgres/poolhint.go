@@ -52,6 +52,7 @@ func hintsOf(sql []byte) (h hint) {
 	var before []byte // the word before, in the same statement
 	temps := 0        // temporary things less those that the end of the transaction drops
 	made := false     // some of either
+	latest := 0       // behind the latest of them
 	for i := 0; i < len(sql); {
 		c := sql[i] | 0x20
 		if c < 'a' || c > 'z' {
@@ -67,14 +68,16 @@ func hintsOf(sql []byte) (h hint) {
 		}
 		if c == 's' || c == 't' || c == 'h' || c == 'p' || c == 'd' || c == 'e' {
 			switch word := sql[i:end]; {
-			case isTemp(before, word):
+			case isTemp(wordBefore(before, word, sql[:i]), word):
 				temps++
-				made = true
+				made, latest = true, end
 			case is(word, "drop") && is(before, "commit"):
-				temps = max(0, temps-1)
+				if !mayHaveComment(sql[latest:i]) {
+					temps = max(0, temps-1)
+				}
 			case before != nil && is(word, "set") && !beginsBlock(before) && !mayHaveComment(sql[:i]): // of UPDATE: the command begins a statement
 			default:
-				h |= hintOfWord(before, word, sql[end:])
+				h |= hintOfWord(wordBefore(before, word, sql[:i]), word, sql[end:])
 			}
 		}
 		before, i = sql[i:end], end
@@ -99,12 +102,29 @@ func mayHaveComment(sql []byte) bool {
 	return bytes.Contains(sql, []byte("--")) || bytes.Contains(sql, []byte("/*"))
 }
 
+// anyWord stands for the word before another, where that is not known.
+const anyWord = "?"
+
+// wordBefore is the word before one that decides together with it: what stands behind
+// a comment may go on with any.
+func wordBefore(before, word, sql []byte) []byte {
+	if !is(word, "temp") && !is(word, "temporary") && !is(word, "hold") && !is(word, "pg_temp") {
+		return before
+	}
+	sql = bytes.TrimRight(sql, " \t\r\n")
+	line := sql[bytes.LastIndexByte(sql, '\n')+1:]
+	if bytes.HasSuffix(sql, []byte("*/")) || bytes.Contains(line, []byte("--")) {
+		return []byte(anyWord)
+	}
+	return before
+}
+
 // isTemp reports whether a word and the one before it make something temporary.
 func isTemp(before, word []byte) bool {
 	if !is(word, "temp") && !is(word, "temporary") {
 		return false
 	}
-	for _, verb := range []string{"create", "replace", "global", "local", "into"} {
+	for _, verb := range []string{"create", "replace", "global", "local", "into", anyWord} {
 		if is(before, verb) {
 			return true
 		}
@@ -118,7 +138,7 @@ func hintOfWord(before, word, rest []byte) hint {
 		return hintOfSet(rest)
 	case is(word, "execute"), is(word, "prepare"):
 		return hintExecute
-	case is(word, "hold") && is(before, "with"):
+	case is(word, "hold") && (is(before, "with") || is(before, anyWord)):
 		return hintHold
 	case is(word, "pg_temp") && mayMake(before):
 		return hintTemp
@@ -139,7 +159,7 @@ func givesBack(function []byte) bool {
 
 // mayMake reports whether a word may stand before the name of what is made.
 func mayMake(word []byte) bool {
-	for _, kind := range []string{"table", "exists", "into", "view", "function", "procedure", "aggregate", "sequence", "type", "domain"} {
+	for _, kind := range []string{"table", "exists", "into", "view", "function", "procedure", "aggregate", "sequence", "type", "domain", anyWord} {
 		if is(word, kind) {
 			return true
 		}

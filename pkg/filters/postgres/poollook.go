@@ -51,12 +51,12 @@ func hintsBehind(sql []byte) (h hint) {
 		word := sql[i:end]
 		switch word[0] | 0x20 {
 		case 't':
-			if isTemp(before, word) {
+			if isTemp(wordBefore(before, word, sql[:i]), word) {
 				h |= hintTemp
 			}
 		case 'p', 's':
 			if !is(word, "set") && (h&hintConfig == 0 || !is(word, "set_config")) {
-				h |= hintOfWord(before, word, sql[end:])
+				h |= hintOfWord(wordBefore(before, word, sql[:i]), word, sql[end:])
 			}
 		}
 		before, i = word, end

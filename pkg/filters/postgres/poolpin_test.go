@@ -33,6 +33,14 @@ func TestPoolStateStays(t *testing.T) {
 			"begin; create temp table mine as select 1 as n; commit; drop table if exists other", "select n::text from mine", "1",
 			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
 		},
+		"a temporary table behind a comment": {
+			"create /* mine */ temp table mine as select 1 as n", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
+		"a temporary table that a comment would have dropped": {
+			"create temp table mine (n int default 1) -- on commit drop\n; insert into mine default values", "select n::text from mine", "1",
+			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
+		},
 		"a temporary table by its schema": {
 			"create table pg_temp.mine as select 1 as n", "select n::text from mine", "1",
 			"select coalesce(to_regclass('pg_temp.mine')::text, 'none')",
