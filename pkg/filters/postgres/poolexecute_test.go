@@ -57,6 +57,8 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		"behind a comment":  {{"prepare", "a", "select 24"}, {"query", "execute /* c, /* d */ */ -- e\n a", "24 "}},
 		"made in SQL then":  {{"prepare", "a", "select 25"}, {"query", "execute a", "25 "}, {"query", "deallocate a", ""}, {"query", "prepare a as select 26", ""}, {"query", "execute a", "26 "}},
 		"made in SQL, too":  {{"prepare", "a", "select 27"}, {"query", "prepare a as select 28", "42P05"}, {"query", "prepare /* b */ b as select 29; execute b", "29 "}, {"query", "execute a", "27 "}},
+		"closed":            {{"prepare", "a", "select 30"}, {"query", "execute a", "30 "}, {"close", "a", ""}, {"named", "a", "26000"}, {"query", "execute a", "26000"}},
+		"closed twice":      {{"prepare", "a", "select 31"}, {"query", "execute a", "31 "}, {"close", "a", ""}, {"close", "a", ""}, {"prepare", "a", "select 31"}, {"query", "execute a", "31 "}},
 		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "42P01"}, {"query", "execute a", "22 "}},
 		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
 	} {
@@ -78,10 +80,13 @@ func TestPoolExecuteInSQL(t *testing.T) {
 					got = extended(ctx, c, s.text)
 				case "named":
 					r := c.ExecPrepared(ctx, s.text, nil, nil, nil).Read()
-					if r.Err != nil {
-						t.Fatal(r.Err)
+					if got = dbtest.Code(r.Err); r.Err == nil {
+						got = string(r.Rows[0][0])
 					}
-					got = string(r.Rows[0][0])
+				case "close":
+					if err := c.Deallocate(ctx, s.text); err != nil {
+						t.Fatal(err)
+					}
 				}
 				if diff := cmp.Diff(s.want, got); diff != "" {
 					t.Errorf("%s %q (-want +got):\n%s", s.how, s.text, diff)

@@ -255,6 +255,8 @@ func (c *poolClient) bind(h pgproto.Head, m []byte) (verdict, int) {
 	if st.statement == nil {
 		if len(b.Statement) == 0 {
 			c.haveUnnamed()
+		} else {
+			srv.know(string(b.Statement), st) // or rather no more
 		}
 		srv.ledger.note(h.Type)
 		c.sent(h, m)
@@ -313,6 +315,8 @@ func (c *poolClient) target(h pgproto.Head, m []byte) (verdict, int) {
 		return forwarded, headSize
 	case kind == pgproto.KindStatement && len(name) == 0:
 		c.haveUnnamed()
+	case kind == pgproto.KindStatement:
+		srv.know(string(name), st) // or rather no more
 	}
 	srv.ledger.note(h.Type)
 	return forwarded, headSize
