@@ -8,8 +8,8 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
 
-// knowExecuted has the server know the session's statements that a text executes or
-// prepares in SQL, under the session's own names, and none that the session has no
+// knowExecuted has the server know the session's statements that a text executes,
+// makes or ends in SQL, under the session's own names, and none that the session has no
 // more: it keeps that server from then on. query says
 // that the text is a Query, behind which no Sync comes. It is false if that has to
 // wait for what is under way.
@@ -44,7 +44,7 @@ func (s *poolServer) know(name string, st named) bool {
 	if st.statement == nil && !known || known && has == st.statement {
 		return false
 	}
-	s.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, undo: &undo{executed: name}}) // which need not be there
+	s.ledger.push(answer{kind: pgproto.TypeClose, act: swallow, undo: &undo{executed: name, meant: has}}) // which need not be there
 	s.conn.Write(pgproto.AppendTarget(nil, pgproto.TypeClose, pgproto.KindStatement, []byte(name)))
 	if st.statement == nil {
 		delete(s.executed, name)
@@ -68,13 +68,13 @@ func (s *poolServer) refusesExecuted(skipped []answer) bool {
 	return len(skipped) > 0 && skipped[0].undo != nil && skipped[0].undo.executed != "" && next != nil && next.act == swallow
 }
 
-// executedNames gives the names of prepared statements that a text may execute, or
-// prepare.
+// executedNames gives the names of prepared statements that a text may execute,
+// make or end.
 func executedNames(sql []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for len(sql) > 0 {
 			var word []byte
-			if word, sql = nextWord(sql); !is(word, "execute") && !is(word, "prepare") {
+			if word, sql = nextWord(sql); !is(word, "execute") && !is(word, "prepare") && !is(word, "deallocate") {
 				continue
 			}
 			if name := nameAt(afterBlank(sql)); name != "" && !yield(name) {

@@ -57,7 +57,7 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		"behind a comment":  {{"prepare", "a", "select 24"}, {"query", "execute /* c, /* d */ */ -- e\n a", "24 "}},
 		"made in SQL then":  {{"prepare", "a", "select 25"}, {"query", "execute a", "25 "}, {"query", "deallocate a", ""}, {"query", "prepare a as select 26", ""}, {"query", "execute a", "26 "}},
 		"made in SQL, too":  {{"prepare", "a", "select 27"}, {"query", "prepare a as select 28", "42P05"}, {"query", "prepare /* b */ b as select 29; execute b", "29 "}, {"query", "execute a", "27 "}},
-		"closed":            {{"prepare", "a", "select 30"}, {"query", "execute a", "30 "}, {"close", "a", ""}, {"named", "a", "26000"}, {"query", "execute a", "26000"}},
+		"closed":            {{"prepare", "a", "select 30"}, {"query", "execute a", "30 "}, {"close", "a", ""}, {"named", "a", "26000"}, {"query", "deallocate a", "26000"}, {"query", "execute a", "26000"}},
 		"closed twice":      {{"prepare", "a", "select 31"}, {"query", "execute a", "31 "}, {"close", "a", ""}, {"close", "a", ""}, {"prepare", "a", "select 31"}, {"query", "execute a", "31 "}},
 		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "42P01"}, {"query", "execute a", "22 "}},
 		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
@@ -121,6 +121,22 @@ func TestPoolExecuteRefused(t *testing.T) {
 	} {
 		if diff := cmp.Diff(tc.want, query(tc.sql)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.sql, diff)
+		}
+	}
+}
+
+// TestPoolExecutedSkipped: what an error has the server skip is skipped also where it would have ended a name that SQL's EXECUTE has made known there.
+func TestPoolExecutedSkipped(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, start(t, pooled("transaction", 1), dbtest.StartPostgres(t).Addr()).dsn())
+	say := func(m ...pgproto3.FrontendMessage) []string { return b.run(unit{m, 1}) }
+	say(&pgproto3.Parse{Name: "a", Query: "select 1"}, &pgproto3.Sync{})
+	say(&pgproto3.Query{String: "execute a"})
+	say(&pgproto3.Close{ObjectType: 'S', Name: "a"}, &pgproto3.Sync{})
+	say(&pgproto3.Parse{Query: "selec"}, &pgproto3.Describe{ObjectType: 'S', Name: "a"}, &pgproto3.Sync{})
+	for _, m := range []pgproto3.FrontendMessage{&pgproto3.Describe{ObjectType: 'S', Name: "a"}, &pgproto3.Bind{PreparedStatement: "a"}} {
+		if diff := cmp.Diff([]string{"E ERROR 26000 prepared statement \"a\" does not exist 0", "Z I"}, say(m, &pgproto3.Sync{})); diff != "" {
+			t.Error(diff)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (a *answer) changes() bool {
 // undo is what was before a message.
 type undo struct {
 	name     string     // the client's, which means another thing now
-	meant    *statement // what it meant
+	meant    *statement // what it, or executed, meant
 	anonym   bool       // it is the unnamed statement
 	unnamed  *unnamed   // the client's
 	atServer uint64     // the server's

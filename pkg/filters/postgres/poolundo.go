@@ -19,7 +19,9 @@ func (s *poolServer) takeBack(skipped []answer, state string) (instead string) {
 		case a.undo != nil && a.undo.anonym:
 			s.takeBackUnnamed(a, i == 0)
 		case a.undo != nil && a.undo.executed != "":
-			delete(s.executed, a.undo.executed)
+			if delete(s.executed, a.undo.executed); a.undo.meant != nil && s.executed != nil { // it was to be closed
+				s.executed[a.undo.executed] = a.undo.meant
+			}
 		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash:
 			s.statements.remove(t, a.stmt)
 		case a.undo != nil && a.undo.rubbish != "":
