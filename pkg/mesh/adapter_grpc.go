@@ -64,7 +64,7 @@ func (GRPCDirection) Values() []string { return []string{"FromJSON", "ToJSON"} }
 // there. A set of descriptors is what protoc --include_imports
 // --descriptor_set_out writes.
 type GRPCDescriptors struct {
-	// File with a set of descriptors, beside the proxy.
+	// File with a set of descriptors, beside the proxy. It is read again when it changes.
 	// +kubebuilder:validation:Pattern=`^/`
 	// +kubebuilder:validation:MaxLength=1024
 	File string `json:"file,omitempty"`
