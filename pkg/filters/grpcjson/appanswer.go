@@ -53,6 +53,10 @@ func (a *appAnswer) WriteHeader(status int) {
 		return
 	}
 	a.status = status
+	if o, ok := readStatus(a.header.Get); ok && isGRPC(a.header) { // of the proxy itself, to which this is a call
+		a.end(reasonStatus, o)
+		return
+	}
 	if !a.streams() {
 		return
 	}

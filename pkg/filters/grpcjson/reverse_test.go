@@ -86,6 +86,8 @@ func app(t *testing.T) string {
 			fmt.Fprint(w, `{"name": `)
 		case name == "slow":
 			<-r.Context().Done()
+		case name == "gone":
+			panic(http.ErrAbortHandler)
 		case r.URL.Path == "/v1/orders:import":
 			fmt.Fprintf(w, `{"nextPageToken": %q}`, r.Header.Get("Content-Type")+" "+string(body))
 		case r.URL.Path == "/v1/orders:watch":
@@ -125,6 +127,10 @@ func watchApp(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case "refused":
 		w.WriteHeader(http.StatusForbidden)
+	case "slow":
+		<-r.Context().Done()
+	case "gone":
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -230,6 +236,32 @@ func TestReverseErrors(t *testing.T) {
 	defer cancel()
 	if err := c.Invoke(ctx, "/"+grpctest.Orders+"/Get", &shop.GetRequest{Name: "orders/slow"}, &shop.Order{}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("a slow app: %v", err)
+	}
+}
+
+// TestReverseWithoutAnswer: what the proxy itself says to a call, since no app has answered, is no empty message.
+func TestReverseWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	for name, timeout := range map[string]string{"gone": "60s", "slow": "0.05s"} {
+		conf, err := parse(t, toJSON(""), `{"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "`+timeout+`"}}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, _ := proxy(t, conf, cluster(app(t), resource.UpstreamHTTP1))
+		c, want := dialProxy(t, addr), map[string]codes.Code{"gone": codes.Unavailable, "slow": codes.DeadlineExceeded}[name]
+		if err := call(t, c, "Get", &shop.GetRequest{Name: "orders/" + name}, &shop.Order{}); status.Code(err) != want {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		s, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/"+grpctest.Orders+"/Watch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.SendMsg(&shop.ListRequest{PageToken: name}), s.CloseSend()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RecvMsg(&shop.Order{}); status.Code(err) != want {
+			t.Errorf("%s, a stream: %v, want %v", name, err, want)
+		}
 	}
 }
 

@@ -180,7 +180,7 @@ func (r *reader) descriptorFile(f *GRPCJSONFilter, path string, route bool) {
 		r.fail(path, "must be an absolute path")
 	}
 	if route {
-		r.fail(path, "is read once for a listener, not for its routes: use proto_descriptor_bin")
+		r.fail(path, "is read for a listener, not for its routes: use proto_descriptor_bin")
 	}
 }
 
