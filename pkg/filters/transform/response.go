@@ -118,6 +118,9 @@ func (w *responseWriter) decide() {
 		return
 	}
 	conf := w.x.conf.Response
+	if conf != nil && conf.Body != nil && conf.Body.AsIs && w.status != http.StatusSwitchingProtocols {
+		w.x.w.Header().Add("Vary", "Accept")
+	}
 	if w.status == http.StatusNotModified && conf != nil && conf.Body != nil && !w.x.asIs {
 		weaken(w.x.w.Header()) // as that of the 200 that the client has, RFC 9110 section 15.4.5
 	}
@@ -132,9 +135,6 @@ func (w *responseWriter) decide() {
 	}
 	if w.x.asIs {
 		w.body = nil
-	}
-	if conf.Body != nil && conf.Body.AsIs {
-		w.x.w.Header().Add("Vary", "Accept")
 	}
 	if w.body == nil && w.schema == nil || w.empty() {
 		w.pass()
