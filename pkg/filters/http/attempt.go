@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -66,10 +67,15 @@ func (p *passage) attempts() {
 }
 
 // ownHeader gives the next try a header of its own: HTTP/2 may be sending that of a try
-// that was given up still.
+// that was given up still. What routes are matched by stays the client's header where a
+// filter has made another one of it.
 func (p *passage) ownHeader() {
-	p.in.Header = p.in.Header.Clone()
-	p.out.Header, p.x.request.Header = p.in.Header, p.in.Header
+	before, seen := p.in.Header, &p.x.request.Header
+	p.in.Header = before.Clone()
+	p.out.Header = p.in.Header
+	if reflect.ValueOf(*seen).UnsafePointer() == reflect.ValueOf(before).UnsafePointer() {
+		*seen = p.in.Header
+	}
 }
 
 // pick chooses the endpoint of the next try.

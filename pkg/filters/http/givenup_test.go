@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -31,5 +33,31 @@ func TestGivenUpTries(t *testing.T) {
 				t.Errorf("%s", resp.Status)
 			}
 		}
+	}
+}
+
+// TestTriesOfChangedRequests: that a filter changes the header of a request on its way changes nothing of what its tries are decided by.
+func TestTriesOfChangedRequests(t *testing.T) {
+	t.Parallel()
+	var tries atomic.Int32
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Again") != "" {
+			t.Error("the filter's change is lost")
+		}
+		tries.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	m := routing(toCluster(t, `, "retry_policy": {"retry_on": "5xx", "num_retries": 3, "retry_back_off": {"base_interval": "0.001s"},
+	  "retriable_request_headers": [{"name": "x-again", "present_match": true}]}`))
+	m.Filters = slices.Insert(m.Filters, 0, resource.HTTPFilter{Name: "change", Config: &answer{
+		func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			changed := r.Clone(r.Context())
+			changed.Header.Del("X-Again")
+			next.ServeHTTP(w, changed)
+		},
+	}})
+	h := proxy(t, m, clusterOf("c", addr))
+	if do(t, "GET", h.url("/"), nil, "X-Again", "yes"); tries.Load() != 4 {
+		t.Errorf("%d tries, want 4", tries.Load())
 	}
 }
