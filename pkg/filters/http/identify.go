@@ -27,6 +27,8 @@ func (x *exchange) identify(r *http.Request) {
 	}
 	if proto := r.Header["X-Forwarded-Proto"]; len(proto) != 1 || o.UseRemoteAddress && o.TrustedHops == 0 {
 		r.Header["X-Forwarded-Proto"] = []string{x.request.Scheme}
+	} else if proto[0] == "https" { // what the client speaks with a proxy before that is to be believed
+		x.request.Scheme = "https"
 	}
 	if o.ForwardedPort && r.Header["X-Forwarded-Port"] == nil {
 		if port := localPort(r); port != "" {

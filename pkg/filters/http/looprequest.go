@@ -126,7 +126,7 @@ func (q *loopRequest) serve() {
 		return
 	}
 	q.x.spans = q.chain.tracing.begin(&q.x, &q.r)
-	if q.chain.router.answers(&q.x.writer, &q.r, &q.x) {
+	if q.chain.router.answers(&q.x.writer, &q.x) {
 		q.finish()
 		return
 	}

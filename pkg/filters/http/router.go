@@ -80,18 +80,18 @@ func (rt *router) Handler(http.Handler) http.Handler {
 }
 
 func (rt *router) serve(w http.ResponseWriter, r *http.Request, x *exchange) {
-	if !rt.answers(w, r, x) {
+	if !rt.answers(w, x) {
 		rt.forward(w, r, x)
 	}
 }
 
 // answers gives the answers that need no cluster; false: the request goes to one.
-func (rt *router) answers(w http.ResponseWriter, r *http.Request, x *exchange) bool {
+func (rt *router) answers(w http.ResponseWriter, x *exchange) bool {
 	switch {
 	case x.route == nil:
 		x.answer(w, http.StatusNotFound, "NR", "route_not_found", nil)
-	case x.host.RequireTLS == resource.TLSRequired && !secure(r),
-		x.host.RequireTLS == resource.TLSRequiredExternal && !secure(r) && !x.internal:
+	case x.host.RequireTLS == resource.TLSRequired && x.request.Scheme != "https",
+		x.host.RequireTLS == resource.TLSRequiredExternal && x.request.Scheme != "https" && !x.internal:
 		secure := resource.Redirect{Scheme: "https"}
 		w.Header().Set("Location", route.Location(&secure, &x.route.Match.Path, &x.request))
 		x.answer(w, http.StatusMovedPermanently, "", "direct_response", nil)
@@ -107,12 +107,6 @@ func (rt *router) answers(w http.ResponseWriter, r *http.Request, x *exchange) b
 		return false
 	}
 	return true
-}
-
-// secure says that a client speaks TLS, here or with a proxy before that is to be
-// believed: identify has seen to what X-Forwarded-Proto says.
-func secure(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
 // answer is a response of the proxy's own. gRPC clients get it as a status.

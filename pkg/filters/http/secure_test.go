@@ -44,6 +44,25 @@ func testRequireTLS(t *testing.T, e engine) {
 	}
 }
 
+// TestRedirectsStaySecure: a redirect that names no scheme has the client's, whose TLS may end at a proxy before.
+func TestRedirectsStaySecure(t *testing.T) { overEngines(t, testRedirectsStaySecure) }
+
+func testRedirectsStaySecure(t *testing.T, e engine) {
+	for _, tt := range []struct {
+		edge        bool
+		proto, want string
+	}{{false, "https", "https"}, {false, "http", "http"}, {true, "https", "http"}, {false, "gopher", "http"}} {
+		m := routing(routesOf(t, `{"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [
+		  {"match": {"prefix": "/"}, "redirect": {"path_redirect": "/new"}}]}]}`))
+		m.Headers.UseRemoteAddress = tt.edge
+		h := e.proxy(t, m)
+		resp, _ := do(t, "GET", h.url("/"), nil, "X-Forwarded-Proto", tt.proto)
+		if got, want := resp.Header.Get("Location"), tt.want+"://"+h.ln.Addr()+"/new"; got != want {
+			t.Errorf("edge %v, %s: to %s, want %s", tt.edge, tt.proto, got, want)
+		}
+	}
+}
+
 // TestHintsLeaveTheRest: the headers of 103 are its own, and take none from the response that follows.
 func TestHintsLeaveTheRest(t *testing.T) {
 	t.Parallel()
