@@ -106,6 +106,20 @@ func TestWorkQueueRuns(t *testing.T) {
 	}
 }
 
+// TestWorkQueueSignals: what ends a program at a pipe that nobody reads ends a command,
+// too: many a script would go on for ever.
+func TestWorkQueueSignals(t *testing.T) {
+	t.Parallel()
+	dir := stocked(t, 1)
+	code, _, stderr := finish(t, nil, "work-queue", "--folder", dir, "--attempts", "1", "--until-drained", "--", "sh", "-c", "kill -s PIPE $$")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, ".dead", "item-00000.reason")); err != nil || string(got) != "signal: broken pipe: \n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestWorkQueueUsage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

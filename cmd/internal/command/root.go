@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -81,8 +82,9 @@ func nearest(wrong string, known []string) string {
 // behind the program's name.
 func Run(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	// Whoever read the log may be gone: that is no reason to end for a server. Others
-	// see an error when they write.
-	signal.Ignore(syscall.SIGPIPE)
+	// see an error when they write. The signal is taken, and not ignored: programs that
+	// are started would ignore it, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
