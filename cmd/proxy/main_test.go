@@ -214,7 +214,7 @@ func TestUsage(t *testing.T) {
 		{"a socket without a folder", []string{"run", "-f", socket, "--admin-address", "off", "--environment", "dev"}, 64, "(the socket's folder is not there)"},
 		{"a collector without a scheme", []string{"run", "-f", good, "--otlp-endpoint", "collector:4317"}, 64, "want a URL, as http://collector:4317"},
 		{"validate nothing", []string{"validate"}, 64, "name a file or folder"},
-		{"wait for nobody", []string{"wait", "--admin-address", "127.0.0.1:1", "--timeout", "100ms"}, 75, "(is it running? --admin-address says where)"},
+		{"wait for nobody", []string{"wait", "--admin-address", "127.0.0.1:1", "--timeout", "1s"}, 75, "(is it running? --admin-address says where)"},
 		{"wait for a bare number", []string{"wait", "--timeout", "1"}, 64, "want a duration such as 10s"},
 		{"status of nobody", []string{"status", "--admin-address", "127.0.0.1:1"}, 75, "(is it running? --admin-address says where)"},
 	}
@@ -288,9 +288,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("kind: X"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, "kind: X")
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
