@@ -147,7 +147,7 @@ func checkTelemetryPath(name string, others ...string) error {
 	switch {
 	case name == "" || name[0] != '/':
 		return fmt.Errorf("--web.telemetry-path %q must begin with a slash", name)
-	case strings.ContainsAny(name, "{} \t") || name != "/" && path.Clean(name) != strings.TrimSuffix(name, "/"):
+	case strings.ContainsAny(name, "{} \t"), strings.Contains(name, "//"), name != "/" && path.Clean(name) != strings.TrimSuffix(name, "/"):
 		return fmt.Errorf("--web.telemetry-path %q must be a plain path, as /metrics", name)
 	case slices.Contains(others, name):
 		return fmt.Errorf("--web.telemetry-path %q: %s is another page of the exporter", name, name)

@@ -49,6 +49,7 @@ func TestStatsdFlags(t *testing.T) {
 		{[]string{"--web.telemetry-path=/-/ready"}, 64, "/-/ready is another page"},
 		{[]string{"--web.telemetry-path=/m{"}, 64, "must be a plain path"},
 		{[]string{"--web.telemetry-path=//m"}, 64, "must be a plain path"},
+		{[]string{"--web.telemetry-path=//"}, 64, "must be a plain path"},
 		{[]string{"--statsd.listen"}, 64, "unknown flag"},
 		{[]string{"metrics"}, 64, `unexpected "metrics"`},
 	}
