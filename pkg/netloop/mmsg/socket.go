@@ -133,7 +133,8 @@ func (s *Socket) Close() error {
 
 // Serve takes datagrams until ctx is done, and the deadline over where it waits.
 // At most batch at once are given to deliver: the first n of the reader, with the
-// time, which has a reading of the monotonic clock. It returns nil when it was ended.
+// time, which has a reading of the monotonic clock. What has arrived when it is to end
+// is given, too: the socket may be closed next. It returns nil when it was ended.
 func (s *Socket) Serve(ctx context.Context, batch int, deliver func(r *Reader, n int, now time.Time)) error {
 	r, err := NewReader(batch)
 	if err != nil {
@@ -163,11 +164,25 @@ func (s *Socket) Serve(ctx context.Context, batch int, deliver func(r *Reader, n
 				err = os.NewSyscallError("recvmmsg", errno)
 			}
 		}
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			rest(r, fd, batch, deliver)
+		}
 	})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return failed
 	}
 	return errors.Join(failed, err)
+}
+
+// rest gives what is there of datagrams, as far as no more come than are taken.
+func rest(r *Reader, fd uintptr, batch int, deliver func(r *Reader, n int, now time.Time)) {
+	began := time.Now()
+	for more := true; more && time.Since(began) < restTime; {
+		n, errno := r.Read(fd)
+		if more = errno == 0 && n == batch; errno == 0 {
+			deliver(r, n, time.Now())
+		}
+	}
 }
 
 // wait returns when there is a datagram, or the deadline is over.
@@ -217,6 +232,9 @@ const (
 	shortestPause = time.Millisecond
 	longestPause  = 5
 )
+
+// restTime bounds how long datagrams that keep coming are taken at the end.
+const restTime = 100 * time.Millisecond
 
 // gatherer decides when datagrams are given time to gather.
 type gatherer struct {

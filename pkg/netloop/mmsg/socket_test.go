@@ -125,6 +125,33 @@ func TestServeAgain(t *testing.T) {
 	}
 }
 
+// TestServeEnds: what has arrived when it is to end is given, and then it ends.
+func TestServeEnds(t *testing.T) {
+	t.Parallel()
+	s, out := listen(t, "udp")
+	var want, got []string
+	for i := range 100 {
+		want = append(want, fmt.Sprint(i))
+		if _, err := out.Write([]byte(want[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := errors.Join(s.SetDeadline(time.Unix(1, 0)), s.Serve(ctx, 16, func(r *mmsg.Reader, n int, _ time.Time) {
+		for i := range n {
+			b, _ := r.Datagram(i)
+			got = append(got, string(b))
+		}
+	}))
+	if err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	s, _ := listen(t, "udp")
