@@ -94,7 +94,7 @@ func (g *group) servers(s *mesh.Server, hints bool) []member {
 		return []member{{host: svc.ExternalName, port: svc.number, zone: s.Zone, weight: s.Weight}}
 	}
 	g.fromService = true
-	list := usable(sortedByFamily(svc.backends()))
+	list := usable(svc.backends())
 	switch {
 	case len(list) == 0:
 		g.t.note("%v has no endpoint that is ready", svc)
@@ -110,7 +110,7 @@ func (g *group) servers(s *mesh.Server, hints bool) []member {
 		g.t.note("%v is followed on each pod's own node alone (internalTrafficPolicy: Local)", svc)
 	}
 	out := make([]member, len(list))
-	for i, b := range list {
+	for i, b := range sortedByFamily(list) {
 		out[i] = g.backend(svc, b)
 		out[i].weight = s.Weight
 		if out[i].zone == "" {

@@ -123,7 +123,7 @@ func near(svc *target, ready []backend, spot Spot) (list []backend, counts Count
 		list, counts.Zone = inZone(ready, spot.Zone)
 		return list, counts
 	}
-	return usable(onNode(sortedByFamily(svc.backends()), spot.NodeName)), Counts{NodeName: true}
+	return usable(onNode(svc.backends(), spot.NodeName)), Counts{NodeName: true}
 }
 
 // onNode gives the backends of a node: none if it is not known which that is.
