@@ -73,16 +73,16 @@ func (e *Engine) renewPort(v *variant, at time.Time, b *batch) {
 			b.grant(n, at)
 		}
 	}
-	outputs := map[translate.Spot]*resource.Set{}
+	outputs, counts := map[translate.Spot]*resource.Set{}, translate.Counts{}
 	var err error
 	if at := e.translation(v, b); at != nil {
-		outputs, err = v.bySpot(at)
+		outputs, counts, err = v.bySpot(at)
 	}
 	if err != nil {
-		e.setUses(v, nil, b) // there is no such port: nothing is to be called
+		e.setUses(v, nil, translate.Counts{}, b) // there is no such port: nothing is to be called
 		return
 	}
-	e.publish(v, outputs, at, b)
+	e.publish(v, outputs, counts, at, b)
 }
 
 // allowed is who may refer to a Service, to be compared.

@@ -81,8 +81,13 @@ func (e *Engine) denied(key inventory.Ref, s *inventory.Status) *choice {
 // its listeners, and refuses it if it refuses any part.
 func (e *Engine) coverage(v *variant, s *inventory.Status) {
 	running, refused := -1, 0
+	counted := map[server.Key]struct{}{} // most are the same at all spots
 	for _, list := range v.uses {
 		for _, u := range list {
+			if _, ok := counted[u.key]; ok {
+				continue
+			}
+			counted[u.key] = struct{}{}
 			listener := u.key.TypeURL == server.ListenerType
 			// Forgotten before it is looked up: a NACK that comes meanwhile is noted
 			// again.

@@ -25,25 +25,28 @@ func (k *kind) local() bool {
 
 // atSpot has a variant translated for a spot at which nobody needed it before.
 func (e *Engine) atSpot(v *variant, spot translate.Spot, b *batch) {
+	if v.counts == (translate.Counts{}) {
+		return // it is the same at all of them
+	}
 	spot = v.counts.Of(spot)
-	if _, ok := v.uses[spot]; spot != (translate.Spot{}) && !ok {
+	if _, ok := v.uses[spot]; !ok {
 		b.extend(v, spot)
 	}
 }
 
 // spots are what counts of those of the nodes that need a variant, sorted.
-func (v *variant) spots() []translate.Spot {
+func (v *variant) spots(counts translate.Counts) []translate.Spot {
 	spots := map[translate.Spot]struct{}{}
 	for k := range v.kinds {
-		spots[v.counts.Of(translate.Spot{Zone: k.zone})] = struct{}{} // also without nodes
-		if v.counts.NodeName {
+		spots[counts.Of(translate.Spot{Zone: k.zone})] = struct{}{} // also without nodes
+		if counts.NodeName {
 			for n := range k.nodes {
-				spots[v.counts.Of(n.spot())] = struct{}{}
+				spots[counts.Of(n.spot())] = struct{}{}
 			}
 		}
 	}
 	for n := range v.askers {
-		spots[v.counts.Of(n.spot())] = struct{}{}
+		spots[counts.Of(n.spot())] = struct{}{}
 	}
 	return slices.SortedFunc(maps.Keys(spots), func(a, b translate.Spot) int {
 		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.NodeName, b.NodeName))
@@ -66,8 +69,8 @@ func (e *Engine) extend(v *variant, spots map[translate.Spot]struct{}, b *batch)
 		}
 		outputs[spot] = set
 	}
-	uses, made, err := v.resources(outputs)
-	if err != nil || v.uses == nil && len(uses) > 0 { // what was in the way has gone, or is about to be told
+	uses, made, err := v.resources(outputs, v.counts)
+	if err != nil { // it is about to be told
 		e.renew(v, time.Time{}, b)
 		return
 	}
@@ -109,20 +112,20 @@ func (e *Engine) translation(v *variant, b *batch) translation {
 type translation func(translate.Spot) (*resource.Set, translate.Counts, error)
 
 // bySpot translates a variant for all spots that are needed, as far as they count.
-func (v *variant) bySpot(at translation) (map[translate.Spot]*resource.Set, error) {
-	outputs := map[translate.Spot]*resource.Set{}
+func (v *variant) bySpot(at translation) (outputs map[translate.Spot]*resource.Set, counts translate.Counts, err error) {
+	outputs, counts = map[translate.Spot]*resource.Set{}, v.counts
 	for again := true; again; {
 		again = false
-		for _, spot := range v.spots() {
+		for _, spot := range v.spots(counts) {
 			if outputs[spot] != nil {
 				continue
 			}
-			set, counts, err := at(spot)
+			set, now, err := at(spot)
 			if err != nil {
-				return nil, err
+				return nil, translate.Counts{}, err
 			}
-			if counts != v.counts { // and so do the spots
-				v.counts, again = counts, true
+			if now != counts { // and the spots are others
+				counts, again = now, true
 				clear(outputs)
 				outputs[counts.Of(spot)] = set
 				break
@@ -130,5 +133,5 @@ func (v *variant) bySpot(at translation) (map[translate.Spot]*resource.Set, erro
 			outputs[spot] = set
 		}
 	}
-	return outputs, nil
+	return outputs, counts, nil
 }

@@ -32,10 +32,10 @@ type variant struct {
 	kinds  map[*kind]struct{} // of nodes that it is for
 	askers map[*node]struct{} // that have asked for it
 	refs   []inventory.Ref
-	// counts is what of a node's spot makes a difference.
-	counts translate.Counts
-	// uses are the resources by what counts of a spot.
+	// uses are the resources by what counts of a spot, which is what made a difference
+	// when they were made.
 	uses       map[translate.Spot][]use
+	counts     translate.Counts
 	conditions []translate.Condition
 	err        error // why it could not be published
 	// unknown: it has never led to resources here, and may have done so elsewhere.
@@ -81,7 +81,7 @@ func (e *Engine) dropVariant(v *variant, b *batch) {
 	for _, ref := range v.refs {
 		remove(e.byRef, ref, v)
 	}
-	e.setUses(v, nil, b)
+	e.setUses(v, nil, translate.Counts{}, b)
 }
 
 // renew translates a variant anew. Where that does not lead to resources, those
@@ -97,15 +97,15 @@ func (e *Engine) renew(v *variant, at time.Time, b *batch) {
 	}
 	e.status.touch(v.key.object)
 	e.setRefs(v, translate.ReferencesIn(a, v.key.environment))
-	outputs, _ := v.bySpot(e.translation(v, b)) // never fails for an object
+	outputs, counts, _ := v.bySpot(e.translation(v, b)) // never fails for an object
 	if c := failed(v.conditions); c != nil {
 		if c.Reason == translate.ReasonRefNotPermitted {
-			e.setUses(v, nil, b)
+			e.setUses(v, nil, translate.Counts{}, b)
 		}
 		e.setUnknown(v, v.uses == nil && c.Reason != translate.ReasonRefNotPermitted, b)
 		return
 	}
-	e.publish(v, outputs, at, b)
+	e.publish(v, outputs, counts, at, b)
 }
 
 // failed gives the first condition that is not true, or nil.
@@ -149,8 +149,8 @@ func (e *Engine) translate(v *variant, a mesh.Object, spot translate.Spot, b *ba
 }
 
 // publish makes the outputs by spot a variant's resources, all of them or none.
-func (e *Engine) publish(v *variant, outputs map[translate.Spot]*resource.Set, at time.Time, b *batch) {
-	uses, made, err := v.resources(outputs)
+func (e *Engine) publish(v *variant, outputs map[translate.Spot]*resource.Set, counts translate.Counts, at time.Time, b *batch) {
+	uses, made, err := v.resources(outputs, counts)
 	if v.err = err; err != nil {
 		e.setUnknown(v, v.uses == nil, b)
 		e.opts.Log.Error("object refused, what ran before stays", "object", named(v.key.object), "error", err)
@@ -159,16 +159,16 @@ func (e *Engine) publish(v *variant, outputs map[translate.Spot]*resource.Set, a
 	for key, r := range made {
 		e.put(key, r, at, b)
 	}
-	e.setUses(v, uses, b)
+	e.setUses(v, uses, counts, b)
 	e.setUnknown(v, false, b)
 }
 
 // resources are what a variant's outputs consist of.
-func (v *variant) resources(outputs map[translate.Spot]*resource.Set) (map[translate.Spot][]use, map[server.Key]*server.Resource, error) {
+func (v *variant) resources(outputs map[translate.Spot]*resource.Set, counts translate.Counts) (map[translate.Spot][]use, map[server.Key]*server.Resource, error) {
 	uses := map[translate.Spot][]use{}
 	made := map[server.Key]*server.Resource{}
 	for spot, set := range outputs {
-		for _, item := range v.items(set, spot) {
+		for _, item := range v.items(set, spot, counts) {
 			if made[item.key] == nil {
 				r, err := server.NewResource(item.key.TypeURL, item.name, item.message)
 				if err != nil {
@@ -190,8 +190,10 @@ type item struct {
 
 // items lists the resources of a set. Of these, listeners differ by what chose
 // the environment, and endpoints by spot, wherever they stand; the others are what
-// their names say.
-func (v *variant) items(set *resource.Set, spot translate.Spot) []item {
+// their names say. Endpoints for a node that is not known have an ID of their own, too:
+// who had those for all when the Service became Local is not to lose them before it is
+// granted its own.
+func (v *variant) items(set *resource.Set, spot translate.Spot, counts translate.Counts) []item {
 	var out []item
 	add := func(typeURL, name, suffix string, m proto.Message) {
 		out = append(out, item{use{name, server.Key{TypeURL: typeURL, ID: name + suffix}}, m})
@@ -204,7 +206,7 @@ func (v *variant) items(set *resource.Set, spot translate.Spot) []item {
 	if spot.Zone != "" {
 		placed = separator + spot.Zone
 	}
-	if spot.NodeName != "" {
+	if counts.NodeName {
 		placed += separator + "node " + spot.NodeName
 	}
 	for _, l := range set.Listeners {
@@ -245,18 +247,21 @@ func (e *Engine) put(key server.Key, r *server.Resource, at time.Time, b *batch)
 
 // setUses makes uses what a variant consists of. If those are other names than
 // before, all who need it are granted them.
-func (e *Engine) setUses(v *variant, uses map[translate.Spot][]use, b *batch) {
+func (e *Engine) setUses(v *variant, uses map[translate.Spot][]use, counts translate.Counts, b *batch) {
+	v.counts = counts
 	if maps.EqualFunc(v.uses, uses, slices.Equal) {
 		return
 	}
+	used := map[server.Key]struct{}{}
 	for _, list := range uses {
 		for _, u := range list {
+			used[u.key] = struct{}{}
 			e.resources[u.key].users[v] = struct{}{}
 		}
 	}
 	for _, list := range v.uses {
 		for _, u := range list {
-			if !has(uses, u) {
+			if _, ok := used[u.key]; !ok {
 				delete(e.resources[u.key].users, v)
 				b.released[u.key] = struct{}{}
 			}
@@ -269,15 +274,6 @@ func (e *Engine) setUses(v *variant, uses map[translate.Spot][]use, b *batch) {
 	for n := range v.askers {
 		b.grant(n, time.Time{})
 	}
-}
-
-func has(uses map[translate.Spot][]use, u use) bool {
-	for _, list := range uses {
-		if slices.Contains(list, u) {
-			return true
-		}
-	}
-	return false
 }
 
 // withdraw takes back resources that nobody uses any more.
