@@ -1,11 +1,9 @@
 package redis
 
-// beginLater is tryLater for the first request of a transaction, or for its EXEC. What has
-// been sent after the first is not executed either: EXEC is refused when a command before
-// it was. Behind a WATCH it may be, so that one is tried again if it is alone.
+// beginLater is tryLater for the first request of a transaction, or for its EXEC.
 func (u *upstream) beginLater(r *retry) bool {
-	c, w, how := r.c, u.pool.w, r.replay.restart
-	if how == restartNever || how == restartPlain && u.queue.len() > 0 || u == c.session() || !u.repeatable() {
+	c, w := r.c, u.pool.w
+	if u == c.session() || !u.repeatable(&r.pending) {
 		return false
 	}
 	b := u.withdraw(&r.pending)

@@ -160,5 +160,15 @@ func TestClusterTransactionFollowsItsSlot(t *testing.T) {
 	})
 	want++
 	check(t, c, "EXEC", fmt.Sprintf("*3 $1 x :%d :%d", want, want))
+	// What was refused by then keeps the whole from being executed.
+	check(t, c, begin...)
+	f.rc.MoveSlot(redistest.KeySlot(key), f.nodes[1], owner, func(redistest.MoveStep) {})
+	if got := c.Do("INCR", key); !strings.HasPrefix(got, "-TRYAGAIN ") {
+		t.Errorf("INCR where the slot was: %q", got)
+	}
+	if got := c.Do("EXEC"); !strings.HasPrefix(got, "-TRYAGAIN ") {
+		t.Errorf("EXEC behind that: %q", got)
+	}
+	check(t, c, "GET "+key, fmt.Sprintf("$1 %d", want))
 	f.quit(t, c, watcher)
 }

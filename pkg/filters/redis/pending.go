@@ -28,7 +28,6 @@ func (p *pending) set(from *pending) {
 type replay struct {
 	frame   []byte
 	restart restart
-	multi   bool  // it is MULTI
 	sent    int64 // ns: when a blocking command was sent again
 	// behind is what a transaction has queued before; refused the error that one of
 	// these got when it was sent again.

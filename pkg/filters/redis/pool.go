@@ -146,7 +146,7 @@ func (p *pool) take(c *client) (*upstream, string) {
 		u := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		if !u.closed {
-			u.owner = c
+			u.owner, u.refusals = c, false
 			return u, ""
 		}
 	}

@@ -77,7 +77,7 @@ func (u *upstream) redirect(p *pending, addr string, ask bool) bool {
 	case u.shared:
 		u.pool.sendOn(p, e, ask)
 	default:
-		return p.replay.restart != restartNever && u.relocate(p, e, ask)
+		return u.relocate(p, e, ask)
 	}
 	return true
 }

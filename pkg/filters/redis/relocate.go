@@ -65,9 +65,15 @@ type beginning struct {
 	dirty     bool
 }
 
-// repeatable reports whether all that the connection has still to answer can be sent
-// over another one.
-func (u *upstream) repeatable() bool {
+// repeatable reports whether p, which has been refused, and all that has been sent after it,
+// can be sent over another connection, with nothing executed twice, and nothing executed of
+// which the client was told that it would not be. In MULTI, EXEC is refused when a command
+// before it was; behind a WATCH or a blocking command, what follows may be executed.
+func (u *upstream) repeatable(p *pending) bool {
+	how := p.replay.restart
+	if how == restartNever || how == restartPlain && u.queue.len() > 0 || u.refusals || p.c.uploadsTo(u) {
+		return false
+	}
 	for i := range u.queue.len() {
 		if u.queue.at(i).replay == nil {
 			return false
@@ -99,7 +105,7 @@ func (u *upstream) withdraw(p *pending) beginning {
 // one of its client's own, of which p is the first request. It returns false if that
 // can't be done.
 func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
-	if !u.repeatable() {
+	if !u.repeatable(p) {
 		return false
 	}
 	c := p.c
@@ -120,9 +126,8 @@ func (u *upstream) relocate(p *pending, e *filters.Endpoint, ask bool) bool {
 // send begins anew on a connection, which becomes the client's.
 func (b *beginning) send(to *upstream, ask bool) {
 	start, how := b.first.start, b.first.replay.restart
-	asking := func() { to.send(askingRequest, &pending{what: expectIgnore, start: start}) }
 	if ask {
-		asking()
+		to.send(askingRequest, &pending{what: expectIgnore, start: start})
 	}
 	if how == restartMulti { // which keeps the effect of ASKING until its end
 		to.send(requestMulti, &pending{what: expectIgnore, start: start, replay: &replay{frame: requestMulti}})
@@ -133,15 +138,10 @@ func (b *beginning) send(to *upstream, ask bool) {
 	}
 	c := b.first.c
 	to.resend(b.first)
-	each := ask && how == restartPlain
 	if t := b.tx; t != nil {
-		t.u, t.shard, t.home, t.asking, t.lost = to, to.pool.key.endpoint, b.home, each, ""
+		t.u, t.shard, t.home, t.asking, t.lost = to, to.pool.key.endpoint, b.home, ask && how == restartPlain, ""
 	}
 	for _, next := range b.rest {
-		if each {
-			asking()
-		}
-		each = each && !next.replay.multi
 		to.resend(next)
 	}
 	to.returning, to.dirty = b.returning, b.dirty

@@ -221,11 +221,7 @@ func (t *tx) send(c *client, r *request, frame []byte) {
 	if t.asking && (!t.multi || r.name == "multi") {
 		t.u.send(askingRequest, t.unasked(c, askingRequest))
 	}
-	p := t.asked(c, seq, s, frame)
-	if p.replay != nil {
-		p.replay.multi = r.name == "multi"
-	}
-	t.u.send(frame, p)
+	t.u.send(frame, t.asked(c, seq, s, frame))
 	if t.queues != nil && !t.queues.add(frame) {
 		t.queues = nil
 	}

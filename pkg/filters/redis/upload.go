@@ -83,6 +83,11 @@ func (c *client) startUpload(b []byte, cmd *redisproto.Command) (n int, ok bool)
 
 func newUpload(cmd *redisproto.Command) *upload { return &upload{args: cmd.NumArgs()} }
 
+// uploadsTo reports whether a request of the client's is being passed on to u.
+func (c *client) uploadsTo(u *upstream) bool {
+	return c.x != nil && c.x.upload != nil && c.x.upload.u == u
+}
+
 // uploadTarget is where an incomplete request goes. ok is false if that is not
 // yet known, or if the request has to be rewritten or copied.
 func (c *client) uploadTarget(r *request) (target, bool) {

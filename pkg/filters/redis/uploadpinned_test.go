@@ -51,6 +51,35 @@ func TestUploadEndsAtAFullServer(t *testing.T) {
 	}
 }
 
+// A transaction whose first request is refused stays where it is while a large one behind that
+// is being passed on: half of it is at that server.
+func TestRefusedBeforeALargeRequest(t *testing.T) {
+	t.Parallel()
+	table := newCommandTable()
+	for refusal, answer := range map[string]string{
+		"-MOVED 8145 127.0.0.1:7003":       "-" + errOnTheMove,
+		"-CLUSTERDOWN The cluster is down": "-CLUSTERDOWN The cluster is down",
+	} {
+		s := newStage(table, "shards: 2\nslots: yes")
+		s.build(t)
+		s.loop.Advance(time.Second)
+		const half = 1 << 20
+		s.play(t, "c > MULTI", "c > SET a1 x", "c < +OK",
+			fmt.Sprintf(`c > "*3\r\n$3\r\nSET\r\n$2\r\na1\r\n$%d\r\n"`, 2*half), fmt.Sprintf(`c > "%s"`, strings.Repeat("x", half)))
+		s.listen("s1")
+		s.heard["s1"] = ""
+		s.play(t, "s1 > +PONG +OK", fmt.Sprintf("s1 > %q", refusal+"\r\n"), fmt.Sprintf("c < %q", answer+"\r\n"),
+			fmt.Sprintf(`c > "%s\r\n"`, strings.Repeat("x", half)), "c > EXEC")
+		if got := s.listen("s1"); !strings.HasSuffix(got, string(wire("EXEC"))) {
+			t.Errorf("%s: the server has got %d bytes more", refusal, len(got))
+		}
+		s.play(t, fmt.Sprintf("s1 > %q", refusal+"\r\n"+refusal+"\r\n"), fmt.Sprintf("c < %q", answer+"\r\n"+answer+"\r\n"))
+		if err := s.filter.b.worker(s.loop).check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A large request of a transaction that has followed its slot is gathered, and counted once.
 func TestLargeRequestOfARelocatedTransaction(t *testing.T) {
 	t.Parallel()

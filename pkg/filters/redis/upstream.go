@@ -35,6 +35,7 @@ type upstream struct {
 	spare          bool      // gone, but good for another time
 	timeout        bool      // in the worker's list of connections with deadlines
 	unordered      bool      // the queue's deadlines do not rise
+	refusals       bool      // its owner has got errors from it
 	lastIn         int64     // when bytes arrived last
 	lastDeadline   int64     // of the last request
 	choked         []*client // who waits for the output to drain

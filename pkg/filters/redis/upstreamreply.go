@@ -118,8 +118,11 @@ func (u *upstream) deliverReply(p *pending, frame []byte) {
 	if failed && p.replay != nil && p.replay.refused != nil {
 		frame, p.replay.refused = p.replay.refused, nil
 	}
-	if failed && u.serverError(p, frame) {
-		return
+	if failed {
+		sentOn := u.serverError(p, frame)
+		if u.refusals = true; sentOn {
+			return
+		}
 	}
 	retries := c.x != nil && len(c.x.retries) > 0
 	if retries && !c.executed(p) {
