@@ -61,8 +61,18 @@ func handleWatch(c *client, r *request) bool {
 	t := &tx{}
 	if t.watch(c, r) {
 		c.extra().mode = t
+		c.ring.at(c.ring.tail - 1).finish = t.watched
 	}
 	return true
+}
+
+// watched is told of the reply to the first WATCH. A client that gets an error watches
+// nothing, and need not send UNWATCH.
+func (t *tx) watched(c *client, frame []byte) []byte {
+	if isError(frame) && c.x.mode == mode(t) && !t.multi && (t.u == nil || t.u.queue.len() == 0) {
+		t.leave(c)
+	}
+	return frame
 }
 
 func handleUnwatch(c *client, r *request) bool {
