@@ -130,8 +130,8 @@ func (c *client) place(r *request, home target) placement {
 	switch {
 	case r.name == "publish" || r.name == "spublish":
 		t, reason := c.channelTarget(r.arg(1), home)
-		if reason == "" && t.table.Slots != nil && r.name == "publish" {
-			return placement{frame: r.raw(c.w)} // any node of a Redis Cluster tells the others
+		if reason == "" && c.f.slots() && r.name == "publish" {
+			return placement{frame: r.raw(c.w)} // any node of the Redis Cluster tells the others
 		}
 		return placement{to: t, frame: r.raw(c.w), keys: 1, reason: reason}
 	case r.spec != nil:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
+	"github.com/dragoman-mesh/dragoman/pkg/redisproto"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -44,6 +45,23 @@ func TestPrefixRoutes(t *testing.T) {
 		t.Error("a route was not used")
 	}
 	f.unpinned()
+}
+
+// A channel is heard at the cluster of the catch-all, which a transaction's keys need not be at.
+func TestPublishOfARouteToAnotherCluster(t *testing.T) {
+	t.Parallel()
+	nodes := servers(t, 2)
+	cfg := defaults()
+	cfg.Routes = []resource.RedisRoute{{Prefix: "user:", Cluster: "users"}}
+	main := newCluster("main", nodes[0])
+	main.Table().Slots = new([redisproto.Slots]int32)
+	f := start(t, cfg, main, newCluster("users", nodes[1]))
+	c, sub := f.dial(), f.dial()
+	check(t, sub, "SUBSCRIBE ch", "*3 $9 subscribe $2 ch :1")
+	check(t, c,
+		"MULTI", "+OK", "PUBLISH ch m", "+QUEUED", "SET k v", "+QUEUED", "EXEC", "*2 :1 +OK",
+		"MULTI", "+OK", "SET user:1 v", "+QUEUED", "PUBLISH ch m", "-"+errCrossSlot, "EXEC", errAborted,
+		"MULTI", "+OK", "PUBLISH ch m", "+QUEUED", "SET user:1 v", "-"+errCrossSlot, "EXEC", errAborted)
 }
 
 func TestRoutesWithoutCatchAll(t *testing.T) {
