@@ -138,7 +138,7 @@ func (s *sentinel) query(ctx context.Context) error {
 func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) error {
 	latest, err := s.latest(ctx, name, s.verified[i].primary, seeds)
 	if err == nil {
-		err = s.supersedes(ctx, name, latest, s.verified[i], len(seeds))
+		err = s.supersedes(ctx, name, latest, s.verified[i], max(len(seeds), len(s.c.spec.Endpoints)))
 	}
 	if err != nil {
 		return err
@@ -170,7 +170,8 @@ func (s *sentinel) learn(ctx context.Context, i int, name string, seeds []peer) 
 // than the known one. Those that were out of reach in a failover, and are not now, may be
 // the first to answer, or the only ones, and the primary that they have does not know of it
 // either. So an earlier epoch is refused, and of the same one, or without epochs, what
-// contradicts a primary that calls itself one still.
+// contradicts a primary that calls itself one still. Sentinels whose names do not resolve
+// count, too.
 func (s *sentinel) supersedes(ctx context.Context, name string, latest, known watched, sentinels int) error {
 	if latest.primary == known.primary || 2*latest.votes > sentinels {
 		return nil

@@ -37,13 +37,19 @@ func TestSentinelsThatDisagree(t *testing.T) {
 }
 
 // A Sentinel that has missed a failover, with a server that takes itself for the primary
-// still, is not believed when the others are late to answer.
+// still, is not believed when the others are late to answer, or their names are gone.
 func TestSentinelThatMissedAFailover(t *testing.T) {
 	t.Parallel()
 	others, apart := redistest.Sentinel(t, []string{"m"}, 2), redistest.Sentinel(t, []string{"m"}, 1)
 	others.Failover("m")
-	s := testSet(t, nil)
-	apply(t, s, sentinelSpec(append(others.Nodes(), apart.Nodes()...), "m"))
+	var z zone
+	s := testSet(t, z.resolve)
+	sentinels := sentinelSpec(append(others.Nodes(), apart.Nodes()...), "m")
+	for i := range others.Nodes() {
+		sentinels.Endpoints[i].Host = fmt.Sprint("sentinel", i)
+		z.set(sentinels.Endpoints[i].Host, "127.0.0.1")
+	}
+	apply(t, s, sentinels)
 	c := running(t, s, "sentinel")
 	m, old := others.Servers("m"), apart.Servers("m")
 	primary := func(want *redistest.Node) func() error {
@@ -58,7 +64,15 @@ func TestSentinelThatMissedAFailover(t *testing.T) {
 	for _, n := range others.Nodes() {
 		n.Freeze()
 	}
-	for range 2 { // while the primary is well, and when it is not
+	for _, then := range []func(){
+		m[1].Kill,
+		func() {
+			for i := range others.Nodes() {
+				z.set(fmt.Sprint("sentinel", i))
+			}
+		},
+		func() {},
+	} {
 		before := c.stats.refreshFailures.Load()
 		c.Refresh("test")
 		eventually(t, "an answer that is not believed", func() error {
@@ -73,7 +87,7 @@ func TestSentinelThatMissedAFailover(t *testing.T) {
 		if err := primary(m[1])(); err != nil {
 			t.Error(err)
 		}
-		m[1].Kill()
+		then()
 	}
 }
 
