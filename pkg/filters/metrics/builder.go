@@ -53,8 +53,10 @@ type source struct {
 
 // NewBuilder returns a builder without filters.
 func NewBuilder(log *slog.Logger) *Builder {
+	pool := sockets.NewPool()
+	pool.Log = log
 	return &Builder{
-		kinds: standard.Kinds(), sockets: sockets.NewPool(), writer: expose.NewWriter(), metrics: newCounters(), log: log,
+		kinds: standard.Kinds(), sockets: pool, writer: expose.NewWriter(), metrics: newCounters(), log: log,
 	}
 }
 

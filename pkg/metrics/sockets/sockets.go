@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -24,12 +25,16 @@ import (
 // Pool is the sockets of a process. Its methods may be called from any
 // goroutine.
 type Pool struct {
+	Log *slog.Logger // of sockets that are waited for in vain; to be set before the first lease
+
 	mu   sync.Mutex
 	open map[string]*socket // by network and address, guarded by mu
 }
 
 // NewPool returns a pool without sockets.
-func NewPool() *Pool { return &Pool{open: make(map[string]*socket)} }
+func NewPool() *Pool {
+	return &Pool{Log: slog.New(slog.DiscardHandler), open: make(map[string]*socket)}
+}
 
 // socket is one that is bound, and who wants it, the oldest first.
 type socket struct {
@@ -43,6 +48,7 @@ type socket struct {
 	waiting []*Lease  // the first has the socket
 	left    any       // by the lease that had it before
 	others  []*socket // that want the port at another address
+	missed  bool      // the port was to be free, and was not; it is said
 }
 
 // Moving is what a lease leaves if it is not the same for a socket at another
@@ -289,12 +295,20 @@ func (p *Pool) followLocked(waiting []*socket, left any) {
 		addr, err := p.bindLocked(s)
 		switch {
 		case err != nil: // somebody else was faster, and may go again
+			if !s.missed {
+				s.missed = true
+				p.Log.Warn("a source of metrics gets nothing until its port is free", "address", s.key, "error", err)
+			}
 			time.AfterFunc(bindPause, func() {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				p.followLocked([]*socket{s}, left)
 			})
 		case s.conn != nil:
+			if s.missed {
+				s.missed = false
+				p.Log.Info("a source of metrics has its port", "address", s.key)
+			}
 			s.left = left
 			for _, l := range s.waiting {
 				l.addr = addr

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,6 +193,55 @@ func TestAnotherAddress(t *testing.T) {
 	} else {
 		l.Close()
 	}
+}
+
+// TestAddressOfSomebodyElse: a port that another program has when it was to be free is
+// said to be missing, and waited for.
+func TestAddressOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	pool, said := sockets.NewPool(), make(chan string, 10)
+	pool.Log = slog.New(slog.NewTextHandler(lines(said), nil))
+	serve := func(ctx context.Context, _ net.Listener) { <-ctx.Done() }
+	address := freeAddress(t)
+	first, err := pool.Stream("tcp", address, serve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := pool.Stream("tcp", "0.0.0.0:"+port, serve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := <-said; !strings.Contains(text, "gets nothing until its port is free") || second.Active() {
+		t.Errorf("it says %q, and has the socket: %v", text, second.Active())
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if text := <-said; !strings.Contains(text, "has its port") {
+		t.Errorf("it says %q", text)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// lines are what a log writes.
+type lines chan<- string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
 
 // moving is what is left to a lease.
