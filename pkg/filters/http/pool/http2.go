@@ -174,8 +174,7 @@ func (h *host) over2(ctx context.Context, c *Call, s *stream2) (*http.Response, 
 	c.Protocol, c.Reused = "HTTP/2", s.uses > 1
 	h.mu.Unlock()
 	var sent atomic.Bool // said by another goroutine, maybe after a quick answer
-	var informing sync.Mutex
-	over := false // nobody wants to hear of 1xx responses any more; guarded by informing
+	early := hints{inform: c.Wire.Inform}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { sent.Store(true) },
 		Got100Continue: func() {
@@ -184,18 +183,14 @@ func (h *host) over2(ctx context.Context, c *Call, s *stream2) (*http.Response, 
 			}
 		},
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			informing.Lock()
-			defer informing.Unlock()
-			if c.Wire.Inform != nil && code != http.StatusContinue && !over {
-				c.Wire.Inform(code, http.Header(header))
+			if code != http.StatusContinue {
+				early.add(code, http.Header(header))
 			}
 			return nil
 		},
 	})
 	resp, err := s.conn.RoundTrip(c.Request.WithContext(ctx))
-	informing.Lock()
-	over = true
-	informing.Unlock()
+	early.end(err == nil)
 	c.Wire.Sent = err == nil || sent.Load()
 	if err != nil {
 		h.end2(s)
