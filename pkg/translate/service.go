@@ -83,7 +83,7 @@ type backend struct {
 // backends gives the endpoints that have the port, in the Service's order; those
 // that are neither ready nor serving are UNHEALTHY.
 func (s *target) backends() []backend {
-	var out []backend
+	out := make([]backend, 0, len(s.Endpoints))
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		port, ok := e.Ports[s.port.Name]
