@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -136,20 +137,7 @@ func (p *process) prints(pattern string) []string {
 
 func write(t *testing.T, name, text string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	rewrite(t, path, text)
-	return path
-}
-
-// rewrite replaces a file as an editor does: nobody reads half of it.
-func rewrite(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	return filetest.Put(t, filepath.Join(t.TempDir(), name), text)
 }
 
 func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
@@ -247,7 +235,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("status: %d, %q is missing in\n%s%s", code, want, out, errs)
 		}
 	}
-	rewrite(t, file, "kind: X")
+	filetest.Put(t, file, "kind: X")
 	p.signal(syscall.SIGHUP)
 	p.prints(`unknown kind`)
 	if _, out, _ := finish(t, nil, "status", "--admin-address", local(adminPort)); !strings.Contains(out, "was refused:") {
@@ -288,7 +276,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rewrite(t, file, "kind: X")
+	filetest.Put(t, file, "kind: X")
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

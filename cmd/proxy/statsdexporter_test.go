@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/internal/statsdtest"
@@ -194,10 +195,10 @@ func TestStatsdLifecycle(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", path, got, want)
 		}
 	}
-	rewrite(t, file, "mappings: [{match: 'a.*'}]")
+	filetest.Put(t, file, "mappings: [{match: 'a.*'}]")
 	p.signal(syscall.SIGHUP)
 	p.prints("the mapping stays as it was")
-	rewrite(t, file, "mappings: [{match: 'a.*', name: three}, {match: b, name: c}]")
+	filetest.Put(t, file, "mappings: [{match: 'a.*', name: three}, {match: b, name: c}]")
 	if got := request(t, http.MethodPost, "http://"+p.http+"/-/reload"); got != 200 {
 		t.Errorf("reload: status %d", got)
 	}
@@ -322,7 +323,7 @@ spec:
 	statsdtest.Send(t, p.lines, []byte("a.x:1|c\nb:1|c\nu:me|s\n"))
 	p.shows(`a{kind="x"} 1`)
 	p.shows("u 1")
-	rewrite(t, file, document("{match: 'a.*', name: a, labels: {kind: '$1'}}, {match: b, name: d}"))
+	filetest.Put(t, file, document("{match: 'a.*', name: a, labels: {kind: '$1'}}, {match: b, name: d}"))
 	p.signal(syscall.SIGHUP)
 	redistest.Eventually(t, limit, "the new mapping", func() error {
 		conn, err := net.Dial("udp", p.lines)

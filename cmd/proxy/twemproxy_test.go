@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -195,7 +196,7 @@ func TestTwemproxyFollowsItsFile(t *testing.T) {
 	p := begin(t, []string{"DRAGOMAN_ADMIN_ADDRESS=off"}, "twemproxy",
 		"-c", conf, "-a", "127.0.0.1", "-s", strconv.Itoa(redistest.Port(t)))
 	p.prints(local(first))
-	rewrite(t, conf, pool(second))
+	filetest.Put(t, conf, pool(second))
 	p.prints(local(second))
 	if got := redistest.Dial(t, local(second)).Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("got %q", got)

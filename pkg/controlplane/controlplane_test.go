@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
 	"github.com/dragoman-mesh/dragoman/pkg/exit"
@@ -107,13 +108,7 @@ func start(t *testing.T, change ...func(*plane, *controlplane.Options)) *plane {
 
 func (p *plane) write(name, text string) {
 	p.t.Helper()
-	path := filepath.Join(p.dir, filepath.FromSlash(name))
-	if err := os.WriteFile(path+".next", []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := os.Rename(path+".next", path); err != nil {
-		p.t.Fatal(err)
-	}
+	filetest.Put(p.t, filepath.Join(p.dir, filepath.FromSlash(name)), text)
 }
 
 func (p *plane) options() adstest.Options {
@@ -253,14 +248,7 @@ func TestClientAuthoritiesAreFollowed(t *testing.T) {
 	if _, err := controlplane.ClientCAs(file, auth, log); exit.Code(err) != exit.CodeUsage {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	replace := func(text []byte) {
-		if err := os.WriteFile(file+".next", text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".next", file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	replace := func(text []byte) { filetest.Put(t, file, text) }
 	one, other := authority(t), authority(t)
 	replace(one)
 	follow, err := controlplane.ClientCAs(file, auth, log)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy"
@@ -120,12 +120,7 @@ func (r *running) eventually(what string, check func() error) {
 // write replaces the document as an editor does.
 func (r *running) write(document string) {
 	r.t.Helper()
-	if err := os.WriteFile(r.file+".new", []byte(document), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.Rename(r.file+".new", r.file); err != nil {
-		r.t.Fatal(err)
-	}
+	filetest.Put(r.t, r.file, document)
 }
 
 func (r *running) get(path string) string {

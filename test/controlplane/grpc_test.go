@@ -23,6 +23,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/xds"
+
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 )
 
 const web = `
@@ -99,14 +101,14 @@ func TestGRPCClientCallsAService(t *testing.T) {
 	known := newClients(t)
 	s := start(t, "--client-ca-file", known.file)
 	a, b, c := healthServer(t, "127.0.0.1"), healthServer(t, "127.0.0.2"), healthServer(t, "127.0.0.3")
-	s.write(s.documents, web+slice(a, b))
+	filetest.Put(s.t, s.documents, web+slice(a, b))
 	s.shows("/metrics", "dragoman_controlplane_changes_total")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
 	conn := dialXDS(t, s.foreign(known.issue("", "spiffe://mesh.example/ns/shop/sa/batch")))
 	untilCalled(ctx, t, conn, a, b)
-	s.write(s.documents, web+slice(c))
+	filetest.Put(s.t, s.documents, web+slice(c))
 	untilCalled(ctx, t, conn, c)
 
 	stranger := dialXDS(t, s.foreign(known.issue("", "spiffe://mesh.example/ns/bank/sa/batch")))

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
 
@@ -181,7 +182,7 @@ func TestFloodOfStreams(t *testing.T) {
 	} else {
 		t.Logf("%d MiB resident, streams ended: %v", kb>>10, seen)
 	}
-	s.write(s.documents, strings.Replace(cache, "6380", "6381", 1)+endpoints(7001))
+	filetest.Put(s.t, s.documents, strings.Replace(cache, "6380", "6381", 1)+endpoints(7001))
 	good.AwaitWhen(resource.ListenerType, "shop/cache", &l, func() bool {
 		return l.GetAddress().GetSocketAddress().GetPortValue() == 6381
 	})

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/dragoman-mesh/dragoman/internal/adstest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/engine"
@@ -107,23 +108,11 @@ func start(t *testing.T, args ...string) *setup {
 	if err := os.Mkdir(filepath.Dir(s.documents), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.write(s.documents, cache+endpoints(7001))
-	s.write(s.nodes, nodes)
+	filetest.Put(s.t, s.documents, cache+endpoints(7001))
+	filetest.Put(s.t, s.nodes, nodes)
 	all := append([]string{"-f", filepath.Dir(s.documents), "--nodes-file", s.nodes, "--drain-timeout", "1s"}, args...)
 	s.ControlPlane = meshtest.StartControlPlane(t, s.trust, all...)
 	return s
-}
-
-// write replaces a file as editors do.
-func (s *setup) write(path, content string) {
-	s.t.Helper()
-	next := filepath.Join(filepath.Dir(path), ".next")
-	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 func (s *setup) options(token string) adstest.Options {
@@ -186,13 +175,13 @@ func TestDocumentsReachAStream(t *testing.T) {
 	c.Await(resource.ListenerType, "shop/cache", &l)
 	c.AwaitWhen(resource.EndpointType, "shop/cache/dev", &a, is("7001"))
 
-	s.write(s.documents, cache+endpoints(7002))
+	filetest.Put(s.t, s.documents, cache+endpoints(7002))
 	c.AwaitWhen(resource.EndpointType, "shop/cache/dev", &a, is("7002"))
 
-	s.write(s.documents, cache+endpoints(7003)+"\n---\nkind: Nonsense\napiVersion: v1\n")
+	filetest.Put(s.t, s.documents, cache+endpoints(7003)+"\n---\nkind: Nonsense\napiVersion: v1\n")
 	s.shows("/config_dump", "shop.yaml:")
 	s.shows("/config_dump", `unknown kind \"Nonsense\"`)
-	s.write(s.documents, cache+endpoints(7004))
+	filetest.Put(s.t, s.documents, cache+endpoints(7004))
 	c.AwaitWhen(resource.EndpointType, "shop/cache/dev", &a, func() bool {
 		if ports(&a) == "7003" {
 			t.Error("a change that was refused is served")
@@ -200,7 +189,7 @@ func TestDocumentsReachAStream(t *testing.T) {
 		return ports(&a) == "7004"
 	})
 
-	s.write(s.nodes, strings.Replace(nodes, "labels: {app: web}}", "labels: {app: web}, environment: prod}", 1))
+	filetest.Put(s.t, s.nodes, strings.Replace(nodes, "labels: {app: web}}", "labels: {app: web}, environment: prod}", 1))
 	c.Subscribe(resource.SecretType, "shop/redis")
 	var secret tlsv3.Secret
 	c.Await(resource.SecretType, "shop/redis", &secret)
@@ -246,7 +235,7 @@ func TestExpiryEndsTheStream(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	soon := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)
-	s.write(s.nodes, strings.Replace(nodes, "2020-01-01T00:00:00Z", soon, 1))
+	filetest.Put(s.t, s.nodes, strings.Replace(nodes, "2020-01-01T00:00:00Z", soon, 1))
 	conn, err := adstest.Connect(s.XDS, s.options(oldToken))
 	if err != nil {
 		t.Fatal(err)
@@ -357,7 +346,7 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
-	s.write(bad, "kind: Nonsense\n")
+	filetest.Put(s.t, bad, "kind: Nonsense\n")
 	docs := filepath.Dir(s.documents)
 	tests := []struct {
 		name string

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -32,7 +33,7 @@ func TestPostgresStatusThroughAmbassador(t *testing.T) {
 		}
 	}
 	awaitPage(t, uri, shows(dbtest.MD5User, dbtest.DatabaseDev))
-	writeFile(t, d.labels, labels("prod"))
+	filetest.Put(t, d.labels, labels("prod"))
 	awaitPage(t, uri, shows(dbtest.TLSUser, dbtest.DatabaseProd), dbtest.MD5User)
 	d.prod.Kill()
 	awaitPage(t, uri, []string{"pg_up 0", `adapter_source_up{source="db"} 0`}, "pg_stat")
@@ -49,7 +50,7 @@ func TestMySQLStatusThroughAmbassador(t *testing.T) {
 	}
 	up := []string{"mysql_up 1", `adapter_source_up{source="db"} 1`}
 	awaitPage(t, uri, append(up, "mysql_global_variables_max_connections 111"))
-	writeFile(t, d.labels, labels("prod"))
+	filetest.Put(t, d.labels, labels("prod"))
 	awaitPage(t, uri, up, "mysql_global_variables_max_connections 111")
 	d.prod.Kill()
 	awaitPage(t, uri, []string{"mysql_up 0", `adapter_source_up{source="db"} 0`}, "mysql_global")
@@ -62,7 +63,7 @@ func TestRedisStatusThroughAmbassador(t *testing.T) {
 	const password = "the-ambassadors-alone"
 	dev, first, second := redistest.Server(t, redistest.WithPassword(password)), redistest.Server(t), redistest.Server(t)
 	port, ambassador := redistest.Port(t), redistest.Port(t)
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: cache}
 spec:
@@ -72,7 +73,7 @@ spec:
     dev: {shards: [{primary: {address: %q}}], credentials: {passwordEnv: REDIS_PASSWORD}}
     prod: {shards: [{primary: {address: %q}}, {primary: {address: %q}}]}
 %s`, ambassador, dev.Addr(), first.Addr(), second.Addr(), throughAmbassador(port, "redis", "cache")))
-	labelsFile := writeFile(t, filepath.Join(t.TempDir(), "labels"), labels("dev"))
+	labelsFile := filetest.Put(t, filepath.Join(t.TempDir(), "labels"), labels("dev"))
 	p := launch(t, []string{"REDIS_PASSWORD=" + password}, "run", "-f", file, "--labels-file", labelsFile)
 	p.awaitReady()
 	for n, key := range []string{"a", "b", "c"} {
@@ -87,7 +88,7 @@ spec:
 	if strings.Contains(page, password) {
 		t.Error("the page has the password")
 	}
-	writeFile(t, labelsFile, labels("prod"))
+	filetest.Put(t, labelsFile, labels("prod"))
 	awaitPage(t, uri, append(up, `redis_db_keys{db="db0"} 5`))
 	first.Kill()
 	awaitPage(t, uri, []string{"redis_up 0", `adapter_source_up{source="db"} 0`}, "redis_db")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -25,7 +26,7 @@ func TestAdapterMemory(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, exporter.String()) }))
 	t.Cleanup(page.Close)
 	app := appPages(t)
-	file := writeFile(t, t.TempDir()+"/adapter.yaml", adapterDocument(port,
+	file := filetest.Put(t, t.TempDir()+"/adapter.yaml", adapterDocument(port,
 		fmt.Sprintf("{name: nginx, nginxStubStatus: {uri: %q}}", statusPage(t)), fmt.Sprintf("{name: app, statsd: {tcp: %d}}", lines),
 		fmt.Sprintf(`{name: queues, json: {uri: "%s/stats", extract: [{name: queue_depth, path: "{.queues[*]}", labels: {queue: "{.name}"}, value: "{.depth}"}]}}`, app),
 		fmt.Sprintf(`{name: vars, expvar: {uri: "%s/debug/vars"}}`, app), fmt.Sprintf("{name: other, prometheus: {uri: %q}}", page.URL),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestDefaultProfilePassesPromtool(t *testing.T) {
 	t.Parallel()
 	port, lines := redistest.Port(t), redistest.Port(t)
-	file := writeFile(t, t.TempDir()+"/adapter.yaml", adapterDocument(port,
+	file := filetest.Put(t, t.TempDir()+"/adapter.yaml", adapterDocument(port,
 		fmt.Sprintf("{name: app, statsd: {tcp: %d}}", lines), fmt.Sprintf(`{name: vars, expvar: {uri: "%s/debug/vars"}}`, appPages(t)),
 		`{name: gone, nginxStubStatus: {uri: "http://127.0.0.1:1/"}}`,
 	))

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -43,7 +44,7 @@ http {
 func statusPage(t *testing.T) string {
 	t.Helper()
 	dir, port := t.TempDir(), redistest.Port(t)
-	config := writeFile(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(adapterNginx, dir, port))
+	config := filetest.Put(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(adapterNginx, dir, port))
 	redistest.Run(t, "nginx", "-c", config)
 	uri := fmt.Sprintf("http://127.0.0.1:%d/nginx_status", port)
 	redistest.Eventually(t, readyLimit, "nginx", func() error {
@@ -137,7 +138,7 @@ func TestAdapterOfManySources(t *testing.T) {
 	queues := fmt.Sprintf(`{name: queues, json: {uri: "%s/stats", extract: [{name: queue_depth, path: "{.queues[*]}", labels: {queue: "{.name}"}, value: "{.depth}"}]}}`, app)
 	vars := fmt.Sprintf(`{name: vars, expvar: {uri: "%s/debug/vars"}}`, app)
 
-	file := writeFile(t, filepath.Join(t.TempDir(), "adapter.yaml"), adapterDocument(port, nginx, statsd))
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "adapter.yaml"), adapterDocument(port, nginx, statsd))
 	p := launch(t, nil, "run", "-f", file)
 	p.awaitReady()
 	uri := fmt.Sprintf("http://127.0.0.1:%d/metrics", port)
@@ -145,7 +146,7 @@ func TestAdapterOfManySources(t *testing.T) {
 	fromStart := []string{"nginx_up 1", "logins 3", `adapter_source_up{source="nginx"} 1`, `adapter_source_up{source="app"} 1`}
 	awaitPage(t, uri, fromStart, "queue_depth", "app_logins")
 
-	writeFile(t, file, adapterDocument(port, nginx, statsd, queues, vars))
+	filetest.Put(t, file, adapterDocument(port, nginx, statsd, queues, vars))
 	all := append(slices.Clone(fromStart), `queue_depth{queue="orders"} 7`, "app_logins 42", `adapter_source_up{source="vars"} 1`)
 	awaitPage(t, uri, all)
 	page, contentType, err := adapterGet(t, uri, "application/openmetrics-text;version=1.0.0")
@@ -153,7 +154,7 @@ func TestAdapterOfManySources(t *testing.T) {
 		t.Errorf("OpenMetrics: %v, %q\n%s", err, contentType, page)
 	}
 
-	writeFile(t, file, adapterDocument(port, statsd, vars))
+	filetest.Put(t, file, adapterDocument(port, statsd, vars))
 	awaitPage(t, uri, []string{"logins 3", "app_logins 42"}, "nginx_up", "queue_depth")
 	noteMemory(t, p)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -51,7 +52,7 @@ func TestAPINginx(t *testing.T) {
 	t.Parallel()
 	const id = "12345678901234567890"
 	dir, port := t.TempDir(), redistest.Port(t)
-	redistest.Run(t, "nginx", "-c", writeFile(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(apiNginx, dir, port, id)))
+	redistest.Run(t, "nginx", "-c", filetest.Put(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(apiNginx, dir, port, id)))
 	addr := mesh{port: port}.Addr()
 	redistest.Eventually(t, readyLimit, "nginx", func() error {
 		_, _, err := adapterGet(t, "http://"+addr+"/orders.xml", "")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/promtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -106,7 +107,7 @@ func TestDashboardShows(t *testing.T) {
 		fmt.Sprintf("{name: app, statsd: {tcp: %d, udp: %d}}", lines, lines),
 		fmt.Sprintf(`{name: queues, json: {uri: "%s/stats", extract: [{name: queue_depth, path: "{.queues[*]}", labels: {queue: "{.name}"}, value: "{.depth}"}]}}`, app),
 	)
-	p := launch(t, nil, "run", "-f", writeFile(t, filepath.Join(t.TempDir(), "adapter.yaml"), document))
+	p := launch(t, nil, "run", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "adapter.yaml"), document))
 	p.awaitReady()
 	awaitPage(t, "http://"+loopback(port)+"/metrics", []string{"nginx_up 1"})
 	prometheus := promtest.Start(t, fmt.Sprintf(`global: {scrape_interval: 500ms}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -105,10 +106,10 @@ func startDatabases(t *testing.T, kind *databaseKind, rest string) *databases {
 		}
 	}
 	dir := t.TempDir()
-	d.labels = writeFile(t, filepath.Join(dir, "labels"), labels("dev"))
-	d.password = writeFile(t, filepath.Join(dir, "password"), dbtest.Password+"\n")
+	d.labels = filetest.Put(t, filepath.Join(dir, "labels"), labels("dev"))
+	d.password = filetest.Put(t, filepath.Join(dir, "password"), dbtest.Password+"\n")
 	cert, key := pki.Issue("proxy", "localhost")
-	file := writeFile(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:
@@ -187,7 +188,7 @@ func environmentChange(t *testing.T, d *databases) {
 		})
 	}
 	enough(inDev)
-	writeFile(t, d.labels, labels("prod"))
+	filetest.Put(t, d.labels, labels("prod"))
 	enough(inProd)
 	if got, err := open.Value(ctx, d.who); got != inDev {
 		t.Errorf("an open transaction goes on at %q, %v", got, err)
@@ -231,7 +232,7 @@ func TestDatabaseRotation(t *testing.T) {
 
 func rotation(t *testing.T, d *databases) {
 	const inProd = "u_tls@app_prod"
-	writeFile(t, d.labels, labels("prod"))
+	filetest.Put(t, d.labels, labels("prod"))
 	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
 	defer cancel()
 	redistest.Eventually(t, readyLimit, "prod", func() error {
@@ -246,7 +247,7 @@ func rotation(t *testing.T, d *databases) {
 		t.Errorf("with the old password: %v", err)
 	}
 	d.awaitLog("the environment's credentials")
-	writeFile(t, d.password, "another")
+	filetest.Put(t, d.password, "another")
 	if got, err := d.connect(ctx).Value(ctx, d.who); got != inProd {
 		t.Errorf("with the new one: %q, %v", got, err)
 	}

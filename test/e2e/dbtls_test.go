@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -175,7 +176,7 @@ spec:
   defaultEnvironment: prod
 `, i, c.protocol, ports[i], c.environment))
 	}
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), strings.Join(documents, "---\n"))
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), strings.Join(documents, "---\n"))
 	p := launch(t, []string{"FIRST_SECRET=" + dbtest.Password}, "run", "-f", file)
 	p.awaitReady()
 	for i, c := range cells {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -84,10 +85,10 @@ func TestEnvironmentChosen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			port := redistest.Port(t)
-			args := []string{"run", "-f", writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(port, tt.rest))}
+			args := []string{"run", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(port, tt.rest))}
 			for _, arg := range tt.args {
 				if content, ok := strings.CutPrefix(arg, "FILE:"); ok {
-					arg = writeFile(t, filepath.Join(t.TempDir(), "fact"), content)
+					arg = filetest.Put(t, filepath.Join(t.TempDir(), "fact"), content)
 				}
 				args = append(args, arg)
 			}
@@ -121,7 +122,7 @@ func TestEnvironmentRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(redistest.Port(t), tt.rest))
+			file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(redistest.Port(t), tt.rest))
 			p := launch(t, nil, append([]string{"run", "-f", file}, tt.args...)...)
 			if got := p.ExitCode(); got != 64 {
 				t.Errorf("exit code: got %d, want 64", got)
@@ -147,8 +148,8 @@ func startSwitching(t *testing.T, rest string) *switching {
 	w := startWorlds(t)
 	port := redistest.Port(t)
 	s := &switching{worlds: w, addr: mesh{port: port}.Addr(), labels: filepath.Join(t.TempDir(), "labels")}
-	writeFile(t, s.labels, labels("dev"))
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(port, rest))
+	filetest.Put(t, s.labels, labels("dev"))
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), w.document(port, rest))
 	s.Proxy = launch(t, nil, "run", "-f", file, "--labels-file", s.labels)
 	s.awaitReady()
 	return s
@@ -157,7 +158,7 @@ func startSwitching(t *testing.T, rest string) *switching {
 // move changes the label and waits until new connections go to where it says.
 func (s *switching) move(environment string) {
 	s.t.Helper()
-	writeFile(s.t, s.labels, labels(environment))
+	filetest.Put(s.t, s.labels, labels(environment))
 	redistest.Eventually(s.t, readyLimit, "new connections to go to "+environment, func() error {
 		// one that comes just before the change may be cut
 		if got, err := redistest.Dial(s.t, s.addr).TryDo("GET", "where"); err != nil || got != bulkOf(environment) {
@@ -229,7 +230,7 @@ func TestEnvironmentDrain(t *testing.T) {
 	}
 	wantReply(t, blocked, bulkOf("prod"), "GET", "where")
 
-	writeFile(t, s.labels, labels("nowhere"))
+	filetest.Put(t, s.labels, labels("nowhere"))
 	s.awaitLog(`there is no environment \"nowhere\"`)
 	wantReply(t, idle, bulkOf("prod"), "GET", "where")
 	s.move("dev")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -196,8 +197,8 @@ func rotateAuthority(t *testing.T, kind *databaseKind, standbys string) {
 	}
 	server := kind.start(t, authorities[0])
 	dir := t.TempDir()
-	ca, port := writeFile(t, filepath.Join(dir, "ca.crt"), texts[0]), redistest.Port(t)
-	file := writeFile(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	ca, port := filetest.Put(t, filepath.Join(dir, "ca.crt"), texts[0]), redistest.Port(t)
+	file := filetest.Put(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:
@@ -243,13 +244,13 @@ spec:
 		})
 	}
 	more()
-	writeFile(t, ca, texts[0]+texts[1])
+	filetest.Put(t, ca, texts[0]+texts[1])
 	more()
 	server.Certify(authorities[1])
 	more()
 	over.Store(true)
 	wg.Wait()
-	writeFile(t, ca, texts[1])
+	filetest.Put(t, ca, texts[1])
 	redistest.Eventually(t, clientLimit, "the server to show the new certificate", visit)
 	server.Certify(authorities[2])
 	redistest.Eventually(t, clientLimit, "apps to be refused", func() error {
@@ -261,6 +262,6 @@ spec:
 		}
 		return errors.Join(errors.New("they are not"), s.Close())
 	})
-	writeFile(t, ca, texts[2])
+	filetest.Put(t, ca, texts[2])
 	redistest.Eventually(t, clientLimit, "apps to be let in", visit)
 }

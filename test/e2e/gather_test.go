@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -63,7 +64,7 @@ func TestGather(t *testing.T) {
 	t.Parallel()
 	port, closed := redistest.Port(t), redistest.Port(t)
 	a, b := newSearchServer(t, `a:{"s":1},{"s":7}`), newSearchServer(t, `b:{"s":5},{"s":"x"}`)
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: search}
 spec:

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/grpctest"
 	"github.com/dragoman-mesh/dragoman/internal/grpctest/shop"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -23,7 +24,7 @@ import (
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	set := writeFile(t, filepath.Join(dir, "shop.pb"), string(grpctest.Descriptors()))
+	set := filetest.Put(t, filepath.Join(dir, "shop.pb"), string(grpctest.Descriptors()))
 	json, back := redistest.Port(t), redistest.Port(t)
 	p := startProxy(t, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
@@ -67,7 +68,7 @@ spec:
 // environment gRPC; a second port is the other way round, in front of the first.
 func TestGRPCAmbassador(t *testing.T) {
 	t.Parallel()
-	set := writeFile(t, filepath.Join(t.TempDir(), "shop.pb"), string(grpctest.Descriptors()))
+	set := filetest.Put(t, filepath.Join(t.TempDir(), "shop.pb"), string(grpctest.Descriptors()))
 	json, back := redistest.Port(t), redistest.Port(t)
 	startProxy(t, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
@@ -121,8 +122,8 @@ func echoes(t *testing.T, port int) {
 func TestGRPCValidate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	set := writeFile(t, filepath.Join(dir, "shop.pb"), string(grpctest.Descriptors()))
-	doc := writeFile(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	set := filetest.Put(t, filepath.Join(dir, "shop.pb"), string(grpctest.Descriptors()))
+	doc := filetest.Put(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
 metadata: {name: json}
 spec:

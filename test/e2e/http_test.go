@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -69,7 +70,7 @@ func (c *httpClient) get(path string) string {
 func TestHTTPEnvironments(t *testing.T) {
 	t.Parallel()
 	port := redistest.Port(t)
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:
@@ -84,7 +85,7 @@ spec:
     prod: {address: %q}
 `, port, httpWorld(t, "dev"), httpWorld(t, "prod")))
 	label := filepath.Join(t.TempDir(), "labels")
-	writeFile(t, label, labels("dev"))
+	filetest.Put(t, label, labels("dev"))
 	p := launch(t, nil, "run", "-f", file, "--labels-file", label)
 	p.awaitReady()
 	c := dialHTTP(t, mesh{port: port}.Addr())
@@ -100,7 +101,7 @@ spec:
 	for range 10 { // nothing is ejected for what the app itself says
 		want("/failing", "500 dev GET /failing")
 	}
-	writeFile(t, label, labels("prod"))
+	filetest.Put(t, label, labels("prod"))
 	redistest.Eventually(t, readyLimit, "requests to go to prod", func() error {
 		if got := c.get("/"); got != "200 prod GET /" {
 			return fmt.Errorf("%q", got)

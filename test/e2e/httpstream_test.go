@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -79,7 +80,7 @@ spec:
 	}
 	text := document("plain", plain, "") + "---\n" +
 		document("secure", secure, fmt.Sprintf(", tls: {certFile: %q, keyFile: %q}", pki.ServerCertFile, pki.ServerKeyFile))
-	p := run(t, nil, "run", "-f", writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), text))
+	p := run(t, nil, "run", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), text))
 	p.awaitReady()
 	client := func(conf *tls.Config, http2 bool) *http.Client {
 		tr := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: http2, ExpectContinueTimeout: time.Minute}

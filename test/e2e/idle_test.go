@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
 )
@@ -64,7 +65,7 @@ func idleSessions(t *testing.T, n int, protocol, server, more string, open func(
 	t.Helper()
 	port := redistest.Port(t)
 	user := map[string]string{"postgres": dbtest.SCRAMUser, "mysql": dbtest.NativeUser}[protocol]
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -47,7 +48,7 @@ func runJava(t *testing.T, c javaClient, args ...string) (stdout, stderr string)
 func (d *databases) guard(t *testing.T) int {
 	t.Helper()
 	port := redistest.Port(t)
-	file := writeFile(t, filepath.Join(t.TempDir(), "guarded.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "guarded.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: guarded}
 spec:

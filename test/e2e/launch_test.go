@@ -3,8 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,17 +84,4 @@ func (p *Proxy) awaitLog(text string) {
 		}
 		return nil
 	})
-}
-
-// writeFile writes a file of the test as editors do, and returns its path.
-func writeFile(t *testing.T, path, content string) string {
-	t.Helper()
-	next := filepath.Join(filepath.Dir(path), ".next-"+filepath.Base(path))
-	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

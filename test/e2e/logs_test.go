@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -61,7 +62,7 @@ func TestLogsComeAndGo(t *testing.T) {
 	documents, dir := t.TempDir(), t.TempDir()
 	one, two, adapter := filepath.Join(dir, "one.log"), filepath.Join(dir, "two.log"), filepath.Join(documents, "logs.yaml")
 	write := func(version int, paths ...string) {
-		writeFile(t, adapter+".new", fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+		filetest.Put(t, adapter, fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
 metadata: {name: app}
 spec:
@@ -71,12 +72,9 @@ spec:
     batch: {interval: 20ms}
     sink: {stdout: {}}
 `, strings.Join(paths, ", "), version))
-		if err := os.Rename(adapter+".new", adapter); err != nil {
-			t.Fatal(err)
-		}
 	}
 	node := startShards(t, 1, 0)
-	writeFile(t, filepath.Join(documents, "cache.yaml"), mesh{port: redistest.Port(t), env: shards(node...)}.YAML())
+	filetest.Put(t, filepath.Join(documents, "cache.yaml"), mesh{port: redistest.Port(t), env: shards(node...)}.YAML())
 	appendLine(t, one, "before the adapter")
 	p := launch(t, nil, "run", "-f", documents)
 	p.awaitReady()

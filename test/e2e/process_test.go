@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -65,10 +66,10 @@ func TestProcessValidate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	good := mesh{port: 6380, env: `address: "127.0.0.1:6379"`}
-	a := writeFile(t, filepath.Join(dir, "a.yaml"), strings.NewReplacer("protocol: redis", "protocol: rediss", "port: 6380", "port: 66666").Replace(good.YAML()))
-	b := writeFile(t, filepath.Join(dir, "b.yml"), good.named("b")+"---\n"+good.named("c"))
-	c := writeFile(t, filepath.Join(dir, "c.json"), `{"apiVersion": "mesh.dragoman.io/v1alpha1", "kind": "Ambasador"}`)
-	d := writeFile(t, filepath.Join(dir, "d.yaml"), "apiVersion: [\n")
+	a := filetest.Put(t, filepath.Join(dir, "a.yaml"), strings.NewReplacer("protocol: redis", "protocol: rediss", "port: 6380", "port: 66666").Replace(good.YAML()))
+	b := filetest.Put(t, filepath.Join(dir, "b.yml"), good.named("b")+"---\n"+good.named("c"))
+	c := filetest.Put(t, filepath.Join(dir, "c.json"), `{"apiVersion": "mesh.dragoman.io/v1alpha1", "kind": "Ambasador"}`)
+	d := filetest.Put(t, filepath.Join(dir, "d.yaml"), "apiVersion: [\n")
 	out, code := command(t, "validate", "-f", dir)
 	if code != 64 {
 		t.Errorf("exit code: got %d, want 64", code)
@@ -84,7 +85,7 @@ func TestProcessValidate(t *testing.T) {
 	if out, code := command(t, "run", "-f", dir, "--admin-address", "off"); code != 64 || !strings.Contains(out, `did you mean "redis"?`) {
 		t.Errorf("run: exit code %d\n%s", code, out)
 	}
-	if out, code := command(t, "validate", "-f", writeFile(t, filepath.Join(t.TempDir(), "good.yaml"), good.YAML())); code != 0 {
+	if out, code := command(t, "validate", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "good.yaml"), good.YAML())); code != 0 {
 		t.Errorf("a good document: exit code %d\n%s", code, out)
 	}
 }
@@ -256,7 +257,7 @@ func TestProcessDrainListeners(t *testing.T) {
 func TestProcessPages(t *testing.T) {
 	t.Parallel()
 	nodes := startShards(t, 2, 1, redistest.WithPassword("upstream-secret"))
-	password := writeFile(t, filepath.Join(t.TempDir(), "password"), "upstream-secret\n")
+	password := filetest.Put(t, filepath.Join(t.TempDir(), "password"), "upstream-secret\n")
 	m := mesh{
 		port:  redistest.Port(t),
 		redis: "hash: md5, slowLog: {threshold: 0s, maxLen: 1000}, hotKeys: {sampleRate: 1, top: 3}",

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/nettest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
@@ -121,16 +122,10 @@ func doubled(line []byte) string {
 	return ""
 }
 
-// Rewrite replaces the document, as an editor does: the new file beside the old, then renamed over it.
+// Rewrite replaces the document.
 func (p *Proxy) Rewrite(meshYAML string) {
 	p.t.Helper()
-	next := p.file + ".new"
-	if err := os.WriteFile(next, []byte(meshYAML), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := os.Rename(next, p.file); err != nil {
-		p.t.Fatal(err)
-	}
+	filetest.Put(p.t, p.file, meshYAML)
 }
 
 // Get returns an admin page, which must be answered with 200.

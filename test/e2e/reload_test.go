@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -73,9 +74,9 @@ func startReloading(t *testing.T) *reloading {
 		dir:      t.TempDir(),
 		config:   &configMap{t: t, dir: t.TempDir()},
 	}
-	r.file = writeFile(t, filepath.Join(t.TempDir(), "changing.yaml"), r.changing.named("changing"))
-	writeFile(t, filepath.Join(r.dir, "fixed.yaml"), r.fixed.named("fixed"))
-	writeFile(t, filepath.Join(r.dir, "notes.txt"), "no document")
+	r.file = filetest.Put(t, filepath.Join(t.TempDir(), "changing.yaml"), r.changing.named("changing"))
+	filetest.Put(t, filepath.Join(r.dir, "fixed.yaml"), r.fixed.named("fixed"))
+	filetest.Put(t, filepath.Join(r.dir, "notes.txt"), "no document")
 	r.config.put(map[string]string{"extra.yaml": r.extra.named("extra")})
 	r.Proxy = launch(t, nil, "run", "-f", r.file, "-f", r.dir, "-f", r.config.dir)
 	r.awaitReady()
@@ -99,14 +100,14 @@ func TestReloadWholeProcess(t *testing.T) {
 	for _, nodes := range [][][]*redistest.Node{r.nodes[:3], r.nodes, {r.nodes[3], r.nodes[1]}, r.nodes} {
 		before := r.version()
 		r.changing.env = shards(nodes...)
-		writeFile(t, r.file, r.changing.named("changing"))
+		filetest.Put(t, r.file, r.changing.named("changing"))
 		r.awaitChange(before)
 		r.step("when the shards changed")
 	}
 
 	before := r.version()
 	r.changing.redis = "hash: md5, readPolicy: PreferReplica, opTimeout: 7s"
-	writeFile(t, r.file, r.changing.named("changing"))
+	filetest.Put(t, r.file, r.changing.named("changing"))
 	r.awaitChange(before)
 	r.awaitShows("/config_dump", "PREFER_REPLICA")
 	r.step("when the read policy changed")
@@ -173,7 +174,7 @@ func (r *reloading) refuse() {
 		{"taken port", good + "---\n" + r.changing.named("another"), "binds to the same place as default/changing"},
 		{"no such environment", strings.Replace(good, "defaultEnvironment: test", "defaultEnvironment: toast", 1), "toast"},
 	} {
-		writeFile(r.t, fixed, tt.content)
+		filetest.Put(r.t, fixed, tt.content)
 		r.awaitShows("/config_dump", `"refused"`)
 		r.awaitShows("/config_dump", tt.want)
 		r.awaitLog(tt.want)
@@ -181,7 +182,7 @@ func (r *reloading) refuse() {
 		if after := r.version(); after != before {
 			r.t.Errorf("%s: version %s, want %s", tt.name, after, before)
 		}
-		writeFile(r.t, fixed, good)
+		filetest.Put(r.t, fixed, good)
 		redistest.Eventually(r.t, readyLimit, "the good file to be accepted", func() error {
 			if page := r.Get("/config_dump"); strings.Contains(page, `"refused"`) {
 				return errors.New(page)
@@ -198,7 +199,7 @@ func (r *reloading) refuse() {
 func (r *reloading) addAndRemove() {
 	r.t.Helper()
 	added := mesh{port: redistest.Port(r.t), env: shards(r.nodes[2])}
-	file := writeFile(r.t, filepath.Join(r.dir, "added.yaml"), added.named("added"))
+	file := filetest.Put(r.t, filepath.Join(r.dir, "added.yaml"), added.named("added"))
 	redistest.Eventually(r.t, readyLimit, "the added listener", func() error { return answers(added.Addr()) })
 	r.step("when a listener was added")
 	client := redistest.Dial(r.t, added.Addr())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -43,7 +44,7 @@ func TestSecurityRotation(t *testing.T) {
 	secret.put(map[string]string{"password": "first-secret\n"})
 	m := mesh{port: redistest.Port(t), env: fmt.Sprintf("address: %q, credentials: {usernameEnv: APP_USER, passwordFile: %q}",
 		node.Addr(), filepath.Join(secret.dir, "password"))}
-	p := launch(t, []string{"APP_USER=app"}, "run", "-f", writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), m.YAML()), "--log-level=debug")
+	p := launch(t, []string{"APP_USER=app"}, "run", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), m.YAML()), "--log-level=debug")
 	p.awaitReady()
 	load := startPipeliners(t, m.Addr(), 3, true)
 	awaitBatches(t, load, 3)
@@ -116,10 +117,10 @@ func TestSecurityUsers(t *testing.T) {
 	t.Parallel()
 	node := redistest.Server(t)
 	passwords := t.TempDir()
-	file := writeFile(t, filepath.Join(passwords, "default"), "default-secret\n")
+	file := filetest.Put(t, filepath.Join(passwords, "default"), "default-secret\n")
 	m := mesh{port: redistest.Port(t), env: shards([]*redistest.Node{node}), redis: fmt.Sprintf(
 		`users: [{name: default, passwordFile: %q}, {name: reports, passwordEnv: REPORTS, readOnly: true, commands: {deny: [keys, "config|get"]}}]`, file)}
-	p := launch(t, []string{"REPORTS=reports-secret"}, "run", "-f", writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), m.YAML()))
+	p := launch(t, []string{"REPORTS=reports-secret"}, "run", "-f", filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), m.YAML()))
 	p.awaitReady()
 
 	c := redistest.Dial(t, m.Addr())
@@ -150,7 +151,7 @@ func TestSecurityUsers(t *testing.T) {
 	if got := redisCLI(t, m.Addr(), "", "--user", "reports", "--pass", "reports-secret", "--no-auth-warning", "get", "k"); got != "v\n" {
 		t.Errorf("redis-cli: %q", got)
 	}
-	writeFile(t, file, "rotated-secret\n")
+	filetest.Put(t, file, "rotated-secret\n")
 	fresh := redistest.Dial(t, m.Addr())
 	awaitReply(t, fresh, "+OK\r\n", "AUTH", "rotated-secret")
 	wantPrefix(t, fresh, "-WRONGPASS ", "AUTH", "default-secret")
@@ -176,7 +177,7 @@ func TestSecurityDownstreamTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, to, string(content))
+			filetest.Put(t, to, string(content))
 		}
 	}
 	install(pki.ServerCertFile, pki.ServerKeyFile)
@@ -236,7 +237,7 @@ func TestSecurityUnixSocket(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "cache.sock")
 	document := strings.Replace(mesh{env: shards([]*redistest.Node{node})}.YAML(), "listen: {port: 0}", fmt.Sprintf("listen: {path: %q, mode: \"0640\"}", path), 1)
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), document)
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), document)
 	for range 2 {
 		p := launch(t, nil, "run", "-f", file)
 		p.awaitReady()

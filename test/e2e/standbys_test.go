@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -31,7 +32,7 @@ func startReplicated(t *testing.T, kind *databaseKind, user, more string, primar
 	for _, s := range standbys {
 		list = append(list, fmt.Sprintf("{address: %q}", s.Addr()))
 	}
-	file := writeFile(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(t.TempDir(), "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:

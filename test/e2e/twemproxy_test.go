@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -96,7 +97,7 @@ func TestTwemproxySideBySide(t *testing.T) {
 		ours += pool(name, listen[i], p.options, p.servers)
 	}
 	nutcracker := redistest.Nutcracker(t, theirs)
-	p, _ := launchTwemproxy(t, nil, "-c", writeFile(t, filepath.Join(t.TempDir(), "nutcracker.yml"), ours))
+	p, _ := launchTwemproxy(t, nil, "-c", filetest.Put(t, filepath.Join(t.TempDir(), "nutcracker.yml"), ours))
 	p.awaitReady()
 	for i, p := range pools {
 		their, our := redistest.Dial(t, nutcracker.Addrs()[i]), redistest.Dial(t, listen[i])
@@ -127,7 +128,7 @@ func TestTwemproxyEjects(t *testing.T) {
 	const options = "hash: md5; auto_eject_hosts: true; server_retry_timeout: 3000; server_failure_limit: 2"
 	nutcracker := redistest.Nutcracker(t, pool("alpha", mesh{port: redistest.Port(t)}.Addr(), options, servers))
 	listen := mesh{port: redistest.Port(t)}.Addr()
-	p, stats := launchTwemproxy(t, nil, "-c", writeFile(t, filepath.Join(t.TempDir(), "nutcracker.yml"), pool("alpha", listen, options, servers)))
+	p, stats := launchTwemproxy(t, nil, "-c", filetest.Put(t, filepath.Join(t.TempDir(), "nutcracker.yml"), pool("alpha", listen, options, servers)))
 	p.awaitReady()
 	their, our := redistest.Dial(t, nutcracker.Addr()), redistest.Dial(t, listen)
 	// All keys in one go, so that a retry of the dead server spoils one round and not each.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/dragoman-mesh/dragoman/internal/dbtest"
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
 
@@ -37,7 +38,7 @@ func TestWaitForDatabases(t *testing.T) {
 	maria := dbtest.StartMariaDB(t)
 	orders, stock, dir := redistest.Port(t), redistest.Port(t), t.TempDir()
 	password := filepath.Join(dir, "password")
-	file := writeFile(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
+	file := filetest.Put(t, filepath.Join(dir, "mesh.yaml"), fmt.Sprintf(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Ambassador
 metadata: {name: orders}
 spec:
@@ -80,7 +81,7 @@ spec:
 	if code, out := p.waits(5 * time.Second); code != 75 || !strings.Contains(out, "password: no such file or directory") {
 		t.Errorf("proxy wait: %d %s", code, out)
 	}
-	writeFile(t, password, dbtest.Password)
+	filetest.Put(t, password, dbtest.Password)
 	if code, out := p.waits(readyLimit); code != 0 {
 		t.Fatalf("proxy wait: %d %s", code, out)
 	}

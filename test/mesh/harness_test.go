@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/meshtest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 )
@@ -105,13 +106,7 @@ func (p *plane) put(name, text string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		p.t.Fatal(err)
 	}
-	next := filepath.Join(p.dir, "next")
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		p.t.Fatal(err)
-	}
+	filetest.Put(p.t, path, text)
 }
 
 // node is a proxy outside Kubernetes.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/files"
 	"github.com/dragoman-mesh/dragoman/pkg/controlplane/trust"
 	"github.com/dragoman-mesh/dragoman/pkg/inventory"
@@ -97,13 +98,7 @@ func TestDocumentsBecomeAnInventory(t *testing.T) {
 
 func write(t *testing.T, dir, name, text string) {
 	t.Helper()
-	next := filepath.Join(dir, ".next")
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, filepath.Join(dir, name)); err != nil {
-		t.Fatal(err)
-	}
+	filetest.Put(t, filepath.Join(dir, name), text)
 }
 
 // following is a source that runs.

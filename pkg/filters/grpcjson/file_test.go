@@ -2,7 +2,6 @@ package grpcjson_test
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/filtertest"
 	"github.com/dragoman-mesh/dragoman/internal/grpctest"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
@@ -19,15 +19,7 @@ import (
 func TestFileChanges(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "set.pb")
-	put := func(data []byte) {
-		t.Helper()
-		if err := os.WriteFile(name+".new", data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(name+".new", name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put := func(data []byte) { filetest.Put(t, name, data) }
 	put(setWith(t, "/one/{name=orders/*}"))
 	conf, err := parse(t, `{"@type": "type.googleapis.com/`+transcoder+`", "proto_descriptor": "`+name+`", "services": ["`+grpctest.Orders+`"]}`, "")
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/internal/tooltest"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
@@ -203,15 +203,7 @@ func FuzzParse(f *testing.F) {
 func TestMappingFileChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "mapping.yml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(text string) { filetest.Put(t, file, text) }
 	write("mappings: [{match: 'a.*', name: one}]")
 	s := open(t, resource.GraphiteSource{MetricsListen: resource.MetricsListen{UDP: "127.0.0.1:0"}, Mapping: resource.MetricsMapping{File: file}}, metrics.Env{})
 	defer s.Close()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics"
 	"github.com/dragoman-mesh/dragoman/pkg/metrics/sockets"
@@ -225,15 +226,7 @@ func TestSuccessor(t *testing.T) {
 func TestMappingFileChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "mapping.yml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(text string) { filetest.Put(t, file, text) }
 	write("mappings: [{match: 'a.*', name: one}]")
 	s := open(t, statsd.Config{TCP: "127.0.0.1:0", MappingFile: file})
 	c := dial(t, s, 0)

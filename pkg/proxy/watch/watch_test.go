@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/pkg/proxy/watch"
 )
 
@@ -64,8 +65,7 @@ func TestFile(t *testing.T) {
 	calls := start(t, watch.Options{}, file)
 	write(t, file, "2")
 	wait(t, calls, "a rewrite")
-	must(t, os.WriteFile(file+".new", []byte("3"), 0o600))
-	must(t, os.Rename(file+".new", file))
+	filetest.Put(t, file, "3")
 	wait(t, calls, "a rename over it")
 	must(t, os.Remove(file))
 	wait(t, calls, "its removal")

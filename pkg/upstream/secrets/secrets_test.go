@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
@@ -14,18 +15,6 @@ import (
 )
 
 var _ filters.SecretSource = (*secrets.Store)(nil)
-
-func write(t *testing.T, path, content string) {
-	t.Helper()
-	// As a mounted Secret changes: another file takes the name.
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -39,7 +28,7 @@ func read(t *testing.T, path string) string {
 func TestValues(t *testing.T) {
 	t.Setenv("SECRETS_TEST", "from env\n")
 	path := filepath.Join(t.TempDir(), "password")
-	write(t, path, "from file\n")
+	filetest.Put(t, path, "from file\n")
 	s := secrets.NewStore([]*resource.Secret{
 		{Name: "inline", Generic: map[string]resource.DataSource{"": {Inline: []byte("x\n")}}},
 		{Name: "empty", Generic: map[string]resource.DataSource{"": {}}},
@@ -77,7 +66,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("Secret(%q) = %q, %v, want %q, %v", tc.name, got, err, tc.want, tc.err)
 		}
 	}
-	write(t, path, "changed")
+	filetest.Put(t, path, "changed")
 	if got, err := s.Secret("file"); got != "changed" || err != nil {
 		t.Errorf("after the file changed: %q, %v", got, err)
 	}
@@ -95,18 +84,18 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	if _, err := s.Certificate("cert"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without files: %v", err)
 	}
-	write(t, chain, read(t, pki.ClientCertFile))
-	write(t, key, read(t, pki.ClientKeyFile))
+	filetest.Put(t, chain, read(t, pki.ClientCertFile))
+	filetest.Put(t, key, read(t, pki.ClientKeyFile))
 	first, err := s.Certificate("cert")
 	if err != nil {
 		t.Fatal(err)
 	}
 	nextChain, nextKey := pki.Issue("next", "localhost")
-	write(t, chain, read(t, nextChain))
+	filetest.Put(t, chain, read(t, nextChain))
 	if half, err := s.Certificate("cert"); err != nil || half != first {
 		t.Errorf("with a chain that does not fit the key: %p, %v, want the old one %p", half, err, first)
 	}
-	write(t, key, read(t, nextKey))
+	filetest.Put(t, key, read(t, nextKey))
 	next, err := s.Certificate("cert")
 	if err != nil || next.Leaf.Subject.CommonName != "next" {
 		t.Errorf("after both files changed: %v", err)
@@ -119,7 +108,7 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 func TestValidationFollowsItsFile(t *testing.T) {
 	t.Parallel()
 	ca := filepath.Join(t.TempDir(), "ca.crt")
-	write(t, ca, "no PEM")
+	filetest.Put(t, ca, "no PEM")
 	s := secrets.NewStore([]*resource.Secret{
 		{Name: "ca", Validation: &resource.ValidationSecret{CA: resource.DataSource{Filename: ca}, Names: []string{"n"}}},
 		{Name: "system", Validation: &resource.ValidationSecret{SystemRoots: true}},
@@ -127,16 +116,16 @@ func TestValidationFollowsItsFile(t *testing.T) {
 	if _, err := s.Validation("ca"); !errors.Is(err, secrets.ErrNoRoots) {
 		t.Errorf("without a certificate: %v", err)
 	}
-	write(t, ca, read(t, redistest.NewPKI(t).CAFile))
+	filetest.Put(t, ca, read(t, redistest.NewPKI(t).CAFile))
 	first, err := s.Validation("ca")
 	if err != nil || len(first.Names) != 1 {
 		t.Fatalf("Validation = %v, %v", first, err)
 	}
-	write(t, ca, "no PEM again")
+	filetest.Put(t, ca, "no PEM again")
 	if kept, err := s.Validation("ca"); err != nil || kept.Roots != first.Roots {
 		t.Errorf("with a broken file: %v, want the old roots", err)
 	}
-	write(t, ca, read(t, redistest.NewPKI(t).CAFile))
+	filetest.Put(t, ca, read(t, redistest.NewPKI(t).CAFile))
 	if next, err := s.Validation("ca"); err != nil || next.Roots.Equal(first.Roots) {
 		t.Errorf("after the file changed: %v, or still the old roots", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dragoman-mesh/dragoman/internal/filetest"
 	"github.com/dragoman-mesh/dragoman/internal/redistest"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/probe"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream/secrets"
@@ -106,12 +107,7 @@ func replace(t *testing.T, path, from string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	filetest.Put(t, path, b)
 }
 
 // TestSessionsAreResumed also pins that a resumed session is verified again: a
