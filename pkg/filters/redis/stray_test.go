@@ -163,18 +163,7 @@ func TestClusterUnknownHostNameInOrder(t *testing.T) {
 	c := f.dial()
 	key := f.keyIn(2, "k")
 	c.Send(strings.Repeat(redistest.Command("INCR", key), many))
-	eventually(t, "the requests to wait", func() error {
-		n := 0
-		f.onLoop(func(w *worker) {
-			for _, list := range w.strays {
-				n += len(list)
-			}
-		})
-		if n != many {
-			return fmt.Errorf("%d are waiting", n)
-		}
-		return nil
-	})
+	f.waiting(many)
 	f.onLoop(func(*worker) { main.changeAt = main.n + many/2 })
 	for i := range many {
 		if got, want := c.ReadFrame(), fmt.Sprintf(":%d\r\n", i+1); got != want {
@@ -195,18 +184,7 @@ func TestClusterManyToUnknownHostName(t *testing.T) {
 	c := f.dial()
 	key := f.keyIn(2, "k")
 	c.Send(strings.Repeat(redistest.Command("INCR", key), many))
-	eventually(t, "the requests to wait", func() error {
-		n := 0
-		f.onLoop(func(w *worker) {
-			for _, list := range w.strays {
-				n += len(list)
-			}
-		})
-		if n != many {
-			return fmt.Errorf("%d are waiting", n)
-		}
-		return nil
-	})
+	f.waiting(many)
 	asked := 0
 	f.onLoop(func(*worker) { asked = main.n })
 	if asked > 20*many {
@@ -219,6 +197,23 @@ func TestClusterManyToUnknownHostName(t *testing.T) {
 		}
 	}
 	f.quit(t, c)
+}
+
+// waiting waits until so many requests wait for the address of a node.
+func (f *fixture) waiting(want int) {
+	f.tb.Helper()
+	eventually(f.tb, "the requests to wait", func() error {
+		n := 0
+		f.onLoop(func(w *worker) {
+			for _, list := range w.strays {
+				n += len(list)
+			}
+		})
+		if n != want {
+			return fmt.Errorf("%d are waiting", n)
+		}
+		return nil
+	})
 }
 
 func (f *fixture) clientsAre(want int) {

@@ -45,9 +45,9 @@ type adapter struct {
 	registry *prometheus.Registry
 }
 
-// serve runs the filter of a document. api is what spec.api has beside its listener
-// and upstream, in YAML.
-func serve(t testing.TB, api string, app http.HandlerFunc) *adapter {
+// parsed is what an Adapter leads to. api is what spec.api has beside its listener and
+// upstream, in YAML.
+func parsed(t testing.TB, api string) (*resource.Listener, *resource.RouteConfig, *resource.Cluster) {
 	t.Helper()
 	objs, errs := mesh.Decode("api.yaml", []byte(`apiVersion: mesh.dragoman.io/v1alpha1
 kind: Adapter
@@ -69,6 +69,17 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
+	cluster, err := resource.ParseCluster(set.Clusters[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener, routes, cluster
+}
+
+// serve runs the filter of a document; api is as in parsed.
+func serve(t testing.TB, api string, app http.HandlerFunc) *adapter {
+	t.Helper()
+	listener, routes, _ := parsed(t, api)
 	manager, _ := listener.Filter.Config.(*resource.HTTPManager)
 	builder := transform.NewBuilder()
 	f, err := builder.BuildHTTP(manager.Filters[0].Config, filters.Context{Listener: "orders", Filter: manager.Filters[0].Name})

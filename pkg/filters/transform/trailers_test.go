@@ -16,8 +16,6 @@ import (
 	"github.com/dragoman-mesh/dragoman/pkg/filters"
 	filterhttp "github.com/dragoman-mesh/dragoman/pkg/filters/http"
 	"github.com/dragoman-mesh/dragoman/pkg/filters/standard"
-	"github.com/dragoman-mesh/dragoman/pkg/mesh"
-	"github.com/dragoman-mesh/dragoman/pkg/translate"
 	"github.com/dragoman-mesh/dragoman/pkg/upstream"
 	"github.com/dragoman-mesh/dragoman/pkg/xds/resource"
 )
@@ -37,24 +35,7 @@ func proxied(t *testing.T, api string, protocol resource.HTTPProtocol, app http.
 	server.Config.Protocols = both()
 	server.Start()
 	t.Cleanup(server.Close)
-	objs, errs := mesh.Decode("api.yaml", []byte("apiVersion: mesh.dragoman.io/v1alpha1\nkind: Adapter\nmetadata: {name: orders}\nspec:\n  api:\n"+
-		"    listen: {port: 8081}\n    upstream: {address: \"127.0.0.1:8080\"}\n"+api))
-	if len(errs) > 0 {
-		t.Fatal(errs)
-	}
-	set, _ := translate.Translate(objs, translate.Node{}, nil)
-	routes, err := resource.ParseRoutes(set.Routes[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := resource.ParseListener(set.Listeners[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := resource.ParseCluster(set.Clusters[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, routes, c := parsed(t, api)
 	host, port, _ := net.SplitHostPort(server.Listener.Addr().String())
 	n, _ := strconv.ParseUint(port, 10, 16)
 	c.Endpoints = []resource.Endpoint{{Host: host, Port: uint32(n), Name: "app", Shard: "app", Weight: 1}}
