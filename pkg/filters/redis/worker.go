@@ -219,6 +219,9 @@ func (u *upstream) expire(now int64) {
 		}
 		p.c, p.what = nil, expectOverdue
 		if live {
+			if t := c.watching(); t != nil && t.u == u {
+				t.spoil() // the server may have queued it
+			}
 			c.failPart(p.seq, p.part, "ERR dragoman: "+u.pool.describe()+" did not answer in time")
 		}
 	}
