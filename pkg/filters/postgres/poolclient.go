@@ -47,6 +47,7 @@ const (
 	isDue                               // its connection is given back at the end of the message under way
 	isQuitting                          // nothing more of it is read
 	isCancelled                         // what it waits to ask for is not to be done
+	hasBegun                            // it has sent more than Close since its latest Sync
 )
 
 func (c *poolClient) is(f clientState) bool { return c.state&f != 0 }
@@ -240,6 +241,12 @@ func (c *poolClient) account(typ byte) {
 // unit if the session is to leave: who sends ahead would never come to an end.
 func (c *poolClient) tell(typ byte) {
 	c.server.tracker.Client(typ)
+	switch typ {
+	case pgproto.TypeParse, pgproto.TypeBind, pgproto.TypeDescribe, pgproto.TypeExecute:
+		c.state |= hasBegun
+	case pgproto.TypeSync, pgproto.TypeQuery:
+		c.state &^= hasBegun
+	}
 	if c.s.Is(database.Leaving) && endsUnit(typ) {
 		c.state |= isStopped
 	}

@@ -174,3 +174,48 @@ func TestPoolForgottenTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestPoolPreparedBehindDeallocateAll: a name that is taken anew behind what ends all statements, without waiting for that, is the new one's, and
+// what others prepare is not in its way.
+func TestPoolPreparedBehindDeallocateAll(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, end := range []string{"discard all", "deallocate all"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, pooled("transaction", 1), server.Addr())
+			b := newBare(t, f.dsn())
+			f.connect()
+			other := f.connect().PgConn() // on the same loop
+			say := func(ready int, m ...pgproto3.FrontendMessage) string {
+				return strings.Join(b.run(unit{m, ready}), "\n")
+			}
+			say(1, &pgproto3.Parse{Name: "a", Query: "select 1"}, &pgproto3.Sync{})
+			say(2, &pgproto3.Query{String: end}, &pgproto3.Parse{Name: "a", Query: "select 2"}, &pgproto3.Sync{})
+			if got := say(1, &pgproto3.Bind{PreparedStatement: "a"}, &pgproto3.Execute{}, &pgproto3.Sync{}); !strings.Contains(got, `\x012`) {
+				t.Errorf("the name is another's: %s", got)
+			}
+			if _, err := other.Prepare(withTimeout(t), "b", "select 1", nil); err != nil {
+				t.Errorf("another session: %v", err)
+			}
+		})
+	}
+}
+
+// TestPoolCloseSkippedBehindDeallocateAll: where an error has the server skip Close, a statement that was ended before stays so.
+func TestPoolCloseSkippedBehindDeallocateAll(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartPostgres(t)
+	for _, end := range []string{"discard all", "deallocate all"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			b := newBare(t, start(t, pooled("transaction", 1), server.Addr()).dsn())
+			say := func(m ...pgproto3.FrontendMessage) string { return strings.Join(b.run(unit{m, 1}), "\n") }
+			say(&pgproto3.Parse{Name: "a", Query: "select 1"}, &pgproto3.Sync{})
+			say(append(executed(end), &pgproto3.Parse{Query: "selec"}, &pgproto3.Close{ObjectType: 'S', Name: "a"}, &pgproto3.Sync{})...)
+			if got := say(&pgproto3.Parse{Name: "a", Query: "select 2"}, &pgproto3.Sync{}); strings.Contains(got, "E ") {
+				t.Errorf("the name is taken: %s", got)
+			}
+		})
+	}
+}

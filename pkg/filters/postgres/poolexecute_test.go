@@ -59,6 +59,7 @@ func TestPoolExecuteInSQL(t *testing.T) {
 		"made in SQL, too":  {{"prepare", "a", "select 27"}, {"query", "prepare a as select 28", "42P05"}, {"query", "prepare /* b */ b as select 29; execute b", "29 "}, {"query", "execute a", "27 "}},
 		"closed":            {{"prepare", "a", "select 30"}, {"query", "execute a", "30 "}, {"close", "a", ""}, {"named", "a", "26000"}, {"query", "deallocate a", "26000"}, {"query", "execute a", "26000"}},
 		"closed twice":      {{"prepare", "a", "select 31"}, {"query", "execute a", "31 "}, {"close", "a", ""}, {"close", "a", ""}, {"prepare", "a", "select 31"}, {"query", "execute a", "31 "}},
+		"not kept":          {{"prepare", "a", "select 32"}, {"query", "execute a", "32 "}, {"close", "a", ""}, {"query", "select count(*) from pg_prepared_statements where name = 'a'", "0 "}},
 		"taken back":        {{"prepare", "a", "select 22"}, {"prepare", "b", "select 23"}, {"query", "create temp table x (n int)", ""}, {"prepare", "c", "select n from x"}, {"query", "drop table x", ""}, {"query", "execute c", "42P01"}, {"query", "execute a", "22 "}},
 		"that is not there": {{"prepare", "a", "select 21"}, {"query", "execute b", "26000"}, {"query", "execute a", "21 "}},
 	} {

@@ -21,7 +21,7 @@ const (
 	hintConfig                    // set_config that outlives the transaction
 	hintCut                       // the text was too long to be looked at
 	hintMeaning                   // what names mean is changed, at least up to the transaction's end
-	hintExecute                   // EXECUTE, PREPARE or DEALLOCATE, perhaps with the name of a statement of the protocol
+	hintExecute                   // EXECUTE, PREPARE, DEALLOCATE or DISCARD, perhaps of a statement of the protocol
 )
 
 // hintsOfTags are those that are of use where a tag says what was executed: when all is
@@ -136,7 +136,7 @@ func hintOfWord(before, word, rest []byte) hint {
 	switch {
 	case is(word, "set"):
 		return hintOfSet(rest)
-	case is(word, "execute"), is(word, "prepare"), is(word, "deallocate"):
+	case is(word, "execute"), is(word, "prepare"), is(word, "deallocate"), is(word, "discard"):
 		return hintExecute
 	case is(word, "hold") && (is(before, "with") || is(before, anyWord)):
 		return hintHold

@@ -43,7 +43,7 @@ func (s *poolServer) tag(payload []byte) {
 			s.wasReset()
 		}
 		if s.client != nil && tagged(payload, "ROLLBACK") {
-			s.client.assigning = nil
+			s.client.confused()
 		}
 	case 'P':
 		if tagged(payload, "PREPARE") {
@@ -52,8 +52,7 @@ func (s *poolServer) tag(payload []byte) {
 	case 'D':
 		switch {
 		case tagged(payload, "DISCARD ALL"):
-			s.state &^= isPinned
-			s.hints = 0
+			s.state &^= isPinned // the hints stay: they may be of what was sent behind it
 			s.assigned = nil
 			if s.client != nil {
 				s.client.assigned, s.client.assigning = nil, nil
@@ -71,9 +70,12 @@ func (s *poolServer) tag(payload []byte) {
 			s.mayHaveMade()
 		}
 	case 'A', 'C':
-		if payload[1] == 'L' || payload[1] == 'R' { // ALTER, CREATE
+		switch {
+		case bytes.HasPrefix(payload, []byte("ALTER ")), bytes.HasPrefix(payload, []byte("CREATE ")):
 			s.changes()
 			s.mayHaveMade()
+		case s.client != nil && tagged(payload, "COMMIT"):
+			s.client.confused() // what fails behind it takes no SET back
 		}
 	}
 }
@@ -123,6 +125,9 @@ func (s *poolServer) forgetStatements() {
 		c.forgetNames()
 	}
 	for _, a := range s.ledger.list[s.ledger.head:] {
+		if a.undo != nil {
+			a.undo.meant = nil // nothing that is skipped brings it back
+		}
 		switch {
 		case a.stmt == nil:
 		case a.kind == pgproto.TypeParse && a.act != own && a.act != clash && s.statements.of[a.stmt] == nil:

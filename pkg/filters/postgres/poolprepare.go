@@ -44,7 +44,7 @@ func (c *poolClient) shared(h pgproto.Head, m []byte) (v verdict, n int) {
 		}
 		c.rememberNone(payloadOf(h, m))
 		srv.hints |= hints
-		if c.unnamed != nil || srv.unnamed != 0 {
+		if c.unnamed != nil || srv.unnamed != 0 || hints&hintExecute != 0 {
 			srv.ledger.push(answer{kind: h.Type, undo: c.replaceUnnamed(nil)})
 		} else {
 			srv.ledger.note(h.Type)
@@ -301,6 +301,7 @@ func (c *poolClient) target(h pgproto.Head, m []byte) (verdict, int) {
 	st := c.named(name)
 	switch {
 	case kind == pgproto.KindStatement && st.statement != nil && h.Type == pgproto.TypeClose:
+		srv.know(string(name), named{})
 		c.mean(string(name), nil)
 		c.owe(answer{kind: h.Type, act: own, undo: &undo{name: st.as, meant: st.statement}})
 		return consumed, headSize + h.Len

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dragoman-mesh/dragoman/pkg/database/sqltext"
 	"github.com/dragoman-mesh/dragoman/pkg/pgproto"
@@ -30,10 +31,12 @@ const (
 	maxAssignments = 32
 )
 
-// plainSet returns the assignment that a text is, if it is one and nothing else.
+// plainSet returns the assignment that a text is, if it is one and nothing else. How
+// servers read it must not depend on client_encoding or standard_conforming_strings:
+// where it is said again, a connection reads it by those it had before.
 func plainSet(sql []byte) (a assignment, ok bool) {
 	sql = bytes.TrimRight(bytes.TrimSpace(sql), "; \t\r\n")
-	if len(sql) > maxAssignment || bytes.ContainsAny(sql, ";$\x00") || bytes.Contains(sql, []byte("--")) || bytes.Contains(sql, []byte("/*")) {
+	if len(sql) > maxAssignment || bytes.ContainsAny(sql, ";$\\\x00") || mayHaveComment(sql) || !isASCII(sql) {
 		return assignment{}, false
 	}
 	word, rest := nextWord(sql)
@@ -60,6 +63,15 @@ func plainSet(sql []byte) (a assignment, ok bool) {
 		return assignment{}, false
 	}
 	return assignment{name, string(sql)}, true
+}
+
+func isASCII(sql []byte) bool {
+	for _, c := range sql {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // with returns assignments with one more, or another; false if there are too many.
@@ -136,7 +148,7 @@ func (l *assignments) appendChange(dst []byte, server *assignments) []byte {
 // executed besides.
 func (c *poolClient) remember(sql []byte, executed bool) bool {
 	a, ok := plainSet(bytes.TrimRight(sql, "\x00"))
-	if !ok || !c.server.isUntouched() {
+	if !ok || !c.isFirst() {
 		return false
 	}
 	next, ok := c.assigned.with(a)
@@ -147,8 +159,8 @@ func (c *poolClient) remember(sql []byte, executed bool) bool {
 	return true
 }
 
-// confused is another SET beside one that is to be remembered: a tag does not tell of
-// which it is.
+// confused is another SET beside one that is to be remembered, where a tag does not tell
+// of which it is, or an end of a transaction, whose status then is none of the SET's.
 func (c *poolClient) confused() {
 	if c.assigning != nil && c.assigns {
 		c.server.pin()
@@ -159,7 +171,7 @@ func (c *poolClient) confused() {
 // rememberNone has a session's assignments be over when the text, the first of a
 // transaction, is executed, if that takes back all settings.
 func (c *poolClient) rememberNone(sql []byte) {
-	if c.assigned != nil && c.server.isUntouched() && resetsAll(sql) {
+	if c.assigned != nil && c.isFirst() && resetsAll(sql) {
 		c.assigning, c.assigns = &assignments{}, false
 	}
 }
@@ -182,9 +194,11 @@ func resetsAll(sql []byte) bool {
 	return false
 }
 
-// isUntouched reports that nothing is under way but to close what is not needed.
-func (s *poolServer) isUntouched() bool {
-	if s.tracker.Status() != pgproto.TxIdle || s.tracker.Outstanding() > 0 {
+// isFirst reports that what comes is the first of a transaction: nothing is under way
+// but to close what is not needed.
+func (c *poolClient) isFirst() bool {
+	s := c.server
+	if c.is(hasBegun) || s.tracker.Status() != pgproto.TxIdle || s.tracker.Outstanding() > 0 {
 		return false
 	}
 	for _, a := range s.ledger.list[s.ledger.head:] {

@@ -36,6 +36,8 @@ func TestPlainSet(t *testing.T) {
 		"set x = /* ; */ 1":              "",
 		"set x = $$a$$":                  "",
 		"settle = 1":                     "",
+		"set my.own to 'é'":              "",
+		`set my.own to 'a\\b'`:           "",
 		"update t set x = 1":             "",
 		"/* */ set x = 1":                "",
 	} {
@@ -114,20 +116,22 @@ func TestPoolSetExecuted(t *testing.T) {
 		want string
 		pins bool
 	}{
-		"nothing":                 {nil, `4MB read committed "$user", public`, false},
-		"a setting":               {[]string{"set work_mem to '5MB'"}, `5MB read committed "$user", public`, false},
-		"some":                    {[]string{"set work_mem to '5MB'", "SET SESSION search_path TO 'pg_catalog'", "set work_mem to '6MB'"}, "6MB read committed pg_catalog", false},
-		"isolation":               {[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, `4MB serializable "$user", public`, false},
-		"isolation, and back":     {[]string{"set session characteristics as transaction isolation level serializable", "set session characteristics as transaction isolation level read  committed"}, `4MB read committed "$user", public`, false},
-		"in a transaction":        {[]string{"begin", "set work_mem to '5MB'", "rollback"}, `4MB read committed "$user", public`, true},
-		"that is refused":         {[]string{"set work_mem to 'much'"}, `4MB read committed "$user", public`, false},
-		"before an error":         {[]string{"set work_mem to '5MB'; select 1/0"}, `4MB read committed "$user", public`, false},
-		"before something else":   {[]string{"set work_mem to '5MB'; select 1"}, `5MB read committed "$user", public`, false},
-		"before a transaction":    {[]string{"set work_mem to '5MB'; begin", "rollback"}, `4MB read committed "$user", public`, true},
-		"twice":                   {[]string{"set work_mem to '5MB'; set work_mem to '6MB'"}, `6MB read committed "$user", public`, true},
-		"before it is taken back": {[]string{"set work_mem to '5MB'; reset work_mem"}, `4MB read committed "$user", public`, true},
-		"and all taken back":      {[]string{"set work_mem to '5MB'", "reset all"}, `4MB read committed "$user", public`, false},
-		"that is never executed":  {[]string{"set work_mem to '5MB'?"}, `4MB read committed "$user", public`, false},
+		"nothing":                       {nil, `4MB read committed "$user", public`, false},
+		"a setting":                     {[]string{"set work_mem to '5MB'"}, `5MB read committed "$user", public`, false},
+		"some":                          {[]string{"set work_mem to '5MB'", "SET SESSION search_path TO 'pg_catalog'", "set work_mem to '6MB'"}, "6MB read committed pg_catalog", false},
+		"isolation":                     {[]string{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, `4MB serializable "$user", public`, false},
+		"isolation, and back":           {[]string{"set session characteristics as transaction isolation level serializable", "set session characteristics as transaction isolation level read  committed"}, `4MB read committed "$user", public`, false},
+		"in a transaction":              {[]string{"begin", "set work_mem to '5MB'", "rollback"}, `4MB read committed "$user", public`, true},
+		"that is refused":               {[]string{"set work_mem to 'much'"}, `4MB read committed "$user", public`, false},
+		"before an error":               {[]string{"set work_mem to '5MB'; select 1/0"}, `4MB read committed "$user", public`, false},
+		"before something else":         {[]string{"set work_mem to '5MB'; select 1"}, `5MB read committed "$user", public`, false},
+		"before a transaction":          {[]string{"set work_mem to '5MB'; begin", "rollback"}, `4MB read committed "$user", public`, true},
+		"twice":                         {[]string{"set work_mem to '5MB'; set work_mem to '6MB'"}, `6MB read committed "$user", public`, true},
+		"before it is taken back":       {[]string{"set work_mem to '5MB'; reset work_mem"}, `4MB read committed "$user", public`, true},
+		"and all taken back":            {[]string{"set work_mem to '5MB'", "reset all"}, `4MB read committed "$user", public`, false},
+		"before a commit, and an error": {[]string{"set work_mem to '5MB'; commit; select 1/0"}, `5MB read committed "$user", public`, true},
+		"taken back before an error":    {[]string{"set work_mem to '5MB'", "reset all; commit; select 1/0"}, `4MB read committed "$user", public`, true},
+		"that is never executed":        {[]string{"set work_mem to '5MB'?"}, `4MB read committed "$user", public`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

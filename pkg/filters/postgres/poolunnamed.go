@@ -77,7 +77,7 @@ func (c *poolClient) parseDeallocate(h pgproto.Head, m []byte, name string) (ver
 	}
 	u := c.nextUnnamed()
 	c.p.unnamed++
-	u.id, u.long, u.body = c.p.unnamed, false, append(u.body[:0], "DEALLOCATE "+empty+"\x00\x00\x00"...)
+	u.id, u.long, u.hints, u.body = c.p.unnamed, false, 0, append(u.body[:0], "DEALLOCATE "+empty+"\x00\x00\x00"...)
 	srv.ledger.push(answer{kind: pgproto.TypeClose, act: swallow}) // it may be there, from one that was never executed
 	srv.ledger.push(answer{kind: pgproto.TypeParse, act: swallow})
 	was := c.replaceUnnamed(u)
