@@ -24,7 +24,7 @@ import (
 )
 
 // Deadline bounds every wait.
-const Deadline = 20 * time.Second
+const Deadline = 2 * time.Minute
 
 // Options of a Client. The zero value is a client in plain text without a token.
 type Options struct {
