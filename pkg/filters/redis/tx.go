@@ -175,7 +175,8 @@ func (t *tx) watch(c *client, r *request) bool {
 		reason = t.lost
 		c.x.mode = nil // told: the next WATCH begins anew
 	}
-	if reason == "" && t.u == nil {
+	first := t.u == nil
+	if reason == "" && first {
 		reason = t.pin(c, p.to)
 	}
 	if reason == "" && !t.on(p.to) {
@@ -186,6 +187,9 @@ func (t *tx) watch(c *client, r *request) bool {
 		return false
 	}
 	t.send(c, r, p.frame)
+	if first && p.to.table.Slots != nil {
+		c.state |= stateBarrier // it may have to follow its slot, when what is behind it must not have been executed
+	}
 	return true
 }
 
