@@ -103,7 +103,7 @@ func clusterInfo() string {
 // forwardSlot sends a question about a slot to the shard that has it.
 func (c *client) forwardSlot(r *request) bool {
 	cl := c.f.dataClusters()[0]
-	t := target{cluster: cl, table: cl.Table()}
+	t := unplaced(cl)
 	if t.table.Slots == nil || len(t.table.Shards) == 0 {
 		c.localError(r, c.noEndpoint())
 		return true

@@ -42,7 +42,7 @@ func (m *mirror) wants(r *request) bool {
 
 // locateAll finds the one shard of a cluster that has all of some keys.
 func (f *localFilter) locateAll(cl filters.Cluster, rt *route, r *request, keys []int) (t target, ok bool) {
-	t = target{cluster: cl, table: cl.Table()}
+	t = unplaced(cl)
 	for i, k := range keys {
 		to, reason := f.locateBy(t, rt.strip(r.arg(k)))
 		if reason != "" || (i > 0 && to.shard != t.shard) {
@@ -58,7 +58,7 @@ func (f *localFilter) locateAll(cl filters.Cluster, rt *route, r *request, keys 
 func (f *localFilter) mirrorGroups(cl filters.Cluster, rt *route, r *request, keys []int) []group {
 	var groups []group
 	var index groupIndex
-	by := target{cluster: cl, table: cl.Table()}
+	by := unplaced(cl)
 	for _, k := range keys {
 		key := rt.strip(r.arg(k))
 		t, reason := f.locateBy(by, key)

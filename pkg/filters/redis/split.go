@@ -118,7 +118,7 @@ func (x *sorter) place(key []byte) (*group, string) {
 	}
 	if rt != x.rt {
 		cl := rt.clusterFor(x.r.readOnly)
-		x.rt, x.by = rt, target{cluster: cl, table: cl.Table()}
+		x.rt, x.by = rt, unplaced(cl)
 	}
 	sent := rt.strip(key)
 	t, reason := c.f.locateBy(x.by, sent)

@@ -23,12 +23,15 @@ func (t *target) primary() *filters.Endpoint { return t.table.Shards[t.shard].Pr
 // twin reports whether what concerns all keys is asked of the primary for another shard.
 func (t *target) twin() bool { return t.table.Shards[t.shard].Twin }
 
-// unplaced is a target of cl, with no shard yet: by t's own table if t is of that cluster, else by the newest.
+// unplaced is a target of cl with no shard yet, by the newest table.
+func unplaced(cl filters.Cluster) target { return target{cluster: cl, table: cl.Table()} }
+
+// unplaced is the same by t's own table, if t is of that cluster.
 func (t *target) unplaced(cl filters.Cluster) target {
 	if t.table != nil && t.cluster == cl {
 		return target{cluster: cl, table: t.table}
 	}
-	return target{cluster: cl, table: cl.Table()}
+	return unplaced(cl)
 }
 
 // clusterFor returns the cluster that answers reads, or the rest, on this route.
@@ -41,7 +44,7 @@ func (rt *route) clusterFor(read bool) filters.Cluster {
 
 // locate finds the shard of a key in a cluster. The key is as it will be sent.
 func (f *localFilter) locate(cl filters.Cluster, key []byte) (target, string) {
-	return f.locateBy(target{cluster: cl, table: cl.Table()}, key)
+	return f.locateBy(unplaced(cl), key)
 }
 
 // locateBy is locate by the table of t, for keys that must not be placed by one table
@@ -101,7 +104,7 @@ func (f *localFilter) shards(each func(target)) {
 // shardsAndTwins is shards with all of those that one server is, whose replicas differ.
 func (f *localFilter) shardsAndTwins(each func(target)) {
 	for _, cl := range f.dataClusters() {
-		t := target{cluster: cl, table: cl.Table()}
+		t := unplaced(cl)
 		for i := range t.table.Shards {
 			t.shard = i
 			each(t)
